@@ -1,0 +1,53 @@
+# The commands of this project; `make help` lists them. Everything runs from .venv, which `make setup` keeps.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup check unit test demo bench soak deploy lock clean
+
+BIN := .venv/bin
+SAM := .venv-sam/bin/sam
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what everything else needs, into .venv and .venv-sam (quick when nothing changed)
+	@requirements/setup.sh
+
+check: ## lint, types, import contract, template
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.template.lint
+
+unit: ## the tests that need neither Spark nor the local stack (for the edit loop)
+	@$(BIN)/pytest -q -m "not spark and not stack and not soak" --ignore tests/simulation
+
+test: ## set up, then every check and every test
+	@started=$$SECONDS; requirements/setup.sh; $(BIN)/python -m tests.run --setup-seconds $$((SECONDS - started))
+
+demo: ## set up, then live a real table through the whole pipeline on this machine (SIZE=full, KEEP=1)
+	@requirements/setup.sh
+	@exec $(BIN)/python -m demo.run $(if $(SIZE),--size $(SIZE)) $(if $(KEEP),--keep)
+
+bench: setup ## benchmarks against the obvious implementation, as ratios of one run
+	@exec $(BIN)/python -m bench
+
+soak: setup ## the long tests
+	@exec $(BIN)/pytest -m soak
+
+deploy: setup ## build, then deploy to the AWS account of your credentials (asks its questions the first time)
+	@$(SAM) build
+	@if grep -q '^stack_name' samconfig.toml; then exec $(SAM) deploy; else exec $(SAM) deploy --guided; fi
+
+lock: ## pin again after an edit of pyproject.toml or requirements/*.in (UPGRADE=1 takes newer versions)
+	@for pair in "pyproject.toml src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/sam.in requirements/sam.txt"; do \
+		set -- $$pair; \
+		$(BIN)/uv pip compile $$1 --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(UPGRADE),--upgrade) --output-file $$2; \
+	done
+	@if grep -nE 'https?://' src/requirements.txt requirements/*.txt; then echo "make lock: a lock file holds an address" >&2; exit 1; fi
+
+clean: ## remove what was built (the environments too with ALL=1)
+	@rm -rf .build .aws-sam dist *.egg-info src/*.egg-info spark/*.egg-info $(if $(ALL),.venv .venv-sam)

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Makes .venv and .venv-sam what the lock files say, and fetches Spark's jars. Run by `make setup`; safe to run again.
+#
+# Each step leaves a stamp named by the digest of what it was made from, so a second run only compares digests.
+# PYTHON=/path/to/python3 chooses the interpreter of both environments (3.11 or later).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+apt_updated=0
+# install_or_name WHAT PACKAGES...: as root on Debian or Ubuntu install them, elsewhere name the one command and stop.
+install_or_name() {
+    local what=$1; shift
+    if command -v apt-get >/dev/null 2>&1; then
+        if [ "$(id -u)" = 0 ]; then
+            say "$what is missing: apt-get install -y $*"
+            if [ "$apt_updated" = 0 ]; then apt-get update -qq; apt_updated=1; fi
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+            return
+        fi
+        die "$what is missing. Install it, then run make setup again:  sudo apt-get install -y $*"
+    fi
+    case "$what" in
+        Java*) die "$what is missing. Install it, then run make setup again:  brew install openjdk@17" ;;
+        Maven) die "$what is missing. Install it, then run make setup again:  brew install maven" ;;
+        *) die "$what is missing. Install it, then run make setup again:  brew install python@3.13" ;;
+    esac
+}
+
+python_is_usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
+        # A pyenv shim answers `command -v` for versions that are not active, so the candidate is run.
+        if command -v "$candidate" >/dev/null 2>&1 && python_is_usable "$candidate"; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+java_is_usable() {
+    local java=${JAVA_HOME:+$JAVA_HOME/bin/}java release
+    command -v "$java" >/dev/null 2>&1 || return 1
+    release=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1)
+    [ "${release:-0}" -ge 17 ] || return 1
+    # Spark starts its driver with --add-modules=jdk.incubator.vector; a cut-down runtime without it dies at start.
+    "$java" --list-modules 2>/dev/null | grep -q '^jdk.incubator.vector'
+}
+
+java_package() {
+    local candidate
+    for candidate in openjdk-17-jre-headless openjdk-21-jre-headless; do
+        if apt-cache show "$candidate" >/dev/null 2>&1; then echo "$candidate"; return; fi
+    done
+    echo default-jre-headless
+}
+
+check_prerequisites() {
+    [ "$(uname)" = Linux ] || [ "$(uname)" = Darwin ] || die "this setup knows Linux and macOS only (on Windows use WSL)"
+    find_python >/dev/null || install_or_name "Python 3.11 or later" python3 python3-venv
+    python=$(find_python) || die "Python 3.11 or later is missing. Install one and name it:  make setup PYTHON=/path/to/python3.11"
+    "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 \
+        || install_or_name "Python's venv module" "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+    if ! java_is_usable; then
+        install_or_name "Java 17 or later (with the module jdk.incubator.vector)" "$(java_package 2>/dev/null || echo openjdk-17-jre-headless)"
+        java_is_usable || die "Java 17 or later with jdk.incubator.vector is still not the java that runs here; point JAVA_HOME at it"
+    fi
+    command -v mvn >/dev/null 2>&1 || install_or_name "Maven" maven
+}
+
+digest() { cat "$@" | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:20])'; }
+
+# make_environment DIR LOCK: an environment that holds exactly the lock's packages (those that were added by hand stay).
+make_environment() {
+    local dir=$1 lock=$2 stamp
+    stamp="$dir/.lock-$(digest "$lock" requirements/setup.sh)"
+    if [ -e "$stamp" ] && "$dir/bin/python" -c '' 2>/dev/null; then return; fi
+    rm -f "$dir"/.lock-*
+    if ! "$dir/bin/python" -m pip --version >/dev/null 2>&1; then
+        rm -rf "$dir"
+        "$python" -m venv "$dir"
+    fi
+    python_is_usable "$dir/bin/python" || die "$dir was made with a Python older than 3.11; remove it and run make setup again"
+    say "installing $(grep -c '==' "$lock") locked packages into $dir"
+    "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
+    touch "$stamp"
+}
+
+install_project() {
+    local stamp site
+    stamp=".venv/.project-$(digest pyproject.toml requirements/setup.sh)"
+    if [ -e "$stamp" ] && [ -x .venv/bin/lakebound ]; then return; fi
+    say "installing lakebound itself (editable)"
+    rm -f .venv/.project-*
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    # The functions, the demo and the tests are no part of the wheel, but `.venv/bin/python` finds them from any folder.
+    site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    printf '%s\n' "$PWD" "$PWD/src" "$PWD/spark" >"$site/lakebound-workspace.pth"
+    touch "$stamp"
+}
+
+resolve_jars() {
+    local stamp log
+    stamp=".venv/.jars-$(digest requirements/main.txt requirements/resolve_jars.py)"
+    # The cache lies in the home folder: it can go while the stamp stays.
+    if [ -e "$stamp" ] && ls "$HOME"/.ivy2*/jars/*delta-spark* >/dev/null 2>&1; then return; fi
+    say "fetching the jars of Delta and spark-avro through Spark (once, into ~/.ivy2*)"
+    rm -f .venv/.jars-*
+    mkdir -p .build
+    log=.build/jars.log
+    .venv/bin/python requirements/resolve_jars.py >"$log" 2>&1 || {
+        tail -20 "$log" >&2
+        die "Spark could not resolve its jars (whole log: $log). Is Maven Central reachable from here?"
+    }
+    touch "$stamp"
+}
+
+started=$SECONDS
+check_prerequisites
+# The two environments do not touch each other: both at once saves a minute on two cores.
+make_environment .venv-sam requirements/sam.txt &
+sam=$!
+trap 'kill "$sam" 2>/dev/null || true' EXIT
+make_environment .venv requirements/main.txt
+install_project
+resolve_jars
+wait "$sam"
+trap - EXIT
+say "ready in $((SECONDS - started)) s"
