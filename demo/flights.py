@@ -31,7 +31,7 @@ from functools import cache
 from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TextIO
 from zipfile import ZipFile
 
 from lakebound.errors import Misconfigured
@@ -350,7 +350,7 @@ def _rows(name: str) -> Iterator[list[str]]:
     with ExitStack() as stack:
         if path.suffix == ".zip":
             archive = stack.enter_context(ZipFile(path))
-            text = TextIOWrapper(stack.enter_context(archive.open(path.stem)), encoding="utf-8", newline="")
+            text: TextIO = TextIOWrapper(archive.open(path.stem), encoding="utf-8", newline="")
         else:
             text = path.open(encoding="utf-8", newline="")
         stack.callback(text.close)
