@@ -1,0 +1,277 @@
+"""verify names what differs, and only that. Source, lake, pipeline and time are in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lakebound.attributes import Image, canonical_key
+from lakebound.verify import LakeRow, Patience, Report, key_attributes, verify
+
+PATIENCE = Patience(lag=10, limit=100)
+
+
+class Time:
+    """A clock that moves on when somebody sleeps, and then lets the world move too."""
+
+    def __init__(self, world: Callable[[int], None] = lambda ms: None) -> None:
+        self.ms = 1_000_000
+        self._world = world
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def sleep(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+        self._world(self.ms - 1_000_000)
+
+
+@dataclass
+class Source:
+    items: dict[str, Image] = field(default_factory=dict)
+    key_names: Sequence[str] = ("id",)
+    reads: int = 0
+
+    def scan(self) -> Iterator[Image]:
+        yield from list(self.items.values())
+
+    def read(self, keys: Sequence[Image]) -> Iterator[Image]:
+        self.reads += 1
+        yield from [self.items[key["id"]["S"]] for key in keys if key["id"]["S"] in self.items]
+
+
+@dataclass
+class Lake:
+    table: list[LakeRow] = field(default_factory=list)
+
+    def rows(self) -> Iterator[LakeRow]:
+        yield from list(self.table)
+
+    def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
+        yield from [row for row in self.table if row.key in keys]
+
+    def put(self, name: str, image: Image | None) -> None:
+        self.table = [row for row in self.table if row.key != f"id=S:{name}"]
+        self.table.append(LakeRow(f"id=S:{name}", None if image is None else json.dumps(image)))
+
+
+@dataclass
+class Queue:
+    count: int = 0
+
+    def in_flight(self) -> int:
+        return self.count
+
+
+@dataclass
+class Files:
+    kept: list[tuple[str, Image]]
+
+    def images(self, keys: frozenset[str]) -> Iterator[tuple[str, Image]]:
+        yield from [(key, image) for key, image in self.kept if key in keys]
+
+
+def flight(name: str, delay: str = "4") -> Image:
+    return {"id": {"S": name}, "dep_delay": {"N": delay}, "codes": {"SS": ["EWR", "IAH"]}}
+
+
+def equal_sides(count: int = 300) -> tuple[Source, Lake]:
+    source, lake = Source(), Lake()
+    for number in range(count):
+        source.items[f"UA{number}"] = flight(f"UA{number}")
+        lake.put(f"UA{number}", flight(f"UA{number}"))
+    return source, lake
+
+
+def run(source: Source, lake: Lake, time: Time | None = None, **ports: object) -> Report:
+    return verify(source, lake, time or Time(), patience=PATIENCE, **ports)  # type: ignore[arg-type]
+
+
+def test_equal_sides_are_equal_and_nothing_is_read_again() -> None:
+    source, lake = equal_sides()
+    report = run(source, lake)
+    assert str(report) == "300 keys: 0 missing, 0 ghost, 0 stale, 0 different"
+    assert report.is_equal
+    assert source.reads == 0
+
+
+def test_equal_as_values_is_equal_though_the_texts_differ() -> None:
+    source, lake = Source(), Lake()
+    source.items["a"] = {"id": {"S": "a"}, "n": {"N": "1.50"}, "s": {"NS": ["2", "1E1"]}}
+    lake.table = [LakeRow("id=S:a", '{"s": {"NS": ["10", "2.0"]}, "n":{"N":"1.5"},"id":{"S":"\\u0061"}}')]
+    assert run(source, lake).is_equal
+
+
+def test_a_tombstone_of_a_key_that_is_gone_is_no_key() -> None:
+    source, lake = equal_sides(2)
+    lake.put("UA9", None)
+    assert run(source, lake) == Report(keys=2)
+
+
+def test_an_edited_row_is_different() -> None:
+    source, lake = equal_sides()
+    lake.put("UA7", flight("UA7", delay="5"))
+    report = run(source, lake)
+    assert (report.keys, report.different) == (300, ("id=S:UA7",))
+    assert not report.is_equal
+
+
+@pytest.mark.parametrize("tombstone", [False, True])
+def test_a_dropped_or_hidden_row_is_missing(tombstone: bool) -> None:
+    source, lake = equal_sides()
+    if tombstone:
+        lake.put("UA7", None)
+    else:
+        lake.table = [row for row in lake.table if row.key != "id=S:UA7"]
+    report = run(source, lake)
+    assert (report.keys, report.missing) == (300, ("id=S:UA7",))
+    assert not report.is_equal
+
+
+def test_a_row_that_the_source_does_not_have_is_a_ghost() -> None:
+    source, lake = equal_sides()
+    lake.put("UA1000", flight("UA1000"))
+    report = run(source, lake)
+    assert (report.keys, report.ghost) == (301, ("id=S:UA1000",))
+    assert not report.is_equal
+
+
+def test_a_row_that_holds_an_earlier_value_is_stale_when_the_files_hold_that_value() -> None:
+    source, lake = equal_sides()
+    source.items["UA7"] = flight("UA7", delay="60")
+    files = Files([("id=S:UA7", flight("UA7", delay="4.0")), ("id=S:UA7", flight("UA7", delay="60"))])
+    assert run(source, lake, history=files).stale == ("id=S:UA7",)
+    assert run(source, lake).different == ("id=S:UA7",)
+
+
+def test_an_earlier_value_that_this_run_saw_itself_is_stale_without_files() -> None:
+    source, lake = equal_sides(5)
+    lake.put("UA1", flight("UA1", delay="77"))
+
+    def world(ms: int) -> None:
+        if ms == 2_500:
+            source.items["UA1"] = flight("UA1", delay="78")
+            lake.put("UA1", flight("UA1", delay="4"))  # what the source held until now, and never more
+
+    assert run(source, lake, Time(world)).stale == ("id=S:UA1",)
+
+
+def test_two_rows_of_one_key_are_different_even_when_both_are_right() -> None:
+    source, lake = equal_sides()
+    lake.table.append(LakeRow("id=S:UA7", json.dumps(flight("UA7"))))
+    assert run(source, lake).different == ("id=S:UA7",)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"id":{"S":"UA7"}', '{"id":{"S":"UA7"},"dep_delay":4}'])
+def test_a_row_whose_text_is_no_item_is_different(text: str) -> None:
+    source, lake = equal_sides()
+    lake.table = [LakeRow(row.key, text) if row.key == "id=S:UA7" else row for row in lake.table]
+    assert run(source, lake).different == ("id=S:UA7",)
+
+
+def test_a_row_that_arrives_late_is_equal_in_the_end() -> None:
+    source, lake = equal_sides()
+    source.items["UA7"] = flight("UA7", delay="60")
+
+    def world(ms: int) -> None:
+        if ms >= 15_000:
+            lake.put("UA7", flight("UA7", delay="60"))
+
+    report = run(source, lake, Time(world))
+    assert report == Report(keys=300, read_again=1)
+
+
+def test_a_key_is_called_unequal_only_after_two_lags_at_rest() -> None:
+    source, lake = equal_sides()
+    lake.put("UA7", flight("UA7", delay="5"))
+    time = Time()
+    assert run(source, lake, time).different
+    assert 20_000 <= time.ms - 1_000_000 < 25_000
+
+
+def test_nothing_is_judged_while_something_newer_is_in_flight() -> None:
+    source, lake = equal_sides()
+    lake.put("UA7", flight("UA7", delay="5"))
+    queue = Queue(1)
+
+    def world(ms: int) -> None:
+        if ms >= 60_000:
+            lake.put("UA7", flight("UA7"))
+            queue.count = 0
+
+    assert run(source, lake, Time(world), pipeline=queue).is_equal
+
+
+def test_a_key_at_rest_is_judged_though_the_pipeline_is_always_busy() -> None:
+    source, lake = equal_sides()
+    lake.put("UA7", flight("UA7", delay="5"))
+    assert run(source, lake, pipeline=Queue(1)).different == ("id=S:UA7",)
+
+
+def test_a_key_that_never_rests_is_left_out() -> None:
+    source, lake = equal_sides()
+
+    def world(ms: int) -> None:
+        source.items["UA7"] = flight("UA7", delay=str(ms))
+
+    world(0)
+    report = run(source, lake, Time(world))
+    assert report.left_out == (("id=S:UA7", "it still changed when the time was up"),)
+    assert str(report) == "300 keys: 0 missing, 0 ghost, 0 stale, 0 different, 1 left out"
+    assert report.is_equal  # one key of 300 is less than 1 %
+
+
+def test_a_key_deleted_on_both_sides_while_verify_ran_is_no_key_any_more() -> None:
+    source, lake = equal_sides()
+    lake.put("UA7", flight("UA7", delay="5"))
+
+    def world(ms: int) -> None:
+        source.items.pop("UA7", None)
+        lake.put("UA7", None)
+
+    assert run(source, lake, Time(world)) == Report(keys=299, read_again=1)
+
+
+def test_items_that_cannot_be_carried_are_left_out_and_above_one_percent_fail() -> None:
+    source, lake = equal_sides()
+    for number in range(3):
+        source.items[f"UA{number}"] = {"id": {"S": f"UA{number}"}, "n": {"N": "NaN"}}
+    report = run(source, lake)
+    assert (report.keys, len(report.left_out)) == (300, 3)
+    assert report.is_equal
+    source.items["UA3"] = {"id": {"S": "UA3"}, "n": {"N": "NaN"}}
+    assert not run(source, lake).is_equal
+
+
+def test_an_item_without_its_key_is_left_out() -> None:
+    source, lake = equal_sides(2)
+    source.items["odd"] = {"other": {"S": "x"}}
+    report = run(source, lake)
+    assert (report.keys, report.left_out) == (3, (("?", "the source's key cannot be carried"),))
+    assert not report.is_equal
+
+
+def test_an_empty_lake_is_missing_everything() -> None:
+    source, _ = equal_sides()
+    report = run(source, Lake())
+    assert len(report.missing) == report.keys == 300
+
+
+NAMES = st.text(alphabet=st.sampled_from("ab\\|=:é "), min_size=1, max_size=6)
+KEY_VALUES = st.one_of(
+    st.fixed_dictionaries({"S": st.text(alphabet=st.sampled_from("ab\\|=:é \n"), min_size=1, max_size=8)}),
+    st.fixed_dictionaries({"N": st.sampled_from(["0", "-1.5", "1E40", "20130208", "1E-130"])}),
+    st.fixed_dictionaries({"B": st.sampled_from(["AA==", "/w==", "eHx5"])}),
+)
+
+
+@given(st.dictionaries(NAMES, KEY_VALUES, min_size=1, max_size=2))
+def test_key_attributes_are_read_back_from_the_canonical_key(keys: Image) -> None:
+    read = key_attributes(canonical_key(keys))
+    assert canonical_key(read) == canonical_key(keys)
+    assert read.keys() == keys.keys()
