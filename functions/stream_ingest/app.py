@@ -1,0 +1,42 @@
+"""stream_ingest: stream records in, messages in the buffer queue out."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+
+from lakebound.adapters.clients import client
+from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.sqs import SqsQueue
+from lakebound.events import StreamDecoder
+from lakebound.ingest import IngestRules, ingest
+from lakebound.layout import partitioner
+from lakebound.settings import IngestSettings
+from lakebound.telemetry import report_ingest
+
+SETTINGS = IngestSettings.read(os.environ)
+RULES = IngestRules(
+    table=SETTINGS.table,
+    partition=partitioner(SETTINGS.partition_template),
+    by_event_time=SETTINGS.partition_by_event,
+    message_bytes=SETTINGS.message_bytes,
+)
+DECODER = StreamDecoder(SETTINGS.table)
+QUEUE = SqsQueue(SETTINGS.queue_url, client("sqs"))
+STORE = S3Store(SETTINGS.bucket, client("s3"))
+CLOCK = SystemClock()
+logger = Logger()
+metrics = Metrics()
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer with the lowest sequence number that is not carried, or with none."""
+    records = event.get("Records") or []
+    result = ingest(records, RULES, DECODER, QUEUE, STORE, CLOCK, lambda: context.get_remaining_time_in_millis() / 1000)
+    report_ingest(logger, metrics, result)
+    failures = [] if result.unsent_from is None else [{"itemIdentifier": result.unsent_from}]
+    return {"batchItemFailures": failures}

@@ -1,0 +1,71 @@
+"""Port Queue over one SQS queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lakebound.errors import QueueUnavailable
+from lakebound.ports import ReceivedMessage
+
+
+class SqsQueue:
+    """One queue through a boto3 client."""
+
+    def __init__(self, url: str, client: Any) -> None:
+        self._url = url
+        self._client = client
+
+    def send(self, bodies: Sequence[str]) -> list[int]:
+        entries = [{"Id": str(position), "MessageBody": body} for position, body in enumerate(bodies)]
+        answer = self._call("send_message_batch", Entries=entries)
+        # What the answer does not name as accepted was not: a missing entry is as lost as a refused one.
+        accepted = {int(entry["Id"]) for entry in answer.get("Successful", ())}
+        return [position for position in range(len(bodies)) if position not in accepted]
+
+    def receive(self, wait_seconds: int) -> list[ReceivedMessage]:
+        answer = self._call(
+            "receive_message",
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=wait_seconds,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )
+        return [
+            ReceivedMessage(
+                message_id=message["MessageId"],
+                receipt=message["ReceiptHandle"],
+                body=message["Body"],
+                receives=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+            )
+            for message in answer.get("Messages", ())
+        ]
+
+    def delete(self, receipts: Sequence[str]) -> list[int]:
+        entries = [{"Id": str(position), "ReceiptHandle": receipt} for position, receipt in enumerate(receipts)]
+        answer = self._call("delete_message_batch", Entries=entries)
+        deleted = {int(entry["Id"]) for entry in answer.get("Successful", ())}
+        return [position for position in range(len(receipts)) if position not in deleted]
+
+    def hide(self, receipts: Sequence[str], seconds: int) -> None:
+        self._call(
+            "change_message_visibility_batch",
+            Entries=[
+                {"Id": str(position), "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
+                for position, receipt in enumerate(receipts)
+            ],
+        )
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(QueueUrl=self._url, **arguments)
+        except ClientError as refused:
+            code = refused.response.get("Error", {}).get("Code", "")
+            raise QueueUnavailable(
+                f"{operation} failed on {self._url} ({code})",
+                hint="Check that the queue exists and the role's rights",
+            ) from None
+        except BotoCoreError as broken:
+            raise QueueUnavailable(f"{operation} failed on {self._url} ({type(broken).__name__})") from None
+        return answer

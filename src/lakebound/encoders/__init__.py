@@ -1,0 +1,1 @@
+"""How a member's lines become bytes of a batch file; one module per FILE_FORMAT."""

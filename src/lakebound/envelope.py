@@ -1,0 +1,81 @@
+"""The record of the contract: a change event in its versioned wrapper, one line of NDJSON."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from lakebound.errors import Poison
+from lakebound.events import ChangeEvent
+
+SCHEMA: Final = 1
+
+FIELDS: Final[tuple[tuple[str, str, bool], ...]] = (
+    ("schema", "int", False),
+    ("event_name", "string", False),
+    ("event_id", "string", False),
+    ("origin", "string", False),
+    ("source_table", "string", False),
+    ("key", "string", False),
+    ("keys", "json", False),
+    ("new_image", "json", True),
+    ("old_image", "json", True),
+    ("is_deleted", "boolean", False),
+    ("ttl_expired", "boolean", False),
+    ("sequence_number", "string", True),
+    ("version", "string", True),
+    ("snapshot_label_ms", "long", True),
+    ("snapshot_run", "string", True),
+    ("approx_creation_time_ms", "long", True),
+    ("ingest_time_ms", "long", False),
+    ("size_bytes", "long", True),
+)
+"""(name, type, may be null) of every field, in file order. `json` is an object in NDJSON, JSON text elsewhere."""
+
+
+def record_of(event: ChangeEvent, ingest_time_ms: int) -> dict[str, Any]:
+    """The record, fields in the order of FIELDS."""
+    return {
+        "schema": SCHEMA,
+        "event_name": event.event_name,
+        "event_id": event.event_id,
+        "origin": event.origin,
+        "source_table": event.source_table,
+        "key": event.key,
+        "keys": event.keys,
+        "new_image": event.new_image,
+        "old_image": event.old_image,
+        "is_deleted": event.event_name in ("REMOVE", "ABSENT"),
+        "ttl_expired": event.ttl_expired,
+        "sequence_number": event.sequence_number,
+        "version": event.version,
+        "snapshot_label_ms": event.snapshot_label_ms,
+        "snapshot_run": event.snapshot_run,
+        "approx_creation_time_ms": event.approx_creation_time_ms,
+        "ingest_time_ms": ingest_time_ms,
+        "size_bytes": event.size_bytes,
+    }
+
+
+def encode_line(event: ChangeEvent, ingest_time_ms: int) -> bytes:
+    """The record as one line of UTF-8 JSON that ends in a line feed, and has no other.
+
+    Raises Poison (`lone_surrogate`, `too_deep`) for what JSON in UTF-8 cannot hold.
+    """
+    try:
+        return orjson.dumps(record_of(event, ingest_time_ms), option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError as refused:
+        code = "too_deep" if "recursion" in str(refused).lower() else "lone_surrogate"
+        raise Poison(code, "the record cannot be written as UTF-8 JSON") from None
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """The record behind one line, images as DynamoDB-JSON objects. Raises Poison (`undecodable`)."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise Poison("undecodable", f"a line of {len(line)} bytes that is not JSON") from None
+    if type(record) is not dict or record.get("schema") != SCHEMA:
+        raise Poison("undecodable", "a line that is not a record of this schema")
+    return record

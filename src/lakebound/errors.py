@@ -1,0 +1,44 @@
+"""What can go wrong, said so that a person knows the object and the next step."""
+
+from __future__ import annotations
+
+
+class LakeboundError(Exception):
+    """Base of every error a user may see: one sentence, then what to do next.
+
+    Never carries an item's values; keys of objects, names of tables and sizes only.
+    """
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(f"{what}. {hint}" if hint else what)
+        self.what = what
+        self.hint = hint
+
+
+class Misconfigured(LakeboundError):
+    """A setting or a resource is not as it must be; nothing was read or written."""
+
+
+class StoreUnavailable(LakeboundError):
+    """The object store did not confirm an operation; the outcome of a put is unknown and it may be repeated."""
+
+
+class ObjectMissing(LakeboundError):
+    """No object under that key."""
+
+
+class QueueUnavailable(LakeboundError):
+    """The queue did not answer; nothing that was asked of it may be assumed done."""
+
+
+class Poison(Exception):
+    """A record or message that can never be carried.
+
+    `code` is stable (people filter quarantine by it); `detail` says which part is wrong, with type names, lengths
+    and attribute depth only, never a value.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail

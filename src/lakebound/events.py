@@ -1,0 +1,174 @@
+"""Change events: one change of one item, from whatever DynamoDB delivered."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from lakebound.attributes import Image, canonical_item, canonical_key, check_image
+from lakebound.errors import Misconfigured, Poison
+
+MAX_FUTURE_MS: Final = 3_600_000
+"""A creation time further ahead of the writer's clock is poison: it would hide every later repair of its key."""
+
+_STREAM_ARN = re.compile(
+    r"arn:[a-z-]+:dynamodb:[a-z0-9-]*:[0-9]*:table/(?P<table>[A-Za-z0-9_.-]{1,255})/stream/(?P<label>[0-9T:.-]{10,40})"
+).fullmatch
+_SEQUENCE = re.compile(r"[0-9]{1,40}").fullmatch
+_TTL_SERVICE: Final = "dynamodb.amazonaws.com"
+
+
+class ChangeEvent(NamedTuple):
+    """The contract's record without `schema`, `is_deleted` and the writer's clock, which the envelope adds."""
+
+    event_name: str
+    event_id: str
+    origin: str
+    source_table: str
+    key: str
+    keys: Image
+    new_image: Image | None
+    old_image: Image | None
+    ttl_expired: bool
+    sequence_number: str | None
+    version: str | None
+    snapshot_label_ms: int | None
+    snapshot_run: str | None
+    approx_creation_time_ms: int | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSource:
+    """One stream: its table, and the label that tells it from the table's earlier and later streams."""
+
+    arn: str
+    table: str
+    label: str
+
+    @staticmethod
+    def parse(arn: object) -> StreamSource | None:
+        """The value behind a stream ARN, or None."""
+        parts = _STREAM_ARN(arn) if type(arn) is str else None
+        return StreamSource(str(arn), parts["table"], parts["label"]) if parts else None
+
+
+def version_of(label: str, sequence_number: str) -> str:
+    """`<stream label>|<sequence number padded with zeros to 40>`: as text, versions sort as commits did.
+
+    Sequence numbers have 21 to 40 digits and no fixed length, so neither numbers nor raw text compare them.
+    """
+    return f"{label}|{sequence_number.zfill(40)}"
+
+
+def sequence_number_of(record: object) -> str | None:
+    """A delivery record's usable sequence number, or None; never raises, whatever the record is."""
+    dynamodb = record.get("dynamodb") if type(record) is dict else None
+    sequence = dynamodb.get("SequenceNumber") if type(dynamodb) is dict else None
+    return sequence if type(sequence) is str and _SEQUENCE(sequence) else None
+
+
+class StreamDecoder:
+    """Turns a delivery's records into change events for one table. Total: a record gives an event or raises Poison."""
+
+    def __init__(self, table: str) -> None:
+        if not table:
+            raise Misconfigured("TABLE_NAME is empty", hint="Set it to the source table's name")
+        self._table = table
+        self._sources: dict[object, StreamSource] = {}
+
+    def decode(self, record: object, now_ms: int) -> ChangeEvent:
+        """The record's change event.
+
+        Poison codes beside `check_image`'s: `record_shape`, `foreign_table`, `event_name`, `sequence_number`,
+        `creation_time`, `view_type`, `keys`, `keys_differ`.
+        """
+        if type(record) is not dict:
+            raise Poison("record_shape", f"a record was expected, not {type(record).__name__}")
+        source = self._source(record.get("eventSourceARN"))
+        body = record.get("dynamodb")
+        event_id = record.get("eventID")
+        if type(body) is not dict or type(event_id) is not str:
+            raise Poison("record_shape", "no dynamodb body or no eventID")
+        event_name = record.get("eventName")
+        sequence = body.get("SequenceNumber")
+        if type(sequence) is not str or not _SEQUENCE(sequence):
+            raise Poison("sequence_number", "missing, not digits, or more than 40 of them")
+        keys = body.get("Keys")
+        if type(keys) is not dict or not keys:
+            raise Poison("keys", "no Keys")
+        check_image(keys)
+        new_image, old_image = self._images(event_name, body, keys)
+        size = body.get("SizeBytes")
+        return ChangeEvent(
+            event_name=str(event_name),
+            event_id=event_id,
+            origin="stream",
+            source_table=source.table,
+            key=canonical_key(keys),
+            keys=keys,
+            new_image=new_image,
+            old_image=old_image,
+            ttl_expired=event_name == "REMOVE" and _is_ttl(record.get("userIdentity")),
+            sequence_number=sequence,
+            version=version_of(source.label, sequence),
+            snapshot_label_ms=None,
+            snapshot_run=None,
+            approx_creation_time_ms=_creation_ms(body.get("ApproximateCreationDateTime"), now_ms),
+            size_bytes=size if type(size) is int else None,
+        )
+
+    def _source(self, arn: object) -> StreamSource:
+        source = self._sources.get(arn) if type(arn) is str else None
+        if source is not None:
+            return source
+        source = StreamSource.parse(arn)
+        if source is None or source.table != self._table:
+            raise Poison("foreign_table", f"the record is not of a stream of {self._table}")
+        self._sources = {arn: source}
+        return source
+
+    def _images(self, event_name: object, body: dict[str, Any], keys: Image) -> tuple[Image | None, Image | None]:
+        if body.get("StreamViewType") in ("KEYS_ONLY", "OLD_IMAGE"):
+            raise Poison("view_type", "the stream carries no new images; enable NEW_AND_OLD_IMAGES")
+        new_image, old_image = body.get("NewImage"), body.get("OldImage")
+        if event_name in ("INSERT", "MODIFY"):
+            if new_image is None:
+                raise Poison("view_type", f"{event_name} without a new image; enable NEW_AND_OLD_IMAGES on the table")
+            check_image(new_image)
+            _check_keys(keys, new_image, "new")
+        elif event_name == "REMOVE":
+            if new_image is not None:
+                raise Poison("record_shape", "REMOVE with a new image")
+        else:
+            raise Poison("event_name", "neither INSERT, MODIFY nor REMOVE")
+        if old_image is not None:
+            check_image(old_image)
+            _check_keys(keys, old_image, "old")
+        return new_image, old_image
+
+
+def _check_keys(keys: Image, image: Image, which: str) -> None:
+    for name, value in keys.items():
+        held = image.get(name)
+        # Equal text is the rule; DynamoDB normalises numbers, yet a forged or replayed record may not have.
+        if held != value and (held is None or canonical_item({name: held}) != canonical_item({name: value})):
+            raise Poison("keys_differ", f"the {which} image's key attributes are not the record's Keys")
+
+
+def _creation_ms(value: object, now_ms: int) -> int:
+    if type(value) not in (int, float):
+        raise Poison("creation_time", "missing or not a number")
+    assert isinstance(value, int | float)
+    if not 0 <= value <= (now_ms + MAX_FUTURE_MS) / 1000:
+        raise Poison("creation_time", "negative, or more than an hour ahead of the writer's clock")
+    return round(value * 1000)
+
+
+def _is_ttl(identity: object) -> bool:
+    if type(identity) is not dict:
+        return False
+    kind = identity.get("type", identity.get("Type"))
+    principal = identity.get("principalId", identity.get("PrincipalId"))
+    return kind == "Service" and principal == _TTL_SERVICE

@@ -1,0 +1,161 @@
+"""Every key of ours in the bucket, with `format` and `parse` side by side, and the hour partition of a record.
+
+Data lives under `<prefix>/<hour partition>/`; everything else under `_lakebound/<table>/`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from lakebound.errors import Misconfigured
+
+MAX_TIME_MS: Final = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z: the last time that a four-digit year can name."""
+
+ORIGINS: Final = ("stream", "scan", "export", "incremental_export", "reread", "sweep")
+FORMATS: Final = ("ndjson.gz", "avro", "parquet")
+
+_HOUR_MS: Final = 3_600_000
+_SEGMENT = re.compile(r"(?:[A-Za-z0-9_]+=)?[A-Za-z0-9_][A-Za-z0-9_-]*").fullmatch
+_DIRECTIVES: Final = frozenset("YmdH")
+_NAME = re.compile(
+    r"(?P<origin>[a-z_]+)-(?P<time>[0-9]{8}T[0-9]{9}Z)-(?P<count>[1-9][0-9]{0,11})-(?P<digest>[0-9a-f]{32})"
+    r"\.(?P<ext>ndjson\.gz|avro|parquet)"
+).fullmatch
+_SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+def format_time(ms: int) -> str:
+    """`20261124T030534123Z` for a UTC time in milliseconds; as text, times sort as numbers do."""
+    seconds, millis = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%dT%H%M%S}{millis:03d}Z"
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds of `format_time`'s text. Raises ValueError."""
+    moment = datetime.strptime(text[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return int(moment.timestamp()) * 1000 + int(text[15:18])
+
+
+def is_partition(text: object) -> bool:
+    """Whether a text can be an hour partition of ours: 1 to 8 plain folder names, no dots, never above the prefix.
+
+    Partitions reach the flusher inside messages; a forged one must not choose where an object lands.
+    """
+    if type(text) is not str or len(text) > 256:
+        return False
+    segments = text.split("/")
+    return len(segments) <= 8 and all(_SEGMENT(segment) for segment in segments)
+
+
+def partitioner(template: str) -> Callable[[int, bool], str]:
+    """A function from (time in ms, is a delete) to the hour partition; `{op}` becomes `upserts` or `deletes`.
+
+    Only `%Y %m %d %H` may stand in the template: no finer than an hour, never an item's value. Raises Misconfigured.
+    """
+    for before, directive in re.findall(r"(^|.)%(.?)", template):
+        if directive not in _DIRECTIVES or before == "%":
+            raise Misconfigured(
+                f"PARTITION_TEMPLATE has the directive %{directive}", hint="Use %Y, %m, %d, %H and {op} only"
+            )
+
+    @lru_cache(maxsize=64)
+    def of_hour(hour: int, is_delete: bool) -> str:
+        text = datetime.fromtimestamp(hour * 3600, UTC).strftime(template)
+        return text.replace("{op}", "deletes" if is_delete else "upserts")
+
+    def of(ms: int, is_delete: bool) -> str:
+        return of_hour(ms // _HOUR_MS, is_delete)
+
+    if not is_partition(of(0, False)):
+        raise Misconfigured(
+            f"PARTITION_TEMPLATE {template!r} does not give a folder path",
+            hint="Use names, =, _ and - between slashes, such as dt=%Y-%m-%d/HH=%H",
+        )
+    return of
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """The key of a batch file. Everything in it comes from the file's content, so equal content has an equal key."""
+
+    partition: str
+    origin: str
+    time_ms: int
+    count: int
+    digest: str
+    ext: str
+
+    def format(self, prefix: str) -> str:
+        """`<prefix>/<partition>/<origin>-<time>-<count>-<digest>.<ext>`."""
+        name = f"{self.origin}-{format_time(self.time_ms)}-{self.count}-{self.digest}.{self.ext}"
+        return f"{prefix}/{self.partition}/{name}"
+
+    @staticmethod
+    def parse(prefix: str, key: str) -> DataKey | None:
+        """The value behind a key, or None for an object that is no batch file of this prefix."""
+        if not key.startswith(prefix + "/"):
+            return None
+        partition, _, name = key[len(prefix) + 1 :].rpartition("/")
+        parts = _NAME(name)
+        if parts is None or parts["origin"] not in ORIGINS or not is_partition(partition):
+            return None
+        try:
+            time_ms = parse_time(parts["time"])
+        except ValueError:
+            return None
+        return DataKey(partition, parts["origin"], time_ms, int(parts["count"]), parts["digest"], parts["ext"])
+
+
+def _aside(table: str, folder: str) -> str:
+    return f"_lakebound/{table}/{folder}/"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimKey:
+    """Where the document behind a claim check lives, named by the SHA-256 of its bytes."""
+
+    table: str
+    sha256: str
+
+    def format(self) -> str:
+        return f"{_aside(self.table, 'claims')}{self.sha256}.json"
+
+    @staticmethod
+    def parse(table: str, key: str) -> ClaimKey | None:
+        """The value behind a claim key of this table, or None."""
+        start = _aside(table, "claims")
+        digest = key[len(start) : -len(".json")]
+        if key != f"{start}{digest}.json" or not _SHA256(digest):
+            return None
+        return ClaimKey(table, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineKey:
+    """Where a poison record lives, named by its payload's digest: delivered again it meets its own object."""
+
+    table: str
+    sha256: str
+
+    def format(self) -> str:
+        return f"{quarantine_folder(self.table)}{self.sha256}.json"
+
+    @staticmethod
+    def parse(table: str, key: str) -> QuarantineKey | None:
+        """The value behind a quarantine key of this table, or None."""
+        start = quarantine_folder(table)
+        digest = key[len(start) : -len(".json")]
+        if key != f"{start}{digest}.json" or not _SHA256(digest):
+            return None
+        return QuarantineKey(table, digest)
+
+
+def quarantine_folder(table: str) -> str:
+    """The folder that holds a table's quarantine objects, with its closing slash."""
+    return _aside(table, "quarantine")

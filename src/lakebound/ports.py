@@ -1,0 +1,72 @@
+"""What the use cases need of the world. Each port has a boto3 adapter and a local twin under one contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The time of the machine that runs the use case."""
+
+    def now_ms(self) -> int:
+        """UTC in milliseconds since the epoch."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; a simulated clock only moves on."""
+
+
+SecondsLeft = Callable[[], float]
+"""Seconds until the platform ends this invocation."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing: its key, size in bytes and the store's own time of writing."""
+
+    key: str
+    size: int
+    modified_ms: int
+
+
+class ObjectStore(Protocol):
+    """One bucket."""
+
+    def put_if_absent(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
+        """Write an object whole, never over another. True when written now, False when the key already exists.
+
+        Raises StoreUnavailable when the outcome is unknown; the call may then be repeated.
+        """
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        """The object's bytes. Raises ObjectMissing, StoreUnavailable, and LakeboundError above `max_bytes`."""
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object under a prefix, in key order. Raises StoreUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """One message in hand: `receives` counts this receive (1 at the first), `receipt` is good for this receive only."""
+
+    message_id: str
+    receipt: str
+    body: str
+    receives: int
+
+
+class Queue(Protocol):
+    """One queue. Batches of at most 10 entries and 1 MiB in all are the caller's to keep."""
+
+    def send(self, bodies: Sequence[str]) -> list[int]:
+        """Send one batch; the positions that were not accepted. Raises QueueUnavailable: none may be assumed sent."""
+
+    def receive(self, wait_seconds: int) -> list[ReceivedMessage]:
+        """Up to 10 messages, waiting at most so many seconds (0 to 20) for the first. Raises QueueUnavailable."""
+
+    def delete(self, receipts: Sequence[str]) -> list[int]:
+        """Delete one batch; the positions that were not deleted. Raises QueueUnavailable."""
+
+    def hide(self, receipts: Sequence[str], seconds: int) -> None:
+        """Keep messages in hand out of sight for so many seconds from now. Raises QueueUnavailable."""

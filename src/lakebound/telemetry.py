@@ -1,0 +1,63 @@
+"""What the functions say of themselves: one log line and a few metrics an invocation, never an item's value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from lakebound.flush import FlushResult
+from lakebound.ingest import IngestResult
+
+
+def report_ingest(logger: Logger, metrics: Metrics, result: IngestResult) -> None:
+    """Log and measure what became of a delivery."""
+    count(metrics, "RecordsDelivered", result.delivered)
+    count(metrics, "RecordsSent", result.sent)
+    count(metrics, "MessagesSent", result.messages)
+    count(metrics, "RecordsQuarantined", result.quarantined.total())
+    count(metrics, "DeliveriesCutShort", int(result.unsent_from is not None))
+    if result.newest_age_ms is not None:
+        metrics.add_metric(name="NewestRecordAge", unit=MetricUnit.Milliseconds, value=max(0, result.newest_age_ms))
+    fields: dict[str, Any] = {
+        "delivered": result.delivered,
+        "sent": result.sent,
+        "messages": result.messages,
+        "message_bytes": result.message_bytes,
+        "claims": result.claims,
+    }
+    if result.quarantined:
+        logger.warning("records went to quarantine", reasons=dict(result.quarantined))
+    if result.unsent_from is not None:
+        logger.warning("delivery cut short", unsent_from=result.unsent_from, why=result.unsent_why, **fields)
+    else:
+        logger.info("delivery carried", **fields)
+
+
+def report_flush(logger: Logger, metrics: Metrics, result: FlushResult) -> None:
+    """Log and measure what became of the messages in hand."""
+    count(metrics, "MessagesWritten", result.messages)
+    count(metrics, "RecordsWritten", result.records)
+    count(metrics, "FilesWritten", len(result.files) - result.existing)
+    count(metrics, "MessagesRefused", len(result.refused))
+    count(metrics, "PutsFailed", int(result.put_failed))
+    for _, size in result.files:
+        metrics.add_metric(name="FileBytes", unit=MetricUnit.Bytes, value=size)
+    metrics.add_metric(name="OldestRecordAge", unit=MetricUnit.Milliseconds, value=result.oldest_age_ms)
+    fields: dict[str, Any] = {
+        "messages": result.messages,
+        "records": result.records,
+        "files": [key for key, _ in result.files],
+        "existing": result.existing,
+        "undeleted": result.undeleted,
+    }
+    if result.refused or result.put_failed:
+        logger.warning("messages not written", refused=result.refused, put_failed=result.put_failed, **fields)
+    else:
+        logger.info("messages written", **fields)
+
+
+def count(metrics: Metrics, name: str, value: int) -> None:
+    """Add one counter."""
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
