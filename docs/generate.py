@@ -1,0 +1,104 @@
+"""Documentation as output: fills the generated blocks of the documents, or says which are stale.
+
+    python docs/generate.py           write them
+    python docs/generate.py --check   exit 1 and name the stale ones
+
+A block stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from lakebound import batches, envelope, messages
+from lakebound.events import StreamDecoder
+from lakebound.settings import SETTINGS
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_NOW_MS: Final = 1_795_000_005_000
+_RECORD: Final = {
+    "eventID": "4a1c6a2f0b7e4d1f9c3b5a7d8e6f0a12",
+    "eventName": "MODIFY",
+    "eventSourceARN": "arn:aws:dynamodb:eu-west-1:123456789012:table/cars/stream/2026-11-01T08:00:00.000",
+    "dynamodb": {
+        "ApproximateCreationDateTime": 1_795_000_000,
+        "Keys": {"vin": {"S": "WLB0000000000042"}},
+        "NewImage": {"vin": {"S": "WLB0000000000042"}, "soc": {"N": "81.50"}, "doors": {"SS": ["left", "right"]}},
+        "OldImage": {"vin": {"S": "WLB0000000000042"}, "soc": {"N": "82"}},
+        "SequenceNumber": "820400000000000000000000042",
+        "SizeBytes": 96,
+        "StreamViewType": "NEW_AND_OLD_IMAGES",
+    },
+}
+
+
+def _line() -> bytes:
+    return envelope.encode_line(StreamDecoder("cars").decode(_RECORD, _NOW_MS), _NOW_MS)
+
+
+def fields() -> str:
+    """The record's fields."""
+    rows = [f"| `{name}` | {kind} | {'yes' if nullable else 'no'} |" for name, kind, nullable in envelope.FIELDS]
+    return "\n".join(["| field | type | may be null |", "|---|---|---|", *rows])
+
+
+def record() -> str:
+    """A whole record, as its line stands in a file."""
+    return f"```json\n{_line().decode().rstrip()}\n```"
+
+
+def key() -> str:
+    """The key of the file that would hold just that record."""
+    line = messages.Line(0, "dt=2026-11-18/HH=11", None, _line())
+    (message,) = messages.Packer("cars", 262_144, _NOW_MS).pack([line])
+    members = messages.decode("cars", message.body)
+    assert isinstance(members, list)
+    (file,) = batches.assemble("ddb/cars", "stream", members)
+    return f"```\n{file.key}\n```"
+
+
+def settings() -> str:
+    """Every setting of the functions."""
+    rows = [
+        f"| `{one.name}` | {', '.join(one.functions)} | {_default(one.default)} | {one.meaning} |" for one in SETTINGS
+    ]
+    return "\n".join(["| name | functions | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _default(text: str | None) -> str:
+    return "– (required)" if text is None else f"`{text}`" if text else "empty"
+
+
+BLOCKS: Final[dict[str, Callable[[], str]]] = {"fields": fields, "record": record, "key": key, "settings": settings}
+
+
+def filled(text: str) -> str:
+    """A document's text with its blocks as they should be. Raises KeyError for a block nobody makes."""
+    return _BLOCK.sub(lambda block: f"{block[1]}{BLOCKS[block['name']]()}\n{block[3]}", text)
+
+
+def stale(folder: Path = ROOT) -> list[Path]:
+    """The documents whose blocks are not as the code would write them."""
+    documents = [*sorted((folder / "docs").rglob("*.md")), folder / "README.md"]
+    return [path for path in documents if path.exists() and filled(path.read_text("utf-8")) != path.read_text("utf-8")]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the stale documents, or with `--check` only name them."""
+    outdated = stale()
+    for path in outdated:
+        if "--check" in arguments:
+            print(f"{path.relative_to(ROOT)} is stale: run `.venv/bin/python docs/generate.py`", file=sys.stderr)
+        else:
+            path.write_text(filled(path.read_text("utf-8")), "utf-8")
+    return 1 if outdated and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
