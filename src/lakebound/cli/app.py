@@ -1,0 +1,41 @@
+"""The command `lakebound` and what all its verbs share: exit status, and how an error is told.
+
+Exit status: 0 ok, 1 found a problem, 2 usage. An error is one sentence on stderr, never a traceback, with what to
+do next; results go to stdout, for a person or, with `--json`, for a program.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import typer
+
+from lakebound.cli import files, verify
+from lakebound.errors import LakeboundError, Misconfigured
+
+OK: Final = 0
+PROBLEM: Final = 1
+USAGE: Final = 2
+
+app = typer.Typer(
+    name="lakebound",
+    help="Keeps a lakehouse table equal to a DynamoDB table. Endpoint, region and credentials come from the "
+    "environment, as for the AWS CLI (AWS_ENDPOINT_URL for a local stack).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("verify")(verify.command)
+app.add_typer(files.app, name="files")
+
+
+def main() -> None:
+    """Run the command of this process's arguments, then exit."""
+    try:
+        app()
+    except LakeboundError as error:
+        print(f"lakebound: {error}", file=sys.stderr)
+        sys.exit(USAGE if isinstance(error, Misconfigured) else PROBLEM)
