@@ -1,7 +1,7 @@
 """Fetch the jars of Delta and of Spark's Avro source into Spark's own Ivy cache, once, so that no test waits for them.
 
-Run by `make setup`. It starts a local Spark session with the packages that the jobs ask for, and stops it: Spark's resolver downloads
-what is missing and leaves the rest alone.
+Run by `make setup`. It starts a local Spark session with the packages that the jobs ask for, and stops it: Spark's
+resolver downloads what is missing and leaves the rest alone.
 """
 
 from __future__ import annotations
