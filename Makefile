@@ -18,7 +18,7 @@ check: ## lint, types, import contract, template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo --cache-dir .build/import-linter
 	@$(BIN)/python -m tests.template.lint
 
 unit: ## the tests that need neither Spark nor the local stack (for the edit loop)
