@@ -6,7 +6,8 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
@@ -62,16 +63,29 @@ def _merge(options: argparse.Namespace) -> Totals:
         reader=options.reader,
         files_per_micro_batch=options.max_files,
     )
-    stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
     spark, ours = job_session("lakebound merge_changes", catalog=not is_path(job.target))
     try:
-        return run(spark, job, report=lambda line: print(line, flush=True), stop=stop)
+        with _until_told() as stop:
+            return run(spark, job, report=lambda line: print(line, flush=True), stop=stop)
     finally:
         if ours:
             spark.stop()
+
+
+@contextmanager
+def _until_told() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that the micro-batch under way finishes before the job ends."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in signals]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+            if not isinstance(key, Hashable):
+                break  # the parent refuses it as YAML
+            if key in seen:
                 raise Misconfigured(f"{key!r} is written twice; keep one of them")
             seen.add(key)
         return super().construct_mapping(node, deep=deep)

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -26,18 +26,21 @@ def local_settings() -> dict[str, str]:
     return {name: value.strip() for name, value in lines}
 
 
-def local_session(app: str, *, catalog: bool = False, log: Path | None = None) -> SparkSession:
+def local_session(
+    app: str, *, catalog: bool = False, log: Path | None = None, settings: Mapping[str, str] | None = None
+) -> SparkSession:
     """A session on this machine with Delta, at most 2 cores and 2 GiB of heap.
 
     The first start fetches Delta's jars from Maven Central into the user's Ivy cache; later ones need no network.
     What the Java process prints goes to ``log`` (a file in the temporary folder by default). ``catalog`` keeps
-    tables by name between runs, in `metastore_db` and `spark-warehouse` of the working directory.
+    tables by name between runs, in `metastore_db` and `spark-warehouse` of the working directory. ``settings``
+    come after those of `local.conf`. Raises Misconfigured when Java is missing or Spark does not start.
     """
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise Misconfigured("Java is missing; install Java 17 or later, on Debian: apt-get install default-jre")
     log = log or default_log()
     builder = SparkSession.builder.appName(app)
-    for name, value in local_settings().items():
+    for name, value in {**local_settings(), **(settings or {})}.items():
         builder = builder.config(name, value)
     if catalog:
         builder = builder.enableHiveSupport()
