@@ -143,9 +143,9 @@ class FolderStore:
         except FileExistsError:
             if path.is_file():
                 return False
-            raise LakeboundError(f"{path} is a folder, or a part of its path is a file", hint="Use other keys") from None
+            raise LakeboundError(f"{path} is a folder, or part of the path is a file", hint="Use other keys") from None
         except NotADirectoryError:
-            raise LakeboundError(f"A part of the path {path} is a file", hint="Use other keys") from None
+            raise LakeboundError(f"Part of the path {path} is a file", hint="Use other keys") from None
         finally:
             beside.unlink(missing_ok=True)
         return True
