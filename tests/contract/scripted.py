@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from lakebound.adapters import clients
@@ -33,6 +34,13 @@ def s3_error(status: int, code: str) -> Answer:
 
 def sqs_error(status: int, code: str) -> Answer:
     return Answer(status, json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "no"}).encode())
+
+
+def _headers(answer: Answer) -> HTTPHeaders:
+    headers = HTTPHeaders()
+    for name, value in answer.headers:
+        headers[name] = value
+    return headers
 
 
 class _Raw(io.BytesIO):
@@ -64,4 +72,4 @@ class Scripted:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return AWSResponse(request.url, answer.status, dict(answer.headers), _Raw(answer.body))
+        return AWSResponse(request.url, answer.status, _headers(answer), _Raw(answer.body))

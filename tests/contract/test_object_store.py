@@ -85,7 +85,7 @@ def test_of_many_writers_at_once_one_wins(make: Callable[[Path], ObjectStore], t
     with ThreadPoolExecutor(16) as pool:
         for turn in range(20):
             bodies = [f"{turn}-{writer}".encode() for writer in range(16)]
-            won = list(pool.map(lambda body: store.put_if_absent(f"k/{turn}", body, {}), bodies))
+            won = list(pool.map(store.put_if_absent, [f"k/{turn}"] * 16, bodies, [{}] * 16))
             assert won.count(True) == 1
             assert store.get(f"k/{turn}", max_bytes=100) == bodies[won.index(True)]
 
@@ -109,12 +109,15 @@ def test_a_folder_refuses_a_key_below_another_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_bucket_that_does_not_exist_is_a_mistake_of_settings() -> None:
-    store = S3Store("nowhere", boto3.client("s3"))
-    for use in (
-        lambda: store.put_if_absent("a", b"", {}),
-        lambda: store.get("a", max_bytes=1),
-        lambda: list(store.list("")),
-    ):
-        with pytest.raises(Misconfigured, match="bucket nowhere does not exist"):
-            use()
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.put_if_absent("a", b"", {}),
+        lambda store: store.get("a", max_bytes=1),
+        lambda store: list(store.list("")),
+    ],
+    ids=["put", "get", "list"],
+)
+def test_a_bucket_that_does_not_exist_is_a_mistake_of_settings(use: Callable[[ObjectStore], object]) -> None:
+    with pytest.raises(Misconfigured, match="bucket nowhere does not exist"):
+        use(S3Store("nowhere", boto3.client("s3")))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
@@ -13,6 +16,11 @@ OK = Answer(200)
 EXISTS = s3_error(412, "PreconditionFailed")
 CONFLICT = s3_error(409, "ConditionalRequestConflict")
 URL = "https://lake.s3.example"
+USES: Final[dict[str, Callable[[S3Store], object]]] = {
+    "put": lambda store: store.put_if_absent("some/key", b"", {}),
+    "get": lambda store: store.get("some/key", max_bytes=1),
+    "list": lambda store: list(store.list("some/key")),
+}
 
 
 def store(*answers: Answer | Exception, retries: bool = False) -> tuple[S3Store, Scripted]:
@@ -65,15 +73,10 @@ def test_a_conflict_that_lasts_is_no_success() -> None:
     ids=lambda answer: getattr(answer, "status", type(answer).__name__),
 )
 def test_every_other_refusal_leaves_the_outcome_open(answer: Answer | Exception) -> None:
-    for use in ("put", "get", "list"):
+    for name, use in USES.items():
         subject, _ = store(answer)
-        with pytest.raises(StoreUnavailable, match=f"Could not {use} s3://lake/some/key"):
-            if use == "put":
-                subject.put_if_absent("some/key", b"", {})
-            elif use == "get":
-                subject.get("some/key", max_bytes=1)
-            else:
-                list(subject.list("some/key"))
+        with pytest.raises(StoreUnavailable, match=f"Could not {name} s3://lake/some/key"):
+            use(subject)
 
 
 def test_a_put_whose_answer_was_lost_is_found_written() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from typing import Final
 
 import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
@@ -12,6 +14,12 @@ from lakebound.errors import QueueUnavailable
 from tests.contract.scripted import Answer, Scripted, sqs_error
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/buffer"
+USES: Final[dict[str, Callable[[SqsQueue], object]]] = {
+    "send": lambda queue: queue.send(["a"]),
+    "receive": lambda queue: queue.receive(0),
+    "delete": lambda queue: queue.delete(["a"]),
+    "hide": lambda queue: queue.hide(["a"], 30),
+}
 
 
 def queue(*answers: Answer | Exception, retries: bool = False) -> tuple[SqsQueue, Scripted]:
@@ -73,15 +81,10 @@ def test_a_delete_that_was_refused_is_named() -> None:
     ids=lambda answer: getattr(answer, "body", type(answer).__name__.encode()).decode()[:40],
 )
 def test_an_answer_that_is_none_leaves_everything_open(answer: Answer | Exception) -> None:
-    for use in ("send", "receive", "delete", "hide"):
+    for use in USES.values():
         subject, _ = queue(answer)
         with pytest.raises(QueueUnavailable, match=URL):
-            if use == "receive":
-                subject.receive(0)
-            elif use == "hide":
-                subject.hide(["a"], 30)
-            else:
-                getattr(subject, use)(["a"])
+            use(subject)
 
 
 def test_a_throttle_is_repeated_by_the_client_itself() -> None:
