@@ -204,14 +204,16 @@ class DeadLetter:
 def look_at_dead_letters(table: str, dead: Queue, store: ObjectStore, most: int) -> list[DeadLetter]:
     """Up to `most` messages, put back at once. Raises QueueUnavailable."""
     found: dict[str, DeadLetter] = {}
+    receipts: list[str] = []
     while len(found) < most:
         received = [message for message in dead.receive(0) if message.message_id not in found]
         if not received:
             break
-        for message in received:
-            found[message.message_id] = _dead_letter(table, message, store)
-        # Hidden for a little while and not put back at once: the next receive must bring other messages.
-        dead.hide([message.receipt for message in received], 5)
+        found.update({message.message_id: _dead_letter(table, message, store) for message in received})
+        receipts += [message.receipt for message in received]
+    # Only now: a message put back at once would be what the next receive brings.
+    for start in range(0, len(receipts), 10):
+        dead.hide(receipts[start : start + 10], 0)
     return list(found.values())[:most]
 
 

@@ -208,7 +208,7 @@ def test_a_move_task_that_runs_already_is_waited_for() -> None:
 
 def test_a_move_task_that_fails_is_an_error_with_its_reason() -> None:
     task = Task(None, MoveState("FAILED", 2, 9, "CouldNotDetermineMessageSource"))
-    with pytest.raises(LakeboundError, match="FAILED after 2 messages .CouldNotDetermineMessageSource."):
+    with pytest.raises(LakeboundError, match=r"FAILED after 2 messages \(CouldNotDetermineMessageSource\)"):
         redrive_by_task(task, ManualClock())
 
 
@@ -219,7 +219,6 @@ def test_a_look_shows_every_message_and_takes_none_away(world: World) -> None:
     found = look_at_dead_letters(TABLE, world.dead, world.store, 50)
     assert sorted(one.verdict for one in found) == ["", *[""] * 11, "message_shape"]
     assert sum(one.records for one in found) == 12
-    world.clock.sleep(6)
     assert len(world.dead.receive(0)) == 10
 
 
