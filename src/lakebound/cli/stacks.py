@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,11 @@ StackName = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and do nothing.")]
+
+
+def clients(service: str) -> Any:
+    """The clients that an Observer looks through."""
+    return aws_client(service)
 
 
 def find_stack(name: str) -> Stack:
