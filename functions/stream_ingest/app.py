@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -30,6 +31,12 @@ STORE = S3Store(SETTINGS.bucket, client("s3"))
 CLOCK = SystemClock()
 logger = Logger()
 metrics = Metrics()
+
+# A delivery is parsed into 100,000 small objects, none of them garbage: the collector's usual threshold of 700 makes
+# it look through them a hundred times, a third of the parse. What the modules above hold is never garbage either.
+gc.collect()
+gc.freeze()
+gc.set_threshold(200_000, 20, 100)
 
 
 @metrics.log_metrics
