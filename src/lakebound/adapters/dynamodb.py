@@ -107,16 +107,10 @@ class DynamoDBTable:
                     self._clock.sleep(min(0.05 * 2**rounds, 5))
 
     def _pages(self, segment: int) -> Iterator[list[Image]]:
+        part = {"Segment": segment, "TotalSegments": self._segments} if self._segments > 1 else {}
         start: dict[str, Any] = {}
         while True:
-            answer = self._call(
-                "scan",
-                TableName=self.name,
-                ConsistentRead=True,
-                Segment=segment,
-                TotalSegments=self._segments,
-                **start,
-            )
+            answer = self._call("scan", TableName=self.name, ConsistentRead=True, **part, **start)
             # A page can be empty and still have a start key: only the missing start key ends a segment.
             yield answer["Items"]
             if not answer.get("LastEvaluatedKey"):
