@@ -24,6 +24,7 @@ RULES = IngestRules(
     partition=partitioner(SETTINGS.partition_template),
     by_event_time=SETTINGS.partition_by_event,
     message_bytes=SETTINGS.message_bytes,
+    file_format=SETTINGS.file_format,
 )
 DECODER = StreamDecoder(SETTINGS.table)
 QUEUE = SqsQueue(SETTINGS.queue_url, client("sqs"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lakebound import batches, messages
+from lakebound.batches import BatchFile, MemberRefused
 from lakebound.errors import LakeboundError, ObjectMissing, Poison, QueueUnavailable, StoreUnavailable
 from lakebound.messages import ClaimCheck, Member
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage, SecondsLeft
@@ -36,6 +37,7 @@ class FlushRules:
     max_records: int
     max_file_bytes: int
     max_seconds: int
+    file_format: str = "ndjson.gz"
 
 
 @dataclass(slots=True)
@@ -198,7 +200,7 @@ def _write(
 
 def _write_group(group: list[_Held], result: FlushResult, rules: FlushRules, store: ObjectStore) -> None:
     written: set[tuple[str, str]] = set()
-    for file in batches.assemble(rules.prefix, "stream", (member for one in group for member in one.members)):
+    for file in _files(group, result, rules):
         try:
             if not store.put_if_absent(file.key, file.body, file.metadata):
                 result.existing += 1
@@ -211,6 +213,20 @@ def _write_group(group: list[_Held], result: FlushResult, rules: FlushRules, sto
     for one in group:
         # A message may span an hour's edge: it is durable when every file that holds a member of it is.
         one.durable = all((member.partition, member.format) in written for member in one.members)
+
+
+def _files(group: list[_Held], result: FlushResult, rules: FlushRules) -> list[BatchFile]:
+    """The group's files. A message with a block that cannot become rows is refused, and taken out of the group."""
+    while group:
+        members = [member for one in group for member in one.members]
+        try:
+            return batches.assemble(rules.prefix, "stream", members, rules.file_format)
+        except MemberRefused as refused:
+            for one in [one for one in group if any(member.digest() == refused.digest for member in one.members)]:
+                # Not acknowledged: it comes back until maxReceiveCount and then waits in the DLQ with its body.
+                result.refused[one.message_id] = refused.code
+                group.remove(one)
+    return []
 
 
 def _acknowledge(held: Iterable[_Held], result: FlushResult, queue: Queue) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from lakebound import messages, quarantine
 from lakebound.attributes import MAX_NAME_LENGTH
-from lakebound.envelope import encode_line
+from lakebound.encoders.choice import encoder_of
 from lakebound.errors import LakeboundError, Poison, QueueUnavailable, StoreUnavailable
 from lakebound.events import ChangeEvent, StreamDecoder, sequence_number_of
 from lakebound.messages import Line, Outgoing, Packer
@@ -38,6 +38,7 @@ class IngestRules:
     partition: Callable[[int, bool], str]
     by_event_time: bool
     message_bytes: int
+    file_format: str = "ndjson.gz"
 
     def partition_of(self, event: ChangeEvent, now_ms: int) -> str:
         """The event's hour partition: by its creation time or by the writer's clock."""
@@ -77,7 +78,7 @@ def ingest(
     if created:
         result.newest_age_ms = now_ms - max(created)
     stop = _quarantine(records, rules.table, poisoned, result, store, now_ms, seconds_left)
-    packer = Packer(rules.table, rules.message_bytes, now_ms)
+    packer = Packer(rules.table, rules.message_bytes, now_ms, rules.file_format)
     outgoing = packer.pack(line for line in lines if stop is None or line.position < stop)
     failed = _send_all(outgoing, result, queue, store, clock, seconds_left)
     first = min((position for position in (stop, failed) if position is not None), default=None)
@@ -92,13 +93,14 @@ def _decode(
     lines: list[Line] = []
     poisoned: list[tuple[int, Poison]] = []
     created: list[int] = []
+    encode = encoder_of(rules.file_format).encode
     for start in range(0, len(records), RECORDS_TOGETHER):
         together = records[start : start + RECORDS_TOGETHER]
         legal = decoder.images_surely_legal(together)
         for position, record in enumerate(together, start):
             try:
                 event = decoder.decode(record, now_ms, legal)
-                data = encode_line(event, now_ms)
+                data = encode(event, now_ms)
                 if legal and len(data) > MAX_NAME_LENGTH:
                     decoder.decode(record, now_ms)
             except Poison as poison:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lakebound.errors import Misconfigured
-from lakebound.layout import partitioner
+from lakebound.layout import FORMATS, partitioner
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("S3_BUCKET", (_INGEST, _FLUSHER), None, "bucket that files go to"),
     Setting("S3_PREFIX", (_INGEST, _FLUSHER), "", "data prefix in the bucket; empty means `ddb/<table>`"),
     Setting("QUEUE_URL", (_INGEST, _FLUSHER), None, "buffer queue"),
-    Setting("FILE_FORMAT", (_INGEST, _FLUSHER), "ndjson.gz", "format of batch files", choices=("ndjson.gz",)),
+    Setting("FILE_FORMAT", (_INGEST, _FLUSHER), "ndjson.gz", "format of batch files", choices=FORMATS),
     Setting(
         "PARTITION_BY",
         (_INGEST,),
@@ -116,12 +116,12 @@ class IngestSettings:
     partition_by_event: bool
     partition_template: str
     message_bytes: int
+    file_format: str
 
     @staticmethod
     def read(values: Mapping[str, str]) -> IngestSettings:
         """From an environment. Raises Misconfigured."""
         environment = Environment(values)
-        environment.text("FILE_FORMAT")
         template = environment.text("PARTITION_TEMPLATE")
         partitioner(template)
         return IngestSettings(
@@ -131,6 +131,7 @@ class IngestSettings:
             partition_by_event=environment.text("PARTITION_BY") == "event",
             partition_template=template,
             message_bytes=environment.number("MESSAGE_BYTES"),
+            file_format=environment.text("FILE_FORMAT"),
         )
 
 
@@ -145,12 +146,12 @@ class FlushSettings:
     max_records: int
     max_file_bytes: int
     max_seconds: int
+    file_format: str
 
     @staticmethod
     def read(values: Mapping[str, str]) -> FlushSettings:
         """From an environment. Raises Misconfigured."""
         environment = Environment(values)
-        environment.text("FILE_FORMAT")
         table = environment.text("TABLE_NAME")
         return FlushSettings(
             table=table,
@@ -160,6 +161,7 @@ class FlushSettings:
             max_records=environment.number("MAX_RECORDS"),
             max_file_bytes=environment.number("MAX_FILE_BYTES"),
             max_seconds=environment.number("MAX_SECONDS"),
+            file_format=environment.text("FILE_FORMAT"),
         )
 
 
