@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from lakebound.adapters.clients import client
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.events import StreamDecoder
 from lakebound.ingest import IngestRules, ingest
@@ -25,6 +26,9 @@ RULES = IngestRules(
     by_event_time=SETTINGS.partition_by_event,
     message_bytes=SETTINGS.message_bytes,
     file_format=SETTINGS.file_format,
+    redaction=redaction_at_start(
+        SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(client("dynamodb"), SETTINGS.table)
+    ),
 )
 DECODER = StreamDecoder(SETTINGS.table)
 QUEUE = SqsQueue(SETTINGS.queue_url, client("sqs"))

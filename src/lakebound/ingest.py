@@ -18,6 +18,7 @@ from lakebound.errors import LakeboundError, Poison, QueueUnavailable, StoreUnav
 from lakebound.events import ChangeEvent, StreamDecoder, sequence_number_of
 from lakebound.messages import Line, Outgoing, Packer
 from lakebound.ports import Clock, ObjectStore, Queue, SecondsLeft
+from lakebound.redaction import Redaction
 
 RESERVE_SECONDS: Final = 5.0
 """Time kept back to answer: a call in flight ends, the answer is written, metrics are flushed."""
@@ -39,6 +40,7 @@ class IngestRules:
     by_event_time: bool
     message_bytes: int
     file_format: str = "ndjson.gz"
+    redaction: Redaction | None = None
 
     def partition_of(self, event: ChangeEvent, now_ms: int) -> str:
         """The event's hour partition: by its creation time or by the writer's clock."""
@@ -77,7 +79,7 @@ def ingest(
     lines, poisoned, created = _decode(records, rules, decoder, now_ms)
     if created:
         result.newest_age_ms = now_ms - max(created)
-    stop = _quarantine(records, rules.table, poisoned, result, store, now_ms, seconds_left)
+    stop = _quarantine(records, rules, poisoned, result, store, now_ms, seconds_left)
     packer = Packer(rules.table, rules.message_bytes, now_ms, rules.file_format)
     outgoing = packer.pack(line for line in lines if stop is None or line.position < stop)
     failed = _send_all(outgoing, result, queue, store, clock, seconds_left)
@@ -100,6 +102,8 @@ def _decode(
         for position, record in enumerate(together, start):
             try:
                 event = decoder.decode(record, now_ms, legal)
+                if rules.redaction is not None:
+                    event = rules.redaction.event(event)
                 data = encode(event, now_ms)
                 if legal and len(data) > MAX_NAME_LENGTH:
                     decoder.decode(record, now_ms)
@@ -114,7 +118,7 @@ def _decode(
 
 def _quarantine(
     records: Sequence[object],
-    table: str,
+    rules: IngestRules,
     poisoned: list[tuple[int, Poison]],
     result: IngestResult,
     store: ObjectStore,
@@ -127,7 +131,8 @@ def _quarantine(
         if kept and seconds_left() < 2 * RESERVE_SECONDS:
             result.unsent_why = "time"
             return position
-        item = quarantine.from_delivery(table, records[position], poison, now_ms)
+        record = records[position] if rules.redaction is None else rules.redaction.record(records[position])
+        item = quarantine.from_delivery(rules.table, record, poison, now_ms)
         try:
             store.put_if_absent(item.key, item.body, {"reason": item.reason})
         except StoreUnavailable:

@@ -11,6 +11,7 @@ from typing import Final
 
 from lakebound.errors import Misconfigured
 from lakebound.layout import FORMATS, partitioner
+from lakebound.redaction import Path, parse_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,19 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         0,
         600,
     ),
+    Setting(
+        "DROP_ATTRIBUTES",
+        (_INGEST,),
+        "",
+        "paths of attributes that land nowhere, separated by commas: `email,address.street`; lists are passed through",
+    ),
+    Setting("HASH_ATTRIBUTES", (_INGEST,), "", "paths of attributes of which only an HMAC-SHA-256 lands, as an S"),
+    Setting(
+        "HASH_KEY_ARN",
+        (_INGEST,),
+        "",
+        "secret of Secrets Manager, or parameter of the Parameter Store, that holds the key of HASH_ATTRIBUTES",
+    ),
 )
 
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
@@ -107,6 +121,28 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class RedactionSettings:
+    """Whose values never land, and where the key is that hashes them."""
+
+    drop: tuple[Path, ...]
+    hashed: tuple[Path, ...]
+    key_arn: str
+
+    @staticmethod
+    def read(values: Mapping[str, str]) -> RedactionSettings:
+        """From an environment. Raises Misconfigured."""
+        environment = Environment(values)
+        hashed = parse_paths("HASH_ATTRIBUTES", environment.text("HASH_ATTRIBUTES"))
+        key_arn = environment.text("HASH_KEY_ARN")
+        if hashed and not key_arn:
+            raise Misconfigured(
+                "HASH_KEY_ARN is not set",
+                hint="HASH_ATTRIBUTES needs a key: set it to the ARN of a secret or parameter",
+            )
+        return RedactionSettings(parse_paths("DROP_ATTRIBUTES", environment.text("DROP_ATTRIBUTES")), hashed, key_arn)
+
+
+@dataclass(frozen=True, slots=True)
 class IngestSettings:
     """stream_ingest's settings."""
 
@@ -117,6 +153,7 @@ class IngestSettings:
     partition_template: str
     message_bytes: int
     file_format: str
+    redaction: RedactionSettings
 
     @staticmethod
     def read(values: Mapping[str, str]) -> IngestSettings:
@@ -132,6 +169,7 @@ class IngestSettings:
             partition_template=template,
             message_bytes=environment.number("MESSAGE_BYTES"),
             file_format=environment.text("FILE_FORMAT"),
+            redaction=RedactionSettings.read(values),
         )
 
 
