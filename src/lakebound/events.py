@@ -134,7 +134,8 @@ class StreamDecoder:
             None,
             None,
             _creation_ms(body.get("ApproximateCreationDateTime"), now_ms),
-            size if type(size) is int else None,
+            # Readers hold it in 64 signed bits; a forged one above them would cost the whole file.
+            size if type(size) is int and 0 <= size < 2**63 else None,
         )
 
     def _source(self, arn: object) -> StreamSource:
