@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from lakebound.errors import Misconfigured
-from lakebound.layout import partitioner
+from lakebound.layout import FORMATS, partitioner
+from lakebound.redaction import Path, parse_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("S3_BUCKET", (_INGEST, _FLUSHER), None, "bucket that files go to"),
     Setting("S3_PREFIX", (_INGEST, _FLUSHER), "", "data prefix in the bucket; empty means `ddb/<table>`"),
     Setting("QUEUE_URL", (_INGEST, _FLUSHER), None, "buffer queue"),
-    Setting("FILE_FORMAT", (_INGEST, _FLUSHER), "ndjson.gz", "format of batch files", choices=("ndjson.gz",)),
+    Setting("FILE_FORMAT", (_INGEST, _FLUSHER), "ndjson.gz", "format of batch files", choices=FORMATS),
     Setting(
         "PARTITION_BY",
         (_INGEST,),
@@ -66,6 +67,19 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "age in seconds of the oldest record in hand at which a file closes",
         0,
         600,
+    ),
+    Setting(
+        "DROP_ATTRIBUTES",
+        (_INGEST,),
+        "",
+        "paths of attributes that land nowhere, separated by commas: `email,address.street`; lists are passed through",
+    ),
+    Setting("HASH_ATTRIBUTES", (_INGEST,), "", "paths of attributes of which only an HMAC-SHA-256 lands, as an S"),
+    Setting(
+        "HASH_KEY_ARN",
+        (_INGEST,),
+        "",
+        "secret of Secrets Manager, or parameter of the Parameter Store, that holds the key of HASH_ATTRIBUTES",
     ),
 )
 
@@ -121,6 +135,28 @@ def _table(environment: Environment) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class RedactionSettings:
+    """Whose values never land, and where the key is that hashes them."""
+
+    drop: tuple[Path, ...]
+    hashed: tuple[Path, ...]
+    key_arn: str
+
+    @staticmethod
+    def read(values: Mapping[str, str]) -> RedactionSettings:
+        """From an environment. Raises Misconfigured."""
+        environment = Environment(values)
+        hashed = parse_paths("HASH_ATTRIBUTES", environment.text("HASH_ATTRIBUTES"))
+        key_arn = environment.text("HASH_KEY_ARN")
+        if hashed and not key_arn:
+            raise Misconfigured(
+                "HASH_KEY_ARN is not set",
+                hint="HASH_ATTRIBUTES needs a key: set it to the ARN of a secret or parameter",
+            )
+        return RedactionSettings(parse_paths("DROP_ATTRIBUTES", environment.text("DROP_ATTRIBUTES")), hashed, key_arn)
+
+
+@dataclass(frozen=True, slots=True)
 class IngestSettings:
     """stream_ingest's settings."""
 
@@ -130,12 +166,13 @@ class IngestSettings:
     partition_by_event: bool
     partition_template: str
     message_bytes: int
+    file_format: str
+    redaction: RedactionSettings
 
     @staticmethod
     def read(values: Mapping[str, str]) -> IngestSettings:
         """From an environment. Raises Misconfigured."""
         environment = Environment(values)
-        environment.text("FILE_FORMAT")
         template = environment.text("PARTITION_TEMPLATE")
         partitioner(template)
         return IngestSettings(
@@ -145,6 +182,8 @@ class IngestSettings:
             partition_by_event=environment.text("PARTITION_BY") == "event",
             partition_template=template,
             message_bytes=environment.number("MESSAGE_BYTES"),
+            file_format=environment.text("FILE_FORMAT"),
+            redaction=RedactionSettings.read(values),
         )
 
 
@@ -159,12 +198,12 @@ class FlushSettings:
     max_records: int
     max_file_bytes: int
     max_seconds: int
+    file_format: str
 
     @staticmethod
     def read(values: Mapping[str, str]) -> FlushSettings:
         """From an environment. Raises Misconfigured."""
         environment = Environment(values)
-        environment.text("FILE_FORMAT")
         table = _table(environment)
         return FlushSettings(
             table=table,
@@ -174,6 +213,7 @@ class FlushSettings:
             max_records=environment.number("MAX_RECORDS"),
             max_file_bytes=environment.number("MAX_FILE_BYTES"),
             max_seconds=environment.number("MAX_SECONDS"),
+            file_format=environment.text("FILE_FORMAT"),
         )
 
 
