@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -84,6 +84,19 @@ class Sent:
     entries: int = 0
     body_bytes: int = 0
 
+    def copy(self) -> Sent:
+        """As it stands now."""
+        return replace(self)
+
+    def since(self, before: Sent) -> Sent:
+        """What came after `before`."""
+        return Sent(
+            self.calls - before.calls,
+            self.billed - before.billed,
+            self.entries - before.entries,
+            self.body_bytes - before.body_bytes,
+        )
+
 
 class Function:
     """A function in a process of its own under the real awslambdaric: `invoke` hands it an event and waits."""
@@ -100,9 +113,14 @@ class Function:
     def invoke(self, event: bytes) -> tuple[float, bytes]:
         """Seconds from the event being handed over to its result, and the result."""
         self._ready.wait(60)
+        self._ready.clear()
         self._events.put(event)
         done, result = self._results.get(timeout=120)
         return done - self._handed, result
+
+    def settled(self) -> None:
+        """Wait until the function asks for its next event: then it has let go of the last one."""
+        self._ready.wait(60)
 
     def cpu_seconds(self) -> float:
         """CPU time of the function's main thread since its start. Other programs' load does not move it much."""
@@ -135,6 +153,17 @@ class Function:
         self.sent.billed += -(-len(body) // 65_536)
         entries = b",".join(b'{"Id":"%s","MessageId":"m","MD5OfMessageBody":"0"}' % one for one in ids)
         return _response(b'{"Successful":[%s],"Failed":[]}' % entries, b"Content-Type: application/x-amz-json-1.0")
+
+
+@contextmanager
+def responding(body: bytes) -> Iterator[int]:
+    """A server that answers every request with one JSON body; its port."""
+    response = _response(body, b"Content-Type: application/x-amz-json-1.0")
+    listener, port = _serve(lambda head, body: response)
+    try:
+        yield port
+    finally:
+        listener.close()
 
 
 @contextmanager

@@ -11,8 +11,16 @@ from typing import Any
 import boto3
 from boto3.dynamodb.types import Binary, TypeDeserializer
 
-deserializer = TypeDeserializer()
-sqs: Any = boto3.client("sqs")
+
+class Deserializer(TypeDeserializer):
+    """boto3's, for events: Lambda hands over binary as base64 text."""
+
+    def _deserialize_b(self, value: str) -> Binary:
+        return Binary(base64.b64decode(value))
+
+
+deserializer = Deserializer()
+sqs: Any = boto3.client("sqs", region_name=os.environ.get("AWS_REGION", "us-east-1"))
 QUEUE_URL = os.environ.get("QUEUE_URL", "")
 
 
@@ -22,8 +30,8 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, set):
         return sorted(value, key=str)
-    if isinstance(value, Binary | bytes):
-        return base64.b64encode(bytes(value)).decode()
+    if isinstance(value, Binary):
+        return base64.b64encode(value.value).decode()
     raise TypeError(type(value).__name__)
 
 

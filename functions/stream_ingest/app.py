@@ -8,7 +8,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from lakebound.adapters.clients import client
+from lakebound.adapters.clients import LateClient, client
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
@@ -27,12 +27,12 @@ RULES = IngestRules(
     message_bytes=SETTINGS.message_bytes,
     file_format=SETTINGS.file_format,
     redaction=redaction_at_start(
-        SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(client("dynamodb"), SETTINGS.table)
+        SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(LateClient("dynamodb"), SETTINGS.table)
     ),
 )
 DECODER = StreamDecoder(SETTINGS.table)
 QUEUE = SqsQueue(SETTINGS.queue_url, client("sqs"))
-STORE = S3Store(SETTINGS.bucket, client("s3"))
+STORE = S3Store(SETTINGS.bucket, LateClient("s3"))  # claims and quarantine only
 CLOCK = SystemClock()
 logger = Logger()
 metrics = Metrics()

@@ -24,6 +24,9 @@ from lakebound.layout import MAX_TIME_MS, ClaimKey, is_partition
 
 VERSION: Final = 1
 LINES_PER_MEMBER: Final = 500
+MAX_MEMBER_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of lines at which a member closes at the latest; one line may be larger."""
+
 MAX_BATCH_BYTES: Final = 1024 * 1024
 """Largest sum of bodies in one SendMessageBatch."""
 
@@ -184,7 +187,8 @@ class Packer:
         self._ingest_ms = ingest_time_ms
         self._head = f'{{"v":{VERSION},"table":"{table}","members":['
         self._tail = "]}"
-        # Lines compress 3 to 15 times: three times the room of a message seldom has to be split again.
+        # Lines compress 3 to 15 times. Each member tells how much the table's do, so that the next one just fits: one
+        # that does not is split and compressed again.
         self._raw_limit = 3 * (message_bytes * 3 // 4)
         self._open: dict[str, list[Line]] = {}
         self._raw: dict[str, int] = {}
@@ -214,6 +218,8 @@ class Packer:
             run = runs.pop()
             member = self._member(partition, run)
             text = member.encode()
+            raw = sum(len(line.data) for line in run)
+            self._raw_limit = min(MAX_MEMBER_BYTES, int(0.9 * self._limit * raw / len(text)))
             if len(text) <= self._empty_room():
                 if len(text) > self._room:
                     yield from self._close()

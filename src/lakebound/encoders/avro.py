@@ -20,7 +20,7 @@ from lakebound.events import ChangeEvent
 
 EXTENSION: Final = "avro"
 MAX_BLOCK_BYTES: Final = 32 * 1024 * 1024
-"""No block of ours inflates to more: a member is closed at 2.4 MB, or after one record of at most 5.7 MB."""
+"""No block of ours inflates to more: a member closes at 4 MB, and one record has at most 5.7 MB."""
 
 _LEVEL: Final = 1
 _DAMAGED: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
