@@ -139,22 +139,22 @@ def find_damaged(spark: SparkSession, files: Sequence[DataFile]) -> list[BadFile
 
 
 def damage_of(error: BaseException) -> str | None:
-    """Why a read failed if a file is to blame (`missing`, `damaged`), None for every other failure."""
-    text = "\n".join(_causes(error))
+    """Why a read failed if a file is to blame (`missing`, `damaged`), None for every other failure.
+
+    Only the first cause counts: Avro wraps a broken connection in an exception of its own just as it wraps a
+    broken block. Its top frame counts too, since a cut Avro file can end in a bare NullPointerException.
+    """
+    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    if cause is None:
+        text = str(error)
+    else:
+        while cause.getCause() is not None:
+            cause = cause.getCause()
+        frames = cause.getStackTrace()
+        text = f"{cause.getClass().getName()}: {cause.getMessage()} at {frames[0] if frames else ''}"
     if "FileNotFoundException" in text or "PATH_NOT_FOUND" in text:
         return MISSING
     return DAMAGED if any(sign in text for sign in _DAMAGE) else None
-
-
-def _causes(error: BaseException) -> list[str]:
-    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    if cause is None:
-        return [str(error)]
-    causes: list[str] = []
-    while cause is not None and len(causes) < 20:
-        causes.append(f"{cause.getClass().getName()}: {cause.getMessage()}")
-        cause = cause.getCause()
-    return causes
 
 
 def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
