@@ -1,4 +1,4 @@
-"""Every decision of a history, drawn from one seed, recorded step by step, so that a history can be replayed and cut."""
+"""Every decision of a history, drawn from one seed and recorded by step, so that it can be replayed and cut."""
 
 from __future__ import annotations
 
@@ -86,4 +86,3 @@ def shrink(script: Sequence[Sequence[int]], fails: Callable[[list[list[int]]], b
                 if still(candidate):
                     best = candidate
     return best
-

@@ -154,7 +154,9 @@ def _same_label() -> Iterator[Scenario]:
     # One page is read twice: the item came between, and its stream record was lost in an old gap. The sweep of the
     # first read's run and the second read bear one label.
     scan, sweep = Change("", -1, (10, "a", 1), "v1"), Change("", -1, (10, "a", 0), None)
-    yield Scenario(("a page is read, and read again after a restart; the sweep ran for the first read",), (scan, sweep), "v1")
+    yield Scenario(
+        ("a page is read, and read again after a restart; the sweep ran for the first read",), (scan, sweep), "v1"
+    )
 
 
 def _streams_only() -> Iterator[Scenario]:

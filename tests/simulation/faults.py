@@ -47,9 +47,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("table_recreated", SOURCE, "table re-created under the same name", "table", HEALED, (0.05, 0.2)),
     Fault("trim", SOURCE, "mapping off for 25 h: the stream is trimmed", "stream mapping", HEALED, (0.05, 0.2)),
     Fault("poison", SOURCE, "poison record first, middle, last", "stream", "quarantined with its bytes; others go on"),
-    Fault(
-        "poison_unnumbered", SOURCE, "poison record without sequence number", "stream", "quarantined; others go on"
-    ),
+    Fault("poison_unnumbered", SOURCE, "poison record without sequence number", "stream", "quarantined; others go on"),
     Fault("crash_before", INGEST, "crash before a call to SQS or S3", "any call", NO_LOSS, (0.01, 0.05, 0.2)),
     Fault("crash_after", INGEST, "crash after a call took effect", "any call", NO_LOSS, (0.01, 0.05, 0.2)),
     Fault("killed", INGEST, "sandbox killed while a call is in flight", "paused call", NO_LOSS, (0.05, 0.2)),
@@ -71,7 +69,9 @@ FAULTS: Final[tuple[Fault, ...]] = (
         ("crash_before", "sqs_error"),
     ),
     Fault("duplicate", SQS, "message delivered twice, or again after its deletion", "ReceiveMessage", NO_LOSS),
-    Fault("expired_receipt", SQS, "visibility expires while held; stale receipt", "visibility timeout", NO_LOSS, (1.0,)),
+    Fault(
+        "expired_receipt", SQS, "visibility expires while held; stale receipt", "visibility timeout", NO_LOSS, (1.0,)
+    ),
     Fault("empty_receive", SQS, "receive empty though there is a backlog", "ReceiveMessage", NO_LOSS),
     Fault("in_flight_limit", SQS, "in-flight limit reached", "ReceiveMessage", NO_LOSS, (1.0,)),
     Fault("foreign_message", SQS, "foreign or forged message", "queue", "dead letter; no file, others go on"),
@@ -88,7 +88,9 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("zombie_page", BACKFILL, "a page read long ago is written after its retry", "scan page", NO_LOSS),
     Fault("overlap", BACKFILL, "two backfills overlapping", "backfill", NO_LOSS, (0.5, 1.0)),
     Fault("scan_clock", BACKFILL, "scanner's clock up to 5 s off", "scan page", NO_LOSS, (0.5, 1.0)),
-    Fault("early_sweep", BACKFILL, "sweep while writes go on and stream records are in flight", "sweep", NO_LOSS, (0.5,)),
+    Fault(
+        "early_sweep", BACKFILL, "sweep while writes go on and stream records are in flight", "sweep", NO_LOSS, (0.5,)
+    ),
     Fault("redrive", OPERATOR, "redrive of both DLQs while the stream runs, twice", "DLQ, failure objects", NO_LOSS),
     Fault("mapping_off", OPERATOR, "mapping disabled for an hour", "stream mapping", NO_LOSS, (0.1, 0.3)),
     Fault("replay", OPERATOR, "the same files merged again", "silver", "no row changes", (0.3, 1.0)),

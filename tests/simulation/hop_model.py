@@ -1,9 +1,9 @@
 """A small-step model of ingest, queue and flush, searched breadth first: conservation in every reachable state.
 
-Three records (the middle one may be poison), a few message slots, two flushers, one redrive, one delivery and one zombie
-of a delivery. Every call can fail, succeed and lose its answer, or succeed for some entries only; every actor can crash
-between any two calls; visibility can run out while a message is held; dead letters can be moved back at any time.
-A mutant changes one step the way a careless implementation would; the search must then reach a loss.
+Three records (the middle one may be poison), a few message slots, two flushers, one redrive, one delivery and one
+zombie of a delivery. Every call can fail, succeed and lose its answer, or succeed for some entries only; every actor
+can crash between any two calls; visibility can run out while a message is held; dead letters can be moved back at
+any time. A mutant changes one step the way a careless implementation would; the search must then reach a loss.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Model:
         if delivery.step == "answer" or not entries:
             yield from self._answer(state, delivery, zombie)
             return
-        free = [n for n, slot in enumerate(state.slots) if slot is None and not self._in_hand(state, n)]
+        free = self._free(state)
         for taken in range(1 << len(entries)):
             accepted = [entry for i, entry in enumerate(entries) if taken >> i & 1]
             if len(accepted) > len(free):
@@ -192,18 +192,18 @@ class Model:
             slots = list(state.slots)
             for place, entry in zip(free, accepted, strict=False):
                 slots[place] = Slot(entry, VISIBLE, 0)
-            believed = sum(accepted)
+            trusted = sum(accepted)
             if self.mutant == "ignore Failed":
-                believed = good
+                trusted = good
             yield (
                 f"{who} sends {len(accepted)} of {len(entries)}",
-                then(done._replace(kept=delivery.kept | believed), slots=tuple(slots)),
+                then(done._replace(kept=delivery.kept | trusted), slots=tuple(slots)),
             )
             if len(accepted) in (0, len(entries)):
-                believed = good if self.mutant == "believe an error" else 0
+                trusted = good if self.mutant == "believe an error" else 0
                 yield (
                     f"{who} sends {len(accepted)}, answer lost",
-                    then(done._replace(kept=delivery.kept | believed), slots=tuple(slots)),
+                    then(done._replace(kept=delivery.kept | trusted), slots=tuple(slots)),
                 )
 
     # The queue.
@@ -211,12 +211,16 @@ class Model:
     def _in_hand(self, state: State, slot: int) -> bool:
         return any(flusher is not None and any(n == slot for n, _ in flusher.hand) for flusher in state.flushers)
 
+    def _free(self, state: State) -> list[int]:
+        # A slot in a flusher's hand is not used again: its delete would take another message.
+        return [n for n, slot in enumerate(state.slots) if slot is None and not self._in_hand(state, n)]
+
     def _queue(self, state: State) -> Iterator[tuple[str, State]]:
         if state.mover:
-            free = [n for n, slot in enumerate(state.slots) if slot is None and not self._in_hand(state, n)]
+            free = self._free(state)
             if free:
-                slot = Slot(state.mover, VISIBLE, 0)
-                yield "redrive sends", self._with_slot(state._replace(mover=0), free[0], slot)
+                moved = Slot(state.mover, VISIBLE, 0)
+                yield "redrive sends", self._with_slot(state._replace(mover=0), free[0], moved)
             yield "redrive crashes", state._replace(mover=0)
         for n, slot in enumerate(state.slots):
             if slot is None:
@@ -233,7 +237,7 @@ class Model:
                 moved = Slot(slot.records, VISIBLE, 0)
                 if not self._in_hand(state, n):
                     yield f"redrive moves {n}", self._with_slot(state, n, moved)
-                free = [m for m, other in enumerate(state.slots) if other is None and not self._in_hand(state, m)]
+                free = self._free(state)
                 if free:
                     yield f"redrive copies {n} and crashes", self._with_slot(state, free[0], moved)
 

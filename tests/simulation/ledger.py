@@ -41,13 +41,7 @@ class Entry:
 
     def place(self) -> bool:
         """Whether the record is somewhere durable."""
-        return (
-            not self.acknowledged
-            or self.in_object
-            or self.in_quarantine
-            or self.in_failure
-            or self.messages > 0
-        )
+        return not self.acknowledged or self.in_object or self.in_quarantine or self.in_failure or self.messages > 0
 
 
 def lines_of(body: bytes) -> list[Record]:

@@ -1,7 +1,8 @@
 """Hand-written mutants of handlers, codec and merge, each with the test that kills it.
 
-A mutant is one edit of one source file. It is applied to the code that is loaded: the edited source is compiled, and every
-function whose code differs hands its new code to the function in use, wherever that is imported. Afterwards all is put back.
+A mutant is one edit of one source file. It is applied to the code that is loaded: the edited source is compiled, and
+every function whose code differs hands its new code to the function in use, wherever that is imported. Afterwards all
+is put back.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "pass",
         HISTORIES,
     ),
-    Mutant("send a claim check without its document", INGEST, "store.put_if_absent(key, document, {})", "pass", HISTORIES),
+    Mutant(
+        "send a claim check without its document", INGEST, "store.put_if_absent(key, document, {})", "pass", HISTORIES
+    ),
     Mutant(
         "send a claim check whose document failed",
         INGEST,
@@ -86,7 +89,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "except Poison as poison:\n            raise",
         HISTORIES,
     ),
-    Mutant("swallow a put error", FLUSH, "result.put_failed = True\n            break", "pass", HISTORIES),
+    Mutant(
+        "swallow a put error",
+        FLUSH,
+        "self._count_failed_call()\n                break",
+        "self._count_failed_call()",
+        HISTORIES,
+    ),
     Mutant(
         "call every message durable",
         FLUSH,
@@ -101,18 +110,38 @@ MUTANTS: tuple[Mutant, ...] = (
         "one.durable = any((member",
         HISTORIES,
     ),
-    Mutant("delete all messages in hand", FLUSH, "[one for one in held if one.durable]", "list(held)", HISTORIES),
+    Mutant(
+        "delete all messages in hand",
+        FLUSH,
+        "for one in opened if one.durable and not one.mapping_deletes for",
+        "for one in opened for",
+        HISTORIES,
+    ),
     Mutant(
         "answer only with messages that were decoded",
         FLUSH,
         "if m.message_id not in durable))",
-        "if m.message_id in hand.held and m.message_id not in durable))",
+        "if m.message_id in self._held and m.message_id not in durable))",
         HISTORIES,
     ),
     Mutant("hide nothing during an outage", FLUSH, "30 * 2 ** min(one.receives, 10)", "0", OUTAGE),
-    Mutant("name files by second and count", "lakebound.batches", "sha256(body).hexdigest()[:32]", '"0" * 32', HISTORIES),
-    Mutant("count members, not records", "lakebound.batches", "sum(member.count for member in members)", "len(members)", HISTORIES),
-    Mutant("take members for equal by their header", "lakebound.batches", "[member.digest()]", "[member.data[:8]]", HISTORIES),
+    Mutant(
+        "name files by second and count", "lakebound.batches", "sha256(body).hexdigest()[:32]", '"0" * 32', HISTORIES
+    ),
+    Mutant(
+        "count members, not records",
+        "lakebound.batches",
+        "sum(member.count for member in members)",
+        "len(members)",
+        HISTORIES,
+    ),
+    Mutant(
+        "take members for equal by their header",
+        "lakebound.batches",
+        "[member.digest()]",
+        "[member.data[:8]]",
+        HISTORIES,
+    ),
     Mutant(
         "keep members in order of arrival",
         "lakebound.batches",
@@ -168,8 +197,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "let numbers as keys be texts",
         "lakebound.attributes",
-        "    elif tag == \"N\":\n        text = _number_of(inner)\n    elif tag == \"B\":\n        text = b64",
-        "    elif tag == \"N\":\n        text = _string_of(inner)\n    elif tag == \"B\":\n        text = b64",
+        '    elif tag == "N":\n        text = _number_of(inner)\n    elif tag == "B":\n        text = b64',
+        '    elif tag == "N":\n        text = _string_of(inner)\n    elif tag == "B":\n        text = b64',
         CODEC + "test_equal_numbers_are_one_key",
     ),
     Mutant(
@@ -180,7 +209,13 @@ MUTANTS: tuple[Mutant, ...] = (
         HISTORIES,
     ),
     Mutant("merge: the scan wins ties", f"{HERE}.silver", "time >= base[0]", "time > base[0]", SCOPE),
-    Mutant("merge: the last batch's time counts", f"{HERE}.silver", "time = max(row.time, batch.time)", "time = batch.time", SCOPE),
+    Mutant(
+        "merge: the last batch's time counts",
+        f"{HERE}.silver",
+        "time = max(row.time, batch.time)",
+        "time = batch.time",
+        SCOPE,
+    ),
     Mutant(
         "merge: no guard on the stream image",
         f"{HERE}.silver",
@@ -199,8 +234,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "reduce: the newest by time, not by version",
         f"{HERE}.silver",
-        "            if change.version > version:\n                version, stream_image = change.version, change.image\n    return",
-        "            if change.time >= time:\n                version, stream_image = change.version, change.image\n    return",
+        "            if change.version > version:\n                version, stream_image = change.version, "
+        "change.image\n    return",
+        "            if change.time >= time:\n                version, stream_image = change.version, "
+        "change.image\n    return",
         SCOPE,
     ),
 )
@@ -275,5 +312,8 @@ def table() -> str:
     lines = []
     for mutant in MUTANTS:
         said = kill(mutant)
-        lines.append(f"{mutant.module.rsplit('.', 1)[-1]:<11} {mutant.name:<48} {mutant.killed_by.split('::')[1]}: {said or 'ALIVE'}")
+        lines.append(
+            f"{mutant.module.rsplit('.', 1)[-1]:<11} {mutant.name:<48} {mutant.killed_by.split('::')[1]}: "
+            f"{said or 'ALIVE'}"
+        )
     return "\n".join(lines)

@@ -6,6 +6,7 @@ whose `page` calls it), and afterwards it remains the independent second opinion
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakebound import batches
@@ -150,7 +151,7 @@ def heal_incrementally(world: World, invocation: Invocation, gap: Gap, name: str
     edges.append(end)
     if len(edges) == 3 and edges[1] >= end:
         del edges[1]
-    for start, to in zip(edges, edges[1:], strict=False):
+    for start, to in itertools.pairwise(edges):
         events = []
         for n, past in table.past.items():
             if not any(start <= version.time_ms < to for version in past):
@@ -159,15 +160,14 @@ def heal_incrementally(world: World, invocation: Invocation, gap: Gap, name: str
             if before is None and after is None:
                 continue
             events.append(
-                base_event(
-                    "incremental_export", table.keys[n], table.texts[n], after, to - margin, name, f"w{start}"
-                )
+                base_event("incremental_export", table.keys[n], table.texts[n], after, to - margin, name, f"w{start}")
             )
         if not store_rows(world, invocation.store, "incremental_export", events, world.now_ms):
             return False
     # ORDERING.md once read the keys with a stream record in [G - MARGIN, C + MARGIN] again. Two ghosts got away:
     # INSERT delivered at G - 120 s, DELETE lost (both inside the first window, which begins at G - W: not exported);
-    # and INSERT lost, seen by a scan, DELETE lost: no stream record at all. Hence every record, from the first window on.
+    # and INSERT lost, seen by a scan, DELETE lost: no stream record at all. Hence every record, from the first
+    # window on.
     touched = {
         record["key"]
         for records in world.s3.records.values()

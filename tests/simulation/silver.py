@@ -7,6 +7,7 @@ with one row per key; `chain_breaks` is the old-image audit over bronze.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -147,8 +148,8 @@ def full_registers(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def chain_breaks(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """Where the old-image chain is broken: (key, version before, version after).
 
-    For one key in version order each record's old image equals the previous record's new image, exactly, because a write
-    that changes nothing emits nothing.
+    For one key in version order each record's old image equals the previous record's new image, exactly, because a
+    write that changes nothing emits nothing.
     """
     chains: dict[str, dict[str, Mapping[str, Any]]] = {}
     for record in records:
@@ -157,7 +158,7 @@ def chain_breaks(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, s
     breaks = []
     for key, chain in chains.items():
         order = sorted(chain)
-        for before, after in zip(order, order[1:], strict=False):
+        for before, after in itertools.pairwise(order):
             if chain[after]["old_image"] != chain[before]["new_image"]:
                 breaks.append((key, before, after))
     return breaks

@@ -1,19 +1,20 @@
 """Every small history of one key, delivered in every order and every batching, against a merge rule.
 
-A scenario is what happened (writes with their stamps, scans, what was lost, how it was healed) and the records that come
-of it. A delivery is one way for these records to arrive: an ordered partition of them into micro-batches, and at most one
-of them a second time, at any moment. Deliveries are not walked one by one: two that have brought the same records and
-left the same row behave alike from there on, so they are counted together, exactly. A counterexample is still one delivery.
+A scenario is what happened (writes with their stamps, scans, what was lost, how it was healed) and the records that
+come of it. A delivery is one way for these records to arrive: an ordered partition of them into micro-batches, and at
+most one of them a second time, at any moment. Deliveries are not walked one by one: two that have brought the
+same records and left the same row behave alike from there on, so they are counted together, exactly. A counterexample
+is still one delivery.
 
-Times are small whole numbers. A stamp is at most 1 off, a scanner's clock at most 1, so the least sound margin is 2, and
-the first page must start more than margin + 2 after the continuity point.
+Times are small whole numbers. A stamp is at most 1 off, a scanner's clock at most 1, so the least sound margin is 2,
+and the first page must start more than margin + 2 after the continuity point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice, product
+from itertools import combinations, islice, pairwise, product
 from typing import Any, NamedTuple
 
 from tests.simulation.silver import EMPTY, Change, Registers, merge, reduce
@@ -198,10 +199,7 @@ def _told(before: str | None, writes: Sequence[Write], lost: Iterable[int] = ())
     gone = set(lost)
     return (
         f"before: {_item(before)}",
-        *(
-            f"{w.image or 'DELETE'} at {w.time}{' (lost)' if i in gone else ''}"
-            for i, w in enumerate(writes)
-        ),
+        *(f"{w.image or 'DELETE'} at {w.time}{' (lost)' if i in gone else ''}" for i, w in enumerate(writes)),
     )
 
 
@@ -253,7 +251,8 @@ def _losses(scope: Scope) -> Iterator[tuple[str | None, tuple[Write, ...], tuple
 
 
 def healed_in_full(scope: Scope) -> Iterator[Scenario]:
-    """Any writes are lost; a complete scan and its sweep start after C + W; an earlier scan may have been in the gap."""
+    """Any writes are lost; a complete scan and its sweep start after C + W; an earlier scan may have been "
+    "in the gap."""
     for before, writes, lost in _losses(scope):
         told = _told(before, writes, lost)
         streams = [_stream(i, w) for i, w in enumerate(writes) if i not in lost]
@@ -293,11 +292,7 @@ def healed_by_windows(scope: Scope) -> Iterator[Scenario]:
         for edges in ((first, end), (first, inner, end)):
             if sorted(set(edges)) != list(edges):
                 continue
-            rows = [
-                row
-                for since, to in zip(edges, edges[1:], strict=False)
-                for row in _exported(scope, before, writes, since, to)
-            ]
+            rows = [row for since, to in pairwise(edges) for row in _exported(scope, before, writes, since, to)]
             for page in earlier:
                 if before is not None and page is not None and page[1].image != before and scope.scans < 2:
                     continue

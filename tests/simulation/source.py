@@ -70,7 +70,8 @@ class Stream:
         return self.shard_of(key).lanes[key % self._lanes]
 
     def split(self, shard: Shard, parts: int) -> None:
-        """Close a shard and open its children; a child's numbers go on after the parent's, with more digits at times."""
+        """Close a shard and open its children; a child's numbers go on after the parent's, with more digits "
+        "at times."""
         shard.closed = True
         at = (len(shard.keys) + 1) // 2 if parts == 2 else len(shard.keys)
         for keys in (shard.keys[:at], shard.keys[at:]):
@@ -164,9 +165,7 @@ class Table:
             body["OldImage"] = old
         return self._append(self.stream, number, event, body, now_ms, ttl)
 
-    def _append(
-        self, stream: Stream, number: int, event: str, body: dict[str, Any], now_ms: int, ttl: bool
-    ) -> Entry:
+    def _append(self, stream: Stream, number: int, event: str, body: dict[str, Any], now_ms: int, ttl: bool) -> Entry:
         shard, lane = stream.shard_of(number), stream.lane_of(number)
         shard.next_sequence += 1 + self._choices.below(3)
         sequence = str(shard.next_sequence)

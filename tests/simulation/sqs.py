@@ -119,7 +119,9 @@ class SqsState:
         return True
 
     def drop(self, message: Message, what: str, loud: str = "") -> None:
-        """The message is gone."""
+        """The message is gone. What the flusher refuses (foreign, forged) it must leave to the DLQ."""
+        if not loud and message.body in self._world.ledger.forged:
+            raise Violated(f"a refused message is gone after {what}")
         self.messages.pop(message.number, None)
         self.dead.pop(message.number, None)
         message.gone = True

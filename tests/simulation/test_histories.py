@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_history() -> None:
         ("W too short", {"wait_ms": 0, "burst": 4, "rates": {"time_error": 0.3, "stream_off": 0.2, "purge": 0.2}}),
     ],
 )
-def test_a_rule_broken_on_purpose_is_found(what: str, settings: dict[str, object]) -> None:
+def test_a_rule_broken_on_purpose_is_found(what: str, settings: dict[str, Any]) -> None:
     for seed in range(600):
         lived = live(seed, **settings)
         if lived.broken:

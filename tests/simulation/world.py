@@ -7,10 +7,11 @@ history has come to rest.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lakebound.adapters.s3 import S3Store
@@ -456,9 +457,8 @@ class World:
             self.launch("sweep", PAGE_TIMEOUT_S, run.sweep, lambda one: self._swept(run, one))
             return True
         page = left[self.choices.below(len(left))]
-        if any(one.kind == f"page {run.name}/{page}" for one in self.active):
-            if not self.chance("zombie_page"):
-                return False
+        if any(one.kind == f"page {run.name}/{page}" for one in self.active) and not self.chance("zombie_page"):
+            return False
         self.tell(f"{run.name} reads page {page}")
 
         def ended(one: Invocation) -> None:
@@ -721,9 +721,7 @@ class World:
             self.tell("incremental heal")
             self.runs += 1
             name = f"run{self.runs}"
-            self.launch(
-                "heal", PAGE_TIMEOUT_S, lambda one: heal_incrementally(self, one, gap, name), lambda _: None
-            )
+            self.launch("heal", PAGE_TIMEOUT_S, lambda one: heal_incrementally(self, one, gap, name), lambda _: None)
             return
         self.tell("full heal")
         run = self.start_scan()
@@ -767,7 +765,7 @@ class World:
             chains.setdefault(entry.key, []).append(entry)
         for key, chain in chains.items():
             kept = sorted((entry for entry in chain if entry.in_object), key=lambda entry: entry.version)
-            for before, after in zip(kept, kept[1:], strict=False):
+            for before, after in itertools.pairwise(kept):
                 said = after.record["dynamodb"].get("OldImage")
                 if before.record["dynamodb"].get("NewImage") != said:
                     expected.add((key, before.version, after.version))
