@@ -8,11 +8,11 @@ from typing import Any
 from tests.simulation.silver import chain_breaks, full_registers
 from tests.spark.registers import receive_all
 
-RUNS = ("", "a", "b")
+RUNS = ("a", "b")
+"""Of one length: joined as text, `run1` sorts after `run10`. Any order of runs will do, but both must have the same."""
 
 
 def record(rng: random.Random) -> dict[str, Any]:
-    image = {"v": {"N": str(rng.randrange(5))}} if rng.random() < 0.7 else None
     if rng.random() < 0.5:
         version = f"2026-01-01T00:00:00.000|{rng.randrange(6):040d}"
         # One version has one image: two records that share it are the same record.
@@ -25,12 +25,13 @@ def record(rng: random.Random) -> dict[str, Any]:
             "approx_creation_time_ms": rng.randrange(8) * 1000,
             "new_image": image,
         }
+    label, run, present = rng.randrange(8) * 1000, rng.choice(RUNS), rng.random() < 0.7
     return {
         "origin": "scan",
         "key": "k",
-        "snapshot_label_ms": rng.randrange(8) * 1000,
-        "snapshot_run": rng.choice(RUNS),
-        "new_image": image,
+        "snapshot_label_ms": label,
+        "snapshot_run": run,
+        "new_image": {"v": {"S": f"{label} {run}"}} if present else None,
     }
 
 
