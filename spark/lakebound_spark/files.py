@@ -74,9 +74,10 @@ def checked_records(spark: SparkSession, files: Sequence[DataFile], source_table
     """
     files, bad_files = list(files), list[BadFile]()
     while files:
-        records = read_records(spark, files).persist()
+        records: DataFrame | None = None
         try:
             try:
+                records = read_records(spark, files).persist()
                 counts = {row[FILE]: row for row in count_by_file(records, source_table).collect()}
             except (Py4JJavaError, PySparkException) as error:
                 damaged = find_damaged(spark, files) if damage_of(error) else []
@@ -89,7 +90,8 @@ def checked_records(spark: SparkSession, files: Sequence[DataFile], source_table
             yield _compare(records, counts, files, source_table, bad_files)
             return
         finally:
-            records.unpersist()
+            if records is not None:
+                records.unpersist()
     yield Checked(None, 0, 0, tuple(bad_files), None, None)
 
 

@@ -18,10 +18,9 @@ from pyspark.sql import SparkSession
 from lakebound_spark.config import load_config
 from lakebound_spark.job import MergeJob, run
 from lakebound_spark.session import local_session
-from tests.e2e.runs import ROOT, DemoRun, Interrupted, demo, processes_of
+from tests.e2e.runs import ROOT, DemoRun, Interrupted, demo, environment, processes_of
 
 HERE = Path(__file__).parent
-INTERRUPTED_AFTER = "sam build, sam deploy"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,28 +37,43 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def interrupted(demo_folder: Path) -> Interrupted:
-    """Ctrl-C once the stack is deployed and the merge job is up."""
+    """Ctrl-C while the stack is being deployed and the merge job starts its Java."""
     with subprocess.Popen(
-        demo(demo_folder), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        demo(demo_folder),
+        cwd=ROOT,
+        env=environment(demo_folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout is not None
         said = []
         for line in process.stdout:
             said.append(line)
-            if INTERRUPTED_AFTER in line:
+            if "start the local stack" in line:
                 break
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not any("java" in words for words in processes_of(demo_folder)):
+            time.sleep(0.1)
+        running = processes_of(demo_folder)
         process.send_signal(signal.SIGINT)
-        started = time.monotonic()
         said += process.stdout.readlines()
         status = process.wait(60)
-    return Interrupted(status, "".join(said), processes_of(demo_folder), time.monotonic() - started)
+    return Interrupted(status, "".join(said), running, processes_of(demo_folder))
 
 
 @pytest.fixture(scope="session")
 def demo_run(demo_folder: Path, interrupted: Interrupted) -> Iterator[DemoRun]:
     """A whole run in the folder where the interrupted one left what it had."""
     del interrupted
-    done = subprocess.run(demo(demo_folder, "--keep"), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        demo(demo_folder, "--keep"),
+        cwd=ROOT,
+        env=environment(demo_folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     found = re.search(r"http://127\.0\.0\.1:\d+", done.stdout)
     try:
         yield DemoRun(demo_folder, done.returncode, done.stdout, done.stderr, found[0] if found else "")

@@ -52,6 +52,11 @@ def demo(folder: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "demo.run", "--size", "small", "--folder", str(folder), *arguments]
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a run. Every process that it starts inherits the folder's name, Java too."""
+    return os.environ | {"LAKEBOUND_DEMO_OF_TEST": str(folder)}
+
+
 def processes_of(folder: Path) -> list[str]:
     """The command lines of processes that work in or for a folder, this one and its parents aside."""
     found = []
@@ -71,9 +76,9 @@ def processes_of(folder: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A run that was interrupted while data flowed, and what was still running after it had ended."""
+    """A run that was interrupted: what it ran by then, and what was still running after it had ended."""
 
     status: int
     out: str
+    running: list[str]
     left: list[str]
-    seconds: float

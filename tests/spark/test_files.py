@@ -41,7 +41,6 @@ BAD_LINES: dict[str, tuple[list[str], int, str]] = {
     "two records on one line": ([one("t1").rstrip() + one("t2")], 2, COUNT),
     "fewer than named": ([one("f1")], 2, COUNT),
     "more than named": ([one("m1"), one("m2")], 1, COUNT),
-    "none though one is named": ([], 1, COUNT),
     "forged delete": ([forged_delete()], 1, NOT_WHOLE),
     "version not padded": ([one("victim", version="2013|9")], 1, NOT_WHOLE),
     "no time": ([one("victim", approx_creation_time_ms=None)], 1, NOT_WHOLE),
@@ -89,6 +88,7 @@ def folder(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Fol
         assert name
     for number, content in enumerate(BAD_BYTES.values()):
         bad[str(write_bytes(source, 2000, content, hour=f"dt=2013-01-03/HH={number:02d}"))] = DAMAGED
+    bad[str(write_bytes(source, 1, gzip.compress(b""), hour="dt=2013-01-04/HH=00"))] = COUNT
     write_records(source, [stream("victim", 1, item("victim")), stream("good", 1, item("good"))])
     foreign = [stream("strange", 1, item("strange"), source_table="weather"), stream("mixed", 1, item("mixed"))]
     write_records(source, foreign, hour="dt=2013-01-01/HH=06")
