@@ -19,6 +19,7 @@ SIM: Final = "tests/simulation/"
 HISTORIES: Final = SIM + "test_histories.py::test_thousands_of_histories_keep_every_promise"
 POISON: Final = SIM + "test_histories.py::test_histories_thick_with_poison_keep_every_promise"
 HURRY: Final = SIM + "test_histories.py::test_histories_short_of_time_keep_every_promise"
+HANDLERS: Final = SIM + "test_histories.py::test_histories_through_the_handlers_keep_every_promise"
 FIRES: Final = SIM + "test_histories.py::test_a_registered_fault_fires_and_breaks_nothing"
 HOPS: Final = SIM + "test_hop_model.py::test_no_reachable_state_loses_a_record"
 CARELESS: Final = SIM + "test_hop_model.py::test_a_careless_step_is_caught"
@@ -55,7 +56,7 @@ PROMISES: Final = (
             CORE + "adapters/sqs.py:SqsQueue.send",
             "template.yaml:OnFailure",
         ),
-        (HISTORIES, POISON, HURRY, SQS + "test_what_the_answer_does_not_name_as_sent_was_not_sent"),
+        (HISTORIES, HANDLERS, POISON, HURRY, SQS + "test_what_the_answer_does_not_name_as_sent_was_not_sent"),
     ),
     Promise(
         "G2",

@@ -18,10 +18,13 @@ from typing import Any
 
 import pytest
 
+from tests.simulation.handlers import environment
+
 HERE = "tests/simulation"
 HISTORIES = f"{HERE}/test_histories.py::test_the_first_histories_keep_every_promise"
 POISON = f"{HERE}/test_histories.py::test_histories_thick_with_poison_keep_every_promise"
 HURRY = f"{HERE}/test_histories.py::test_histories_short_of_time_keep_every_promise"
+HANDLERS = f"{HERE}/test_histories.py::test_histories_through_the_handlers_keep_every_promise"
 OUTAGE = f"{HERE}/test_scenes.py::test_an_hour_of_s3_outage_leaves_the_dlq_empty"
 SCOPE = f"{HERE}/test_small_scope.py::test_the_smallest_scenarios_end_right"
 CODEC = f"{HERE}/test_codec.py::"
@@ -208,6 +211,27 @@ MUTANTS: tuple[Mutant, ...] = (
         'source, ascii_json(record["dynamodb"]), now_ms)',
         HISTORIES,
     ),
+    Mutant(
+        "stream_ingest answers that all went well",
+        "functions.stream_ingest.app",
+        'return {"batchItemFailures": failures}',
+        'return {"batchItemFailures": []}',
+        HANDLERS,
+    ),
+    Mutant(
+        "the flusher answers that all went well",
+        "functions.flusher.app",
+        "for message_id in result.failed]}",
+        "for message_id in result.failed[:0]]}",
+        HANDLERS,
+    ),
+    Mutant(
+        "the flusher answers with receipts",
+        "functions.flusher.app",
+        'message_id=record["messageId"]',
+        'message_id=record["receiptHandle"]',
+        HANDLERS,
+    ),
     Mutant("merge: the scan wins ties", f"{HERE}.silver", "time >= base[0]", "time > base[0]", SCOPE),
     Mutant(
         "merge: the last batch's time counts",
@@ -247,6 +271,7 @@ def _functions(holder: Any, module: str, path: str = "") -> Iterator[tuple[str, 
     for name, value in vars(holder).items():
         value = value.fget if isinstance(value, property) else value
         value = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+        value = inspect.unwrap(value) if isinstance(value, FunctionType) else value
         if isinstance(value, FunctionType) and value.__module__ == module:
             yield f"{path}{name}", value
         elif inspect.isclass(value) and value.__module__ == module:
@@ -256,14 +281,16 @@ def _functions(holder: Any, module: str, path: str = "") -> Iterator[tuple[str, 
 @contextmanager
 def applied(mutant: Mutant) -> Iterator[None]:
     """The mutant in place of the code. Raises ValueError when the edit no longer fits the source."""
-    module = importlib.import_module(mutant.module.replace("/", "."))
+    with environment():
+        module = importlib.import_module(mutant.module.replace("/", "."))
     source = Path(str(module.__file__)).read_text(encoding="utf-8")
     if source.count(mutant.old) != 1:
         raise ValueError(f"the mutant {mutant.name!r} does not fit {mutant.module}: {source.count(mutant.old)} places")
     fresh = ModuleType(module.__name__)
     fresh.__file__ = module.__file__
     importlib.import_module("sys").modules["__mutant__"] = fresh
-    exec(compile(source.replace(mutant.old, mutant.new), str(module.__file__), "exec"), fresh.__dict__)
+    with environment():
+        exec(compile(source.replace(mutant.old, mutant.new), str(module.__file__), "exec"), fresh.__dict__)
     edited = dict(_functions(fresh, module.__name__))
     undo: list[tuple[FunctionType, CodeType]] = []
     for path, function in _functions(module, module.__name__):

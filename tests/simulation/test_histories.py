@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import pytest
 
 from tests.simulation import faults
+from tests.simulation.handlers import through_handlers
 from tests.simulation.histories import STEPS, explain, live, live_many, live_range, report
 
 HISTORIES = 2_000
@@ -17,6 +21,13 @@ SOAK_SEED = 1_000_000
 
 def test_the_first_histories_keep_every_promise() -> None:
     _keep_every_promise(range(150))
+
+
+def test_histories_through_the_handlers_keep_every_promise() -> None:
+    use_cases = through_handlers()
+    with redirect_stdout(StringIO()), warnings.catch_warnings(action="ignore"):
+        # The handlers print their metrics, and a crash leaves none.
+        _keep_every_promise(range(80), use_cases=use_cases)
 
 
 def test_a_history_has_fifty_steps_at_least() -> None:
