@@ -18,7 +18,7 @@ check: ## lint, types, import contract, template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo --cache-dir .build/import-linter
 	@$(BIN)/python -m tests.template.lint
 
 unit: ## the tests that need neither Spark nor the local stack (for the edit loop)
@@ -29,7 +29,7 @@ test: ## set up, then every check and every test
 
 demo: ## set up, then live a real table through the whole pipeline on this machine (SIZE=full, KEEP=1)
 	@requirements/setup.sh
-	@exec $(BIN)/python -m demo.run $(if $(SIZE),--size $(SIZE)) $(if $(KEEP),--keep)
+	@exec $(BIN)/python -m demo.run $(if $(SIZE),--size $(SIZE)) $(if $(filter-out 0,$(KEEP)),--keep)
 
 bench: setup ## benchmarks against the obvious implementation, as ratios of one run
 	@exec $(BIN)/python -m bench
@@ -37,9 +37,20 @@ bench: setup ## benchmarks against the obvious implementation, as ratios of one 
 soak: setup ## the long tests
 	@exec $(BIN)/pytest -m soak
 
-deploy: setup ## build, then deploy to the AWS account of your credentials (asks its questions the first time)
+# The layer is built for what the template's parameters say: those given here, else those that samconfig.toml kept.
+kept = $(shell sed -nE 's/.*$(1) *= *\\?"?([a-z0-9_.]+).*/\1/p' samconfig.toml)
+deploy: export LAKEBOUND_RUNTIME := $(or $(RUNTIME),$(call kept,Runtime),python3.13)
+deploy: export LAKEBOUND_ARCHITECTURE := $(or $(ARCHITECTURE),$(call kept,Architecture),arm64)
+deploy: export LAKEBOUND_PYTHON := $(CURDIR)/$(BIN)/python
+deploy: platform := Runtime=$$LAKEBOUND_RUNTIME Architecture=$$LAKEBOUND_ARCHITECTURE
+deploy: setup ## to the AWS account of your credentials: STACK=name PARAMETERS="TableName=…" once, then as it was (without: asks)
 	@$(SAM) build
-	@if grep -q '^stack_name' samconfig.toml; then exec $(SAM) deploy; else exec $(SAM) deploy --guided; fi
+ifdef STACK
+	@exec $(SAM) deploy --stack-name "$(STACK)" --parameter-overrides $(PARAMETERS) $(platform) --save-params
+else
+	@if grep -q '^stack_name' samconfig.toml; then exec $(SAM) deploy; fi; \
+		exec $(SAM) deploy --guided --parameter-overrides $(platform)
+endif
 
 lock: ## pin again after an edit of pyproject.toml or requirements/*.in (UPGRADE=1 takes newer versions)
 	@for pair in "pyproject.toml src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/sam.in requirements/sam.txt"; do \

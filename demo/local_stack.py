@@ -28,6 +28,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 import boto3
+import yaml
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUILDS: Final = ROOT / ".build" / "sam"
@@ -153,6 +154,10 @@ class LocalStack:
 
     def start(self) -> None:
         """Start MiniStack and wait until it answers. Raises LocalStackError."""
+        if not _is_free(self.port):
+            self.stop()
+            # Another stack there would answer the health check in this one's place.
+            raise LocalStackError(f"Port {self.port} of 127.0.0.1 is in use. Give another one, or none")
         data = self.folder / "data"
         temporary = self.folder / "tmp"
         for path in (data, temporary, self._logs):
@@ -248,6 +253,10 @@ class LocalStack:
         started = time.monotonic()
         build, built = self._build(root, merged["Runtime"], merged["Architecture"])
         build_seconds = time.monotonic() - started
+        # SAM leaves a parameter that the template does not have out without a word.
+        known = yaml.safe_load((build / "template.yaml").read_text())["Parameters"]
+        if unknown := sorted(set(merged) - set(known)):
+            raise LocalStackError(f"The template has no parameter {', '.join(unknown)}")
         started = time.monotonic()
         self._deploy(build, merged, stack_name)
         outputs = self._outputs(stack_name)
@@ -379,6 +388,17 @@ def _quoted(value: str) -> str:
 def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
     """Without anything that could lead to a real account: credentials, a profile, endpoints, configuration files."""
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers bind: connections of an earlier stack that still linger do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _free_port() -> int:

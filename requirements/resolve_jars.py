@@ -1,31 +1,19 @@
-"""Fetch the jars of Delta and of Spark's Avro source into Spark's own Ivy cache, once, so that no test waits for them.
+"""Fetch the jars that the jobs' Spark needs (Delta, Avro) into Spark's own Ivy cache, so that no test waits for them.
 
-Run by `make setup`. It starts a local Spark session with the packages that the jobs ask for, and stops it: Spark's
-resolver downloads what is missing and leaves the rest alone.
+Run by `make setup`. Starting the jobs' own local session is enough: Spark's resolver downloads what is missing.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
+from pathlib import Path
 
-from delta import configure_spark_with_delta_pip
-from pyspark.sql import SparkSession
+from lakebound_spark.session import local_session
 
 
 def main() -> int:
     """Return 0 when every jar is in the cache."""
-    builder = (
-        SparkSession.builder.appName("lakebound-setup")
-        .master("local[1]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.memory", "1g")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-    )
-    avro = f"org.apache.spark:spark-avro_2.13:{version('pyspark')}"
-    session = configure_spark_with_delta_pip(builder, extra_packages=[avro]).getOrCreate()
-    session.stop()
+    local_session("lakebound-setup", log=Path(sys.argv[1])).stop()
     return 0
 
 

@@ -106,14 +106,15 @@ install_project() {
 
 resolve_jars() {
     local stamp log
-    stamp=".venv/.jars-$(digest requirements/main.txt requirements/resolve_jars.py)"
+    stamp=".venv/.jars-$(digest requirements/main.txt requirements/resolve_jars.py spark/lakebound_spark/local.conf)"
     # The cache lies in the home folder: it can go while the stamp stays.
     if [ -e "$stamp" ] && ls "$HOME"/.ivy2*/jars/*delta-spark* >/dev/null 2>&1; then return; fi
     say "fetching the jars of Delta and spark-avro through Spark (once, into ~/.ivy2*)"
     rm -f .venv/.jars-*
     mkdir -p .build
     log=.build/jars.log
-    .venv/bin/python requirements/resolve_jars.py >"$log" 2>&1 || {
+    rm -f "$log"
+    .venv/bin/python requirements/resolve_jars.py "$log" >>"$log" 2>&1 || {
         tail -20 "$log" >&2
         die "Spark could not resolve its jars (whole log: $log). Is Maven Central reachable from here?"
     }

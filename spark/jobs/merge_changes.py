@@ -1,0 +1,92 @@
+"""Merge batch files into a silver table: `merge_changes.py --source … --checkpoint … --target … --config …`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lakebound_spark.config import load_config
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.job import MergeJob, Totals, parse_trigger, run
+from lakebound_spark.merge import is_path
+from lakebound_spark.session import default_log, job_session
+from lakebound_spark.source import FILES_PER_MICRO_BATCH, default_reader
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job: 0 when caught up or stopped by a signal, 1 after a failure, 2 for what a person set wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        totals = _merge(options)
+    except Misconfigured as error:
+        print(f"merge_changes: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        # The class and Spark's error name only: a message can quote an item's values.
+        name = getattr(error, "getCondition", lambda: None)() or type(error).__name__
+        print(
+            f"merge_changes: stopped by {name} while merging into {options.target}; nothing is lost, the same "
+            f"command goes on from the last finished micro-batch. Spark's own words: {default_log()}",
+            file=sys.stderr,
+        )
+        return 1
+    default_log().unlink(missing_ok=True)
+    print(totals)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="merge_changes", description=__doc__)
+    parser.add_argument("--source", required=True, help="data prefix: the folder that holds the hour partitions")
+    parser.add_argument("--checkpoint", required=True, help="folder of the stream's progress, one per target")
+    parser.add_argument("--target", required=True, help="silver table: a path (with a /) or a table's name")
+    parser.add_argument("--config", required=True, help="YAML: source_table, columns, deletes, history")
+    parser.add_argument("--trigger", default="available-now", help="available-now (default) or processing-time=30s")
+    parser.add_argument("--reader", choices=("auto-loader", "files"), default=default_reader())
+    parser.add_argument(
+        "--max-files", type=int, default=FILES_PER_MICRO_BATCH, help="files per micro-batch at most (%(default)s)"
+    )
+    return parser
+
+
+def _merge(options: argparse.Namespace) -> Totals:
+    job = MergeJob(
+        source=options.source,
+        checkpoint=options.checkpoint,
+        target=options.target,
+        config=load_config(options.config),
+        trigger=parse_trigger(options.trigger),
+        reader=options.reader,
+        files_per_micro_batch=options.max_files,
+    )
+    spark, ours = job_session("lakebound merge_changes", catalog=not is_path(job.target))
+    try:
+        with _until_told() as stop:
+            return run(spark, job, report=lambda line: print(line, flush=True), stop=stop)
+    finally:
+        if ours:
+            spark.stop()
+
+
+@contextmanager
+def _until_told() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that the micro-batch under way finishes before the job ends."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in signals]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

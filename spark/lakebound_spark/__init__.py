@@ -1,0 +1,1 @@
+"""Lakebound on Spark: batch files in, a Delta table equal to the DynamoDB table out."""

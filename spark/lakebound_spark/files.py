@@ -1,0 +1,190 @@
+"""Is each batch file whole? A file with a doubt is left out whole and named, its neighbours are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.schema import FILE, WHOLE
+from lakebound_spark.source import DataFile, read_records
+
+MISSING = "missing"
+DAMAGED = "damaged"
+NOT_WHOLE = "line does not parse whole"
+COUNT = "count differs from name"
+
+_DAMAGE = (
+    "EOFException",
+    "java.util.zip.",
+    "not a gzip file",
+    "gzip stream",
+    "incorrect header check",
+    "incorrect data check",
+    "invalid block type",
+    "invalid stored block",
+    "invalid distance",
+    "invalid code",
+    "invalid bit length",
+    "invalid literal",
+    "org.apache.avro.",
+    "is not a Parquet file",
+    "org.apache.parquet.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file left out whole, with the reason and what was counted (None where it could not be read)."""
+
+    path: str
+    reason: str
+    records_named: int
+    records_read: int | None = None
+    records_whole: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The records of whole files that belong to the table (None when there are none), and what was left out.
+
+    ``count`` is the number of ``records``; ``refused`` counts whole records of another table.
+    """
+
+    records: DataFrame | None
+    count: int
+    refused: int
+    bad_files: tuple[BadFile, ...]
+    oldest_ingest_ms: int | None
+    newest_ingest_ms: int | None
+
+
+@contextmanager
+def checked_records(spark: SparkSession, files: Sequence[DataFile], source_table: str) -> Iterator[Checked]:
+    """Read ``files``, compare each with its name, and hold the records persisted for the length of the block.
+
+    They are persisted before anything is counted: a query that needs only the corrupt column of a JSON read
+    is answered wrongly or not at all, and the records are needed again for the merge.
+    """
+    files, bad_files = list(files), list[BadFile]()
+    while files:
+        records = read_records(spark, files).persist()
+        try:
+            try:
+                counts = {row[FILE]: row for row in count_by_file(records, source_table).collect()}
+            except (Py4JJavaError, PySparkException) as error:
+                damaged = find_damaged(spark, files) if damage_of(error) else []
+                if not damaged:  # nothing is wrong with a file: what failed is the storage or this machine
+                    raise
+                bad_files += damaged
+                left_out = {bad.path for bad in damaged}
+                files = [file for file in files if file.path not in left_out]
+                continue
+            yield _compare(records, counts, files, source_table, bad_files)
+            return
+        finally:
+            records.unpersist()
+    yield Checked(None, 0, 0, tuple(bad_files), None, None)
+
+
+def _compare(
+    records: DataFrame, counts: dict[str, Row], files: list[DataFile], source_table: str, bad_files: list[BadFile]
+) -> Checked:
+    good = []
+    for file in files:
+        count = counts.get(file.url)
+        bad = judge(file, count["read"], count["whole"]) if count else judge(file, 0, 0)
+        if bad is not None:
+            bad_files.append(bad)
+        elif count:
+            good.append(count)
+    ours = F.col("source_table") == source_table
+    whole = F.col(FILE).isin([count[FILE] for count in good])
+    foreign = sum(count["foreign"] for count in good)
+    return Checked(
+        records=records.where(ours & whole) if good else None,
+        count=sum(count["whole"] for count in good) - foreign,
+        refused=foreign,
+        bad_files=tuple(bad_files),
+        oldest_ingest_ms=min((count["oldest"] for count in good if count["oldest"] is not None), default=None),
+        newest_ingest_ms=max((count["newest"] for count in good if count["newest"] is not None), default=None),
+    )
+
+
+def find_damaged(spark: SparkSession, files: Sequence[DataFile]) -> list[BadFile]:
+    """The files among ``files`` that cannot be read to their end, found by halving.
+
+    Spark's `ignoreCorruptFiles` would be one pass, but it keeps the rows read before the damage, and one
+    flipped bit has invented rows: a checksum that fails after the last line would go unnoticed. An error
+    that says nothing about a file (storage out of reach, memory) is raised again, so that an outage stops
+    the run instead of leaving good files out.
+    """
+    try:
+        read_records(spark, files).write.format("noop").mode("overwrite").save()
+    except (Py4JJavaError, PySparkException) as error:
+        reason = damage_of(error)
+        if reason is None:
+            raise
+        if len(files) == 1:
+            return [BadFile(files[0].path, reason, files[0].count)]
+        half = len(files) // 2
+        return find_damaged(spark, files[:half]) + find_damaged(spark, files[half:])
+    return []
+
+
+def damage_of(error: BaseException) -> str | None:
+    """Why a read failed if a file is to blame (`missing`, `damaged`), None for every other failure."""
+    text = "\n".join(_causes(error))
+    if "FileNotFoundException" in text or "PATH_NOT_FOUND" in text:
+        return MISSING
+    return DAMAGED if any(sign in text for sign in _DAMAGE) else None
+
+
+def _causes(error: BaseException) -> list[str]:
+    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    if cause is None:
+        return [str(error)]
+    causes: list[str] = []
+    while cause is not None and len(causes) < 20:
+        causes.append(f"{cause.getClass().getName()}: {cause.getMessage()}")
+        cause = cause.getCause()
+    return causes
+
+
+def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
+    """What is compared with the count in each file's name, and the clock of its records' writer.
+
+    before                                                   after (`source_table` is `flights`)
+    | _file | _whole | source_table | ingest_time_ms |    | _file | read | whole | foreign | oldest | newest |
+    |-------|--------|--------------|----------------|    |-------|------|-------|---------|--------|--------|
+    | f1    | true   | flights      | 70             |    | f1    | 3    | 2     | 0       | 70     | 80     |
+    | f1    | true   | flights      | 80             |    | f2    | 1    | 1     | 1       |        |        |
+    | f1    | false  | flights      | 90             |
+    | f2    | true   | weather      | 60             |
+    """
+    ours = F.col(WHOLE) & (F.col("source_table") == source_table)
+    return records.groupBy(FILE).agg(
+        F.count("*").alias("read"),
+        F.count_if(F.col(WHOLE)).alias("whole"),
+        F.count_if(F.col(WHOLE) & (F.col("source_table") != source_table)).alias("foreign"),
+        F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
+        F.max(F.when(ours, F.col("ingest_time_ms"))).alias("newest"),
+    )
+
+
+def judge(file: DataFile, read: int, whole: int) -> BadFile | None:
+    """None when the file holds exactly the whole records its name says.
+
+    The JSON reader drops a second record on one line without a word, and a writer killed half-way or a
+    file edited by hand leaves fewer or more lines: only the name knows how many there were.
+    """
+    if read == whole == file.count:
+        return None
+    reason = COUNT if read == whole else NOT_WHOLE
+    return BadFile(file.path, reason, file.count, read, whole)

@@ -1,0 +1,96 @@
+"""The Spark session of a job: the platform's own where there is one, else a local one with Delta."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from lakebound_spark.errors import Misconfigured
+
+SETTINGS: Final = Path(__file__).with_name("local.conf")
+
+
+def local_settings() -> dict[str, str]:
+    """The lines of `local.conf`, the one list of settings that plain Python and spark-submit share."""
+    lines = (line.split(None, 1) for line in SETTINGS.read_text().splitlines() if line and line[0] != "#")
+    return {name: value.strip() for name, value in lines}
+
+
+def local_session(
+    app: str, *, catalog: bool = False, log: Path | None = None, settings: Mapping[str, str] | None = None
+) -> SparkSession:
+    """A session on this machine with Delta, at most 2 cores and 2 GiB of heap.
+
+    The first start fetches Delta's jars from Maven Central into the user's Ivy cache; later ones need no network.
+    What the Java process prints goes to ``log`` (a file in the temporary folder by default). ``catalog`` keeps
+    tables by name between runs, in `metastore_db` and `spark-warehouse` of the working directory. ``settings``
+    come after those of `local.conf`. Raises Misconfigured when Java is missing or Spark does not start.
+    """
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        raise Misconfigured("Java is missing; install Java 17 or later, on Debian: apt-get install default-jre")
+    log = log or default_log()
+    builder = SparkSession.builder.appName(app)
+    for name, value in {**local_settings(), **(settings or {})}.items():
+        builder = builder.config(name, value)
+    if catalog:
+        builder = builder.enableHiveSupport()
+    # PySpark logs a failed query a second time, with its whole stack, on the standard error of the caller.
+    logging.getLogger("DataFrameQueryContextLogger").disabled = True
+    try:
+        with _java_output_to(log):
+            return builder.getOrCreate()
+    except (PySparkException, RuntimeError) as error:
+        raise Misconfigured(f"Spark did not start: {type(error).__name__}; its own words are in {log}") from None
+
+
+def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
+    """The session to use, and whether the job made it and has to stop it.
+
+    A session that runs already is used as it is, and so is what Databricks or spark-submit prepares;
+    otherwise (plain `python`) it is `local_session`. Raises Misconfigured when spark-submit brings no Delta.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active, False
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return SparkSession.builder.appName(app).getOrCreate(), False
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return local_session(app, catalog=catalog), True
+    spark = SparkSession.builder.appName(app).getOrCreate()
+    if "DeltaSparkSessionExtension" not in str(spark.conf.get("spark.sql.extensions", "")):
+        raise Misconfigured(
+            "this Spark has no Delta; on one machine use "
+            "`spark-submit --properties-file spark/lakebound_spark/local.conf …`"
+        )
+    return spark, True
+
+
+def default_log() -> Path:
+    """Where the Java process of this Python process writes, unless told otherwise."""
+    return Path(tempfile.gettempdir()) / f"lakebound-spark-{os.getpid()}.log"
+
+
+@contextmanager
+def _java_output_to(log: Path) -> Iterator[None]:
+    # Ivy prints fifty lines before Spark's log level is known. The Java process inherits file descriptor 2
+    # when it is started, so pointing it elsewhere just then keeps the job's own output readable.
+    sys.stderr.flush()
+    saved = os.dup(2)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.dup2(file, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(file)

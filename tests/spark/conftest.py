@@ -1,0 +1,29 @@
+"""One Spark session for the whole run: starting it costs more than most tests here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakebound_spark.session import local_session
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs the session carries the marker `spark`, so that `make unit` runs the rest."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker("spark")
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    folder: Path = tmp_path_factory.mktemp("session")
+    session = local_session(
+        "lakebound tests", log=folder / "java.log", settings={"spark.sql.warehouse.dir": str(folder / "warehouse")}
+    )
+    yield session
+    session.stop()

@@ -1,0 +1,85 @@
+"""A silver table under test: micro-batches go in as files, rows and changes come out as Python values."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.sql import Row, SparkSession
+
+from jobs.merge_changes import main
+from lakebound_spark.config import MergeConfig, parse_config
+from lakebound_spark.job import MicroBatch, merge_micro_batch
+from lakebound_spark.merge import prepare_target
+from tests.spark.records import TABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Silver:
+    """The table at ``path``, made from ``config``."""
+
+    spark: SparkSession
+    path: str
+    config: MergeConfig
+
+    @classmethod
+    def create(cls, spark: SparkSession, path: Path, columns: Mapping[str, str]) -> Silver:
+        config = parse_config({"source_table": TABLE, "columns": dict(columns)})
+        prepare_target(spark, str(path), config)
+        return cls(spark, str(path), config)
+
+    def merge(self, *files: Path) -> MicroBatch:
+        """One micro-batch of these files, without the stream around it."""
+        listing = self.spark.createDataFrame([(f"file:{f}", f"file:{f}") for f in files], "path STRING, url STRING")
+        done = merge_micro_batch(listing, 0, self.path, self.config)
+        assert done is not None
+        return done
+
+    def rows(self) -> dict[str, Row]:
+        found = self.spark.read.format("delta").load(self.path).collect()
+        by_key = {row["_key"]: row for row in found}
+        assert len(by_key) == len(found), "silver has two rows for one key"
+        return by_key
+
+    def version(self) -> int:
+        newest = DeltaTable.forPath(self.spark, self.path).history(1).head()
+        assert newest is not None
+        return int(newest["version"])
+
+    def changes(self, after: int) -> list[Row]:
+        """The change feed's rows of every commit after version ``after``."""
+        if self.version() == after:
+            return []
+        feed = self.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", after + 1)
+        return feed.load(self.path).collect()
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """What one run of the job printed and answered."""
+
+    status: int
+    batches: list[dict[str, Any]]
+    last_line: str
+
+
+def run_job(source: Path, checkpoint: Path, target: Path | str, config: Path, *more: str) -> JobRun:
+    """The job's own `main`, in this process and its session."""
+    out = io.StringIO()
+    arguments = ["--source", source, "--checkpoint", checkpoint, "--target", target, "--config", config, *more]
+    with redirect_stdout(out):
+        status = main([str(argument) for argument in arguments])
+    *batches, last = out.getvalue().splitlines() or [""]
+    return JobRun(status, [json.loads(text) for text in batches], last)
+
+
+def write_config(folder: Path, columns: Iterable[str] = (), source_table: str = TABLE) -> Path:
+    path = folder / "silver.yaml"
+    path.write_text("\n".join([f"source_table: {source_table}", "columns:", *(f"  {column}" for column in columns)]))
+    return path

@@ -1,0 +1,158 @@
+"""Typed columns: exact, or NULL and counted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pyspark.sql import Row, SparkSession
+
+from lakebound_spark.columns import parse_column
+from lakebound_spark.rows import typed_rows
+from tests.spark.records import version
+
+N38 = "12345678901234567890123456789012345678"
+UNFIT = object()
+"""Present, but not exactly of the declared type: NULL and counted."""
+
+VALUES: list[tuple[str, dict[str, Any], Any]] = [
+    ("string", {"S": "81.50"}, "81.50"),
+    ("string", {"S": ""}, ""),
+    ("string", {"S": "é\u2028\u0000\r\n"}, "é\u2028\u0000\r\n"),
+    ("string", {"N": "1.50"}, "1.50"),
+    ("string", {"N": "1E+2"}, "1E+2"),
+    ("string", {"B": "AA=="}, UNFIT),
+    ("string", {"BOOL": True}, UNFIT),
+    ("string", {"SS": ["a"]}, UNFIT),
+    ("string", {"M": {"S": {"S": "x"}}}, UNFIT),
+    ("string", {"NULL": True}, None),
+    ("decimal(3,1)", {"N": "1.5"}, Decimal("1.5")),
+    ("decimal(3,1)", {"N": "1.55"}, UNFIT),
+    ("decimal(3,1)", {"N": "-99.9"}, Decimal("-99.9")),
+    ("decimal(3,1)", {"N": "100"}, UNFIT),
+    ("decimal(3,1)", {"N": "1.50000"}, Decimal("1.5")),
+    ("decimal(3,1)", {"N": "155E-1"}, Decimal("15.5")),
+    ("decimal(3,1)", {"N": "1550E-2"}, Decimal("15.5")),
+    ("decimal(3,1)", {"N": "1555E-2"}, UNFIT),
+    ("decimal(3,1)", {"N": "1.5E1"}, Decimal("15.0")),
+    ("decimal(3,1)", {"N": "1E-130"}, UNFIT),
+    ("decimal(3,1)", {"N": "-0"}, Decimal("0.0")),
+    ("decimal(3,1)", {"N": "0.000"}, Decimal("0.0")),
+    ("decimal(3,1)", {"S": "1.5"}, UNFIT),
+    ("decimal(3,1)", {"NS": ["1.5"]}, UNFIT),
+    ("decimal(38,0)", {"N": N38}, Decimal(N38)),
+    ("decimal(38,0)", {"N": "1E+30"}, Decimal(10**30)),
+    ("decimal(38,0)", {"N": "9." + "9" * 37 + "E+125"}, UNFIT),
+    ("decimal(38,0)", {"N": "9." + "9" * 37 + "E+37"}, Decimal("9" * 38)),
+    ("decimal(38,38)", {"N": "0." + N38}, Decimal("0." + N38)),
+    ("decimal(38,37)", {"N": "0." + N38}, UNFIT),
+    ("bigint", {"N": "9223372036854775807"}, 2**63 - 1),
+    ("bigint", {"N": "9223372036854775808"}, UNFIT),
+    ("bigint", {"N": "-9223372036854775808"}, -(2**63)),
+    ("bigint", {"N": "1.0"}, 1),
+    ("bigint", {"N": "1E2"}, 100),
+    ("bigint", {"N": "1.7"}, UNFIT),
+    ("int", {"N": "2147483648"}, UNFIT),
+    ("smallint", {"N": "32767"}, 32767),
+    ("tinyint", {"N": "128"}, UNFIT),
+    ("double", {"N": "0.1"}, 0.1),
+    ("double", {"N": "9007199254740993"}, 9007199254740992.0),
+    ("double", {"N": "1E-130"}, 1e-130),
+    ("double", {"S": "0.1"}, UNFIT),
+    ("boolean", {"BOOL": False}, False),
+    ("boolean", {"S": "true"}, UNFIT),
+    ("boolean", {"N": "1"}, UNFIT),
+    ("binary", {"B": "AP8="}, b"\x00\xff"),
+    ("binary", {"B": ""}, b""),
+    ("binary", {"S": "AP8="}, UNFIT),
+    ("date", {"S": "2013-01-31"}, date(2013, 1, 31)),
+    ("date", {"S": "2013-02-30"}, UNFIT),
+    ("date", {"S": "2013-1-3"}, UNFIT),
+    ("date", {"S": "2013-01-31T00:00:00Z"}, UNFIT),
+    ("timestamp", {"S": "2013-01-01T05:15:00Z"}, datetime(2013, 1, 1, 5, 15, tzinfo=UTC)),
+    ("timestamp", {"S": "2013-01-01T05:15:00.123456+05:00"}, datetime(2013, 1, 1, 0, 15, 0, 123456, tzinfo=UTC)),
+    ("timestamp", {"S": "2013-01-01T05:15:00"}, UNFIT),
+    ("timestamp", {"S": "2013-01-01T05:15:00.1234567Z"}, UNFIT),
+    ("timestamp", {"S": "2013-01-01T05:15:00Z\n"}, UNFIT),
+    ("timestamp", {"N": "1357017300"}, UNFIT),
+]
+
+
+def typed(
+    spark: SparkSession, columns: dict[str, str], image: str | None, keys: str = "{}", base_image: str | None = None
+) -> Row:
+    """The one row that `latest_per_key` would give for a stream image (and a base image), typed."""
+    schema = "key STRING, keys STRING, version STRING, stream_image STRING, base STRING, base_image STRING"
+    base = "000000000003000|r|1" if base_image else ""
+    latest = spark.createDataFrame([("k", keys, version(7), image, base, base_image)], schema)
+    row = typed_rows(latest, [parse_column(name, type_) for name, type_ in columns.items()]).head()
+    assert row is not None
+    return row
+
+
+def test_every_type_takes_what_fits_exactly_and_counts_the_rest(spark: SparkSession) -> None:
+    image = {f"a{i}": value for i, (_, value, _) in enumerate(VALUES)}
+    columns = {f"a{i}": type_ for i, (type_, _, _) in enumerate(VALUES)}
+    # Timestamps are compared as microseconds: a collected one takes the zone of this machine.
+    row = typed(spark, columns, json.dumps(image))
+    wrong = []
+    for i, (type_, value, expected) in enumerate(VALUES):
+        got = row["stream_columns"][f"c{i}"]
+        got = got.astimezone(UTC) if isinstance(got, datetime) else bytes(got) if isinstance(got, bytearray) else got
+        if got != (None if expected is UNFIT else expected):
+            wrong.append((type_, value, got))
+    assert wrong == []
+    assert row["inexact"] == sum(expected is UNFIT for _, _, expected in VALUES)
+
+
+def test_before_and_after(spark: SparkSession) -> None:
+    columns = {"id": "string", "a": "decimal(3,1)"}
+    fits = typed(spark, columns, '{"id":{"S":"k"},"a":{"N":"1.5"}}')
+    rounds = typed(spark, columns, '{"id":{"S":"k"},"a":{"N":"1.55"}}')
+    assert (tuple(fits["stream_columns"]), fits["inexact"]) == (("k", Decimal("1.5")), 0)
+    assert (tuple(rounds["stream_columns"]), rounds["inexact"]) == (("k", None), 1)
+
+
+def test_a_tombstone_has_its_key_attributes_and_nothing_else(spark: SparkSession) -> None:
+    row = typed(spark, {"id": "string", "a": "decimal(3,1)"}, None, keys='{"id":{"S":"k"}}')
+    assert tuple(row["stream_columns"]) == ("k", None)
+    assert row["inexact"] == 0
+
+
+def test_both_registers_are_typed_and_counted(spark: SparkSession) -> None:
+    row = typed(spark, {"a": "int"}, '{"a":{"N":"1"}}', base_image='{"a":{"N":"2.5"}}')
+    assert (row["stream_columns"]["c0"], row["base_columns"]["c0"], row["inexact"]) == (1, None, 1)
+
+
+def test_paths_reach_into_maps_and_missing_is_not_inexact(spark: SparkSession) -> None:
+    image = '{"m":{"M":{"a.b":{"N":"1"},"c":{"M":{"d":{"S":"deep"}}}}},"m.a":{"S":"dotted"},"s":{"S":"x"}}'
+    columns = {r"m.a\.b": "int", "m.c.d": "string", r"m\.a": "string", "m.gone": "int", "gone.x": "int", "s.x": "int"}
+    row = typed(spark, columns, image)
+    assert tuple(row["stream_columns"]) == (1, "deep", "dotted", None, None, None)
+    assert row["inexact"] == 0
+
+
+@pytest.mark.parametrize("name", ["`tick`", "a b,;{}()\n\t=", "$ref", "_corrupt_record", "😀", "value", "new_image"])
+def test_names_that_mean_something_elsewhere(spark: SparkSession, name: str) -> None:
+    row = typed(spark, {name.replace(".", r"\."): "string"}, json.dumps({name: {"S": "v"}}))
+    assert row["stream_columns"]["c0"] == "v"
+
+
+def test_names_that_differ_only_by_case_stay_apart(spark: SparkSession) -> None:
+    image = json.dumps({"Name": {"S": "upper"}, "name": {"S": "lower"}, "NAME": {"M": {"a": {"S": "map"}}}})
+    assert typed(spark, {"name": "string"}, image)["stream_columns"]["c0"] == "lower"
+    assert typed(spark, {"Name": "string"}, image)["stream_columns"]["c0"] == "upper"
+    assert tuple(typed(spark, {"name": "string", "NAME.a": "string"}, image)["stream_columns"]) == ("lower", "map")
+
+
+def test_five_thousand_attributes_and_a_deep_item(spark: SparkSession) -> None:
+    deep: dict[str, Any] = {"S": "bottom"}
+    for _ in range(32):
+        deep = {"L": [deep]}
+    image = {f"a{i}": {"N": str(i)} for i in range(5000)} | {"deep": deep}
+    row = typed(spark, {"a4999": "int", "deep": "string"}, json.dumps(image))
+    assert tuple(row["stream_columns"]) == (4999, None)
+    assert row["inexact"] == 1

@@ -1,0 +1,483 @@
+"""What template.yaml promises, asserted on what CloudFormation gets; and for each promise an edit that breaks it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from lakebound.settings import SETTINGS
+from tests.template.rendering import broken_rules, render
+from tests.template.translated import translated
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/abc"
+STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-24T00:00:00.000"
+NEW = {"TableName": "flights", "PartitionKeyName": "flight_id"}
+DEPLOYMENTS = {
+    "everything new": NEW,
+    "new with a sort key": {**NEW, "SortKeyName": "day", "SortKeyType": "N"},
+    "existing table and bucket": {"TableName": "flights", "TableStreamArn": STREAM, "S3Bucket": "lake-files"},
+    "customer key": {**NEW, "KmsKeyArn": KEY},
+    "encrypted existing table": {"TableName": "flights", "TableStreamArn": STREAM, "TableKmsKeyArn": KEY},
+    "longest flush and window": {**NEW, "FlusherTimeout": "900", "QueueWindowSeconds": "300"},
+}
+
+Resources = dict[str, Any]
+
+
+def properties(resources: Resources, name: str) -> dict[str, Any]:
+    return resources[name]["Properties"]
+
+
+def statements(resources: Resources, role: str) -> list[dict[str, Any]]:
+    return [
+        statement
+        for policy in properties(resources, role)["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def of_type(resources: Resources, kind: str) -> dict[str, Any]:
+    return {name: one["Properties"] for name, one in resources.items() if one["Type"] == kind}
+
+
+# ── promises ──
+
+
+def nothing_that_holds_data_goes_with_the_stack(resources: Resources) -> None:
+    kinds = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue")
+    holders = {name: one for name, one in resources.items() if one["Type"] in kinds}
+    assert {"BufferQueue", "DeadLetterQueue"} <= set(holders)
+    for name, one in holders.items():
+        assert one["DeletionPolicy"] == "Retain", name
+        assert one["UpdateReplacePolicy"] == "Retain", name
+
+
+def a_new_table_has_both_images_recovery_and_encryption(resources: Resources) -> None:
+    for table in of_type(resources, "AWS::DynamoDB::Table").values():
+        assert table["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
+        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        assert table["SSESpecification"]["SSEEnabled"] is True
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def a_new_bucket_is_encrypted_and_closed(resources: Resources) -> None:
+    for bucket in of_type(resources, "AWS::S3::Bucket").values():
+        assert all(bucket["PublicAccessBlockConfiguration"].values())
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+        rules = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert all(rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms") for rule in rules)
+        assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def only_failure_objects_expire(resources: Resources) -> None:
+    for bucket in of_type(resources, "AWS::S3::Bucket").values():
+        expiring = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule]
+        assert [rule["Prefix"] for rule in expiring] == ["aws/lambda/"]
+
+
+def everything_is_tls_only(resources: Resources) -> None:
+    policies = [
+        *of_type(resources, "AWS::S3::BucketPolicy").values(),
+        *of_type(resources, "AWS::SQS::QueuePolicy").values(),
+    ]
+    covered = set()
+    for policy in policies:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}:
+                assert statement["Principal"] == "*"
+                assert statement["Action"] in ("s3:*", "sqs:*")
+                covered |= set(statement["Resource"])
+    wanted = {f"<{name}.Arn>" for kind in ("AWS::S3::Bucket", "AWS::SQS::Queue") for name in of_type(resources, kind)}
+    wanted |= {f"<{name}.Arn>/*" for name in of_type(resources, "AWS::S3::Bucket")}
+    assert covered == wanted
+
+
+def queues_are_encrypted_and_keep_messages_for_fourteen_days(resources: Resources) -> None:
+    for name, queue in of_type(resources, "AWS::SQS::Queue").items():
+        assert queue.get("SqsManagedSseEnabled") is True or queue.get("KmsMasterKeyId") == KEY, name
+        assert queue["MessageRetentionPeriod"] == 14 * 86_400, name
+
+
+def queues_take_the_largest_message(resources: Resources) -> None:
+    for queue in of_type(resources, "AWS::SQS::Queue").values():
+        assert queue["MaximumMessageSize"] == 1_048_576
+
+
+def an_outage_is_no_poison(resources: Resources) -> None:
+    redrive = properties(resources, "BufferQueue")["RedrivePolicy"]
+    assert int(redrive["maxReceiveCount"]) >= 10
+    assert redrive["deadLetterTargetArn"] == "<DeadLetterQueue.Arn>"
+
+
+def dead_letters_can_be_redriven_to_the_buffer_only(resources: Resources) -> None:
+    allow = properties(resources, "DeadLetterQueue")["RedriveAllowPolicy"]
+    buffer = properties(resources, "BufferQueue")["QueueName"]
+    assert allow["redrivePermission"] == "byQueue"
+    assert allow["sourceQueueArns"] == [f"arn:aws:sqs:us-east-1:123456789012:{buffer}"]
+
+
+def a_stack_made_again_does_not_meet_its_old_queues(resources: Resources) -> None:
+    names = [queue["QueueName"] for queue in of_type(resources, "AWS::SQS::Queue").values()]
+    assert sorted(names) == ["lake-buffer-1234567db123", "lake-dead-1234567db123"]
+
+
+def the_stream_mapping_loses_nothing_and_blocks_nobody(resources: Resources) -> None:
+    mapping = properties(resources, "StreamMapping")
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert 0 <= int(mapping["MaximumRetryAttempts"]) <= 10_000
+    assert 60 <= int(mapping["MaximumRecordAgeInSeconds"]) < 86_400
+    bucket = "<Bucket>" if "Bucket" in resources else "lake-files"
+    assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": f"arn:aws:s3:::{bucket}"}}
+    assert mapping["EventSourceArn"] == ("<Table.StreamArn>" if "Table" in resources else STREAM)
+
+
+def the_queue_mapping_names_each_failure_and_leaves_messages_for_topping_up(resources: Resources) -> None:
+    mapping = properties(resources, "QueueMapping")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert int(mapping["ScalingConfig"]["MaximumConcurrency"]) >= 2
+    # Lambda refuses more than ten messages a delivery without a window.
+    assert int(mapping["MaximumBatchingWindowInSeconds"]) >= 1
+    assert mapping["EventSourceArn"] == "<BufferQueue.Arn>"
+
+
+def messages_stay_hidden_while_their_flusher_may_run(resources: Resources) -> None:
+    visibility = properties(resources, "BufferQueue")["VisibilityTimeout"]
+    window = int(properties(resources, "QueueMapping")["MaximumBatchingWindowInSeconds"])
+    assert visibility >= 6 * int(properties(resources, "Flusher")["Timeout"]) + window
+
+
+ROLES = {"StreamIngest": "StreamIngestRole", "Flusher": "FlusherRole"}
+
+
+def each_function_has_a_role_of_its_own(resources: Resources) -> None:
+    functions = of_type(resources, "AWS::Lambda::Function")
+    assert {name: one["Role"] for name, one in functions.items()} == {n: f"<{r}.Arn>" for n, r in ROLES.items()}
+    for role in of_type(resources, "AWS::IAM::Role").values():
+        assert "ManagedPolicyArns" not in role
+        assert role["AssumeRolePolicyDocument"]["Statement"] == [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ]
+
+
+RIGHTS = {
+    "StreamIngestRole": {
+        "dynamodb:DescribeStream": {"<stream>"},
+        "dynamodb:GetRecords": {"<stream>"},
+        "dynamodb:GetShardIterator": {"<stream>"},
+        "dynamodb:ListStreams": {"arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/*"},
+        "sqs:SendMessage": {"<BufferQueue.Arn>"},
+        "s3:PutObject": {
+            "<bucket>/_lakebound/flights/claims/*",
+            "<bucket>/_lakebound/flights/quarantine/*",
+            "<bucket>/aws/lambda/*",
+        },
+        "s3:ListBucket": {"<bucket>"},
+        "logs:CreateLogStream": {"<StreamIngestLogs.Arn>"},
+        "logs:PutLogEvents": {"<StreamIngestLogs.Arn>"},
+    },
+    "FlusherRole": {
+        "sqs:ReceiveMessage": {"<BufferQueue.Arn>"},
+        "sqs:DeleteMessage": {"<BufferQueue.Arn>"},
+        "sqs:ChangeMessageVisibility": {"<BufferQueue.Arn>"},
+        "sqs:GetQueueAttributes": {"<BufferQueue.Arn>"},
+        "s3:PutObject": {"<bucket>/ddb/flights/*"},
+        "s3:GetObject": {"<bucket>/_lakebound/flights/claims/*"},
+        "logs:CreateLogStream": {"<FlusherLogs.Arn>"},
+        "logs:PutLogEvents": {"<FlusherLogs.Arn>"},
+    },
+}
+
+
+def roles_have_exactly_these_rights(resources: Resources) -> None:
+    bucket = "arn:aws:s3:::" + ("<Bucket>" if "Bucket" in resources else "lake-files")
+    stream = "<Table.StreamArn>" if "Table" in resources else STREAM
+    for role, wanted in RIGHTS.items():
+        found: dict[str, set[str]] = {}
+        for statement in statements(resources, role):
+            assert statement["Effect"] == "Allow"
+            for action in listed(statement["Action"]):
+                if not action.startswith("kms:"):
+                    found.setdefault(action, set()).update(listed(statement["Resource"]))
+        assert found == {
+            action: {name.replace("<bucket>", bucket).replace("<stream>", stream) for name in names}
+            for action, names in wanted.items()
+        }
+
+
+def roles_may_use_no_key_but_the_given_one(resources: Resources) -> None:
+    encrypted = any("KmsMasterKeyId" in queue for queue in of_type(resources, "AWS::SQS::Queue").values())
+    for role in ROLES.values():
+        keys = [one for one in statements(resources, role) if any(a.startswith("kms:") for a in listed(one["Action"]))]
+        assert all(one["Resource"] == KEY for one in keys)
+        assert not encrypted or {"kms:Decrypt", "kms:GenerateDataKey"} <= set(listed(keys[0]["Action"]))
+
+
+def our_objects_are_never_replaced(resources: Resources) -> None:
+    """G4 once more, outside the code: without If-None-Match the role may not write where our objects are."""
+    puts = [one for role in ROLES.values() for one in statements(resources, role) if one["Action"] == "s3:PutObject"]
+    assert len(puts) == 3
+    for put in puts:
+        assert put["Condition"]["StringEquals"] == {"s3:ResourceAccount": "123456789012"}
+        lambdas_own = all(name.endswith("/aws/lambda/*") for name in listed(put["Resource"]))
+        assert lambdas_own or put["Condition"]["Null"] == {"s3:if-none-match": "false"}
+
+
+def logs_are_kept_for_a_stated_time(resources: Resources) -> None:
+    for function in of_type(resources, "AWS::Lambda::Function").values():
+        group = resources[function["LoggingConfig"]["LogGroup"].strip("<>")]
+        assert group["Type"] == "AWS::Logs::LogGroup"
+        assert int(group["Properties"]["RetentionInDays"]) > 0
+
+
+def functions_get_every_setting_they_read(resources: Resources) -> None:
+    for name, logical in (("stream_ingest", "StreamIngest"), ("flusher", "Flusher")):
+        variables = properties(resources, logical)["Environment"]["Variables"]
+        ours = {key for key in variables if not key.startswith("POWERTOOLS_")}
+        common = {"TABLE_NAME", "S3_BUCKET", "S3_PREFIX", "QUEUE_URL", "FILE_FORMAT"}
+        assert ours == common | {setting.name for setting in SETTINGS if name in setting.functions}
+        assert variables["POWERTOOLS_SERVICE_NAME"] == name
+        assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Lakebound"
+        assert variables["S3_PREFIX"] == "ddb/flights"
+
+
+# ── and an edit of the template that breaks each ──
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+def setting(path: str, value: Any) -> Edit:
+    """An edit that puts a value at a dotted path under Resources."""
+
+    def edit(template: dict[str, Any]) -> None:
+        node: Any = template["Resources"]
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        for part in parents:
+            node = node[part]
+        assert node[last] != value
+        node[last] = value
+
+    return edit
+
+
+def removing(path: str) -> Edit:
+    def edit(template: dict[str, Any]) -> None:
+        node: Any = template["Resources"]
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        for part in parents:
+            node = node[part]
+        del node[last]
+
+    return edit
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    holds: Callable[[Resources], None]
+    broken_by: tuple[Edit, ...]
+
+
+SIX_TIMES_ONLY = {"Fn::FindInMap": ["VisibilityTimeout", "60", "Seconds"]}
+POLICY = "Properties.Policies.0.PolicyDocument.Statement"
+PROMISES = [
+    Promise(
+        nothing_that_holds_data_goes_with_the_stack,
+        (setting("DeadLetterQueue.DeletionPolicy", "Delete"), setting("Bucket.UpdateReplacePolicy", "Delete")),
+    ),
+    Promise(
+        a_new_table_has_both_images_recovery_and_encryption,
+        (setting("Table.Properties.StreamSpecification.StreamViewType", "NEW_IMAGE"),),
+    ),
+    Promise(
+        a_new_bucket_is_encrypted_and_closed,
+        (
+            setting("Bucket.Properties.PublicAccessBlockConfiguration.BlockPublicPolicy", False),
+            removing("Bucket.Properties.BucketEncryption"),
+        ),
+    ),
+    Promise(only_failure_objects_expire, (setting("Bucket.Properties.LifecycleConfiguration.Rules.1.Prefix", ""),)),
+    Promise(
+        everything_is_tls_only,
+        (removing("BucketPolicy"), setting("QueuesTlsOnly.Properties.PolicyDocument.Statement.0.Effect", "Allow")),
+    ),
+    Promise(
+        queues_are_encrypted_and_keep_messages_for_fourteen_days,
+        (
+            removing("BufferQueue.Properties.SqsManagedSseEnabled"),
+            removing("DeadLetterQueue.Properties.MessageRetentionPeriod"),
+        ),
+    ),
+    Promise(queues_take_the_largest_message, (setting("BufferQueue.Properties.MaximumMessageSize", 262144),)),
+    Promise(an_outage_is_no_poison, (setting("BufferQueue.Properties.RedrivePolicy.maxReceiveCount", 3),)),
+    Promise(
+        dead_letters_can_be_redriven_to_the_buffer_only,
+        (
+            setting("DeadLetterQueue.Properties.RedriveAllowPolicy.redrivePermission", "allowAll"),
+            setting("BufferQueue.Properties.QueueName", "another"),
+        ),
+    ),
+    Promise(
+        a_stack_made_again_does_not_meet_its_old_queues, (setting("DeadLetterQueue.Properties.QueueName", "lake-dead"),)
+    ),
+    Promise(
+        the_stream_mapping_loses_nothing_and_blocks_nobody,
+        (
+            setting("StreamMapping.Properties.StartingPosition", "LATEST"),
+            removing("StreamMapping.Properties.FunctionResponseTypes"),
+            setting("StreamMapping.Properties.BisectBatchOnFunctionError", False),
+            setting("StreamMapping.Properties.MaximumRetryAttempts", -1),
+            setting("StreamMapping.Properties.MaximumRecordAgeInSeconds", -1),
+            removing("StreamMapping.Properties.DestinationConfig"),
+        ),
+    ),
+    Promise(
+        the_queue_mapping_names_each_failure_and_leaves_messages_for_topping_up,
+        (removing("QueueMapping.Properties.FunctionResponseTypes"), removing("QueueMapping.Properties.ScalingConfig")),
+    ),
+    Promise(
+        messages_stay_hidden_while_their_flusher_may_run,
+        (setting("BufferQueue.Properties.VisibilityTimeout", SIX_TIMES_ONLY),),
+    ),
+    Promise(
+        each_function_has_a_role_of_its_own,
+        (setting("Flusher.Properties.Role", {"Fn::GetAtt": ["StreamIngestRole", "Arn"]}),),
+    ),
+    Promise(
+        roles_have_exactly_these_rights,
+        (
+            setting(f"FlusherRole.{POLICY}.1.Action", "s3:*"),
+            setting(f"StreamIngestRole.{POLICY}.2.Resource", "*"),
+            removing(f"StreamIngestRole.{POLICY}.4"),
+        ),
+    ),
+    Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.4"),)),
+    Promise(our_objects_are_never_replaced, (removing(f"FlusherRole.{POLICY}.1.Condition.Null"),)),
+    Promise(logs_are_kept_for_a_stated_time, (removing("FlusherLogs.Properties.RetentionInDays"),)),
+    Promise(
+        functions_get_every_setting_they_read,
+        (
+            removing("StreamIngest.Properties.Environment.Variables.MESSAGE_BYTES"),
+            setting("Flusher.Properties.Environment.Variables.S3_PREFIX", ""),
+        ),
+    ),
+]
+named = pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.holds.__name__)
+
+
+@named
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_the_template_keeps_its_promise(promise: Promise, deployment: str) -> None:
+    promise.holds(render(translated(), DEPLOYMENTS[deployment])["Resources"])
+
+
+@named
+def test_each_edit_breaks_the_promise_in_some_deployment(promise: Promise) -> None:
+    for edit in promise.broken_by:
+        template = copy.deepcopy(translated())
+        edit(template)
+        assert any(_is_broken(promise, template, given) for given in DEPLOYMENTS.values())
+
+
+def _is_broken(promise: Promise, template: dict[str, Any], given: dict[str, str]) -> bool:
+    try:
+        promise.holds(render(template, given)["Resources"])
+    except (AssertionError, KeyError, IndexError):
+        return True
+    return False
+
+
+def test_every_visibility_timeout_fits_every_timeout_and_window() -> None:
+    template = translated()
+    window = template["Parameters"]["QueueWindowSeconds"]["MaxValue"]
+    choices = template["Mappings"]["VisibilityTimeout"]
+    assert sorted(choices) == sorted(template["Parameters"]["FlusherTimeout"]["AllowedValues"])
+    for timeout, found in choices.items():
+        assert 6 * int(timeout) + window <= found["Seconds"] <= 43_200
+
+
+@pytest.mark.parametrize("setting", [one for one in SETTINGS if one.default is not None], ids=lambda one: one.name)
+def test_a_parameter_offers_what_the_setting_takes(setting: Any) -> None:
+    parameter = translated()["Parameters"]["".join(part.capitalize() for part in setting.name.split("_"))]
+    assert str(parameter["Default"]) == setting.default
+    if setting.choices:
+        assert tuple(parameter["AllowedValues"]) == setting.choices
+    assert parameter.get("MinValue") == setting.least
+    assert parameter.get("MaxValue") == setting.most
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"TableName": "flights"}, "Give TableStreamArn for an existing table, or PartitionKeyName for a new one."),
+        ({**NEW, "TableStreamArn": STREAM}, "leave PartitionKeyName and SortKeyName empty"),
+        ({**NEW, "TableKmsKeyArn": KEY}, "TableKmsKeyArn is the key of an existing table"),
+    ],
+)
+def test_contradicting_parameters_are_refused(given: dict[str, str], complaint: str) -> None:
+    broken = broken_rules(translated(), given)
+    assert len(broken) == 1
+    assert complaint in broken[0]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_sensible_parameters_break_no_rule(deployment: str) -> None:
+    assert broken_rules(translated(), DEPLOYMENTS[deployment]) == []
+
+
+def test_every_parameter_is_described_and_bounded() -> None:
+    for name, parameter in translated()["Parameters"].items():
+        assert parameter["Description"], name
+        if parameter["Type"] == "Number":
+            assert "AllowedValues" in parameter or "MinValue" in parameter, name
+        else:
+            assert {"AllowedValues", "AllowedPattern", "MaxLength"} & set(parameter), name
+
+
+def test_no_name_of_a_table_or_bucket_is_a_default() -> None:
+    parameters = translated()["Parameters"]
+    assert "Default" not in parameters["TableName"]
+    assert parameters["S3Bucket"]["Default"] == ""
+
+
+def test_an_existing_table_and_bucket_are_used_and_not_created() -> None:
+    rendered = render(translated(), DEPLOYMENTS["existing table and bucket"])
+    assert not {"Table", "Bucket", "BucketPolicy"} & set(rendered["Resources"])
+    outputs = {name: output["Value"] for name, output in rendered["Outputs"].items()}
+    assert outputs["TableStreamArn"] == STREAM
+    assert outputs["BucketName"] == "lake-files"
+    assert outputs["MergeSource"] == "s3://lake-files/ddb/flights"
+
+
+def test_a_new_table_has_the_keys_that_were_asked_for() -> None:
+    table = properties(render(translated(), DEPLOYMENTS["new with a sort key"])["Resources"], "Table")
+    assert table["KeySchema"] == [
+        {"AttributeName": "flight_id", "KeyType": "HASH"},
+        {"AttributeName": "day", "KeyType": "RANGE"},
+    ]
+    assert table["AttributeDefinitions"] == [
+        {"AttributeName": "flight_id", "AttributeType": "S"},
+        {"AttributeName": "day", "AttributeType": "N"},
+    ]
+    without = properties(render(translated(), NEW)["Resources"], "Table")
+    assert [key["KeyType"] for key in without["KeySchema"]] == ["HASH"]
+
+
+def test_a_customer_key_encrypts_all_that_the_stack_creates() -> None:
+    resources = render(translated(), DEPLOYMENTS["customer key"])["Resources"]
+    assert properties(resources, "Table")["SSESpecification"]["KMSMasterKeyId"] == KEY
+    rule = properties(resources, "Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+    for queue in of_type(resources, "AWS::SQS::Queue").values():
+        assert queue["KmsMasterKeyId"] == KEY
+        assert "SqsManagedSseEnabled" not in queue
+    for group in of_type(resources, "AWS::Logs::LogGroup").values():
+        assert group["KmsKeyId"] == KEY
