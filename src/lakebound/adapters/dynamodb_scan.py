@@ -168,7 +168,7 @@ def _check_clock(date: str | None, before_ms: int, after_ms: int) -> None:
     if server + _DATE_STEP_MS < before_ms - MAX_SKEW_MS or server > after_ms + MAX_SKEW_MS:
         raise ClockSkewed(
             f"the local clock is {abs(after_ms - server) / 1000:.0f} s from DynamoDB's",
-            hint="At most 5 s are safe. Redrive the execution; Lambda sets its own clock, a local machine may need yours",
+            hint="At most 5 s are safe. Redrive the execution; Lambda sets its own clock",
         )
 
 
