@@ -87,8 +87,25 @@ make_environment() {
     fi
     python_is_usable "$dir/bin/python" || die "$dir was made with a Python older than 3.11; remove it and run make setup again"
     say "installing $(grep -c '==' "$lock") locked packages into $dir"
-    "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
+    install_locked "$dir" "$lock"
     touch "$stamp"
+}
+
+# uv installs the same files by the same hashes in half of pip's time. Where it finds no index (it does not read pip's
+# configuration), pip does it.
+install_locked() {
+    local dir=$1 lock=$2
+    if uv_is_there && .venv/bin/uv pip install --quiet --python "$dir/bin/python" --no-deps --require-hashes \
+        --compile-bytecode -r "$lock" 2>"$dir/.uv.log"; then return; fi
+    "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
+}
+
+uv_is_there() {
+    [ -x .venv/bin/uv ] || {
+        # uv's own lines of the lock: its version and hashes.
+        awk '/^[^ #]/ {ours = /^uv==/} ours' requirements/main.txt >.venv/.uv.txt
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/.uv.txt
+    }
 }
 
 install_project() {
@@ -123,11 +140,11 @@ resolve_jars() {
 
 started=$SECONDS
 check_prerequisites
-# The two environments do not touch each other: both at once saves a minute on two cores.
+make_environment .venv requirements/main.txt
+# The second environment does not touch the first: it is filled while Spark fetches its jars.
 make_environment .venv-sam requirements/sam.txt &
 sam=$!
 trap 'kill "$sam" 2>/dev/null || true' EXIT
-make_environment .venv requirements/main.txt
 install_project
 resolve_jars
 wait "$sam"
