@@ -24,6 +24,8 @@ class Setting:
     least: int | None = None
     most: int | None = None
     choices: tuple[str, ...] = ()
+    wired: bool = False
+    """Set by the template from its own resources: no parameter."""
 
 
 _INGEST: Final = "stream_ingest"
@@ -84,8 +86,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "whether scan pages bypass botocore's parser; the records are the same",
         choices=("true", "false"),
     ),
-    Setting("STREAM_MAPPING_ID", (_BACKFILL,), "", "event source mapping of the stream; empty: not looked at"),
-    Setting("EXPORT_KMS_KEY", (_BACKFILL,), "", "KMS key that exports are encrypted with; empty: S3's own"),
+    Setting(
+        "STREAM_MAPPING_ID", (_BACKFILL,), "", "event source mapping of the stream; empty: not looked at", wired=True
+    ),
+    Setting("EXPORT_KMS_KEY", (_BACKFILL,), "", "KMS key that exports are encrypted with; empty: S3's own", wired=True),
 )
 
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}

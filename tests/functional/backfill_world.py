@@ -259,7 +259,7 @@ class Segment:
 
 
 @dataclass
-class Mapping_:
+class StreamMapping:
     facts: MappingFacts = field(default_factory=lambda: MappingFacts("m", STREAM, "Enabled", START_MS - 3_600_000))
 
     def mapping(self) -> MappingFacts:
@@ -283,7 +283,7 @@ class World:
     table: Table
     bucket: Bucket
     stages: Stages
-    mapping: Mapping_
+    mapping: StreamMapping
     timeout: float
     calls: list[dict[str, Any]] = field(default_factory=list)
 
@@ -309,7 +309,7 @@ def world(
     clock = Clock()
     table = Table(clock, capacity=capacity, page_items=page_items)
     bucket = Bucket(clock)
-    mapping = Mapping_()
+    mapping = StreamMapping()
 
     def segment(decoder: SnapshotDecoder, number: int, total: int, consistent: bool, margin: int) -> PageSource:
         return Segment(table, decoder, number, total, margin)
