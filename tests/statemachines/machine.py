@@ -109,7 +109,9 @@ class Execution:
                 return answer
             except Exception as error:
                 kind = type(error).__name__
-                rule = next(n for n, one in enumerate(retry) if {kind, "States.ALL"} & set(one["ErrorEquals"]))
+                rule = next((n for n, one in enumerate(retry) if kind in one["ErrorEquals"]), None)
+                if rule is None:
+                    raise Failed(self.at, kind, str(error)) from error
                 attempts[rule] = attempts.get(rule, 0) + 1
                 if attempts[rule] > retry[rule]["MaxAttempts"]:
                     raise Failed(self.at, kind, str(error)) from error

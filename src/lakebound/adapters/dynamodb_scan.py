@@ -158,7 +158,9 @@ class ScanSegment:
 
 
 def _streams(table: Mapping[str, Any]) -> bool:
-    return bool(table.get("StreamSpecification", {}).get("StreamEnabled"))
+    specification = table.get("StreamSpecification")
+    # MiniStack leaves StreamEnabled out for a table that CloudFormation made.
+    return bool(specification) and bool(specification.get("StreamEnabled", True))
 
 
 def _check_clock(date: str | None, before_ms: int, after_ms: int) -> None:
