@@ -197,7 +197,8 @@ class Carrier:
         decode, partition_of = self._source.decode, self._rules.partition
         place = f"{run}|{number}|{page.asked_ms}|"
         poisoned = 0
-        for position, value in enumerate(page.values):
+        # Counted over the whole segment: two pages of an export file may be read within one millisecond.
+        for position, value in enumerate(page.values, start=state.read):
             try:
                 event = decode(value, page.label_ms, f"{place}{position}")
                 line = encode_line(event, now_ms)

@@ -137,7 +137,7 @@ class Table:
         self.recovery_from_ms: int | None = START_MS - 35 * 86_400_000
         self.size = 0
         self._sequence = 0
-        self._order: dict[int, list[str]] = {}
+        self.log: list[tuple[int, str, Image | None, Image | None]] = []
 
     def put(self, name: str, value: int) -> None:
         image = {"id": {"S": name}, "v": {"N": str(value)}}
@@ -153,6 +153,7 @@ class Table:
 
     def _emit(self, event: str, name: str, new: Image | None, old: Image | None) -> None:
         self._sequence += 1
+        self.log.append((self.clock.ms, name, new, old))
         body: dict[str, Any] = {
             "ApproximateCreationDateTime": self.clock.ms // 1000,
             "Keys": {"id": {"S": name}},
@@ -164,6 +165,33 @@ class Table:
         record = {"eventID": str(self._sequence), "eventName": event, "eventSourceARN": STREAM, "dynamodb": body}
         if not self.lost(self.clock.ms):
             self.stream.append(record)
+
+    def as_of(self, ms: int) -> dict[str, Image]:
+        """The items at a moment, as a full export holds them."""
+        items: dict[str, Image] = {}
+        for at, name, new, _ in self.log:
+            if at <= ms:
+                if new is None:
+                    items.pop(name, None)
+                else:
+                    items[name] = new
+        return items
+
+    def changes(self, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+        """An incremental export's lines: one net state per item, none for one inserted and deleted inside."""
+        lines = []
+        inside = {name: at for at, name, _, _ in self.log if from_ms <= at < to_ms}
+        before, after = self.as_of(from_ms - 1), self.as_of(to_ms - 1)
+        for name, at in inside.items():
+            old, new = before.get(name), after.get(name)
+            if old is None and new is None:
+                continue
+            line: dict[str, Any] = {
+                "Metadata": {"WriteTimestampMicros": {"N": str(at * 1000)}},
+                "Keys": {"id": {"S": name}},
+            }
+            lines.append(line | ({"NewImage": new} if new else {}) | ({"OldImage": old} if old else {}))
+        return lines
 
     def delivered(self) -> list[dict[str, Any]]:
         """The stream's records as they reach the lake."""
