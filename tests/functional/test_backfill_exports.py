@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_windows_cover_the_range_and_keep_their_limits() -> None:
         made = windows(START_MS, START_MS + int(hours * HOUR))
         assert made[0].from_ms <= START_MS
         assert made[-1].to_ms >= START_MS + int(hours * HOUR)
-        assert all(one.to_ms == two.from_ms for one, two in zip(made, made[1:], strict=False))
+        assert all(one.to_ms == two.from_ms for one, two in pairwise(made))
         assert all(15 * 60_000 <= one.to_ms - one.from_ms <= 24 * HOUR for one in made)
         assert all(edge % 1000 == 0 for one in made for edge in (one.from_ms, one.to_ms))
         assert all(one.to_ms - made[0].from_ms >= 12 * HOUR for one in made[:-1])

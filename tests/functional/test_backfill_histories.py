@@ -175,7 +175,7 @@ def test_without_the_reread_a_ghost_stays(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_reread_of_the_gaps_hours_only_leaves_a_ghost_of_the_minutes_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ORDERING.md's stretch, [G - MARGIN, C + MARGIN]: an item inserted between the first window's start and it, deleted
+    """ORDERING.md's stretch, [G - MARGIN, C + MARGIN]: an item inserted after the first window began, deleted
     in the gap."""
     windows = Stages._windows
 

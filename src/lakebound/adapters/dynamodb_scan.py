@@ -158,9 +158,9 @@ class ScanSegment:
 
 
 def _streams(table: Mapping[str, Any]) -> bool:
-    specification = table.get("StreamSpecification")
+    specification: Any = table.get("StreamSpecification")
     # MiniStack leaves StreamEnabled out for a table that CloudFormation made.
-    return bool(specification) and bool(specification.get("StreamEnabled", True))
+    return specification is not None and bool(specification.get("StreamEnabled", True))
 
 
 def _check_clock(date: str | None, before_ms: int, after_ms: int) -> None:
