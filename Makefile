@@ -15,11 +15,11 @@ setup: ## install what everything else needs, into .venv and .venv-sam (quick wh
 	@requirements/setup.sh
 
 check: ## lint, types, import contract, template
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo --cache-dir .build/import-linter
-	@$(BIN)/python -m tests.template.lint
+	@status=0; \
+	for command in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo --cache-dir .build/import-linter" \
+		"python -m tests.template.lint"; do \
+		echo "── $$command"; $(BIN)/$$command || status=1; \
+	done; exit $$status
 
 unit: ## the tests that need neither Spark nor the local stack (for the edit loop)
 	@$(BIN)/pytest -q -m "not spark and not stack and not soak" --ignore tests/simulation

@@ -25,7 +25,6 @@ from typing import Any, Final
 
 from botocore.config import Config
 from rich.console import Console
-from rich.table import Table
 
 from demo.board import Board
 from demo.flights import KEY_SCHEMA, SIZES, count_writes, writes_of
@@ -115,8 +114,10 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
     started = time.monotonic()
     paths.clear()
     total = count_writes(size)
-    console.print(f"[bold]The flights that left New York in 2013[/]: {SIZES[size].told}, {total:,} writes\n")
-    with ExitStack() as ending:
+    console.print(
+        f"[bold]The flights that left New York in 2013[/]: {SIZES[size].told}, {total:,} writes\n", soft_wrap=True
+    )
+    with ExitStack() as ending, uninterrupted_ending():
         board = Board(console)
         board.bars({"written": total, "in files": total, "in silver": total})
         # Java takes its time to start: it does so while the stack is deployed.
@@ -136,7 +137,6 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         store = S3Store(deployment.outputs["BucketName"], stack.client("s3"))
         mirror = Mirror(store, deployment.outputs["DataPrefix"], paths.files, copied=board.adder("in files"))
         ending.callback(mirror.stop)
-        ending.callback(unstoppable)
         with board:
             mirror.start()
             sent_ms = write(stack, size, board)
@@ -319,7 +319,6 @@ def summarise(
     seconds: float,
 ) -> None:
     """The table at the end."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     twice = f", {measured.duplicates:,} of them twice" if measured.duplicates else ""
     rows = {
         "records": f"{measured.records:,}{twice}",
@@ -338,8 +337,7 @@ def summarise(
     if measured.unmatched:
         rows["not timed"] = f"{measured.unmatched:,} keys have other than one record a write"
     for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table, soft_wrap=True)
+        console.print(f"{name:<17} {value}", markup=False, soft_wrap=True)
     console.print()
 
 
@@ -380,10 +378,14 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def unstoppable() -> None:
-    """From here on everything is being ended: a second Ctrl-C must not leave half of it running."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def uninterrupted_ending() -> Iterator[None]:
+    """When what is inside ends, for whatever reason, a second Ctrl-C must not leave half of it running."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def stop_kept(paths: Paths) -> bool:

@@ -74,9 +74,10 @@ def checked_records(spark: SparkSession, files: Sequence[DataFile], source_table
     """
     files, bad_files = list(files), list[BadFile]()
     while files:
-        records = read_records(spark, files).persist()
+        records: DataFrame | None = None
         try:
             try:
+                records = read_records(spark, files).persist()
                 counts = {row[FILE]: row for row in count_by_file(records, source_table).collect()}
             except (Py4JJavaError, PySparkException) as error:
                 damaged = find_damaged(spark, files) if damage_of(error) else []
@@ -89,7 +90,8 @@ def checked_records(spark: SparkSession, files: Sequence[DataFile], source_table
             yield _compare(records, counts, files, source_table, bad_files)
             return
         finally:
-            records.unpersist()
+            if records is not None:
+                records.unpersist()
     yield Checked(None, 0, 0, tuple(bad_files), None, None)
 
 
@@ -139,22 +141,22 @@ def find_damaged(spark: SparkSession, files: Sequence[DataFile]) -> list[BadFile
 
 
 def damage_of(error: BaseException) -> str | None:
-    """Why a read failed if a file is to blame (`missing`, `damaged`), None for every other failure."""
-    text = "\n".join(_causes(error))
+    """Why a read failed if a file is to blame (`missing`, `damaged`), None for every other failure.
+
+    Only the first cause counts: Avro wraps a broken connection in an exception of its own just as it wraps a
+    broken block. Its top frame counts too, since a cut Avro file can end in a bare NullPointerException.
+    """
+    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    if cause is None:
+        text = str(error)
+    else:
+        while cause.getCause() is not None:
+            cause = cause.getCause()
+        frames = cause.getStackTrace()
+        text = f"{cause.getClass().getName()}: {cause.getMessage()} at {frames[0] if frames else ''}"
     if "FileNotFoundException" in text or "PATH_NOT_FOUND" in text:
         return MISSING
     return DAMAGED if any(sign in text for sign in _DAMAGE) else None
-
-
-def _causes(error: BaseException) -> list[str]:
-    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    if cause is None:
-        return [str(error)]
-    causes: list[str] = []
-    while cause is not None and len(causes) < 20:
-        causes.append(f"{cause.getClass().getName()}: {cause.getMessage()}")
-        cause = cause.getCause()
-    return causes
 
 
 def count_by_file(records: DataFrame, source_table: str) -> DataFrame:

@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.config import MergeConfig
@@ -143,72 +143,61 @@ def merge_rows(spark: SparkSession, target: str, rows: DataFrame, columns: Seque
 
 
 def _guarded_merge(table: DeltaTable, rows: DataFrame, columns: Sequence[DeclaredColumn]) -> DeltaMergeBuilder:
-    update = _visible("t._version", "t._stream_time_ms", "t._base")
-    insert = _visible("''", "CAST(NULL AS BIGINT)", "''")
+    """The rule in its compacted form, one clause for each thing that can happen to a key.
 
-    def assignments(shown: _Visible, otherwise: str | None) -> dict[str, str]:
-        item = shown.choose("s.stream_image", "s.base_image", otherwise and "t._item")
-        values = {
-            "_item": item,
-            "_is_deleted": f"({item}) IS NULL",
-            "_version": shown.version,
-            "_stream_time_ms": shown.time,
-            "_base": shown.base,
-            "_ttl_expired": shown.choose("s.stream_ttl", "false", otherwise and "t._ttl_expired"),
-        }
-        for number, column in enumerate(columns):
-            name = quoted(column.name)
-            values[name] = shown.choose(
-                f"s.stream_columns.c{number}", f"s.base_columns.c{number}", otherwise and f"t.{name}"
-            )
-        return values
-
+    The three matched clauses together fire when `s.version > t._version OR s.base > t._base OR
+    s.stream_time_ms > t._stream_time_ms` and never otherwise, so a replayed row touches nothing. Silver keeps
+    one image, not both: a row that raises only the time cannot bring back a stream image that an older base
+    record has hidden. It need not, for such a base record was read MARGIN after its label and has that change.
+    """
+    t = _Registers("t._version", "t._stream_time_ms", "t._base")
+    none = _Registers("''", "CAST(NULL AS BIGINT)", "''")
+    stream = _shown("s.stream_image", "s.stream_ttl", "s.stream_columns", columns)
+    base = _shown("s.base_image", "false", "s.base_columns", columns)
+    moved = "s.version > t._version OR s.base > t._base OR s.stream_time_ms > t._stream_time_ms"
+    key = {"_key": "s.key"}
     return (
         table.alias("t")
         .merge(rows.alias("s"), "t._key = s.key")
-        .whenMatchedUpdate(
-            "s.version > t._version OR s.base > t._base OR s.stream_time_ms > t._stream_time_ms",
-            dict(assignments(update, "t")),
-        )
-        .whenNotMatchedInsert(values={"_key": "s.key", **assignments(insert, None)})
+        .whenMatchedUpdate(f"s.version > t._version AND {t.stream_is_visible}", {**t.greatest, **stream})
+        .whenMatchedUpdate(f"s.base > t._base AND NOT ({t.stream_is_visible})", {**t.greatest, **base})
+        .whenMatchedUpdate(moved, dict(t.greatest))
+        .whenNotMatchedInsert(none.stream_is_visible, {**key, **none.greatest, **stream})
+        .whenNotMatchedInsert(values={**key, **none.greatest, **base})
     )
 
 
+def _shown(image: str, ttl: str, typed: str, columns: Sequence[DeclaredColumn]) -> dict[str, str | Column]:
+    """Assignments that make one register's image the visible one."""
+    shown: dict[str, str | Column] = {quoted(c.name): f"{typed}.c{number}" for number, c in enumerate(columns)}
+    return shown | {"_item": image, "_is_deleted": f"{image} IS NULL", "_ttl_expired": ttl}
+
+
 @dataclass(frozen=True, slots=True)
-class _Visible:
-    """SQL for the registers after a row, and for which image is visible."""
+class _Registers:
+    """SQL for a row's registers before the merge, and from them for what the merge decides."""
 
     version: str
     time: str
     base: str
-    takes_stream: str
-    takes_base: str
 
-    def choose(self, stream: str, base: str, otherwise: str | None) -> str:
+    @property
+    def greatest(self) -> dict[str, str | Column]:
+        """Assignments of the registers after the merge; `greatest` passes over NULLs."""
+        return {
+            "_version": f"greatest({self.version}, s.version)",
+            "_stream_time_ms": f"greatest({self.time}, s.stream_time_ms)",
+            "_base": f"greatest({self.base}, s.base)",
+        }
+
+    @property
+    def stream_is_visible(self) -> str:
+        """`A >= L`, ties included, or no base record at all. Never NULL."""
+        after = self.greatest
+        label = f"CAST(substring({after['_base']}, 1, {LABEL_DIGITS}) AS BIGINT)"
         return (
-            f"CASE WHEN {self.takes_stream} THEN {stream} WHEN {self.takes_base} THEN {base} "
-            f"ELSE {otherwise or 'NULL'} END"
+            f"CASE WHEN {after['_base']} = '' THEN true ELSE coalesce({after['_stream_time_ms']} >= {label}, false) END"
         )
-
-
-def _visible(version: str, stream_time: str, base: str) -> _Visible:
-    """The compacted form of the rule: `A >= L` shows the stream's image, ties included, else the base's.
-
-    Silver keeps one image, not both. A row that raises only A therefore cannot bring back a stream image
-    that an older base record has hidden; that image is in the base record itself by then (its label is
-    MARGIN before its read), so both forms agree once deliveries quiesce.
-    """
-    greatest_time = f"greatest({stream_time}, s.stream_time_ms)"  # greatest() passes over NULLs
-    greatest_base = f"greatest({base}, s.base)"
-    label = f"CAST(substring({greatest_base}, 1, {LABEL_DIGITS}) AS BIGINT)"
-    stream_is_visible = f"CASE WHEN {greatest_base} = '' THEN true ELSE coalesce({greatest_time} >= {label}, false) END"
-    return _Visible(
-        version=f"greatest({version}, s.version)",
-        time=greatest_time,
-        base=greatest_base,
-        takes_stream=f"({stream_is_visible}) AND s.version > {version}",
-        takes_base=f"NOT ({stream_is_visible}) AND s.base > {base}",
-    )
 
 
 def record_bad_files(spark: SparkSession, target: str, bad_files: Iterable[BadFile]) -> None:

@@ -44,6 +44,9 @@ def local_session(
         builder = builder.config(name, value)
     if catalog:
         builder = builder.enableHiveSupport()
+    elif "spark.sql.warehouse.dir" not in (settings or {}):
+        # Spark makes this folder in the working directory at every start, needed or not.
+        builder = builder.config("spark.sql.warehouse.dir", tempfile.gettempdir() + "/lakebound-spark-warehouse")
     # PySpark logs a failed query a second time, with its whole stack, on the standard error of the caller.
     logging.getLogger("DataFrameQueryContextLogger").disabled = True
     try:

@@ -46,7 +46,8 @@ def stream_of_files(spark: SparkSession, source: str, reader: str, files_per_mic
     The stream carries names, not records. A truncated gzip inside a stream of records would fail the
     micro-batch, and every later start would meet the same file again; with names the micro-batch can leave
     that file out and go on. Auto Loader and open Spark both list `binaryFile` with this fixed schema, and
-    neither opens a file whose content is not selected.
+    neither opens a file whose content is not selected. A file of zero bytes is in no listing of Spark's;
+    the flusher never writes one, and `lakebound files check` finds it.
     """
     if reader == "auto-loader":
         stream = (

@@ -117,7 +117,8 @@ class StreamDecoder:
             snapshot_label_ms=None,
             snapshot_run=None,
             approx_creation_time_ms=_creation_ms(body.get("ApproximateCreationDateTime"), now_ms),
-            size_bytes=size if type(size) is int else None,
+            # Readers hold it in 64 signed bits; a forged one above them would cost the whole file.
+            size_bytes=size if type(size) is int and 0 <= size < 2**63 else None,
         )
 
     def _source(self, arn: object) -> StreamSource:

@@ -6,12 +6,19 @@ must not turn an outage into dead letters, so what could not be written is hidde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from lakebound import batches, messages
-from lakebound.errors import LakeboundError, ObjectMissing, Poison, QueueUnavailable, StoreUnavailable
+from lakebound.errors import (
+    LakeboundError,
+    Misconfigured,
+    ObjectMissing,
+    Poison,
+    QueueUnavailable,
+    StoreUnavailable,
+)
 from lakebound.messages import ClaimCheck, Member
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage, SecondsLeft
 
@@ -22,6 +29,9 @@ RESERVE_SECONDS: Final = 10.0
 
 ALONE_FROM_RECEIVES: Final = 3
 """A message received so often is written alone: should it be the one that fails, it fails without its neighbours."""
+
+MAX_FAILED_CALLS: Final = 3
+"""Calls to the store that may fail before the invocation takes it for an outage and tries no other message."""
 
 _LONG_POLL_SECONDS: Final = 20
 _MAX_HIDE_SECONDS: Final = 900
@@ -53,15 +63,36 @@ class FlushResult:
     oldest_age_ms: int = 0
 
 
+def flush(
+    received: Sequence[ReceivedMessage],
+    rules: FlushRules,
+    queue: Queue,
+    store: ObjectStore,
+    clock: Clock,
+    seconds_left: SecondsLeft,
+) -> FlushResult:
+    """Write what the mapping delivered and what the queue still has, then acknowledge it.
+
+    Raises Misconfigured when the bucket does not exist: then the mapping delivers everything again.
+    """
+    hand = _Hand(rules, queue, store, clock, seconds_left)
+    for message in received:
+        hand.take(message, from_mapping=True)
+    hand.top_up()
+    hand.close()
+    hand.hide()
+    return hand.answer(received)
+
+
 @dataclass(slots=True)
 class _Held:
     """One message in hand: all receipts it was received under, and whether its records are in complete objects."""
 
     message_id: str
     receives: int
-    members: list[Member]
     receipts: list[str]
     from_mapping: bool
+    members: list[Member] = field(default_factory=list)
     durable: bool = False
 
     @property
@@ -71,69 +102,166 @@ class _Held:
 
 
 class _Hand:
-    """The messages in hand, by id, with what decides when the file closes."""
+    """The messages of one invocation: taken in, written each time a file closes, then acknowledged or hidden."""
 
-    def __init__(self) -> None:
-        self.held: dict[str, _Held] = {}
-        self.bytes = 0
-        self.records = 0
-        self.oldest_ms: int | None = None
+    def __init__(
+        self, rules: FlushRules, queue: Queue, store: ObjectStore, clock: Clock, seconds_left: SecondsLeft
+    ) -> None:
+        self._rules = rules
+        self._queue = queue
+        self._store = store
+        self._clock = clock
+        self._seconds_left = seconds_left
+        self._result = FlushResult()
+        self._held: dict[str, _Held] = {}
+        self._open: list[_Held] = []
+        self._bytes = 0
+        self._records = 0
+        self._oldest_ms = clock.now_ms()
+        self._failed_calls = 0
+        self._stopped = False
 
-    def take(self, message: ReceivedMessage, members: list[Member], from_mapping: bool) -> None:
-        self.held[message.message_id] = _Held(
-            message.message_id, message.receives, members, [message.receipt], from_mapping
-        )
-        self.bytes += sum(len(member.data) for member in members)
-        self.records += sum(member.count for member in members)
-        oldest = min(member.max_ingest_ms for member in members)
-        self.oldest_ms = oldest if self.oldest_ms is None else min(self.oldest_ms, oldest)
+    def take(self, message: ReceivedMessage, from_mapping: bool) -> None:
+        """Add a message to the open file, and close the file when that fills it.
 
-
-def flush(
-    received: Sequence[ReceivedMessage],
-    rules: FlushRules,
-    queue: Queue,
-    store: ObjectStore,
-    clock: Clock,
-    seconds_left: SecondsLeft,
-) -> FlushResult:
-    """Write what the mapping delivered and what the queue still has, then acknowledge it."""
-    result = FlushResult()
-    hand = _Hand()
-    _take(received, hand, result, rules, store, from_mapping=True)
-    if hand.held:
-        _top_up(hand, result, rules, queue, store, clock, seconds_left)
-    _write(hand.held.values(), result, rules, store, seconds_left)
-    _acknowledge(hand.held.values(), result, queue)
-    _hide([held for held in hand.held.values() if not held.durable], queue, seconds_left)
-    if hand.oldest_ms is not None:
-        result.oldest_age_ms = max(0, clock.now_ms() - hand.oldest_ms)
-    durable = {held.message_id for held in hand.held.values() if held.durable}
-    result.failed = list(dict.fromkeys(m.message_id for m in received if m.message_id not in durable))
-    return result
-
-
-def _take(
-    received: Iterable[ReceivedMessage],
-    hand: _Hand,
-    result: FlushResult,
-    rules: FlushRules,
-    store: ObjectStore,
-    from_mapping: bool,
-) -> None:
-    for message in received:
-        twin = hand.held.get(message.message_id)
+        Closing here and not after the delivery keeps memory at one file and one message: a thousand claim checks fit
+        into one delivery, and the documents behind them are up to 16 MiB each.
+        """
+        twin = self._held.get(message.message_id)
         if twin is not None:
             # Two copies of one message (SQS delivers at least once): written once, deleted under both receipts.
             twin.receipts.append(message.receipt)
-            continue
+            if twin.durable:
+                self._delete([message.receipt])
+            return
+        one = _Held(message.message_id, message.receives, [message.receipt], from_mapping)
+        if not self._stopped and not self._read(message, one):
+            return
+        self._held[one.message_id] = one
+        if one.members:
+            self._add(one)
+
+    def _read(self, message: ReceivedMessage, one: _Held) -> bool:
+        """Fill in the members; whether the message is one that may be written in the end."""
         try:
-            hand.take(message, _members(message, rules.table, store), from_mapping)
+            one.members = _members(message, self._rules.table, self._store)
         except Poison as poison:
             # Not acknowledged: it comes back until maxReceiveCount and then waits in the DLQ with its body.
-            result.refused[message.message_id] = poison.code
-        except (ObjectMissing, StoreUnavailable) as unavailable:
-            result.refused[message.message_id] = type(unavailable).__name__
+            self._result.refused[message.message_id] = poison.code
+            return False
+        except ObjectMissing as missing:
+            self._result.refused[message.message_id] = type(missing).__name__
+            return False
+        except StoreUnavailable as unavailable:
+            # Kept in hand without members: an outage must not use up the receives of claim checks either.
+            self._result.refused[message.message_id] = type(unavailable).__name__
+            self._count_failed_call()
+        return True
+
+    def _add(self, one: _Held) -> None:
+        # A writer's clock may be ahead of ours: no record in hand is younger than the moment when it was taken.
+        oldest = min(self._clock.now_ms(), *(member.max_ingest_ms for member in one.members))
+        self._oldest_ms = min(self._oldest_ms, oldest) if self._open else oldest
+        self._open.append(one)
+        self._bytes += sum(len(member.data) for member in one.members)
+        self._records += sum(member.count for member in one.members)
+        if self._bytes >= self._rules.max_file_bytes or 0 < self._rules.max_records <= self._records:
+            self.close()
+
+    def top_up(self) -> None:
+        """Receive until no file is open, its oldest record is old enough, or the time left is needed for writing."""
+        while self._open and not self._stopped and not self._failed_calls:
+            spare = self._seconds_left() - (PUT_SECONDS + DELETE_SECONDS + RESERVE_SECONDS)
+            if spare < 1:
+                return
+            age = (self._clock.now_ms() - self._oldest_ms) / 1000
+            # Behind by more than MAX_SECONDS (a backlog, a redrive) the file closes now; but what the queue holds ready
+            # is taken first, without waiting, or catching up would write one small file after the other.
+            wait = int(min(_LONG_POLL_SECONDS, spare, max(0.0, self._rules.max_seconds - age)))
+            try:
+                more = self._queue.receive(wait)
+            except QueueUnavailable:
+                return
+            if not more and wait == 0:
+                return
+            for message in more:
+                self.take(message, from_mapping=False)
+
+    def close(self) -> None:
+        """Write the open file, acknowledge what is durable with it, and let go of the members."""
+        if not self._open:
+            return
+        opened, self._open, self._bytes, self._records = self._open, [], 0, 0
+        together = [one for one in opened if one.receives < ALONE_FROM_RECEIVES]
+        alone = sorted((one for one in opened if one.receives >= ALONE_FROM_RECEIVES), key=lambda one: one.receives)
+        for group in [together, *([one] for one in alone)]:
+            if self._seconds_left() <= DELETE_SECONDS + RESERVE_SECONDS:
+                self._stopped = True
+            if group and not self._stopped:
+                self._write(group)
+        for one in opened:
+            one.members = []
+        self._result.oldest_age_ms = max(self._result.oldest_age_ms, self._clock.now_ms() - self._oldest_ms)
+        self._delete([receipt for one in opened if one.durable and not one.mapping_deletes for receipt in one.receipts])
+
+    def _write(self, group: list[_Held]) -> None:
+        written: set[tuple[str, str]] = set()
+        files = batches.assemble(self._rules.prefix, "stream", (member for one in group for member in one.members))
+        for file in files:
+            try:
+                if not self._store.put_if_absent(file.key, file.body, file.metadata):
+                    self._result.existing += 1
+            except StoreUnavailable:
+                self._result.put_failed = True
+                self._count_failed_call()
+                break
+            written.add(file.hour_partition)
+            self._result.files.append((file.key, len(file.body)))
+            self._result.records += file.count
+        for one in group:
+            # A message may span an hour's edge: it is durable when every file that holds a member of it is.
+            one.durable = all((member.partition, member.format) in written for member in one.members)
+
+    def _count_failed_call(self) -> None:
+        # One failure may be one message's own fault, and its neighbours are still tried; several are an outage.
+        self._failed_calls += 1
+        self._stopped = self._stopped or self._failed_calls >= MAX_FAILED_CALLS
+
+    def _delete(self, receipts: list[str]) -> None:
+        """Delete, and what was refused once more; what stays comes again and meets its own file or its version."""
+        for batch in _tens(receipts):
+            for _ in range(2):
+                try:
+                    batch = [batch[position] for position in self._queue.delete(batch)]
+                except QueueUnavailable:
+                    continue
+                if not batch:
+                    break
+            self._result.undeleted += len(batch)
+
+    def hide(self) -> None:
+        """Keep what could not be written out of sight, longer each time: an outage must not use up the receives."""
+        waits: dict[int, list[str]] = {}
+        for one in self._held.values():
+            if not one.durable:
+                wait = min(_MAX_HIDE_SECONDS, 30 * 2 ** min(one.receives, 10))
+                waits.setdefault(wait, []).append(one.receipts[-1])
+        for wait, receipts in waits.items():
+            for batch in _tens(receipts):
+                if self._seconds_left() < DELETE_SECONDS:
+                    return
+                try:
+                    self._queue.hide(batch, wait)
+                except QueueUnavailable:
+                    # The queue's own visibility timeout stands in; it is longer than the first waits.
+                    return
+
+    def answer(self, received: Sequence[ReceivedMessage]) -> FlushResult:
+        """The result; `failed` names what the mapping delivered and is not durable."""
+        durable = {one.message_id for one in self._held.values() if one.durable}
+        self._result.messages = len(durable)
+        self._result.failed = list(dict.fromkeys(m.message_id for m in received if m.message_id not in durable))
+        return self._result
 
 
 def _members(message: ReceivedMessage, table: str, store: ObjectStore) -> list[Member]:
@@ -142,115 +270,12 @@ def _members(message: ReceivedMessage, table: str, store: ObjectStore) -> list[M
         return content
     try:
         document = store.get(content.key, max_bytes=content.bytes)
-    except (ObjectMissing, StoreUnavailable):
+    except (ObjectMissing, StoreUnavailable, Misconfigured):
         raise
     except LakeboundError:
         raise Poison("claim_digest", "the claimed object is larger than the claim says") from None
     return messages.decode_claimed(table, content, document)
 
 
-def _top_up(
-    hand: _Hand,
-    result: FlushResult,
-    rules: FlushRules,
-    queue: Queue,
-    store: ObjectStore,
-    clock: Clock,
-    seconds_left: SecondsLeft,
-) -> None:
-    """Receive until the file is full, its oldest record is old enough, or the time left is needed for writing."""
-    while not _full(hand, rules):
-        assert hand.oldest_ms is not None
-        spare = seconds_left() - (PUT_SECONDS + DELETE_SECONDS + RESERVE_SECONDS)
-        if spare < 1:
-            return
-        age = (clock.now_ms() - hand.oldest_ms) / 1000
-        # Behind by more than MAX_SECONDS (a backlog, a redrive) the file closes now; but what the queue holds ready is
-        # taken first, without waiting, or catching up would write one small file after the other.
-        wait = int(min(_LONG_POLL_SECONDS, spare, max(0.0, rules.max_seconds - age)))
-        try:
-            more = queue.receive(wait)
-        except QueueUnavailable:
-            return
-        if not more and wait == 0:
-            return
-        _take(more, hand, result, rules, store, from_mapping=False)
-
-
-def _full(hand: _Hand, rules: FlushRules) -> bool:
-    return hand.bytes >= rules.max_file_bytes or (rules.max_records > 0 and hand.records >= rules.max_records)
-
-
-def _write(
-    held: Iterable[_Held],
-    result: FlushResult,
-    rules: FlushRules,
-    store: ObjectStore,
-    seconds_left: SecondsLeft,
-) -> None:
-    everyone = list(held)
-    together = [one for one in everyone if one.receives < ALONE_FROM_RECEIVES]
-    alone = [one for one in everyone if one.receives >= ALONE_FROM_RECEIVES]
-    for group in [together, *([one] for one in alone)]:
-        if group and not result.put_failed and seconds_left() > DELETE_SECONDS + RESERVE_SECONDS:
-            _write_group(group, result, rules, store)
-
-
-def _write_group(group: list[_Held], result: FlushResult, rules: FlushRules, store: ObjectStore) -> None:
-    written: set[tuple[str, str]] = set()
-    for file in batches.assemble(rules.prefix, "stream", (member for one in group for member in one.members)):
-        try:
-            if not store.put_if_absent(file.key, file.body, file.metadata):
-                result.existing += 1
-        except StoreUnavailable:
-            result.put_failed = True
-            break
-        written.add(file.hour_partition)
-        result.files.append((file.key, len(file.body)))
-        result.records += file.count
-    for one in group:
-        # A message may span an hour's edge: it is durable when every file that holds a member of it is.
-        one.durable = all((member.partition, member.format) in written for member in one.members)
-
-
-def _acknowledge(held: Iterable[_Held], result: FlushResult, queue: Queue) -> None:
-    """Delete what is durable, but for what the mapping deletes itself."""
-    durable = [one for one in held if one.durable]
-    result.messages = len(durable)
-    receipts = [receipt for one in durable if not one.mapping_deletes for receipt in one.receipts]
-    for batch in _tens(receipts):
-        result.undeleted += len(_delete(batch, queue))
-
-
-def _hide(undurable: list[_Held], queue: Queue, seconds_left: SecondsLeft) -> None:
-    """Keep what could not be written out of sight, longer each time: an hour of outage must not use up the receives."""
-    waits: dict[int, list[str]] = {}
-    for one in undurable:
-        wait = min(_MAX_HIDE_SECONDS, 30 * 2 ** min(one.receives, 10))
-        waits.setdefault(wait, []).append(one.receipts[-1])
-    for wait, receipts in waits.items():
-        for batch in _tens(receipts):
-            if seconds_left() < DELETE_SECONDS:
-                return
-            try:
-                queue.hide(batch, wait)
-            except QueueUnavailable:
-                # The queue's own visibility timeout stands in; it is longer than the first waits.
-                return
-
-
 def _tens(receipts: list[str]) -> list[list[str]]:
     return [receipts[start : start + 10] for start in range(0, len(receipts), 10)]
-
-
-def _delete(receipts: list[str], queue: Queue) -> list[str]:
-    """Delete one batch, what was refused once more; what stays comes again and meets its own file or its version."""
-    for _ in range(2):
-        try:
-            positions = queue.delete(receipts)
-        except QueueUnavailable:
-            continue
-        receipts = [receipts[position] for position in positions]
-        if not receipts:
-            break
-    return receipts

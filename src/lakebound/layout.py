@@ -21,7 +21,7 @@ ORIGINS: Final = ("stream", "scan", "export", "incremental_export", "reread", "s
 FORMATS: Final = ("ndjson.gz", "avro", "parquet")
 
 _HOUR_MS: Final = 3_600_000
-_SEGMENT = re.compile(r"(?:[A-Za-z0-9_]+=)?[A-Za-z0-9_][A-Za-z0-9_-]*").fullmatch
+_SEGMENT = re.compile(r"(?:[A-Za-z0-9_]+=[A-Za-z0-9_-]+|[A-Za-z0-9][A-Za-z0-9_-]*)").fullmatch
 _DIRECTIVES: Final = frozenset("YmdH")
 _NAME = re.compile(
     r"(?P<origin>[a-z_]+)-(?P<time>[0-9]{8}T[0-9]{9}Z)-(?P<count>[1-9][0-9]{0,11})-(?P<digest>[0-9a-f]{32})"
@@ -47,7 +47,8 @@ def parse_time(text: str) -> int:
 def is_partition(text: object) -> bool:
     """Whether a text can be an hour partition of ours: 1 to 8 plain folder names, no dots, never above the prefix.
 
-    Partitions reach the flusher inside messages; a forged one must not choose where an object lands.
+    Partitions reach the flusher inside messages; a forged one must not choose where an object lands. A folder whose
+    name starts with `_` is refused unless it holds `=`: Spark takes such folders for its own and reads nothing there.
     """
     if type(text) is not str or len(text) > 256:
         return False
@@ -60,8 +61,8 @@ def partitioner(template: str) -> Callable[[int, bool], str]:
 
     Only `%Y %m %d %H` may stand in the template: no finer than an hour, never an item's value. Raises Misconfigured.
     """
-    for before, directive in re.findall(r"(^|.)%(.?)", template):
-        if directive not in _DIRECTIVES or before == "%":
+    for directive in re.findall(r"%(.?)", template, re.DOTALL):
+        if directive not in _DIRECTIVES:
             raise Misconfigured(
                 f"PARTITION_TEMPLATE has the directive %{directive}", hint="Use %Y, %m, %d, %H and {op} only"
             )

@@ -29,6 +29,9 @@ MAX_BATCH_BYTES: Final = 1024 * 1024
 MAX_CLAIM_BYTES: Final = 16 * 1024 * 1024
 """Largest document behind a claim check: the largest legal record is 5.7 MB of JSON before compression."""
 
+MAX_LINES: Final = 1_000_000
+"""Most lines one member may claim: a forged count above 12 digits would give a file a name that nobody reads."""
+
 _VERSION_TEXT = re.compile(r"[0-9T:.-]{10,40}\|[0-9]{40}").fullmatch
 
 
@@ -88,8 +91,10 @@ class Member:
             raise Poison("member_shape", "the partition is not a folder path of ours")
         if value.get("format") not in FORMATS:
             raise Poison("member_shape", "an unknown format")
-        if type(count) is not int or count < 1 or type(newest) is not int or not 0 <= newest <= MAX_TIME_MS:
-            raise Poison("member_shape", "count or max_ingest_ms out of range")
+        if type(count) is not int or not 1 <= count <= MAX_LINES:
+            raise Poison("member_shape", "count out of range")
+        if type(newest) is not int or not 0 <= newest <= MAX_TIME_MS:
+            raise Poison("member_shape", "max_ingest_ms out of range")
         if not all(version is None or (type(version) is str and _VERSION_TEXT(version)) for version in versions):
             raise Poison("member_shape", "a version that is none")
         try:

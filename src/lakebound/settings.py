@@ -5,6 +5,7 @@ A missing required setting fails at start with its name and what to set; no buck
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -130,6 +131,19 @@ class Environment:
         return number
 
 
+_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}").fullmatch
+
+
+def _table(environment: Environment) -> str:
+    table = environment.text("TABLE_NAME")
+    # An ARN here would match no record: everything would go to quarantine as another table's.
+    if not _TABLE_NAME(table):
+        raise Misconfigured(
+            f"TABLE_NAME is {table!r}", hint="Use the table's name, not its ARN: 3 to 255 letters, digits, _ . and -"
+        )
+    return table
+
+
 @dataclass(frozen=True, slots=True)
 class IngestSettings:
     """stream_ingest's settings."""
@@ -149,7 +163,7 @@ class IngestSettings:
         template = environment.text("PARTITION_TEMPLATE")
         partitioner(template)
         return IngestSettings(
-            table=environment.text("TABLE_NAME"),
+            table=_table(environment),
             bucket=environment.text("S3_BUCKET"),
             queue_url=environment.text("QUEUE_URL"),
             partition_by_event=environment.text("PARTITION_BY") == "event",
@@ -175,7 +189,7 @@ class FlushSettings:
         """From an environment. Raises Misconfigured."""
         environment = Environment(values)
         environment.text("FILE_FORMAT")
-        table = environment.text("TABLE_NAME")
+        table = _table(environment)
         return FlushSettings(
             table=table,
             bucket=environment.text("S3_BUCKET"),

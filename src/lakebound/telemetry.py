@@ -51,8 +51,9 @@ def report_flush(logger: Logger, metrics: Metrics, result: FlushResult) -> None:
         "files": [key for key, _ in result.files],
         "existing": result.existing,
         "undeleted": result.undeleted,
+        "failed": len(result.failed),
     }
-    if result.refused or result.put_failed:
+    if result.failed or result.refused or result.put_failed:
         logger.warning("messages not written", refused=result.refused, put_failed=result.put_failed, **fields)
     else:
         logger.info("messages written", **fields)

@@ -22,8 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     folder: Path = tmp_path_factory.mktemp("session")
-    session = local_session(
-        "lakebound tests", log=folder / "java.log", settings={"spark.sql.warehouse.dir": str(folder / "warehouse")}
-    )
+    # Compiling a plan of its own for each handful of rows took a third of the run; the job's own process, which
+    # test_job starts, compiles as users' jobs do.
+    settings = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+    settings["spark.sql.warehouse.dir"] = str(folder / "warehouse")
+    session = local_session("lakebound tests", log=folder / "java.log", settings=settings)
     yield session
     session.stop()

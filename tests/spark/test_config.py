@@ -16,7 +16,8 @@ from lakebound_spark.session import local_settings
 def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "silver.yaml"
     path.write_text(
-        "source_table: flights\ncolumns:\n  flight_id: string\n  dep_delay: decimal(10,2)\ndeletes: soft\nhistory: none\n"
+        "source_table: flights\ncolumns:\n  flight_id: string\n  dep_delay: decimal(10,2)\n"
+        "deletes: soft\nhistory: none\n"
     )
     config = load_config(str(path))
     assert config.source_table == "flights"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
@@ -34,7 +35,7 @@ class S3Store:
                     return False
                 if status != 409:
                     raise self._unavailable("put", key, refused) from None
-            except BotoCoreError as broken:
+            except (BotoCoreError, ResponseParserError) as broken:
                 raise self._unavailable("put", key, broken) from None
         raise StoreUnavailable(f"s3://{self._bucket}/{key} is being written by others", hint="Try again")
 
@@ -50,7 +51,7 @@ class S3Store:
             if refused.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                 raise ObjectMissing(f"s3://{self._bucket}/{key} does not exist") from None
             raise self._unavailable("get", key, refused) from None
-        except (BotoCoreError, OSError) as broken:
+        except (BotoCoreError, ResponseParserError, OSError) as broken:
             raise self._unavailable("get", key, broken) from None
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
@@ -59,10 +60,10 @@ class S3Store:
             for page in pages:
                 for entry in page.get("Contents", ()):
                     yield StoredObject(entry["Key"], entry["Size"], int(entry["LastModified"].timestamp() * 1000))
-        except (ClientError, BotoCoreError) as broken:
+        except (ClientError, BotoCoreError, ResponseParserError) as broken:
             raise self._unavailable("list", prefix, broken) from None
 
-    def _unavailable(self, verb: str, key: str, cause: ClientError | BotoCoreError | OSError) -> LakeboundError:
+    def _unavailable(self, verb: str, key: str, cause: Exception) -> LakeboundError:
         code = (
             cause.response.get("Error", {}).get("Code", "") if isinstance(cause, ClientError) else type(cause).__name__
         )

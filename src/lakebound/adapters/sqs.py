@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from lakebound.errors import QueueUnavailable
 from lakebound.ports import ReceivedMessage
@@ -21,9 +22,7 @@ class SqsQueue:
     def send(self, bodies: Sequence[str]) -> list[int]:
         entries = [{"Id": str(position), "MessageBody": body} for position, body in enumerate(bodies)]
         answer = self._call("send_message_batch", Entries=entries)
-        # What the answer does not name as accepted was not: a missing entry is as lost as a refused one.
-        accepted = {int(entry["Id"]) for entry in answer.get("Successful", ())}
-        return [position for position in range(len(bodies)) if position not in accepted]
+        return _not_done(answer, len(bodies))
 
     def receive(self, wait_seconds: int) -> list[ReceivedMessage]:
         answer = self._call(
@@ -45,8 +44,7 @@ class SqsQueue:
     def delete(self, receipts: Sequence[str]) -> list[int]:
         entries = [{"Id": str(position), "ReceiptHandle": receipt} for position, receipt in enumerate(receipts)]
         answer = self._call("delete_message_batch", Entries=entries)
-        deleted = {int(entry["Id"]) for entry in answer.get("Successful", ())}
-        return [position for position in range(len(receipts)) if position not in deleted]
+        return _not_done(answer, len(receipts))
 
     def hide(self, receipts: Sequence[str], seconds: int) -> None:
         self._call(
@@ -66,6 +64,12 @@ class SqsQueue:
                 f"{operation} failed on {self._url} ({code})",
                 hint="Check that the queue exists and the role's rights",
             ) from None
-        except BotoCoreError as broken:
+        except (BotoCoreError, ResponseParserError) as broken:
             raise QueueUnavailable(f"{operation} failed on {self._url} ({type(broken).__name__})") from None
         return answer
+
+
+def _not_done(answer: dict[str, Any], entries: int) -> list[int]:
+    # What the answer does not name as done was not: a missing entry is as lost as a refused one.
+    done = {entry.get("Id") for entry in answer.get("Successful") or ()}
+    return [position for position in range(entries) if str(position) not in done]

@@ -1,0 +1,203 @@
+"""A file with a doubt is left out whole and named; its neighbours are merged; an outage is not a bad file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from lakebound_spark.files import COUNT, DAMAGED, MISSING, NOT_WHOLE, damage_of, judge
+from lakebound_spark.schema import RECORD
+from lakebound_spark.source import DataFile, parse_data_file
+from tests.spark.records import TABLE, base, file_name, item, line, stream, write_bytes, write_lines, write_records
+from tests.spark.silver import JobRun, Silver, run_job, write_config
+
+MANY = [line(stream(f"many-{n}", n + 1, item(f"many-{n}", t={"S": "x" * 50}))) for n in range(2000)]
+WHOLE_GZIP = gzip.compress("".join(MANY).encode())
+
+
+def forged_delete() -> str:
+    """A number of 1,500 digits stops the parser after key and version: the image behind it would be NULL."""
+    record = stream("victim", 9, item("victim"))
+    image = record.pop("new_image")
+    record["is_deleted"] = True
+    text = json.dumps({**record, "approx_creation_time_ms": 0, "new_image": image}, separators=(",", ":"))
+    return text.replace('"approx_creation_time_ms":0', f'"approx_creation_time_ms":{"9" * 1500}') + "\n"
+
+
+def one(name: str, **changed: object) -> str:
+    return line(stream(name, 1, item(name)) | changed)
+
+
+BAD_LINES: dict[str, tuple[list[str], int, str]] = {
+    # lines, count in the name, reason
+    "json broken off": ([one("j1"), '{"schema":1,"key":"id=S:j2","new_\n'], 2, NOT_WHOLE),
+    "empty object": ([one("e1"), "{}\n"], 2, NOT_WHOLE),
+    "two records on one line": ([one("t1").rstrip() + one("t2")], 2, COUNT),
+    "fewer than named": ([one("f1")], 2, COUNT),
+    "more than named": ([one("m1"), one("m2")], 1, COUNT),
+    "forged delete": ([forged_delete()], 1, NOT_WHOLE),
+    "version not padded": ([one("victim", version="2013|9")], 1, NOT_WHOLE),
+    "no time": ([one("victim", approx_creation_time_ms=None)], 1, NOT_WHOLE),
+    "another schema": ([one("victim", schema=2)], 1, NOT_WHOLE),
+    "image is no object": ([one("victim", new_image="gone")], 1, NOT_WHOLE),
+    "delete with an image": ([one("victim", is_deleted=True)], 1, NOT_WHOLE),
+    "upsert without an image": ([one("victim", new_image=None)], 1, NOT_WHOLE),
+    "no source table": ([one("victim", source_table=None)], 1, NOT_WHOLE),
+    "base without a run": ([line(base("victim", 99_000, None, snapshot_run=None))], 1, NOT_WHOLE),
+    "name over 50,000 characters": ([one("victim", **{"x" * 50_001: 1})], 1, NOT_WHOLE),
+}
+
+FLIPPED = bytearray(WHOLE_GZIP)
+FLIPPED[len(FLIPPED) // 2] ^= 4
+WRONG_CRC = bytearray(WHOLE_GZIP)
+WRONG_CRC[-6] ^= 1
+
+BAD_BYTES: dict[str, bytes] = {
+    "truncated": WHOLE_GZIP[: len(WHOLE_GZIP) // 2],
+    "one bit flipped": bytes(FLIPPED),
+    "checksum differs": bytes(WRONG_CRC),
+    "garbage behind the gzip": WHOLE_GZIP + b"garbage",
+    "no gzip at all": b"neither gzip nor JSON",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    source: Path
+    target: Path
+    config: Path
+    bad: dict[str, str]
+    first: JobRun
+    second: JobRun
+
+
+@pytest.fixture(scope="module")
+def folder(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Good files among bad ones, merged twice: the second time under a new checkpoint."""
+    root = tmp_path_factory.mktemp("files")
+    source = root / "ddb" / "flights"
+    bad: dict[str, str] = {}
+    for number, (name, (lines, count, reason)) in enumerate(BAD_LINES.items()):
+        bad[str(write_lines(source, lines, count=count, hour=f"dt=2013-01-02/HH={number:02d}"))] = reason
+        assert name
+    for number, content in enumerate(BAD_BYTES.values()):
+        bad[str(write_bytes(source, 2000, content, hour=f"dt=2013-01-03/HH={number:02d}"))] = DAMAGED
+    bad[str(write_bytes(source, 1, gzip.compress(b""), hour="dt=2013-01-04/HH=00"))] = COUNT
+    write_records(source, [stream("victim", 1, item("victim")), stream("good", 1, item("good"))])
+    foreign = [stream("strange", 1, item("strange"), source_table="weather"), stream("mixed", 1, item("mixed"))]
+    write_records(source, foreign, hour="dt=2013-01-01/HH=06")
+    # Below the prefix a person may choose other folders, and names that a path pattern would take apart.
+    write_records(source, [stream("odd-folder", 1, item("odd-folder"))], hour="we[i]{r}d/é%41 x")
+    write_lines(source, MANY, hour="ingest_dt=2013-01-01/hour=07")
+    write_bytes(source, 0, b"", hour="dt=2013-01-01/HH=08")  # a count of 0 is no batch file's name
+    (source / "dt=2013-01-01" / "notes.ndjson.gz").write_bytes(gzip.compress(one("notes").encode()))
+    (source / "dt=2013-01-01" / "_SUCCESS").write_text("")
+    config = write_config(root)
+    first = run_job(source, root / "checkpoint", root / "silver", config)
+    second = run_job(source, root / "other-checkpoint", root / "silver", config, "--max-files", "15")
+    return Folder(source, root / "silver", config, bad, first, second)
+
+
+def test_only_whole_files_reach_silver(spark: SparkSession, folder: Folder) -> None:
+    keys = set(Silver(spark, str(folder.target), None).rows())  # type: ignore[arg-type]
+    expected = {"victim", "good", "mixed", "odd-folder"} | {f"many-{n}" for n in range(2000)}
+    assert keys == {f"id=S:{key}" for key in expected}
+
+
+def test_no_bad_line_touched_the_victim(spark: SparkSession, folder: Folder) -> None:
+    row = Silver(spark, str(folder.target), None).rows()["id=S:victim"]  # type: ignore[arg-type]
+    assert row["_item"] == '{"id":{"S":"victim"}}'
+    assert row["_version"].endswith("|" + "1".zfill(40))
+
+
+def test_every_bad_file_is_named_once_with_its_reason(spark: SparkSession, folder: Folder) -> None:
+    noted = spark.read.format("delta").load(f"{folder.target}_bad_files").collect()
+    assert {row["path"].removeprefix("file:"): row["reason"] for row in noted} == folder.bad
+    assert len(noted) == len(folder.bad), "merged twice, noted once"
+    assert all(row["detected_at"] is not None for row in noted)
+
+
+def test_the_job_ends_well_and_says_what_it_left_out(folder: Folder) -> None:
+    expected = f"inexact=0 refused=1 bad_files={len(folder.bad)}"
+    assert (folder.first.status, folder.first.last_line) == (0, expected)
+    assert (folder.second.status, folder.second.last_line) == (0, expected)
+
+
+def test_one_line_a_micro_batch_and_no_more_files_than_asked(folder: Folder) -> None:
+    (batch,) = folder.first.batches
+    assert (batch["records"], batch["keys"], batch["inserted"]) == (2004, 2004, 2004)
+    assert batch["files"] == len(folder.bad) + 4
+    assert len(folder.second.batches) == 2
+    assert all(again["files"] <= 15 and again["inserted"] == again["updated"] == 0 for again in folder.second.batches)
+
+
+def test_a_file_that_vanished_is_noted_and_the_rest_is_merged(spark: SparkSession, tmp_path: Path) -> None:
+    silver = Silver.create(spark, tmp_path / "silver", {})
+    gone = write_records(tmp_path, [stream("gone", 1, item("gone"))], hour="a")
+    stays = write_records(tmp_path, [stream("stays", 1, item("stays"))], hour="b")
+    gone.unlink()
+    done = silver.merge(gone, stays)
+    assert (done.bad_files, done.records) == (1, 1)
+    assert set(silver.rows()) == {"id=S:stays"}
+    (noted,) = spark.read.format("delta").load(f"{silver.path}_bad_files").collect()
+    assert noted["reason"] == MISSING
+
+
+@pytest.mark.parametrize("ext", ["parquet", "avro"])
+def test_parquet_and_avro_are_the_same_records(spark: SparkSession, tmp_path: Path, ext: str) -> None:
+    records = [stream("k", 1, item("k", n={"N": "1.50"})), stream("k", 2, None), base("m", 5000, item("m"))]
+    text = [
+        {**r, "keys": json.dumps(r["keys"]), "new_image": r["new_image"] and json.dumps(r["new_image"])}
+        for r in records
+    ]
+    frame = spark.createDataFrame([[row[name] for name in RECORD.names] for row in text], RECORD)
+    frame.coalesce(1).write.format(ext).save(str(tmp_path / "written"))
+    content = next((tmp_path / "written").glob(f"*.{ext}")).read_bytes()
+    silver = Silver.create(spark, tmp_path / "silver", {})
+    whole = write_bytes(tmp_path, 3, content, ext=ext)
+    cut = write_bytes(tmp_path, 3, content[:-40], ext=ext)
+    short = write_bytes(tmp_path, 4, content, ext=ext)
+    assert silver.merge(whole, cut, short).bad_files == 2
+    rows = silver.rows()
+    assert {key: row["_is_deleted"] for key, row in rows.items()} == {"id=S:k": True, "id=S:m": False}
+    noted = spark.read.format("delta").load(f"{silver.path}_bad_files").collect()
+    assert {row["path"].removeprefix("file:"): row["reason"] for row in noted} == {str(cut): DAMAGED, str(short): COUNT}
+
+
+def test_an_outage_is_no_bad_file() -> None:
+    outages = ["SlowDown: please reduce your request rate", "Connection reset", "java.lang.OutOfMemoryError"]
+    assert [damage_of(PySparkException(words)) for words in outages] == [None, None, None]
+    assert damage_of(PySparkException("Caused by: java.io.EOFException: Unexpected end of input stream")) == DAMAGED
+
+
+def test_the_count_in_the_name_decides() -> None:
+    file = DataFile("p", "u", 3, "ndjson.gz")
+    assert judge(file, 3, 3) is None
+    assert [getattr(judge(file, *counts), "reason", None) for counts in ((2, 2), (4, 4), (3, 2), (0, 0))] == [
+        COUNT,
+        COUNT,
+        NOT_WHOLE,
+        COUNT,
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.ndjson.gz",
+        "_SUCCESS",
+        ".stream-20130101T050000000Z-1-0123456789abcdef0123456789abcdef.ndjson.gz.part",
+        "stream-20130101T050000000Z-1-0123456789abcdef0123456789abcdef.json",
+        "stream-20130101T050000000Z-x-0123456789abcdef0123456789abcdef.ndjson.gz",
+    ],
+)
+def test_other_names_are_not_data(name: str) -> None:
+    assert parse_data_file(f"file:/p/{name}", "") is None
+    assert parse_data_file(f"file:/p/{file_name(7, b'', time_ms=1_357_000_000_123)}", "").count == 7  # type: ignore[union-attr]
+    assert TABLE

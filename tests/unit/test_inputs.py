@@ -1,0 +1,322 @@
+"""Every input named in docs/GUARANTEES.md, one by one: a legal one comes back exactly, a poison one has its code."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from lakebound import quarantine
+from lakebound.attributes import Image
+from lakebound.envelope import FIELDS, decode_line, encode_line
+from lakebound.errors import Poison
+from lakebound.events import StreamDecoder
+from tests.events.building import ARN, NOW_MS, TABLE, Record, stream_record
+
+
+def line_of(record: object) -> bytes:
+    return encode_line(StreamDecoder(TABLE).decode(record, NOW_MS), NOW_MS)
+
+
+def nested(levels: int, kind: str) -> Image:
+    """An attribute value of so many lists or maps within each other."""
+    value: Image = {"S": "core"}
+    for _ in range(levels):
+        value = {"L": [value]} if kind == "L" else {"M": {"m": value}}
+    return value
+
+
+def brackets(count: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(count):
+        value = [value]
+    return value
+
+
+LEGAL_VALUES: Final[dict[str, Image]] = {
+    "number of 38 digits": {"N": "1234567890" * 3 + "12345678"},
+    "number of 38 digits after the point": {"N": "0." + "1234567890" * 3 + "12345678"},
+    "greatest number": {"N": "9." + "9" * 37 + "E+125"},
+    "least number": {"N": "-9." + "9" * 37 + "E+125"},
+    "smallest positive number": {"N": "1E-130"},
+    "negative zero": {"N": "-0"},
+    "1.0": {"N": "1.0"},
+    "1E2": {"N": "1E2"},
+    "1 followed by 38 zeros": {"N": "1" + "0" * 38},
+    "empty string": {"S": ""},
+    "NUL and control characters": {"S": "".join(map(chr, range(0x20))) + "\x7f\x80\x9f"},
+    "U+FFFE and U+FFFF": {"S": "\ufffe\uffff"},
+    "U+2028, U+2029, U+0085": {"S": "a\u2028b\u2029c\u0085d"},
+    "CR LF": {"S": "a\r\nb\rc\nd"},
+    "JSON look-alike": {"S": '{"N":"1"}\n{"schema":1,"key":"forged"}'},
+    "formula": {"S": "=cmd|' /C calc'!A0"},
+    "SQL": {"S": "'; DROP TABLE flights; --"},
+    "expansion": {"S": "${jndi:ldap://x}%s{0}$(id)`id`"},
+    "400 KB of NUL": {"S": "\0" * 400_000},
+    "400 KB of é": {"S": "é" * 200_000},
+    "surrogate pair": {"S": "\U0001f6eb\U0010ffff"},
+    "empty binary": {"B": ""},
+    "binary 0x00 and 0xFF": {"B": "AP8="},
+    "400 KB of binary": {"B": b64encode(bytes(range(250)) * 1_600).decode()},
+    "set of numbers of mixed magnitudes": {"NS": ["1E125", "-1E-130", "0", "10"]},
+    "set of binary": {"BS": ["AA==", "/w=="]},
+    "set of strings": {"SS": ["a", "A", "a "]},
+    "NULL true": {"NULL": True},
+    "BOOL false": {"BOOL": False},
+    "empty list": {"L": []},
+    "empty map": {"M": {}},
+    "list of every type": {"L": [{"S": ""}, {"N": "1"}, {"B": "AA=="}, {"NULL": True}, {"BOOL": True}, {"M": {}}]},
+    "32 levels of lists": nested(32, "L"),
+    "32 levels of maps": nested(32, "M"),
+    "200,000 NULLs": {"L": [{"NULL": True}] * 200_000},
+}
+
+LEGAL_NAMES: Final[dict[str, str]] = {
+    "dots": "a.b.c",
+    "spaces": " a b ",
+    "quotes": "\"'",
+    "backticks": "`a`",
+    "newline": "a\nb",
+    "Spark's forbidden characters": ",;{}()=\t",
+    "$ref": "$ref",
+    "__proto__": "__proto__",
+    "emoji": "\U0001f6eb",
+    "right-to-left": "\u05d8\u05d9\u05e1\u05d4\u202e",
+    "é composed": "\u00e9",
+    "é decomposed": "e\u0301",
+    "49,000 characters": "n" * 49_000,
+    "50,000 characters": "n" * 50_000,
+    "partition column dt": "dt",
+    "partition column HH": "HH",
+    "a type tag": "S",
+    **{f"envelope field {name}": name for name, _, _ in FIELDS},
+}
+
+LEGAL_KEYS: Final[dict[str, Image]] = {
+    "number": {"id": {"N": "42"}},
+    "negative zero": {"id": {"N": "-0"}},
+    "number of 38 digits": {"id": {"N": "9" * 38}},
+    "binary": {"id": {"B": "AP8="}},
+    "2,048 bytes of binary": {"id": {"B": b64encode(b"\xff" * 2_048).decode()}},
+    "separators": {"id": {"S": "a|b#c:d=e\\f"}},
+    "another case": {"id": {"S": "A"}},
+    "trailing space": {"id": {"S": "a "}},
+    "composed": {"id": {"S": "\u00e9"}},
+    "decomposed": {"id": {"S": "e\u0301"}},
+    "2,048 bytes": {"id": {"S": "x" * 2_048}},
+    "2,048 bytes with a sort key of 1,024": {"pk": {"S": "x" * 2_048}, "sk": {"S": "y" * 1_024}},
+    "sort key": {"pk": {"S": "a"}, "sk": {"N": "1.50"}},
+    "names differing by case": {"Id": {"S": "a"}, "id": {"S": "a"}},
+}
+
+
+@pytest.mark.parametrize("value", LEGAL_VALUES.values(), ids=LEGAL_VALUES)
+def test_a_legal_value_comes_back_exactly(value: Image) -> None:
+    line = line_of(stream_record(attributes={"attribute": value}, old={"id": {"S": "k0"}, "attribute": value}))
+    assert_images(line, {"id": {"S": "k0"}, "attribute": value})
+
+
+@pytest.mark.parametrize("name", LEGAL_NAMES.values(), ids=LEGAL_NAMES)
+def test_a_legal_name_comes_back_exactly(name: str) -> None:
+    image = {"id": {"S": "k0"}, name: {"S": "x"}, "m": {"M": {name: {"NULL": True}}}}
+    assert_images(line_of(stream_record(new=image, old=image)), image)
+
+
+def test_names_that_differ_by_case_or_unicode_form_stay_apart() -> None:
+    image = {name: {"S": name} for name in ("id", "Name", "name", "NAME", "\u00e9", "e\u0301")}
+    assert_images(line_of(stream_record(keys={"id": {"S": "id"}}, new=image, old=image)), image)
+
+
+@pytest.mark.parametrize("keys", LEGAL_KEYS.values(), ids=LEGAL_KEYS)
+def test_a_legal_key_comes_back_exactly(keys: Image) -> None:
+    record = decode_line(line_of(stream_record(keys=keys)))
+    assert record["keys"] == keys
+    assert record["new_image"] == keys
+
+
+def test_no_two_of_the_legal_keys_have_one_key() -> None:
+    found = {decode_line(line_of(stream_record(keys=keys)))["key"] for keys in LEGAL_KEYS.values()}
+    assert len(found) == len(LEGAL_KEYS)
+
+
+@pytest.mark.parametrize("texts", [("0", "-0", "0.00"), ("1", "1.0", "1E0"), ("100", "1E2", "1.0E+2")], ids=str)
+def test_numbers_of_one_value_are_one_key(texts: tuple[str, ...]) -> None:
+    records = [decode_line(line_of(stream_record(keys={"id": {"N": text}}))) for text in texts]
+    assert len({record["key"] for record in records}) == 1
+    assert [record["keys"]["id"]["N"] for record in records] == list(texts), "the text itself is untouched"
+
+
+def assert_images(line: bytes, image: Image) -> None:
+    assert line.count(b"\n") == 1
+    record = json.loads(line)
+    # Compared by repr-free truth: a 400 KB difference is not a message anybody reads.
+    assert bool(record["new_image"] == image), "the new image changed"
+    assert bool(record["old_image"] == image), "the old image changed"
+    assert list(record["new_image"]) == list(image), "the attributes' order changed"
+
+
+POISON_VALUES: Final[dict[str, tuple[str, Any]]] = {
+    "39 significant digits": ("number", {"N": "1" * 39}),
+    "1E126": ("number", {"N": "1E126"}),
+    "1E-131": ("number", {"N": "1E-131"}),
+    "NaN": ("number", {"N": "NaN"}),
+    "Infinity": ("number", {"N": "Infinity"}),
+    "number as a number": ("number", {"N": 1}),
+    "lone surrogate": ("lone_surrogate", {"S": "a\ud800b"}),
+    "lone surrogate in a set": ("lone_surrogate", {"SS": ["\udc00"]}),
+    "lone surrogate in a nested name": ("lone_surrogate", {"M": {"\udfff": {"NULL": True}}}),
+    "string as a number": ("string", {"S": 1}),
+    "string as null": ("string", {"S": None}),
+    "binary that is not base64": ("binary", {"B": "AA="}),
+    "binary with a line break": ("binary", {"B": "AA==\n"}),
+    "binary as a number": ("binary", {"B": 1}),
+    "set without members": ("set", {"SS": []}),
+    "set with an empty string": ("set", {"SS": ["a", ""]}),
+    "set with an empty binary": ("set", {"BS": ["", "AA=="]}),
+    "set with a string twice": ("set", {"SS": ["a", "a"]}),
+    "set with a number twice as a value": ("set", {"NS": ["1", "1.0"]}),
+    "set with a binary twice": ("set", {"BS": ["AA==", "AA=="]}),
+    "set that is no list": ("set", {"NS": "12"}),
+    "set of numbers with a string": ("number", {"NS": ["1", "x"]}),
+    "NULL false": ("null", {"NULL": False}),
+    "NULL as 1": ("null", {"NULL": 1}),
+    "BOOL as a string": ("bool", {"BOOL": "true"}),
+    "BOOL as 1": ("bool", {"BOOL": 1}),
+    "list that is none": ("image_shape", {"L": {"S": "a"}}),
+    "map that is none": ("image_shape", {"M": [{"S": "a"}]}),
+    "unknown type tag": ("type_tag", {"X": "1"}),
+    "type tag in another case": ("type_tag", {"s": "1"}),
+    "two type tags": ("type_tag", {"S": "1", "N": "1"}),
+    "no type tag": ("type_tag", {}),
+    "bare value": ("type_tag", "1"),
+    "bare value in a list": ("type_tag", {"L": ["1"]}),
+    "400 levels of lists": ("too_deep", nested(400, "L")),
+    "400 levels of maps": ("too_deep", nested(400, "M")),
+    "200,000 brackets": ("type_tag", {"L": brackets(200_000)}),
+    "200,000 levels": ("too_deep", nested(200_000, "L")),
+}
+
+POISON_RECORDS: Final[dict[str, tuple[str, Callable[[], object]]]] = {
+    "no record": ("record_shape", lambda: None),
+    "a list": ("record_shape", lambda: [1]),
+    "no body": ("record_shape", lambda: {"eventSourceARN": ARN, "eventID": "e", "eventName": "INSERT"}),
+    "no event id": ("record_shape", lambda: stream_record(eventID=None)),
+    "unknown event name": ("event_name", lambda: stream_record() | {"eventName": "UPSERT"}),
+    "event name that is a list": ("event_name", lambda: stream_record() | {"eventName": ["INSERT"]}),
+    "no event name": ("event_name", lambda: stream_record() | {"eventName": None}),
+    "sequence number missing": ("sequence_number", lambda: changed(SequenceNumber=None)),
+    "sequence number empty": ("sequence_number", lambda: changed(SequenceNumber="")),
+    "sequence number not digits": ("sequence_number", lambda: changed(SequenceNumber="12a")),
+    "sequence number of other digits": ("sequence_number", lambda: changed(SequenceNumber="\u0661\u0662")),
+    "sequence number negative": ("sequence_number", lambda: changed(SequenceNumber="-1")),
+    "sequence number a number": ("sequence_number", lambda: changed(SequenceNumber=12)),
+    "sequence number of 41 digits": ("sequence_number", lambda: changed(SequenceNumber="1" * 41)),
+    "time missing": ("creation_time", lambda: changed(ApproximateCreationDateTime=None)),
+    "time negative": ("creation_time", lambda: stream_record(created=-1)),
+    "time as text": ("creation_time", lambda: stream_record(created="1795000000")),
+    "time as a truth value": ("creation_time", lambda: stream_record(created=True)),
+    "time not a number": ("creation_time", lambda: stream_record(created=float("nan"))),
+    "time infinite": ("creation_time", lambda: stream_record(created=float("inf"))),
+    "time in milliseconds": ("creation_time", lambda: stream_record(created=NOW_MS)),
+    "time over an hour ahead": ("creation_time", lambda: stream_record(created=NOW_MS / 1000 + 3_601)),
+    "KEYS_ONLY": ("view_type", lambda: changed(StreamViewType="KEYS_ONLY", NewImage=None)),
+    "KEYS_ONLY REMOVE": ("view_type", lambda: changed("REMOVE", StreamViewType="KEYS_ONLY", OldImage=None)),
+    "OLD_IMAGE": ("view_type", lambda: changed("MODIFY", StreamViewType="OLD_IMAGE", NewImage=None)),
+    "INSERT without an image": ("view_type", lambda: changed(NewImage=None)),
+    "MODIFY with an empty image": ("keys_differ", lambda: stream_record(name="MODIFY", new={})),
+    "MODIFY with an image that is none": ("image_shape", lambda: stream_record(name="MODIFY", new=[])),  # type: ignore[arg-type]
+    "REMOVE with a new image": ("record_shape", lambda: changed("REMOVE", NewImage={"id": {"S": "k0"}})),
+    "keys differing from the new image": ("keys_differ", lambda: stream_record(new={"id": {"S": "other"}})),
+    "keys differing from the old image": ("keys_differ", lambda: stream_record(old={"id": {"S": "other"}})),
+    "keys of another type": ("keys_differ", lambda: stream_record(keys={"id": {"N": "1"}}, new={"id": {"S": "1"}})),
+    "no keys": ("keys", lambda: changed(Keys=None)),
+    "empty keys": ("keys", lambda: changed(Keys={})),
+    "keys that are a list": ("keys", lambda: changed(Keys=[{"S": "a"}])),
+    "key of a type that is none": ("keys", lambda: stream_record(keys={"id": {"BOOL": True}})),
+    "lone surrogate in a key": ("lone_surrogate", lambda: stream_record(keys={"id": {"S": "\ud800"}})),
+    "lone surrogate in a key's name": ("lone_surrogate", lambda: stream_record(keys={"\ud800": {"S": "a"}})),
+    "lone surrogate in the event id": ("lone_surrogate", lambda: stream_record(eventID="\ud800")),
+    "another table": ("foreign_table", lambda: stream_record(eventSourceARN=ARN.replace("flights", "cars"))),
+    "a longer table name": ("foreign_table", lambda: stream_record(eventSourceARN=ARN.replace("flights", "flights2"))),
+    "a table ARN": ("foreign_table", lambda: stream_record(eventSourceARN=ARN.split("/stream")[0])),
+    "no ARN": ("foreign_table", lambda: stream_record(eventSourceARN=None)),
+    "an ARN that is a list": ("foreign_table", lambda: stream_record(eventSourceARN=[ARN])),
+    "name of 50,001 characters": ("name_too_long", lambda: stream_record(attributes={"n" * 50_001: {"S": ""}})),
+}
+
+
+def changed(name: str = "INSERT", **body: Any) -> Record:
+    """A record with other parts of its body; None takes a part out."""
+    record = stream_record(name=name)
+    record["dynamodb"] = {part: value for part, value in (record["dynamodb"] | body).items() if value is not None}
+    return record
+
+
+@pytest.mark.parametrize(("code", "value"), POISON_VALUES.values(), ids=POISON_VALUES)
+@pytest.mark.parametrize("place", ["new image", "old image", "within a map", "within a list"])
+def test_a_poison_value_has_its_code_wherever_it_stands(code: str, value: object, place: str) -> None:
+    if place == "old image":
+        record = stream_record(old={"id": {"S": "k0"}, "attribute": value})
+    elif place == "within a map":
+        record = stream_record(attributes={"m": {"M": {"attribute": value}}})
+    elif place == "within a list":
+        record = stream_record(attributes={"l": {"L": [{"S": "fine"}, value]}})
+    else:
+        record = stream_record(attributes={"attribute": value})
+    assert_poison(record, code)
+
+
+@pytest.mark.parametrize(("code", "record"), POISON_RECORDS.values(), ids=POISON_RECORDS)
+def test_a_poison_record_has_its_code(code: str, record: Callable[[], object]) -> None:
+    assert_poison(record(), code)
+
+
+def assert_poison(record: object, code: str) -> None:
+    with pytest.raises(Poison) as refused:
+        line_of(record)
+    assert refused.value.code == code
+    kept = quarantine.from_delivery(TABLE, record, refused.value, NOW_MS)
+    document = json.loads(kept.body)
+    assert document["reason"] == code
+    payload = b64decode(document["payload"])
+    assert payload.isascii()
+    if code not in ("too_deep", "type_tag"):
+        assert repr(json.loads(payload)) == repr(record), "the payload is not the record"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        stream_record(name="REMOVE"),
+        changed("REMOVE", OldImage=None),
+        stream_record(name="REMOVE", keys={"id": {"S": "never seen before"}}),
+        stream_record(name="INSERT", keys={"id": {"S": "known"}}, old={"id": {"S": "known"}}),
+        stream_record(created=0),
+        stream_record(created=NOW_MS / 1000 + 3_600),
+        stream_record(created=1_795_000_000.5),
+        changed(StreamViewType="NEW_IMAGE"),
+        changed(SequenceNumber="9" * 40),
+        changed(SequenceNumber="1"),
+        changed(StreamViewType=None),
+        changed(SizeBytes=None),
+    ],
+    ids=[
+        "REMOVE",
+        "REMOVE without old image",
+        "REMOVE of an unknown key",
+        "INSERT of a known key",
+        "time zero",
+        "time an hour ahead",
+        "time with a fraction",
+        "NEW_IMAGE view",
+        "sequence number of 40 digits",
+        "sequence number of one digit",
+        "no view type",
+        "no size",
+    ],
+)
+def test_an_unusual_record_is_carried(record: Record) -> None:
+    assert decode_line(line_of(record))["keys"] == record["dynamodb"]["Keys"]
