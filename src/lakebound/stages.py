@@ -594,7 +594,7 @@ def result_of(manifest: Manifest, key: str) -> dict[str, Any]:
     seconds = (manifest.finished_ms - manifest.started_ms) / 1000
     merge = "merge its files with spark/jobs/merge_changes.py"
     if manifest.heals and not manifest.is_complete:
-        following = f"{merge}, then close the gap: lakebound backfill settle --run {manifest.run}"
+        following = f"{merge}, then compare with lakebound verify; the gap stays recorded as open until it is closed"
     elif manifest.is_complete:
         following = f"{merge}, then remove ghosts: spark/jobs/sweep.py --run {manifest.run}"
     else:
