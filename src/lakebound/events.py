@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -195,3 +195,83 @@ def _is_ttl(identity: object) -> bool:
     kind = identity.get("type", identity.get("Type"))
     principal = identity.get("principalId", identity.get("PrincipalId"))
     return kind == "Service" and principal == _TTL_SERVICE
+
+
+class SnapshotDecoder:
+    """Turns what one backfill read into base records of one origin (ORDERING.md). Total, as StreamDecoder is.
+
+    What DynamoDB serves itself is legal by construction, so an image is looked through only when it is large enough to
+    hold what our readers cannot take: an attribute name of more than 50,000 characters.
+    """
+
+    def __init__(self, table: str, run: str, origin: str, key_names: Sequence[str]) -> None:
+        self._table = table
+        self._run = run
+        self._origin = origin
+        self._key_names = tuple(sorted(key_names, key=lambda name: name.encode()))
+
+    def item(self, image: object, label_ms: int, event_id: str) -> ChangeEvent:
+        """SNAPSHOT: the item as a scan page or a full export's line holds it. Poison: `keys`, `image_shape`."""
+        if type(image) is not dict:
+            raise Poison("image_shape", f"an item was expected, not {type(image).__name__}")
+        return self._event(self._keys_of(image), image, label_ms, event_id, None)
+
+    def absent(self, keys: Image, label_ms: int, event_id: str) -> ChangeEvent:
+        """ABSENT: a read that found no item under these key attributes. Poison: `keys`."""
+        return self._event(self._keys_of(keys), None, label_ms, event_id, None)
+
+    def export_line(self, line: object, label_ms: int, event_id: str) -> ChangeEvent:
+        """SNAPSHOT: one line of a full export. Poison beside `item`'s: `record_shape`."""
+        if type(line) is not dict or "Item" not in line:
+            raise Poison("record_shape", "a line of a full export without Item")
+        return self.item(line["Item"], label_ms, event_id)
+
+    def change_line(self, line: object, label_ms: int, event_id: str) -> ChangeEvent:
+        """SNAPSHOT or ABSENT: one line of an incremental export, the item's state at the window's end.
+
+        The write time is kept beside the label and never orders anything: put delivered, delete lost, and a row with
+        its own write time as label would live for ever. Poison: `record_shape`, `keys_differ` and `item`'s.
+        """
+        if type(line) is not dict or type(line.get("Keys")) is not dict:
+            raise Poison("record_shape", "a line of an incremental export without Keys")
+        keys = self._keys_of(line["Keys"])
+        image = line.get("NewImage")
+        if image is not None:
+            if type(image) is not dict:
+                raise Poison("image_shape", f"an item was expected, not {type(image).__name__}")
+            _check_keys(keys, image, "new")
+        return self._event(keys, image, label_ms, event_id, _write_ms(line.get("Metadata")))
+
+    def _keys_of(self, image: Image) -> Image:
+        try:
+            return {name: image[name] for name in self._key_names}
+        except KeyError:
+            raise Poison("keys", "a key attribute of the table is missing") from None
+
+    def _event(
+        self, keys: Image, image: Image | None, label_ms: int, event_id: str, created_ms: int | None
+    ) -> ChangeEvent:
+        return ChangeEvent(
+            "ABSENT" if image is None else "SNAPSHOT",
+            event_id,
+            self._origin,
+            self._table,
+            canonical_key(keys),
+            keys,
+            image,
+            None,
+            False,
+            None,
+            None,
+            label_ms,
+            self._run,
+            created_ms,
+            None,
+        )
+
+
+def _write_ms(metadata: object) -> int | None:
+    """Milliseconds of `{"WriteTimestampMicros": {"N": …}}`, or None where it is no such thing."""
+    stamp = metadata.get("WriteTimestampMicros") if type(metadata) is dict else None
+    micros = stamp.get("N") if type(stamp) is dict else None
+    return int(micros) // 1000 if type(micros) is str and _SEQUENCE(micros) else None

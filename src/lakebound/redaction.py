@@ -21,6 +21,7 @@ from lakebound.quarantine import ascii_json
 
 LEAST_KEY_BYTES: Final = 16
 _IMAGES: Final = ("Keys", "NewImage", "OldImage")
+_WRAPPINGS: Final = ("Item", *_IMAGES)
 _TAGS: Final = frozenset(("S", "N", "B", "NULL", "BOOL", "SS", "NS", "BS"))
 
 Path = tuple[str, ...]
@@ -103,6 +104,22 @@ class Redaction:
             return record
         images = {name: self._image(body[name]) for name in _IMAGES if type(body.get(name)) is dict}
         return {**record, "dynamodb": {**body, **images}}
+
+    def base_value(self, value: object) -> object:
+        """A poison item of a scan page or line of an export as it may go to quarantine. Total.
+
+        Whether `Item` or `Keys` is an attribute or an export's wrapping is not asked: both are redacted.
+        """
+        if type(value) is tuple:
+            return tuple(self.base_value(part) for part in value)
+        if type(value) is not dict:
+            return value
+        images = {name: self._image(value[name]) for name in _WRAPPINGS if type(value.get(name)) is dict}
+        return self._image({**value, **images})
+
+    def hashes_any(self, names: Iterable[str]) -> bool:
+        """Whether one of these attributes lands as its hash."""
+        return any(self.tree.get(name) == _HASH for name in names)
 
     def _image(self, image: Image) -> Image:
         return self._map(image, self.tree)

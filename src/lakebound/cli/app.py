@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from lakebound.cli import files, verify
+from lakebound.cli import backfill, files, verify
 from lakebound.errors import LakeboundError, Misconfigured
 
 OK: Final = 0
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.command("verify")(verify.command)
 app.add_typer(files.app, name="files")
+app.add_typer(backfill.app, name="backfill")
 
 
 def main() -> None:

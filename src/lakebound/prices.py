@@ -1,0 +1,18 @@
+"""What AWS charges for a backfill's parts, us-east-1, in dollars. One place, one date; check before quoting."""
+
+from __future__ import annotations
+
+from typing import Final
+
+AS_OF: Final = "2026-11"
+REGION: Final = "us-east-1"
+
+ON_DEMAND_READ_UNIT: Final = 0.125 / 1_000_000
+EXPORT_GB: Final = 0.10
+"""Full and incremental exports: per GB of table, and per GB of changes."""
+LAMBDA_GB_SECOND: Final = 0.0000166667
+LAMBDA_REQUEST: Final = 0.20 / 1_000_000
+S3_PUT: Final = 0.005 / 1_000
+"""Not verified."""
+STATE_TRANSITION: Final = 0.025 / 1_000
+"""Step Functions, standard workflows. Not verified."""
