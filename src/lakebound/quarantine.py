@@ -54,7 +54,7 @@ def _document(
 
 def ascii_text(text: str | None) -> str | None:
     """A text in which everything outside printable ASCII is escaped: safe in any document and any log."""
-    return None if text is None else text.encode("ascii", "backslashreplace").decode("ascii")
+    return None if text is None else text.encode("unicode_escape").decode("ascii")
 
 
 def ascii_json(value: Any) -> bytes:

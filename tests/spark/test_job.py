@@ -67,6 +67,12 @@ def test_the_same_files_again_change_nothing(spark: SparkSession, merged: Silver
     assert set(spark.read.format("delta").load(merged.path).inputFiles()) == files, "no file is rewritten"
 
 
+def test_a_rebuild_from_the_files_equals_the_live_table(merged: Silver, folder: Path) -> None:
+    done = run_job(folder / "source", folder / "rebuild", folder / "rebuilt", folder / "silver.yaml")
+    assert done.status == 0
+    assert Silver(merged.spark, str(folder / "rebuilt"), merged.config).rows() == merged.rows()
+
+
 def test_silver_is_read_back_for_verify(spark: SparkSession, merged: Silver) -> None:
     rows = {row.key: row for row in read_silver(spark, merged.path)}
     assert len(rows) == 40

@@ -183,14 +183,21 @@ def test_keys_of_every_kind_are_one_row_each(rows: dict[str, Row]) -> None:
     assert all(rows[key]["v"] == 1 for key in there)
 
 
-def test_a_ttl_delete_is_told_apart_until_the_key_comes_back(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_ttl_delete_is_told_apart_and_a_persons_own_column_is_left_alone(spark: SparkSession, tmp_path: Path) -> None:
     silver = Silver.create(spark, tmp_path / "silver", {})
     removals = [
         stream("expired", 2, GONE, ttl_expired=True),
         stream("deleted", 2, GONE),
         stream("back", 1, GONE, ttl_expired=True),
-        stream("back", 2, v("back", 2)),
     ]
     silver.merge(write_records(tmp_path, removals))
-    flags = {key: (row["_is_deleted"], row["_ttl_expired"]) for key, row in silver.rows().items()}
-    assert flags == {"id=S:expired": (True, True), "id=S:deleted": (True, False), "id=S:back": (False, False)}
+    spark.sql(f"ALTER TABLE delta.`{silver.path}` ADD COLUMN note STRING")
+    spark.sql(f"UPDATE delta.`{silver.path}` SET note = concat('about ', _key)")
+    silver.merge(write_records(tmp_path, [stream("back", 2, v("back", 2)), stream("new", 1, v("new", 1))], hour="2"))
+    rows = silver.rows()
+    assert {key: (row["_is_deleted"], row["_ttl_expired"], row["note"]) for key, row in rows.items()} == {
+        "id=S:expired": (True, True, "about id=S:expired"),
+        "id=S:deleted": (True, False, "about id=S:deleted"),
+        "id=S:back": (False, False, "about id=S:back"),
+        "id=S:new": (False, False, None),
+    }

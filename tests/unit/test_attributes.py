@@ -8,7 +8,7 @@ from decimal import Context, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakebound.attributes import Image, canonical_item, canonical_key, canonical_number, check_image
@@ -146,6 +146,7 @@ def test_a_key_is_one_string_number_or_binary(value: Any) -> None:
     assert refused.value.code == "keys"
 
 
+@settings(max_examples=50)
 @given(image=images())
 def test_a_legal_item_is_accepted_and_is_itself(image: Image) -> None:
     check_image(image)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.errors import Misconfigured, Poison
@@ -123,6 +123,7 @@ def test_what_is_no_stream_arn_is_none(arn: object) -> None:
     assert StreamSource.parse(arn) is None
 
 
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
