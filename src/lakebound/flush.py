@@ -120,6 +120,7 @@ class _Hand:
         self._bytes = 0
         self._records = 0
         self._oldest_ms = clock.now_ms()
+        self._behind = False
         self._failed_calls = 0
         self._stopped = False
 
@@ -164,6 +165,7 @@ class _Hand:
         # A writer's clock may be ahead of ours: no record in hand is younger than the moment when it was taken.
         oldest = min(self._clock.now_ms(), *(member.max_ingest_ms for member in one.members))
         self._oldest_ms = min(self._oldest_ms, oldest) if self._open else oldest
+        self._behind = self._behind or self._clock.now_ms() - oldest > self._rules.max_seconds * 1000
         self._open.append(one)
         self._bytes += sum(len(member.data) for member in one.members)
         self._records += sum(member.count for member in one.members)
@@ -178,7 +180,8 @@ class _Hand:
                 return
             age = (self._clock.now_ms() - self._oldest_ms) / 1000
             # Behind by more than MAX_SECONDS (a backlog, a redrive) the file closes now; but what the queue holds ready
-            # is taken first, without waiting, or catching up would write one small file after the other.
+            # is taken first, without waiting, or catching up would write one small file after the other. That ends
+            # with the backlog: on a busy table there is always one more fresh message.
             wait = int(min(_LONG_POLL_SECONDS, spare, max(0.0, self._rules.max_seconds - age)))
             try:
                 more = self._queue.receive(wait)
@@ -186,8 +189,11 @@ class _Hand:
                 return
             if not more and wait == 0:
                 return
+            self._behind = False
             for message in more:
                 self.take(message, from_mapping=False)
+            if wait == 0 and not self._behind:
+                return
 
     def close(self) -> None:
         """Write the open file, acknowledge what is durable with it, and let go of the members."""

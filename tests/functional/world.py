@@ -53,7 +53,9 @@ class FaultyStore:
     def get(self, key: str, max_bytes: int) -> bytes:
         self.before(f"get {key}")
         self.asked.append(max_bytes)
-        return self.inner.get(key, max_bytes)
+        body = self.inner.get(key, max_bytes)
+        self.after(f"get {key}")
+        return body
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         return self.inner.list(prefix)
@@ -87,7 +89,7 @@ class FaultyQueue:
 
     def _batch(self, call: str, entries: Sequence[str], act: Callable[[Sequence[str]], list[int]]) -> list[int]:
         self.before(call)
-        refused = self.refuse(call, entries)
+        refused = self.refuse(call, entries) & set(range(len(entries)))
         taken = [position for position in range(len(entries)) if position not in refused]
         failed = {taken[position] for position in act([entries[position] for position in taken])} if taken else set()
         self.after(call)
@@ -133,7 +135,9 @@ class World:
         if not received:
             return None
         result = self.flush(received, seconds, **rules)
-        self.buffer.delete([message.receipt for message in received if message.message_id not in result.failed])
+        for message in received:
+            if message.message_id not in result.failed:
+                self.buffer.delete([message.receipt])
         return result
 
     def take(self, at_most: int = 10) -> list[ReceivedMessage]:
