@@ -223,10 +223,10 @@ def scale(results: Results) -> str:
         "# Scale",
         "",
         "Written by `make bench` from the figures of [BENCH.md](BENCH.md): the flat corpus, 28 attributes, both images,"
-        f" {per_message:,.0f} bytes of message body and {file_bytes:,.0f} bytes of file a record, {cpu * 1e6:,.0f} µs of"
+        f" {per_message:,.0f} bytes of message and {file_bytes:,.0f} bytes of file a record, {cpu * 1e6:,.0f} µs of"
         " CPU in stream_ingest.",
         "",
-        "| what is needed | 1,000 writes/s | 100,000 writes/s | 1,000,000 writes/s | quota met first, and what moves it |",
+        "| what is needed | 1,000 writes/s | 100,000 writes/s | 1,000,000 writes/s | first quota; what moves it |",
         "|---|---|---|---|---|",
     ]
     for what, of, moves in rows:
@@ -237,10 +237,12 @@ def scale(results: Results) -> str:
         f" {FLUSHER_BYTES_PER_SECOND / 1e6:g} MB/s of message bodies (ten messages a receive, one request at a time);"
         " Lambda gives one vCPU per 1,769 MB.",
         "",
-        "Which quota comes first: at 1,000 writes/s none. At 100,000 the table's own 40,000 write units. At 1,000,000 the"
-        " 1,000 concurrent executions of the account, since every shard holds one stream_ingest while it is read; then the"
-        " messages in flight, should the flushers fall behind: at the limit a receive comes back empty though there is a"
-        " backlog, and `MessageBytes` of 1 MiB gives four times the room.",
+        "Which quota comes first: at 1,000 writes/s none. At 100,000 the table's own 40,000 write units. At 1,000,000"
+        " the 1,000 concurrent executions of the account, since every shard holds one stream_ingest"
+        " while it is read; then"
+        " the messages in flight, should the flushers fall behind: at the limit a receive comes back"
+        " empty though there is"
+        " a backlog, and `MessageBytes` of 1 MiB gives four times the room.",
         "",
         "Merging is Spark's: cost follows the Delta files that a micro-batch touches, not the rate alone; it is not"
         " measured here.",
