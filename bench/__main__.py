@@ -1,6 +1,6 @@
 """`make bench`: measure every stage against the obvious implementation, print one table, write it with a plot to docs.
 
-python -m bench            the whole run, into docs/BENCH.md and docs/bench.svg
+python -m bench            the whole run, into docs/BENCH.md, docs/SCALE.md and docs/bench.svg
 python -m bench --quick    two rounds, printed only
 """
 
@@ -60,8 +60,9 @@ def main() -> None:
     print(text)
     if not arguments.quick:
         (arguments.docs / "BENCH.md").write_text(text, "utf-8")
+        (arguments.docs / "SCALE.md").write_text(report.scale(results), "utf-8")
         report.plot(results, arguments.docs / "bench.svg")
-        print(f"\nwritten to {arguments.docs / 'BENCH.md'} and {arguments.docs / 'bench.svg'}")
+        print(f"\nwritten to BENCH.md, SCALE.md and bench.svg in {arguments.docs}")
 
 
 if __name__ == "__main__":

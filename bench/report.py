@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -23,6 +23,13 @@ MESSAGE_BYTES: Final = 262_144
 BILLED_BYTES: Final = 65_536
 FILE_BYTES: Final = 5_000_000
 """A small file of a table that is not busy; larger ones need fewer puts."""
+
+
+VCPU: Final = 0.29
+FLIGHT_SECONDS: Final = 45
+"""QueueWindowSeconds and MaxSeconds: how long a message is out of sight before its file is written."""
+
+FLUSHER_BYTES_PER_SECOND: Final = 20e6
 
 
 @dataclass(slots=True)
@@ -153,6 +160,93 @@ def markdown(results: Results) -> str:
             lines.append(f"| {corpus} | {name} | {cost.requests:,.0f}{ratio} | {money} |")
     lines += ["", "## Sizes of what is deployed", "", "| what | bytes unpacked |", "|---|---|"]
     lines += [f"| {name} | {size / 1e6:,.1f} MB |" for name, size in artefacts().items()]
+    return "\n".join(lines) + "\n"
+
+
+def scale(results: Results) -> str:
+    """docs/SCALE.md: what each stage needs at three rates, from this run's flat corpus."""
+    one, corpus = results.ingests["flat"], "flat"
+    per_message = one.ours_sent.body_bytes / one.records
+    file_bytes = results.bytes[corpus]["ndjson.gz"]
+    cpu = median(one.cpu.ours) / one.records
+    flushed = results.find("flusher to ndjson.gz", corpus)
+    rows: list[tuple[str, Callable[[float], str], str]] = [
+        (
+            "stream shards (about 1,000 writes/s each)",
+            lambda rate: f"{max(1, rate / 1000):,.0f}",
+            "none of ours: the table's partitions decide; 40,000 write units a table is the first quota to raise",
+        ),
+        (
+            "stream_ingest at once",
+            lambda rate: f"{max(rate / 1000, rate * cpu / VCPU):,.0f}",
+            "one per shard at least; 1,000 concurrent executions an account. `StreamParallelization`,"
+            " `StreamIngestMemory`",
+        ),
+        (
+            "– of it computing (0.5 GB is 0.29 vCPU)",
+            lambda rate: f"{rate * cpu / VCPU:,.1f}",
+            "`StreamIngestMemory`: CPU grows with it",
+        ),
+        (
+            "messages/s",
+            lambda rate: f"{rate * per_message / MESSAGE_BYTES:,.1f}",
+            "a standard queue has no rate quota. `MessageBytes` up to 1 MiB makes a quarter of them",
+        ),
+        (
+            f"messages in flight ({FLIGHT_SECONDS} s)",
+            lambda rate: f"{rate * per_message / MESSAGE_BYTES * FLIGHT_SECONDS:,.0f}",
+            "120,000 a queue. `MaxSeconds`, `QueueWindowSeconds`, `MessageBytes`",
+        ),
+        (
+            "flushers at once",
+            lambda rate: f"{max(2, rate * per_message / FLUSHER_BYTES_PER_SECOND):,.0f}",
+            "`FlusherConcurrency` (2 by default, at most 1,000)",
+        ),
+        (
+            "– of it computing",
+            lambda rate: f"{rate / flushed.rate(flushed.ours):,.2f} cores",
+            "receiving and putting take longer than computing",
+        ),
+        (
+            "files/s (5 to 64 MB)",
+            lambda rate: f"{max(rate * file_bytes / 67_108_864, min(rate * file_bytes / 5e6, 2 / 30)):,.2f}",
+            "3,500 puts/s a prefix; never met. `MaxFileBytes`, `MaxSeconds`",
+        ),
+        ("MB/s into the bucket", lambda rate: f"{rate * file_bytes / 1e6:,.1f}", "–"),
+        (
+            "dollars a day, SQS + Lambda + puts",
+            lambda rate: f"{rate * 86_400 / 1e6 * costs(results, corpus)[1].total:,.2f}",
+            "`MessageBytes`: what is saved is mostly SQS",
+        ),
+    ]
+    lines = [
+        "# Scale",
+        "",
+        "Written by `make bench` from the figures of [BENCH.md](BENCH.md): the flat corpus, 28 attributes, both images,"
+        f" {per_message:,.0f} bytes of message and {file_bytes:,.0f} bytes of file a record, {cpu * 1e6:,.0f} µs of"
+        " CPU in stream_ingest.",
+        "",
+        "| what is needed | 1,000 writes/s | 100,000 writes/s | 1,000,000 writes/s | first quota; what moves it |",
+        "|---|---|---|---|---|",
+    ]
+    for what, of, moves in rows:
+        lines.append(f"| {what} | {of(1e3)} | {of(1e5)} | {of(1e6)} | {moves} |")
+    lines += [
+        "",
+        "Assumed, not measured here: a flusher receives, deletes and puts"
+        f" {FLUSHER_BYTES_PER_SECOND / 1e6:g} MB/s of message bodies (ten messages a receive, one request at a time);"
+        " Lambda gives one vCPU per 1,769 MB.",
+        "",
+        "Which quota comes first: at 1,000 writes/s none. At 100,000 the table's own 40,000 write units. At 1,000,000"
+        " the 1,000 concurrent executions of the account, since every shard holds one stream_ingest"
+        " while it is read; then"
+        " the messages in flight, should the flushers fall behind: at the limit a receive comes back"
+        " empty though there is"
+        " a backlog, and `MessageBytes` of 1 MiB gives four times the room.",
+        "",
+        "Merging is Spark's: cost follows the Delta files that a micro-batch touches, not the rate alone; it is not"
+        " measured here.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -31,7 +31,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, set):
         return sorted(value, key=str)
     if isinstance(value, Binary):
-        return base64.b64encode(value.value).decode()
+        return base64.b64encode(bytes(value)).decode()  # type: ignore[call-overload]
     raise TypeError(type(value).__name__)
 
 
