@@ -30,6 +30,7 @@ STORE = S3Store(SETTINGS.bucket, client("s3"))
 CLOCK = SystemClock()
 logger = Logger()
 metrics = Metrics()
+metrics.set_default_dimensions(table=SETTINGS.table)
 
 
 @metrics.log_metrics

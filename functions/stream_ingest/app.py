@@ -36,6 +36,7 @@ STORE = S3Store(SETTINGS.bucket, LateClient("s3"))  # claims and quarantine only
 CLOCK = SystemClock()
 logger = Logger()
 metrics = Metrics()
+metrics.set_default_dimensions(table=SETTINGS.table)
 
 # A delivery is parsed into 100,000 small objects, none of them garbage: the collector's usual threshold of 700 makes
 # it look through them a hundred times, a third of the parse. What the modules above hold is never garbage either.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import sha256
 from typing import Final
 
 from lakebound.errors import Misconfigured
@@ -157,6 +158,41 @@ class QuarantineKey:
         if key != f"{start}{digest}.json" or not _SHA256(digest):
             return None
         return QuarantineKey(table, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class RedrivenKey:
+    """Where it is noted that a failure object or a quarantined record was redriven, named by the SHA-256 of its key."""
+
+    table: str
+    sha256: str
+
+    @staticmethod
+    def of(table: str, key: str) -> RedrivenKey:
+        """The note's place for an object's key."""
+        return RedrivenKey(table, sha256(key.encode()).hexdigest())
+
+    def format(self) -> str:
+        return f"{redriven_folder(self.table)}{self.sha256}.json"
+
+    @staticmethod
+    def parse(table: str, key: str) -> RedrivenKey | None:
+        """The value behind a note's key of this table, or None."""
+        start = redriven_folder(table)
+        digest = key[len(start) : -len(".json")]
+        if key != f"{start}{digest}.json" or not _SHA256(digest):
+            return None
+        return RedrivenKey(table, digest)
+
+
+def redriven_folder(table: str) -> str:
+    """The folder that holds a table's notes of what was redriven, with its closing slash."""
+    return _aside(table, "redriven")
+
+
+def failures_folder(mapping_id: str) -> str:
+    """The folder where Lambda itself puts what a stream mapping gave up on, with its closing slash."""
+    return f"aws/lambda/{mapping_id}/"
 
 
 def quarantine_folder(table: str) -> str:

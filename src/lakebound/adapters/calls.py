@@ -1,0 +1,56 @@
+"""One AWS call for an operator's tool, its failure told as a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from lakebound.errors import LakeboundError, Misconfigured
+
+MISSING = frozenset(
+    (
+        "ResourceNotFoundException",
+        "ValidationError",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+        "NoSuchBucket",
+        "StateMachineDoesNotExist",
+        "NotFoundException",
+    )
+)
+_DENIED = frozenset(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"))
+
+
+class NotThere(Misconfigured):
+    """The thing asked about does not exist."""
+
+
+class Unanswered(LakeboundError):
+    """The service did not answer, or does not know the call. `code` is its own word."""
+
+    def __init__(self, what: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.code = code
+
+
+def call(client: Any, operation: str, what: str, **arguments: Any) -> dict[str, Any]:
+    """The answer. Raises NotThere, Misconfigured (no right), Unanswered; `what` is the object's name for a person."""
+    try:
+        answer: dict[str, Any] = getattr(client, operation)(**arguments)
+        return answer
+    except ClientError as refused:
+        code = str(refused.response.get("Error", {}).get("Code", ""))
+    except (BotoCoreError, ResponseParserError) as broken:
+        code = type(broken).__name__
+    # Outside the handlers: botocore's own messages may hold what must not hang on our errors.
+    if code in MISSING:
+        raise NotThere(f"There is no {what} at {client.meta.endpoint_url}", hint="Check its name and the region")
+    if code in _DENIED:
+        raise Misconfigured(f"These credentials may not {operation} ({what})", hint="Ask for the right to read it")
+    raise Unanswered(
+        f"{operation} of {what} failed at {client.meta.endpoint_url} ({code})",
+        hint="Try again when it answers",
+        code=code,
+    )

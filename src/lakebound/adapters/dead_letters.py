@@ -1,0 +1,88 @@
+"""SQS's own move task, and the numbers of a queue, through boto3."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from lakebound.errors import QueueUnavailable
+from lakebound.redrive import MoveState, MoveUnsupported
+
+_UNKNOWN: Final = frozenset(
+    (
+        "UnsupportedOperation",
+        "AWS.SimpleQueueService.UnsupportedOperation",
+        "InvalidAction",
+        "UnknownOperationException",
+        "NotImplemented",
+        "501",
+        "404",
+        "400",
+        "InternalFailure",
+    )
+)
+
+
+class SqsMoveTask:
+    """Port MoveTask over one dead-letter queue."""
+
+    def __init__(self, url: str, client: Any) -> None:
+        self._url = url
+        self._client = client
+        self._arn = ""
+
+    def start(self, per_second: int) -> None:
+        self._call("start_message_move_task", SourceArn=self._queue_arn(), MaxNumberOfMessagesPerSecond=per_second)
+
+    def state(self) -> MoveState | None:
+        answer = self._call("list_message_move_tasks", SourceArn=self._queue_arn(), MaxResults=1)
+        tasks = answer.get("Results") or []
+        if not tasks:
+            return None
+        newest = tasks[0]
+        return MoveState(
+            status=str(newest.get("Status", "")),
+            moved=int(newest.get("ApproximateNumberOfMessagesMoved", 0)),
+            expected=int(newest.get("ApproximateNumberOfMessagesToMove", 0)),
+            why=str(newest.get("FailureReason", "")),
+        )
+
+    def _queue_arn(self) -> str:
+        if not self._arn:
+            answer = self._call("get_queue_attributes", QueueUrl=self._url, AttributeNames=["QueueArn"])
+            self._arn = str(answer["Attributes"]["QueueArn"])
+        return self._arn
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
+            return answer
+        except ClientError as refused:
+            code = str(refused.response.get("Error", {}).get("Code", ""))
+        except ResponseParserError:
+            code = "UnknownOperationException"
+        except BotoCoreError as broken:
+            code = type(broken).__name__
+        if operation != "get_queue_attributes" and code in _UNKNOWN:
+            raise MoveUnsupported(f"{self._url} has no move task ({code})", hint="Use --by copy")
+        raise QueueUnavailable(f"{operation} failed on {self._url} ({code})", hint="Check the queue and your rights")
+
+
+def count_messages(client: Any, url: str) -> tuple[int, int]:
+    """About how many messages a queue holds: (visible, in flight or delayed). Raises QueueUnavailable."""
+    names = [
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesDelayed",
+    ]
+    try:
+        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    except (ClientError, BotoCoreError) as broken:
+        code = broken.response["Error"]["Code"] if isinstance(broken, ClientError) else type(broken).__name__
+        raise QueueUnavailable(
+            f"The queue {url} did not answer ({code})", hint="Check the stack and your rights"
+        ) from None
+    visible, hidden, delayed = (int(found.get(name, 0)) for name in names)
+    return visible, hidden + delayed

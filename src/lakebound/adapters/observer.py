@@ -1,0 +1,149 @@
+"""Looks at a running stack with boto3, and gathers what the operator's verbs judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from lakebound.adapters.calls import call
+from lakebound.adapters.dead_letters import count_messages
+from lakebound.adapters.stack import Stack, function_environment
+from lakebound.errors import LakeboundError
+from lakebound.layout import partitioner
+from lakebound.ports import ObjectStore
+from lakebound.redrive import pending_failures, pending_quarantine
+from lakebound.status import Seen, newest_file, open_gaps
+
+Clients = Callable[[str], Any]
+_HOURS_LOOKED_AT: Final = 2
+
+
+class Observer:
+    """One stack through the clients of its account."""
+
+    def __init__(self, stack: Stack, clients: Clients, store: ObjectStore) -> None:
+        self._stack = stack
+        self._clients = clients
+        self._store = store
+        self._unknown: list[str] = []
+
+    def look(self, now_ms: int) -> Seen:
+        """Everything `status` judges. What cannot be found out is None and named, so that one missing right or one
+        service that does not answer hides nothing else."""
+        stack = self._stack
+        table = self._try("table", lambda: self._describe_table()) or {}
+        stream = self._try("stream mapping", lambda: self._mapping(stack.stream_mapping)) or {}
+        queue = self._try("queue mapping", lambda: self._mapping(stack.output("QueueMappingId"))) or {}
+        sqs = self._clients("sqs")
+        buffered = self._try("buffer queue", lambda: sum(count_messages(sqs, stack.output("BufferQueueUrl"))))
+        dead = self._try("dead-letter queue", lambda: sum(count_messages(sqs, stack.output("DeadLetterQueueUrl"))))
+        failures = self._try(
+            "failure objects", lambda: pending_failures(self._store, stack.table, stack.stream_mapping)
+        )
+        poison = self._try("quarantine", lambda: pending_quarantine(self._store, stack.table))
+        gaps = self._try("gaps", lambda: open_gaps(self._store, stack.table))
+        return Seen(
+            now_ms=now_ms,
+            stack=stack.name,
+            table=stack.table,
+            table_stream=table.get("LatestStreamArn") if table.get("StreamSpecification") else None,
+            stream_view=(table.get("StreamSpecification") or {}).get("StreamViewType"),
+            mapping_stream=stream.get("EventSourceArn"),
+            mapping_state=stream.get("State"),
+            mapping_result=stream.get("LastProcessingResult"),
+            queue_mapping_state=queue.get("State"),
+            iterator_age_ms=self._try("iterator age", self._iterator_age),
+            oldest_message_s=self._try("age of the oldest message", self._oldest_message),
+            buffered=buffered or 0,
+            dead=dead or 0,
+            failure_objects=len(failures.objects) if failures else 0,
+            oldest_failure_ms=failures.objects[0].modified_ms if failures and failures.objects else None,
+            quarantined=len(poison.objects) if poison else 0,
+            gaps=gaps or (),
+            newest_file_ms=self._try("newest file", lambda: self._newest_file(now_ms)),
+            alarms=self._try("alarms", self._alarms) or (),
+            unknown=tuple(self._unknown),
+        )
+
+    def _try(self, name: str, look: Callable[[], Any]) -> Any:
+        try:
+            return look()
+        except LakeboundError as error:
+            self._unknown.append(f"{name}: {error.what}")
+            return None
+
+    def _describe_table(self) -> dict[str, Any]:
+        client = self._clients("dynamodb")
+        answer = call(client, "describe_table", f"table {self._stack.table}", TableName=self._stack.table)
+        described: dict[str, Any] = answer["Table"]
+        return described
+
+    def _mapping(self, mapping_id: str) -> dict[str, Any]:
+        return call(self._clients("lambda"), "get_event_source_mapping", f"mapping {mapping_id}", UUID=mapping_id)
+
+    def _iterator_age(self) -> int | None:
+        value = self.metric(
+            "AWS/Lambda", "IteratorAge", {"FunctionName": self._stack.output("StreamIngestName")}, "Maximum"
+        )
+        return None if value is None else int(value)
+
+    def _oldest_message(self) -> int | None:
+        queue = self._stack.output("BufferQueueUrl").rpartition("/")[2]
+        value = self.metric("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": queue}, "Maximum")
+        return None if value is None else int(value)
+
+    def metric(
+        self, namespace: str, name: str, dimensions: dict[str, str], statistic: str, minutes: int = 15
+    ) -> float | None:
+        """The newest value of five minutes, or None where there is none."""
+        end = datetime.now(UTC)
+        answer = call(
+            self._clients("cloudwatch"),
+            "get_metric_statistics",
+            f"metric {name}",
+            Namespace=namespace,
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=end - timedelta(minutes=minutes),
+            EndTime=end,
+            Period=300,
+            Statistics=[statistic],
+        )
+        points = sorted(answer.get("Datapoints") or (), key=lambda point: point["Timestamp"])
+        return float(points[-1][statistic]) if points else None
+
+    def total(self, namespace: str, name: str, dimensions: dict[str, str], hours: int, statistic: str = "Sum") -> float:
+        """A metric summed up over the last hours; 0 where there is no data."""
+        end = datetime.now(UTC)
+        answer = call(
+            self._clients("cloudwatch"),
+            "get_metric_statistics",
+            f"metric {name}",
+            Namespace=namespace,
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=end - timedelta(hours=hours),
+            EndTime=end,
+            Period=3600 if hours <= 24 * 14 else 86_400,
+            Statistics=[statistic],
+        )
+        return float(sum(point[statistic] for point in answer.get("Datapoints") or ()))
+
+    def _alarms(self) -> tuple[str, ...]:
+        answer = call(
+            self._clients("cloudwatch"),
+            "describe_alarms",
+            "alarms",
+            AlarmNamePrefix=f"{self._stack.name}-",
+            StateValue="ALARM",
+        )
+        return tuple(alarm["AlarmName"] for alarm in answer.get("MetricAlarms") or ())
+
+    def _newest_file(self, now_ms: int) -> int | None:
+        """Only the hour partitions of now and the hour before: a listing of everything grows for ever."""
+        environment = function_environment(self._clients("lambda"), self._stack.output("StreamIngestName"))
+        partition = partitioner(environment.get("PARTITION_TEMPLATE") or "dt=%Y-%m-%d/HH=%H")
+        hours = [now_ms - 3_600_000 * back for back in range(_HOURS_LOOKED_AT)]
+        partitions = sorted({partition(hour, deletes) for hour in hours for deletes in (False, True)})
+        return newest_file(self._store, self._stack.prefix, partitions)

@@ -1,0 +1,73 @@
+"""`lakebound replay`: merge files again."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from lakebound.adapters.clock import SystemClock
+from lakebound.cli.stacks import DryRun, StackName, find_stack, store_of
+from lakebound.cli.telling import AsJson, tell, tell_json
+from lakebound.cli.times import Moment
+from lakebound.errors import Misconfigured
+from lakebound.layout import format_time
+from lakebound.replay import plan_replay, stage_replay
+
+
+def command(
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="Keys or names of batch files.")
+    ] = None,
+    stack: StackName = "",
+    since: Annotated[
+        Moment | None, typer.Option("--from", parser=Moment.parse, help="Files written from then on.")
+    ] = None,
+    to: Annotated[Moment | None, typer.Option(parser=Moment.parse, help="… and before then.")] = None,
+    target: Annotated[
+        str, typer.Option(help="Silver table (path or name), for the command that is printed.")
+    ] = "<target>",
+    config: Annotated[str, typer.Option(help="The merge job's YAML, for the command that is printed.")] = "<config>",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put batch files, or those of a stretch of time, into a folder of their own, and tell the job that merges them.
+
+    What was merged already changes nothing. The folder is `_lakebound/<table>/replays/<time>`; remove it afterwards.
+    """
+    if not files and since is None:
+        raise Misconfigured("Nothing is named", hint="Give files, or --from with a time")
+    if files and (since is not None or to is not None):
+        raise Misconfigured("Files and a stretch of time are named", hint="Give one of the two")
+    found = find_stack(stack)
+    store = store_of(found)
+    plan = plan_replay(
+        store.list(f"{found.prefix}/"),
+        found.prefix,
+        from_ms=since.ms if since else 0,
+        to_ms=to.ms if to else None,
+        names=files or (),
+    )
+    name = format_time(SystemClock().now_ms())
+    folder = "" if dry_run or not plan.files else stage_replay(store, plan, found.prefix, found.table, name)
+    source = f"s3://{found.bucket}/{folder or f'_lakebound/{found.table}/replays/{name}'}"
+    job = ["spark-submit", "spark/jobs/merge_changes.py", "--source", source, "--checkpoint", f"<new folder {name}>"]
+    job += ["--target", target, "--config", config, "--trigger", "available-now"]
+    told = " ".join(part if part.startswith("<") else shlex.quote(part) for part in job)
+    if as_json:
+        tell_json(
+            {
+                "dry_run": dry_run,
+                "files": [one.key for one in plan.files],
+                "records": plan.records,
+                "bytes": plan.size,
+                "folder": folder,
+                "command": told,
+            }
+        )
+        return
+    verb = "would put" if dry_run else "put"
+    tell(f"{verb} {len(plan.files):,} files with {plan.records:,} records, {plan.size:,} bytes, into {source}")
+    if plan.files:
+        tell(told)

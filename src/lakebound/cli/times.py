@@ -1,0 +1,26 @@
+"""A moment on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import typer
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time in milliseconds, UTC."""
+
+    ms: int
+
+    @staticmethod
+    def parse(text: str) -> Moment:
+        """ISO 8601, UTC unless it says otherwise. Raises BadParameter, which is a usage error."""
+        try:
+            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError:
+            raise typer.BadParameter(f"{text} is not a time like 2026-11-24T03:00:00Z") from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return Moment(round(moment.timestamp() * 1000))

@@ -1,0 +1,102 @@
+"""A stack as an operator's command sees it: moto's queues, bucket and table; CloudFormation and Lambda scripted.
+
+moto's CloudFormation and Lambda need packages that nothing else here does. What the command asks of those two services
+is a description each, and is answered from `answers`, by operation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+STACK = "lake"
+TABLE = "flights"
+BUCKET = "lake-files"
+MAPPING = "11111111-2222-3333-4444-555555555555"
+QUEUE_MAPPING = "66666666-7777-8888-9999-000000000000"
+
+
+@dataclass(slots=True)
+class Operated:
+    """What a test looks at, and what the scripted services answer."""
+
+    dead_url: str
+    buffer_url: str
+    stream_arn: str
+    outputs: dict[str, str]
+    answers: dict[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        return boto3.client(service)  # type: ignore[call-overload]
+
+    def scripted(self, service: str) -> Any:
+        """The client that the command gets."""
+        if service in ("cloudformation", "lambda"):
+            return SimpleNamespace(meta=SimpleNamespace(endpoint_url=f"https://{service}"), **self.answers)
+        return self.client(service)
+
+
+def deploy() -> Operated:
+    """Make it; inside `mock_aws`, with region and credentials in the environment."""
+    sqs, dynamodb = boto3.client("sqs"), boto3.client("dynamodb")
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    table = dynamodb.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )["TableDescription"]
+    dead = sqs.create_queue(QueueName="lake-dead")["QueueUrl"]
+    dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 10})
+    buffer = sqs.create_queue(QueueName="lake-buffer", Attributes={"RedrivePolicy": policy})["QueueUrl"]
+    outputs = {
+        "TableName": TABLE,
+        "TableStreamArn": table["LatestStreamArn"],
+        "BucketName": BUCKET,
+        "DataPrefix": f"ddb/{TABLE}",
+        "BufferQueueUrl": buffer,
+        "DeadLetterQueueUrl": dead,
+        "StreamIngestName": "ingest",
+        "FlusherName": "flusher",
+        "StreamMappingId": MAPPING,
+        "QueueMappingId": QUEUE_MAPPING,
+    }
+    operated = Operated(dead, buffer, table["LatestStreamArn"], outputs)
+    operated.answers = _answers(operated)
+    return operated
+
+
+def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
+    def describe_stacks(StackName: str) -> dict[str, Any]:  # noqa: N803
+        if StackName != STACK:
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": "does not exist"}}, "DescribeStacks")
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in operated.outputs.items()]
+        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Outputs": outputs, "Parameters": []}]}
+
+    def get_function_configuration(FunctionName: str) -> dict[str, Any]:  # noqa: N803
+        variables = {"TABLE_NAME": TABLE, "S3_BUCKET": BUCKET, "QUEUE_URL": operated.buffer_url}
+        return {
+            "FunctionName": FunctionName,
+            "State": "Active",
+            "LastUpdateStatus": "Successful",
+            "Runtime": "python3.13",
+            "Environment": {"Variables": variables},
+        }
+
+    def get_event_source_mapping(UUID: str) -> dict[str, Any]:  # noqa: N803
+        source = operated.stream_arn if UUID == MAPPING else "arn:aws:sqs:us-east-1:123456789012:lake-buffer"
+        return {"UUID": UUID, "State": "Enabled", "EventSourceArn": source, "LastProcessingResult": "OK"}
+
+    return {
+        "describe_stacks": describe_stacks,
+        "get_function_configuration": get_function_configuration,
+        "get_event_source_mapping": get_event_source_mapping,
+    }

@@ -1,0 +1,149 @@
+"""The verdict of a trace is the two-register rule's, whatever order the records come in."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakebound.adapters.local import MemoryStore
+from lakebound.errors import LakeboundError
+from lakebound.layout import DataKey, format_time
+from lakebound.replay import plan_replay, stage_replay
+from lakebound.trace import trace
+from tests.unit.conftest import Lakebound
+
+KEY = "id=S:a"
+
+
+def stream(number: int, value: str | None, created: int, old: str | None = None, key: str = KEY) -> dict[str, Any]:
+    return {
+        "origin": "stream",
+        "event_name": "MODIFY" if value is not None else "REMOVE",
+        "key": key,
+        "version": f"L|{number:040}",
+        "snapshot_label_ms": None,
+        "snapshot_run": None,
+        "approx_creation_time_ms": created,
+        "ingest_time_ms": created + 5,
+        "new_image": None if value is None else {"v": {"S": value}},
+        "old_image": None if old is None else {"v": {"S": old}},
+    }
+
+
+def base(label: int, value: str | None, run: str = "r") -> dict[str, Any]:
+    return stream(0, value, label) | {
+        "origin": "scan",
+        "event_name": "SNAPSHOT" if value is not None else "ABSENT",
+        "version": None,
+        "snapshot_label_ms": label,
+        "snapshot_run": run,
+        "approx_creation_time_ms": None,
+        "old_image": None,
+    }
+
+
+def files(*records: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"file-{place}", record) for place, record in enumerate(records)]
+
+
+@pytest.mark.parametrize(
+    ("records", "winner", "visible"),
+    [
+        ((stream(1, "a", 1000), stream(2, "b", 1000)), "MODIFY", True),
+        ((stream(1, "a", 1000), stream(2, None, 900)), "REMOVE", False),
+        ((stream(1, "a", 1000), base(1000, "b")), "MODIFY", True),
+        ((stream(1, "a", 1000), base(1001, "b")), "SNAPSHOT", True),
+        ((stream(1, "a", 1000), base(2000, "b"), base(3000, None)), "ABSENT", False),
+        ((base(2000, None), base(2000, "b")), "SNAPSHOT", True),
+        ((), None, False),
+    ],
+)
+def test_the_register_that_wins(records: tuple[dict[str, Any], ...], winner: str | None, visible: bool) -> None:
+    for seed in range(5):
+        shuffled = files(*records)
+        random.Random(seed).shuffle(shuffled)
+        found = trace(KEY, shuffled)
+        assert (found.winner.event_name if found.winner else None, found.is_visible) == (winner, visible)
+
+
+def test_records_stand_in_order_and_copies_are_counted() -> None:
+    found = trace(KEY, files(stream(3, "c", 3), stream(1, "a", 1), stream(3, "c", 3), stream(1, "x", 1, key="id=S:b")))
+    assert [(step.version[-1], step.copies) for step in found.stream] == [("1", 1), ("3", 2)]
+
+
+def test_a_lost_record_breaks_the_chain_and_a_whole_one_does_not() -> None:
+    whole = [stream(1, "a", 1), stream(2, "b", 2, old="a"), stream(3, None, 3, old="b"), stream(4, "c", 4)]
+    assert trace(KEY, files(*whole)).breaks == ()
+    assert trace(KEY, files(whole[0], whole[2], whole[3])).breaks == (f"L|{3:040}",)
+
+
+def test_a_stream_of_new_images_only_is_not_audited() -> None:
+    assert trace(KEY, files(stream(1, "a", 1), stream(3, "c", 3))).breaks == ()
+
+
+def test_the_verb_reads_a_mirror_and_tells_no_value(
+    lakebound: Lakebound, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lakebound import batches, messages
+    from tests.events.building import stream_record
+    from tests.unit.test_redrive import World
+
+    world = World()
+    world.road.carry([stream_record(1, attributes={"secret": {"S": "canary-77"}}), stream_record(2)])
+    for waiting in world.buffer.messages:
+        members = messages.decode("flights", waiting.body)
+        assert isinstance(members, list)
+        for file in batches.assemble("ddb/flights", "stream", members):
+            place = tmp_path / file.key
+            place.parent.mkdir(parents=True)
+            place.write_bytes(file.body)
+    assert lakebound("trace", "id=S:k1", "--files", str(tmp_path)) == 0
+    told = capsys.readouterr().out
+    assert "stream: 1 records" in told
+    assert "visible: the greatest version of the stream" in told
+    assert "canary" not in told
+    assert lakebound("trace", "id=S:nobody", "--files", str(tmp_path)) == 1
+
+
+# ── replay ──
+
+
+def stored(*times: int) -> MemoryStore:
+    store = MemoryStore()
+    for number, time in enumerate(times):
+        key = DataKey("dt=2026-11-24/HH=03", "stream", time, number + 1, f"{number:032x}", "ndjson.gz")
+        store.put_if_absent(key.format("ddb/flights"), b"x" * 10, {})
+    store.put_if_absent("ddb/flights/dt=2026-11-24/_SUCCESS", b"", {})
+    return store
+
+
+HOUR = 3_600_000
+
+
+def test_a_stretch_takes_every_file_that_may_hold_its_records_and_no_other() -> None:
+    start = 1_795_000_000_000
+    store = stored(start - 1, start, start + HOUR, start + 2 * HOUR)
+    plan = plan_replay(store.list("ddb/flights/"), "ddb/flights", from_ms=start, to_ms=start + HOUR)
+    assert (plan.records, plan.size) == (2 + 3, 20)
+
+
+def test_named_files_are_taken_and_an_unknown_name_is_an_error() -> None:
+    store = stored(1_795_000_000_000)
+    name = f"stream-{format_time(1_795_000_000_000)}-1-{0:032x}.ndjson.gz"
+    assert len(plan_replay(store.list("ddb/flights/"), "ddb/flights", names=[name]).files) == 1
+    with pytest.raises(LakeboundError, match="No batch file nothing under ddb/flights/"):
+        plan_replay(store.list("ddb/flights/"), "ddb/flights", names=[name, "nothing"])
+
+
+def test_staged_files_keep_their_hour_partition_and_staging_again_changes_nothing() -> None:
+    store = stored(1_795_000_000_000)
+    plan = plan_replay(store.list("ddb/flights/"), "ddb/flights", from_ms=0)
+    folder = stage_replay(store, plan, "ddb/flights", "flights", "now")
+    before = dict(store.objects)
+    assert stage_replay(store, plan, "ddb/flights", "flights", "now") == folder
+    assert store.objects == before
+    (copy,) = store.list(folder)
+    assert DataKey.parse(folder, copy.key) is not None
