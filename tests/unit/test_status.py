@@ -139,3 +139,10 @@ def test_one_service_that_refuses_hides_nothing_else(
     found = state_of(capsys)
     assert found["seen"]["dead"] == 1
     assert any("table" in one for one in found["seen"]["unknown"])
+
+
+def test_the_gap_metric_is_put_when_asked_for(lakebound: Lakebound, operated: Operated) -> None:
+    operated.stream_arn = operated.stream_arn.replace("/stream/", "/stream/old-")
+    lakebound("status", "--publish")
+    found = operated.client("cloudwatch").list_metrics(Namespace="Lakebound", MetricName="Gap")["Metrics"]
+    assert [one["Dimensions"] for one in found] == [[{"Name": "table", "Value": "flights"}]]

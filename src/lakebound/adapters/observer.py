@@ -147,3 +147,14 @@ class Observer:
         hours = [now_ms - 3_600_000 * back for back in range(_HOURS_LOOKED_AT)]
         partitions = sorted({partition(hour, deletes) for hour in hours for deletes in (False, True)})
         return newest_file(self._store, self._stack.prefix, partitions)
+
+
+def put_gap(client: Any, table: str, is_gap: bool) -> None:
+    """Put the metric that the alarm StatusGap looks at."""
+    value = {
+        "MetricName": "Gap",
+        "Dimensions": [{"Name": "table", "Value": table}],
+        "Value": float(is_gap),
+        "Unit": "Count",
+    }
+    call(client, "put_metric_data", "metric Gap", Namespace="Lakebound", MetricData=[value])

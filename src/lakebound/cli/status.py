@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.observer import Observer
+from lakebound.adapters.observer import Observer, put_gap
 from lakebound.cli import stacks
 from lakebound.cli.stacks import StackName, find_stack, store_of
 from lakebound.cli.telling import AsJson, tell, tell_json
-from lakebound.status import Status, judge
+from lakebound.status import GAP, Status, judge
 
 
-def command(stack: StackName = "", as_json: AsJson = False) -> None:
+def command(
+    stack: StackName = "",
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Put the metric Gap (1 or 0), which the alarm StatusGap looks at.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """OK, LAGGING or GAP: since when, why, and the command that repairs it. Exit status 1 unless it is OK."""
     found = find_stack(stack)
     status = judge(Observer(found, stacks.clients, store_of(found)).look(SystemClock().now_ms()))
+    if publish:
+        put_gap(stacks.clients("cloudwatch"), found.table, status.state == GAP)
     if as_json:
         tell_json(document(status))
     else:

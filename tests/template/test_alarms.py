@@ -1,0 +1,158 @@
+"""Every alarm sends the person on call to a page that exists, and everything that must have an alarm has one."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.template.rendering import render
+from tests.template.test_template import DEPLOYMENTS, NEW, Resources, of_type, properties
+from tests.template.translated import ROOT, translated
+
+PAGES = set(re.findall(r'<a id="([a-z-]+)">', (ROOT / "docs" / "OPERATIONS.md").read_text()))
+TELEMETRY = (ROOT / "src" / "lakebound" / "telemetry.py").read_text()
+AUDITS = {"Gap", "ChainBreaks"}
+HOUR_MS = 3_600_000
+
+
+def rendered() -> Resources:
+    resources: Resources = render(translated(), NEW)["Resources"]
+    return resources
+
+
+def alarms(resources: Resources) -> dict[str, dict[str, Any]]:
+    return of_type(resources, "AWS::CloudWatch::Alarm")
+
+
+def pages_of(resources: Resources) -> dict[str, str]:
+    found = {}
+    for name, alarm in alarms(resources).items():
+        page = re.search(r"\. docs/OPERATIONS\.md#([a-z-]+)$", alarm["AlarmDescription"])
+        assert page, f"{name} does not end with its page"
+        found[name] = page[1]
+    return found
+
+
+def test_every_alarm_ends_with_a_page_that_exists_and_names_it_back() -> None:
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text()
+    for name, page in pages_of(rendered()).items():
+        assert page in PAGES, name
+        section = text.split(f'<a id="{page}">')[1].split("<a id=")[0]
+        assert re.search(rf"\b{name}\b", section), f"the page {page} does not name {name}"
+
+
+def test_an_alarm_without_a_page_would_be_seen() -> None:
+    template = copy.deepcopy(translated())
+    template["Resources"]["DeadLetters"]["Properties"]["AlarmDescription"] = "Dead letters."
+    with pytest.raises(AssertionError, match="DeadLetters does not end with its page"):
+        pages_of(render(template, NEW)["Resources"])
+
+
+def test_the_iterator_age_has_its_four_steps() -> None:
+    steps = sorted(
+        int(alarm["Threshold"]) for alarm in alarms(rendered()).values() if alarm.get("MetricName") == "IteratorAge"
+    )
+    assert steps == [300_000, 6 * HOUR_MS, 12 * HOUR_MS, 20 * HOUR_MS]
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "ApproximateNumberOfMessagesVisible",
+        "ApproximateAgeOfOldestMessage",
+        "Errors",
+        "Throttles",
+        "RecordsQuarantined",
+        "OnFailureDestinationDeliveredEventCount",
+        "DestinationDeliveryFailures",
+        "OldestRecordAge",
+        "ChainBreaks",
+        "Gap",
+    ],
+)
+def test_what_can_go_wrong_has_an_alarm(metric: str) -> None:
+    assert any(alarm.get("MetricName") == metric for alarm in alarms(rendered()).values())
+
+
+def test_our_own_metrics_are_ones_that_are_put() -> None:
+    for name, alarm in alarms(rendered()).items():
+        for metric in [
+            alarm,
+            *[one["MetricStat"]["Metric"] for one in alarm.get("Metrics", ()) if "MetricStat" in one],
+        ]:
+            if metric.get("Namespace") == "Lakebound" and metric["MetricName"] not in AUDITS:
+                assert f'"{metric["MetricName"]}"' in TELEMETRY, name
+                dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+                assert dimensions.keys() == {"service", "table"}
+                assert dimensions["table"] == "flights"
+
+
+def test_alarms_notify_the_topic_only_when_there_is_one() -> None:
+    topic = "arn:aws:sns:us-east-1:123456789012:oncall"
+    told = render(translated(), {**NEW, "AlarmTopicArn": topic})["Resources"]
+    for name, alarm in alarms(told).items():
+        assert alarm["AlarmActions"] == [topic], name
+    for alarm in alarms(rendered()).values():
+        assert alarm.get("AlarmActions", []) == []
+
+
+def test_the_mapping_counts_what_the_failure_alarm_looks_at() -> None:
+    assert properties(rendered(), "StreamMapping")["MetricsConfig"] == {"Metrics": ["EventCount"]}
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_the_dashboard_is_json_whose_widgets_do_not_overlap(deployment: str) -> None:
+    dashboard = properties(render(translated(), DEPLOYMENTS[deployment])["Resources"], "Dashboard")
+    widgets = json.loads(dashboard["DashboardBody"])["widgets"]
+    places = [(x, y) for one in widgets for x in range(one["x"], one["x"] + one["width"])
+              for y in range(one["y"], one["y"] + one["height"])]  # fmt: skip
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) < 24
+    assert "What it costs" in dashboard["DashboardBody"]
+
+
+def test_queues_and_bucket_are_closed_to_other_accounts() -> None:
+    resources = rendered()
+    for name in ("BucketPolicy", "QueuesTlsOnly"):
+        (bound,) = [
+            one for one in properties(resources, name)["PolicyDocument"]["Statement"] if one["Sid"] == "ThisAccountOnly"
+        ]
+        assert bound["Effect"] == "Deny"
+        assert bound["Condition"]["StringNotEquals"] == {"aws:PrincipalAccount": "123456789012"}
+
+
+# ── policies, whole, as golden files ──
+
+GOLDEN = ROOT / "tests" / "golden" / "policies"
+
+
+def policies(resources: Resources) -> dict[str, str]:
+    kinds = {
+        "AWS::IAM::Role": "Policies",
+        "AWS::S3::BucketPolicy": "PolicyDocument",
+        "AWS::SQS::QueuePolicy": "PolicyDocument",
+    }
+    return {
+        name: json.dumps(one["Properties"][kinds[one["Type"]]], indent=1) + "\n"
+        for name, one in resources.items()
+        if one["Type"] in kinds
+    }
+
+
+@pytest.mark.parametrize("deployment", ["everything new", "customer key"])
+def test_each_policy_is_the_one_that_was_approved(deployment: str) -> None:
+    """After a wanted change: look at the difference, then write the file anew with the text that is shown."""
+    found = policies(render(translated(), DEPLOYMENTS[deployment])["Resources"])
+    folder = GOLDEN / deployment.replace(" ", "-")
+    assert found.keys() == {path.stem for path in folder.glob("*.json")}
+    for name, text in found.items():
+        assert text == (folder / f"{name}.json").read_text(), f"{folder / name}.json is not what the template says"
+
+
+def test_no_resource_is_a_bare_wildcard() -> None:
+    for name, text in policies(rendered()).items():
+        assert '"*"' not in re.sub(r'"Principal": "\*"', "", text), name
