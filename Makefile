@@ -41,6 +41,7 @@ soak: setup ## the long tests
 kept = $(shell sed -nE 's/.*$(1) *= *\\?"?([a-z0-9_.]+).*/\1/p' samconfig.toml)
 deploy: export LAKEBOUND_RUNTIME := $(or $(RUNTIME),$(call kept,Runtime),python3.13)
 deploy: export LAKEBOUND_ARCHITECTURE := $(or $(ARCHITECTURE),$(call kept,Architecture),arm64)
+deploy: export LAKEBOUND_FILE_FORMAT := $(or $(patsubst FileFormat=%,%,$(filter FileFormat=%,$(PARAMETERS))),$(call kept,FileFormat),ndjson.gz)
 deploy: export LAKEBOUND_PYTHON := $(CURDIR)/$(BIN)/python
 deploy: platform := Runtime=$$LAKEBOUND_RUNTIME Architecture=$$LAKEBOUND_ARCHITECTURE
 deploy: setup ## to the AWS account of your credentials: STACK=name PARAMETERS="TableName=…" once, then as it was (without: asks)
@@ -53,12 +54,12 @@ else
 endif
 
 lock: ## pin again after an edit of pyproject.toml or requirements/*.in (UPGRADE=1 takes newer versions)
-	@for pair in "pyproject.toml src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/sam.in requirements/sam.txt"; do \
+	@for pair in "pyproject.toml src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt"; do \
 		set -- $$pair; \
 		$(BIN)/uv pip compile $$1 --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(UPGRADE),--upgrade) --output-file $$2; \
 	done
-	@if grep -nE 'https?://' src/requirements.txt requirements/*.txt; then echo "make lock: a lock file holds an address" >&2; exit 1; fi
+	@if grep -nE 'https?://' src/*.txt requirements/*.txt; then echo "make lock: a lock file holds an address" >&2; exit 1; fi
 
 clean: ## remove what was built (the environments too with ALL=1)
 	@rm -rf .build .aws-sam dist *.egg-info src/*.egg-info spark/*.egg-info $(if $(ALL),.venv .venv-sam)

@@ -23,6 +23,7 @@ RULES = FlushRules(
     max_records=SETTINGS.max_records,
     max_file_bytes=SETTINGS.max_file_bytes,
     max_seconds=SETTINGS.max_seconds,
+    file_format=SETTINGS.file_format,
 )
 QUEUE = SqsQueue(SETTINGS.queue_url, client("sqs"))
 STORE = S3Store(SETTINGS.bucket, client("s3"))

@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from lakebound.encoders.choice import encoder_of
+from lakebound.errors import UnreadableMember
 from lakebound.layout import DataKey
 from lakebound.messages import Member
+
+_PARQUET = "parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +25,36 @@ class BatchFile:
     hour_partition: tuple[str, str]
 
 
-def assemble(prefix: str, origin: str, members: Iterable[Member]) -> list[BatchFile]:
+class MemberRefused(Exception):
+    """A member that FILE_FORMAT `parquet` cannot be made of: its digest, and a stable code that says why."""
+
+    def __init__(self, digest: bytes, code: str) -> None:
+        super().__init__(code)
+        self.digest = digest
+        self.code = code
+
+
+def assemble(prefix: str, origin: str, members: Iterable[Member], file_format: str = "ndjson.gz") -> list[BatchFile]:
     """One file per (hour partition, format) present. Pure: the same members in any order give the same files.
 
-    Two equal members (a message delivered twice) are written once.
+    Two equal members (a message delivered twice) are written once. Members are concatenated as they are, whatever
+    `file_format` says: after a change of the setting both formats are in the queue. Only `parquet` converts the Avro
+    blocks that its records travel as; it alone raises MemberRefused, for a block that cannot be read.
     """
     groups: dict[tuple[str, str], dict[bytes, Member]] = {}
     for member in members:
         groups.setdefault((member.partition, member.format), {})[member.digest()] = member
     return [
-        _file(prefix, origin, partition, extension, [group[digest] for digest in sorted(group)])
+        _file(prefix, origin, partition, extension, [group[digest] for digest in sorted(group)], file_format)
         for (partition, extension), group in sorted(groups.items())
     ]
 
 
-def _file(prefix: str, origin: str, partition: str, extension: str, members: list[Member]) -> BatchFile:
-    body = b"".join([member.data for member in members])
+def _file(
+    prefix: str, origin: str, partition: str, travelled: str, members: list[Member], file_format: str
+) -> BatchFile:
+    extension = _PARQUET if file_format == _PARQUET and travelled == "avro" else travelled
+    body = _to_parquet(members) if extension == _PARQUET else encoder_of(travelled).join([m.data for m in members])
     digest = sha256(body).hexdigest()[:32]
     count = sum(member.count for member in members)
     times = [member.max_ingest_ms for member in members]
@@ -51,4 +69,13 @@ def _file(prefix: str, origin: str, partition: str, extension: str, members: lis
         "min-time-ms": str(min(times)),
         "max-time-ms": str(max(times)),
     }
-    return BatchFile(key.format(prefix), body, metadata, count, (partition, extension))
+    return BatchFile(key.format(prefix), body, metadata, count, (partition, travelled))
+
+
+def _to_parquet(members: list[Member]) -> bytes:
+    from lakebound.encoders import parquet
+
+    try:
+        return parquet.convert([(member.data, member.count) for member in members])
+    except UnreadableMember as unreadable:
+        raise MemberRefused(members[unreadable.place].digest(), unreadable.poison.code) from None

@@ -31,6 +31,15 @@ class QueueUnavailable(LakeboundError):
     """The queue did not answer; nothing that was asked of it may be assumed done."""
 
 
+class UnreadableMember(Exception):
+    """A member that cannot be turned into rows: its place among those given, and the Poison that says why."""
+
+    def __init__(self, place: int, poison: Poison) -> None:
+        super().__init__(str(poison))
+        self.place = place
+        self.poison = poison
+
+
 class Poison(Exception):
     """A record or message that can never be carried.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lakebound import batches, messages
+from lakebound.batches import BatchFile, MemberRefused
 from lakebound.errors import (
     LakeboundError,
     Misconfigured,
@@ -46,6 +47,7 @@ class FlushRules:
     max_records: int
     max_file_bytes: int
     max_seconds: int
+    file_format: str = "ndjson.gz"
 
 
 @dataclass(slots=True)
@@ -212,8 +214,7 @@ class _Hand:
 
     def _write(self, group: list[_Held]) -> None:
         written: set[tuple[str, str]] = set()
-        files = batches.assemble(self._rules.prefix, "stream", (member for one in group for member in one.members))
-        for file in files:
+        for file in self._files(group):
             try:
                 if not self._store.put_if_absent(file.key, file.body, file.metadata):
                     self._result.existing += 1
@@ -227,6 +228,19 @@ class _Hand:
         for one in group:
             # A message may span an hour's edge: it is durable when every file that holds a member of it is.
             one.durable = all((member.partition, member.format) in written for member in one.members)
+
+    def _files(self, group: list[_Held]) -> list[BatchFile]:
+        """The group's files. A message with a block that cannot become rows is refused, and leaves the group."""
+        while group:
+            members = [member for one in group for member in one.members]
+            try:
+                return batches.assemble(self._rules.prefix, "stream", members, self._rules.file_format)
+            except MemberRefused as refused:
+                for one in [one for one in group if any(member.digest() == refused.digest for member in one.members)]:
+                    self._result.refused[one.message_id] = refused.code
+                    del self._held[one.message_id]
+                    group.remove(one)
+        return []
 
     def _count_failed_call(self) -> None:
         # One failure may be one message's own fault, and its neighbours are still tried; several are an outage.

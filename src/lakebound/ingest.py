@@ -12,14 +12,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lakebound import messages, quarantine
-from lakebound.envelope import encode_line
+from lakebound.attributes import MAX_NAME_LENGTH
+from lakebound.encoders.choice import encoder_of
 from lakebound.errors import LakeboundError, Poison, QueueUnavailable, StoreUnavailable
 from lakebound.events import ChangeEvent, StreamDecoder, sequence_number_of
 from lakebound.messages import Line, Outgoing, Packer
 from lakebound.ports import Clock, ObjectStore, Queue, SecondsLeft
+from lakebound.redaction import Redaction
 
 RESERVE_SECONDS: Final = 5.0
 """Time kept back to answer: a call in flight ends, the answer is written, metrics are flushed."""
+
+RECORDS_TOGETHER: Final = 100
+"""Records whose images are checked at once: one poison record makes its own hundred be looked at one by one."""
 
 ENTRIES_PER_BATCH: Final = 10
 SEND_ATTEMPTS: Final = 4
@@ -34,6 +39,8 @@ class IngestRules:
     partition: Callable[[int, bool], str]
     by_event_time: bool
     message_bytes: int
+    file_format: str = "ndjson.gz"
+    redaction: Redaction | None = None
 
     def partition_of(self, event: ChangeEvent, now_ms: int) -> str:
         """The event's hour partition: by its creation time or by the writer's clock."""
@@ -72,8 +79,8 @@ def ingest(
     lines, poisoned, created = _decode(records, rules, decoder, now_ms)
     if created:
         result.newest_age_ms = now_ms - max(created)
-    stop = _quarantine(records, rules.table, poisoned, result, store, now_ms, seconds_left)
-    packer = Packer(rules.table, rules.message_bytes, now_ms)
+    stop = _quarantine(records, rules, poisoned, result, store, now_ms, seconds_left)
+    packer = Packer(rules.table, rules.message_bytes, now_ms, rules.file_format)
     outgoing = packer.pack(line for line in lines if stop is None or line.position < stop)
     failed = _send_all(outgoing, result, queue, store, clock, seconds_left)
     first = min((position for position in (stop, failed) if position is not None), default=None)
@@ -88,22 +95,30 @@ def _decode(
     lines: list[Line] = []
     poisoned: list[tuple[int, Poison]] = []
     created: list[int] = []
-    for position, record in enumerate(records):
-        try:
-            event = decoder.decode(record, now_ms)
-            data = encode_line(event, now_ms)
-        except Poison as poison:
-            poisoned.append((position, poison))
-            continue
-        lines.append(Line(position, rules.partition_of(event, now_ms), event.version, data))
-        if event.approx_creation_time_ms is not None:
-            created.append(event.approx_creation_time_ms)
+    encode = encoder_of(rules.file_format).encode
+    for start in range(0, len(records), RECORDS_TOGETHER):
+        together = records[start : start + RECORDS_TOGETHER]
+        legal = decoder.images_surely_legal(together)
+        for position, record in enumerate(together, start):
+            try:
+                event = decoder.decode(record, now_ms, legal)
+                if rules.redaction is not None:
+                    event = rules.redaction.event(event)
+                data = encode(event, now_ms)
+                if legal and len(data) > MAX_NAME_LENGTH:
+                    decoder.decode(record, now_ms)
+            except Poison as poison:
+                poisoned.append((position, poison))
+                continue
+            lines.append(Line(position, rules.partition_of(event, now_ms), event.version, data))
+            if event.approx_creation_time_ms is not None:
+                created.append(event.approx_creation_time_ms)
     return lines, poisoned, created
 
 
 def _quarantine(
     records: Sequence[object],
-    table: str,
+    rules: IngestRules,
     poisoned: list[tuple[int, Poison]],
     result: IngestResult,
     store: ObjectStore,
@@ -116,7 +131,8 @@ def _quarantine(
         if kept and seconds_left() < 2 * RESERVE_SECONDS:
             result.unsent_why = "time"
             return position
-        item = quarantine.from_delivery(table, records[position], poison, now_ms)
+        record = records[position] if rules.redaction is None else rules.redaction.record(records[position])
+        item = quarantine.from_delivery(rules.table, record, poison, now_ms)
         try:
             store.put_if_absent(item.key, item.body, {"reason": item.reason})
         except StoreUnavailable:

@@ -28,6 +28,8 @@ _NAME = re.compile(
     r"(?P<origin>[a-z_]+)-(?P<time>[0-9]{8}T[0-9]{9}Z)-(?P<count>[1-9][0-9]{0,11})-(?P<digest>[0-9a-f]{32})"
     r"\.(?P<ext>ndjson\.gz|avro|parquet)"
 ).fullmatch
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}").fullmatch
+_GAP = re.compile(r"(?P<time>[0-9]{8}T[0-9]{9}Z)-(?P<cause>[a-z_]+)\.json").fullmatch
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
@@ -196,3 +198,91 @@ def failures_folder(mapping_id: str) -> str:
 def quarantine_folder(table: str) -> str:
     """The folder that holds a table's quarantine objects, with its closing slash."""
     return _aside(table, "quarantine")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where one backfill keeps what is its own: its plan, the work of its stages, its segments' checkpoints."""
+
+    table: str
+    run: str
+
+    @staticmethod
+    def of(table: str, run: str) -> RunFolder:
+        """Raises Misconfigured for a run whose name cannot stand in a key, in an event id or in silver's `_base`."""
+        if not _RUN(run):
+            raise Misconfigured(
+                f"the execution's name {run!r} cannot name a run",
+                hint="Use 1 to 80 letters, digits, dots, dashes and underscores",
+            )
+        return RunFolder(table, run)
+
+    def plan(self) -> str:
+        """What the run reads and how fast, written once before the first page."""
+        return f"{_aside(self.table, 'backfills')}{self.run}/plan.json"
+
+    def work(self, stage: str) -> str:
+        """The units of a stage that is not known when the run is planned: `files`, `reread`."""
+        return f"{_aside(self.table, 'backfills')}{self.run}/{stage}.json"
+
+    def segments(self) -> str:
+        """The folder of the segment checkpoints, with its closing slash."""
+        return f"{_aside(self.table, 'backfills')}{self.run}/segments/"
+
+    def segment(self, number: int) -> str:
+        """One segment's checkpoint."""
+        return f"{self.segments()}{number}.json"
+
+    def manifest(self) -> str:
+        """What the run wrote, written last."""
+        return f"{_aside(self.table, 'manifests')}{self.run}.json"
+
+    def exports(self) -> str:
+        """The prefix given to DynamoDB's export, without a closing slash."""
+        return f"{_aside(self.table, 'exports')}{self.run}"
+
+    @staticmethod
+    def parse(table: str, key: str) -> RunFolder | None:
+        """The run whose plan or manifest this key is, or None."""
+        for start, end in (
+            (_aside(table, "backfills"), "/plan.json"),
+            (_aside(table, "manifests"), ".json"),
+        ):
+            run = key[len(start) : -len(end)]
+            if key == f"{start}{run}{end}" and _RUN(run):
+                return RunFolder(table, run)
+        return None
+
+
+def runs_folder(table: str) -> str:
+    """The folder that holds a table's backfills, with its closing slash."""
+    return _aside(table, "backfills")
+
+
+@dataclass(frozen=True, slots=True)
+class GapKey:
+    """Where one gap is recorded: found again, the same gap meets its own object."""
+
+    table: str
+    from_ms: int
+    cause: str
+
+    def format(self) -> str:
+        return f"{gaps_folder(self.table)}{format_time(self.from_ms)}-{self.cause}.json"
+
+    @staticmethod
+    def parse(table: str, key: str) -> GapKey | None:
+        """The value behind a gap's key of this table, or None."""
+        start = gaps_folder(table)
+        parts = _GAP(key[len(start) :]) if key.startswith(start) else None
+        if parts is None:
+            return None
+        try:
+            return GapKey(table, parse_time(parts["time"]), parts["cause"])
+        except ValueError:
+            return None
+
+
+def gaps_folder(table: str) -> str:
+    """The folder that holds a table's gaps, with its closing slash."""
+    return _aside(table, "gaps")

@@ -17,12 +17,16 @@ from zlib import crc32
 
 import orjson
 
-from lakebound.encoders import ndjson
+from lakebound.encoders.choice import TRAVEL_FORMATS, encoder_of
+from lakebound.encoders.ndjson import EXTENSION as NDJSON
 from lakebound.errors import Poison
-from lakebound.layout import FORMATS, MAX_TIME_MS, ClaimKey, is_partition
+from lakebound.layout import MAX_TIME_MS, ClaimKey, is_partition
 
 VERSION: Final = 1
 LINES_PER_MEMBER: Final = 500
+MAX_MEMBER_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of lines at which a member closes at the latest; one line may be larger."""
+
 MAX_BATCH_BYTES: Final = 1024 * 1024
 """Largest sum of bodies in one SendMessageBatch."""
 
@@ -89,7 +93,7 @@ class Member:
         newest, versions = value.get("max_ingest_ms"), (value.get("min_version"), value.get("max_version"))
         if not is_partition(value.get("partition")):
             raise Poison("member_shape", "the partition is not a folder path of ours")
-        if value.get("format") not in FORMATS:
+        if value.get("format") not in TRAVEL_FORMATS:
             raise Poison("member_shape", "an unknown format")
         if type(count) is not int or not 1 <= count <= MAX_LINES:
             raise Poison("member_shape", "count out of range")
@@ -172,16 +176,19 @@ def _decode_claim(table: str, claim: object) -> ClaimCheck:
 class Packer:
     """Packs lines into members of about LINES_PER_MEMBER, and members into messages of at most `message_bytes`.
 
-    Feed lines in delivery order; messages come out as they fill, so that sending can begin before packing ends.
+    Lines are what `encoder_of(file_format).encode` made. Feed them in delivery order; messages come out as they fill,
+    so that sending can begin before packing ends.
     """
 
-    def __init__(self, table: str, message_bytes: int, ingest_time_ms: int) -> None:
+    def __init__(self, table: str, message_bytes: int, ingest_time_ms: int, file_format: str = NDJSON) -> None:
         self._table = table
+        self._encoder = encoder_of(file_format)
         self._limit = message_bytes
         self._ingest_ms = ingest_time_ms
         self._head = f'{{"v":{VERSION},"table":"{table}","members":['
         self._tail = "]}"
-        # Lines compress 3 to 15 times: three times the room of a message seldom has to be split again.
+        # Lines compress 3 to 15 times. Each member tells how much the table's do, so that the next one just fits: one
+        # that does not is split and compressed again.
         self._raw_limit = 3 * (message_bytes * 3 // 4)
         self._open: dict[str, list[Line]] = {}
         self._raw: dict[str, int] = {}
@@ -211,6 +218,8 @@ class Packer:
             run = runs.pop()
             member = self._member(partition, run)
             text = member.encode()
+            raw = sum(len(line.data) for line in run)
+            self._raw_limit = min(MAX_MEMBER_BYTES, int(0.9 * self._limit * raw / len(text)))
             if len(text) <= self._empty_room():
                 if len(text) > self._room:
                     yield from self._close()
@@ -226,12 +235,12 @@ class Packer:
         versions = [line.version for line in run if line.version is not None]
         return Member(
             partition=partition,
-            format=ndjson.EXTENSION,
+            format=self._encoder.extension,
             count=len(run),
             min_version=min(versions, default=None),
             max_version=max(versions, default=None),
             max_ingest_ms=self._ingest_ms,
-            data=ndjson.compress(b"".join([line.data for line in run])),
+            data=self._encoder.compress([line.data for line in run]),
         )
 
     def _claim(self, member: str, position: int) -> Outgoing:

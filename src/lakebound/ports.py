@@ -56,6 +56,13 @@ class ReceivedMessage:
     receives: int
 
 
+class Secrets(Protocol):
+    """Where the key of HASH_ATTRIBUTES is kept."""
+
+    def fetch(self, name: str) -> bytes:
+        """The secret's bytes. Raises Misconfigured when there is none, or it may not be read."""
+
+
 class Queue(Protocol):
     """One queue. Batches of at most 10 entries and 1 MiB in all are the caller's to keep."""
 

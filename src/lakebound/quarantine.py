@@ -37,6 +37,11 @@ def from_delivery(table: str, record: object, poison: Poison, now_ms: int) -> Qu
     return _document(table, "stream_ingest", poison, source, ascii_json(record), now_ms)
 
 
+def from_backfill(table: str, run: str, unit: int, value: object, poison: Poison, now_ms: int) -> Quarantined:
+    """The quarantine object of an item or export line that a backfill cannot carry."""
+    return _document(table, "backfill", poison, {"run": run, "unit": str(unit)}, ascii_json(value), now_ms)
+
+
 def _document(
     table: str, stage: str, poison: Poison, source: dict[str, str | None], payload: bytes, now_ms: int
 ) -> Quarantined:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from lakebound.errors import Misconfigured
-from lakebound.layout import partitioner
+from lakebound.layout import FORMATS, partitioner
+from lakebound.redaction import Path, parse_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,20 @@ class Setting:
     least: int | None = None
     most: int | None = None
     choices: tuple[str, ...] = ()
+    wired: bool = False
+    """Set by the template from its own resources: no parameter."""
 
 
 _INGEST: Final = "stream_ingest"
 _FLUSHER: Final = "flusher"
+_BACKFILL: Final = "backfill"
 
 SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("TABLE_NAME", (_INGEST, _FLUSHER), None, "source table"),
-    Setting("S3_BUCKET", (_INGEST, _FLUSHER), None, "bucket that files go to"),
-    Setting("S3_PREFIX", (_INGEST, _FLUSHER), "", "data prefix in the bucket; empty means `ddb/<table>`"),
+    Setting("TABLE_NAME", (_INGEST, _FLUSHER, _BACKFILL), None, "source table"),
+    Setting("S3_BUCKET", (_INGEST, _FLUSHER, _BACKFILL), None, "bucket that files go to"),
+    Setting("S3_PREFIX", (_INGEST, _FLUSHER, _BACKFILL), "", "data prefix in the bucket; empty means `ddb/<table>`"),
     Setting("QUEUE_URL", (_INGEST, _FLUSHER), None, "buffer queue"),
-    Setting("FILE_FORMAT", (_INGEST, _FLUSHER), "ndjson.gz", "format of batch files", choices=("ndjson.gz",)),
+    Setting("FILE_FORMAT", (_INGEST, _FLUSHER, _BACKFILL), "ndjson.gz", "format of batch files", choices=FORMATS),
     Setting(
         "PARTITION_BY",
         (_INGEST,),
@@ -45,15 +49,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "PARTITION_TEMPLATE",
-        (_INGEST,),
+        (_INGEST, _BACKFILL),
         "dt=%Y-%m-%d/HH=%H",
         "hour partition in UTC; `{op}` becomes `upserts` or `deletes`",
     ),
     Setting("MESSAGE_BYTES", (_INGEST,), "262144", "largest SQS body in bytes", least=65_536, most=1_048_576),
-    Setting("MAX_RECORDS", (_FLUSHER,), "0", "records at which a file closes; 0 means no limit", least=0),
+    Setting("MAX_RECORDS", (_FLUSHER, _BACKFILL), "0", "records at which a file closes; 0 means no limit", least=0),
     Setting(
         "MAX_FILE_BYTES",
-        (_FLUSHER,),
+        (_FLUSHER, _BACKFILL),
         "67108864",
         "compressed bytes at which a file closes",
         least=1,
@@ -61,12 +65,46 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "MAX_SECONDS",
-        (_FLUSHER,),
+        (_FLUSHER, _BACKFILL),
         "30",
         "age in seconds of the oldest record in hand at which a file closes",
         0,
         600,
     ),
+    Setting(
+        "DROP_ATTRIBUTES",
+        (_INGEST, _BACKFILL),
+        "",
+        "paths of attributes that land nowhere, separated by commas: `email,address.street`; lists are passed through",
+    ),
+    Setting(
+        "HASH_ATTRIBUTES", (_INGEST, _BACKFILL), "", "paths of attributes of which only an HMAC-SHA-256 lands, as an S"
+    ),
+    Setting(
+        "HASH_KEY_ARN",
+        (_INGEST, _BACKFILL),
+        "",
+        "secret of Secrets Manager, or parameter of the Parameter Store, that holds the key of HASH_ATTRIBUTES",
+    ),
+    Setting(
+        "SNAPSHOT_MARGIN_SECONDS",
+        (_BACKFILL,),
+        "60",
+        "seconds before a read that its label stands for (MARGIN); smaller only where all clocks are one clock",
+        1,
+        3_600,
+    ),
+    Setting(
+        "SCAN_PASS_THROUGH",
+        (_BACKFILL,),
+        "true",
+        "whether scan pages bypass botocore's parser; the records are the same",
+        choices=("true", "false"),
+    ),
+    Setting(
+        "STREAM_MAPPING_ID", (_BACKFILL,), "", "event source mapping of the stream; empty: not looked at", wired=True
+    ),
+    Setting("EXPORT_KMS_KEY", (_BACKFILL,), "", "KMS key that exports are encrypted with; empty: S3's own", wired=True),
 )
 
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
@@ -121,6 +159,28 @@ def _table(environment: Environment) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class RedactionSettings:
+    """Whose values never land, and where the key is that hashes them."""
+
+    drop: tuple[Path, ...]
+    hashed: tuple[Path, ...]
+    key_arn: str
+
+    @staticmethod
+    def read(values: Mapping[str, str]) -> RedactionSettings:
+        """From an environment. Raises Misconfigured."""
+        environment = Environment(values)
+        hashed = parse_paths("HASH_ATTRIBUTES", environment.text("HASH_ATTRIBUTES"))
+        key_arn = environment.text("HASH_KEY_ARN")
+        if hashed and not key_arn:
+            raise Misconfigured(
+                "HASH_KEY_ARN is not set",
+                hint="HASH_ATTRIBUTES needs a key: set it to the ARN of a secret or parameter",
+            )
+        return RedactionSettings(parse_paths("DROP_ATTRIBUTES", environment.text("DROP_ATTRIBUTES")), hashed, key_arn)
+
+
+@dataclass(frozen=True, slots=True)
 class IngestSettings:
     """stream_ingest's settings."""
 
@@ -130,12 +190,13 @@ class IngestSettings:
     partition_by_event: bool
     partition_template: str
     message_bytes: int
+    file_format: str
+    redaction: RedactionSettings
 
     @staticmethod
     def read(values: Mapping[str, str]) -> IngestSettings:
         """From an environment. Raises Misconfigured."""
         environment = Environment(values)
-        environment.text("FILE_FORMAT")
         template = environment.text("PARTITION_TEMPLATE")
         partitioner(template)
         return IngestSettings(
@@ -145,6 +206,8 @@ class IngestSettings:
             partition_by_event=environment.text("PARTITION_BY") == "event",
             partition_template=template,
             message_bytes=environment.number("MESSAGE_BYTES"),
+            file_format=environment.text("FILE_FORMAT"),
+            redaction=RedactionSettings.read(values),
         )
 
 
@@ -159,12 +222,12 @@ class FlushSettings:
     max_records: int
     max_file_bytes: int
     max_seconds: int
+    file_format: str
 
     @staticmethod
     def read(values: Mapping[str, str]) -> FlushSettings:
         """From an environment. Raises Misconfigured."""
         environment = Environment(values)
-        environment.text("FILE_FORMAT")
         table = _table(environment)
         return FlushSettings(
             table=table,
@@ -174,6 +237,49 @@ class FlushSettings:
             max_records=environment.number("MAX_RECORDS"),
             max_file_bytes=environment.number("MAX_FILE_BYTES"),
             max_seconds=environment.number("MAX_SECONDS"),
+            file_format=environment.text("FILE_FORMAT"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillSettings:
+    """The backfill's settings."""
+
+    table: str
+    bucket: str
+    prefix: str
+    partition_template: str
+    max_records: int
+    max_file_bytes: int
+    max_seconds: int
+    margin_ms: int
+    pass_through: bool
+    mapping_id: str
+    kms_key: str
+    file_format: str
+    redaction: RedactionSettings
+
+    @staticmethod
+    def read(values: Mapping[str, str]) -> BackfillSettings:
+        """From an environment. Raises Misconfigured."""
+        environment = Environment(values)
+        table = environment.text("TABLE_NAME")
+        template = environment.text("PARTITION_TEMPLATE")
+        partitioner(template)
+        return BackfillSettings(
+            table=table,
+            bucket=environment.text("S3_BUCKET"),
+            prefix=data_prefix(environment.text("S3_PREFIX"), table),
+            partition_template=template,
+            max_records=environment.number("MAX_RECORDS"),
+            max_file_bytes=environment.number("MAX_FILE_BYTES"),
+            max_seconds=environment.number("MAX_SECONDS"),
+            margin_ms=environment.number("SNAPSHOT_MARGIN_SECONDS") * 1000,
+            pass_through=environment.text("SCAN_PASS_THROUGH") == "true",
+            mapping_id=environment.text("STREAM_MAPPING_ID"),
+            kms_key=environment.text("EXPORT_KMS_KEY"),
+            file_format=environment.text("FILE_FORMAT"),
+            redaction=RedactionSettings.read(values),
         )
 
 

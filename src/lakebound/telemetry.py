@@ -59,6 +59,15 @@ def report_flush(logger: Logger, metrics: Metrics, result: FlushResult) -> None:
         logger.info("messages written", **fields)
 
 
+def report_backfill(logger: Logger, metrics: Metrics, action: str, answer: dict[str, Any]) -> None:
+    """Log what a state of a backfill answered; measure what a finished run wrote."""
+    if action == "finish":
+        count(metrics, "BackfillRecords", answer["records"])
+        count(metrics, "BackfillQuarantined", answer["quarantined"])
+    told = {name: value for name, value in answer.items() if name != "units"}
+    logger.info("backfill", action=action, answer=told)
+
+
 def count(metrics: Metrics, name: str, value: int) -> None:
     """Add one counter."""
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)

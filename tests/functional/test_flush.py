@@ -594,6 +594,24 @@ def test_one_message_that_always_fails_does_not_charge_its_neighbours(place: int
     assert [letter.message_id for letter in world.dead.messages] == [bad]
 
 
+def test_those_received_least_often_are_tried_first() -> None:
+    """Three messages that always fail come before a good one: it is written ahead of them, or it would never be."""
+    world = World()
+    world.send(*(one_body(number) for number in range(4)))
+    for waiting, receives in zip(world.buffer.messages, (5, 5, 5, 3), strict=True):
+        waiting.receives = receives
+    put = world.bucket.put_if_absent
+
+    def refuse_bad(key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
+        if texts(3)[0] not in gzip.decompress(body):
+            raise StoreUnavailable("503")
+        return put(key, body, metadata)
+
+    world.bucket.put_if_absent = refuse_bad  # type: ignore[method-assign]
+    world.invoke()
+    assert lake_numbers(world) == [3]
+
+
 # When a file closes
 
 

@@ -194,6 +194,25 @@ def test_a_record_too_large_for_a_message_goes_by_claim_check() -> None:
     assert max(len(waiting.body) for waiting in world.buffer.messages) <= SMALL
 
 
+def test_after_a_refusal_nothing_more_is_sent() -> None:
+    """It would come again with the next delivery, and once more with each one that fails."""
+    world = World()
+    lowest = sequence(3)
+    world.queue.refuse = lambda call, entries: {
+        place for place, body in enumerate(entries) if str(world.members_of(body)[0].min_version).endswith(lowest)
+    }
+    result = deliver(world, [large(number) for number in range(25)])
+    assert result.unsent_from == lowest
+    assert sent(world) == numbers(*(number for number in range(10) if number != 3)), "the first batch, and no other"
+
+
+def test_one_poison_record_is_kept_however_little_time_is_left() -> None:
+    world = World()
+    result = deliver(world, [poison(0), poison(1), stream_record(2)], seconds=3)
+    assert result.unsent_from == sequence(1)
+    assert kept(world) == {sequence(0)}
+
+
 def test_a_claim_that_cannot_be_written_is_not_sent() -> None:
     world = World()
     world.store.before = store_down

@@ -34,7 +34,7 @@ def source_with_packaged_code() -> dict[str, Any]:
     """The template as `sam deploy` sends it: with places in S3 instead of local folders."""
     template = json.loads(json.dumps(source()))
     for resource in template["Resources"].values():
-        for name in ("CodeUri", "ContentUri"):
+        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
             if name in resource.get("Properties", {}):
                 resource["Properties"][name] = f"s3://artifacts/{resource['Properties'][name].strip('/')}"
     return template

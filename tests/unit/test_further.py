@@ -1,4 +1,4 @@
-"""The properties of this folder again, for many more and other examples each time: `make soak`."""
+"""The properties of the core and its use cases again, for many more and other examples each time: `make soak`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.functional import test_flush, test_ingest
 from tests.unit import (
     test_attributes,
     test_batches,
@@ -17,7 +18,17 @@ from tests.unit import (
     test_quarantine,
 )
 
-MODULES = [test_attributes, test_batches, test_envelope, test_events, test_layout, test_messages, test_quarantine]
+MODULES = [
+    test_attributes,
+    test_batches,
+    test_envelope,
+    test_events,
+    test_flush,
+    test_ingest,
+    test_layout,
+    test_messages,
+    test_quarantine,
+]
 PROPERTIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": test
     for module in MODULES

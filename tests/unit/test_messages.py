@@ -118,6 +118,16 @@ def test_members_hold_about_five_hundred_lines_and_messages_are_filled() -> None
         assert 262_144 - largest <= len(message.body) <= 262_144
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_message_of_many_small_members_keeps_within_its_limit(seed: int) -> None:
+    """With event time every record may have an hour of its own: the commas between members count too."""
+    lines = [line(position, noise(40 + seed, position), f"HH={position}") for position in range(700)]
+    messages = pack(lines)
+    assert sum(message.members for message in messages) == 700
+    assert max(len(message.body) for message in messages) <= SMALL
+    assert len(messages) > 2
+
+
 def test_a_run_too_large_for_a_message_is_split() -> None:
     lines = [line(position, noise(2_000, position)) for position in range(400)]
     messages = pack(lines)
@@ -292,6 +302,13 @@ def test_a_foreign_body_is_refused(body: str) -> None:
     with pytest.raises(Poison) as refused:
         decode(TABLE, body)
     assert refused.value.code in ("message_shape", "member_shape")
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", 0, 2, None, [1]], ids=repr)
+def test_a_good_document_of_another_version_is_refused(version: object) -> None:
+    with pytest.raises(Poison) as refused:
+        decode(TABLE, json.dumps({"v": version, "table": TABLE, "members": [encoded()]}))
+    assert refused.value.code == "message_shape"
 
 
 @given(

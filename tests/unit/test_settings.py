@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lakebound.errors import Misconfigured
-from lakebound.settings import SETTINGS, Environment, FlushSettings, IngestSettings, data_prefix
+from lakebound.settings import SETTINGS, Environment, FlushSettings, IngestSettings, RedactionSettings, data_prefix
 
 INGEST = {"TABLE_NAME": "flights", "S3_BUCKET": "lake", "QUEUE_URL": "https://sqs/buffer"}
 FLUSH = INGEST
@@ -19,6 +19,8 @@ def test_only_what_is_required_is_needed() -> None:
         partition_by_event=False,
         partition_template="dt=%Y-%m-%d/HH=%H",
         message_bytes=262_144,
+        file_format="ndjson.gz",
+        redaction=RedactionSettings(drop=(), hashed=(), key_arn=""),
     )
     assert FlushSettings.read(FLUSH) == FlushSettings(
         table="flights",
@@ -28,6 +30,7 @@ def test_only_what_is_required_is_needed() -> None:
         max_records=0,
         max_file_bytes=67_108_864,
         max_seconds=30,
+        file_format="ndjson.gz",
     )
 
 
@@ -61,7 +64,7 @@ def test_everything_can_be_set() -> None:
         ),
         ({"S3_BUCKET": ""}, "S3_BUCKET is not set. Set it to the bucket that files go to"),
         ({"QUEUE_URL": ""}, "QUEUE_URL is not set. Set it to the buffer queue"),
-        ({"FILE_FORMAT": "csv"}, "FILE_FORMAT is 'csv'. Use one of: ndjson.gz"),
+        ({"FILE_FORMAT": "csv"}, "FILE_FORMAT is 'csv'. Use one of: ndjson.gz, avro, parquet"),
         ({"PARTITION_BY": "Event"}, "PARTITION_BY is 'Event'. Use one of: ingest, event"),
         (
             {"PARTITION_TEMPLATE": "dt=%Y/%M"},
@@ -114,7 +117,7 @@ def test_a_mistake_in_stream_ingests_settings(values: dict[str, str], sentence: 
             {"S3_PREFIX": "/aws/"},
             "S3_PREFIX is '/aws/'. _lakebound/ and aws/ hold what is not data; choose another prefix",
         ),
-        ({"FILE_FORMAT": "avro"}, "FILE_FORMAT is 'avro'. Use one of: ndjson.gz"),
+        ({"FILE_FORMAT": "json"}, "FILE_FORMAT is 'json'. Use one of: ndjson.gz, avro, parquet"),
     ],
     ids=lambda value: str(value)[:40],
 )

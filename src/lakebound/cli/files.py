@@ -10,7 +10,10 @@ import typer
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
+from lakebound.check import CheckReport, Files, check
+from lakebound.cli.folders import PREFIX, FolderFiles
 from lakebound.cli.mirror import MirrorPlan, copy_missing, plan_mirror
+from lakebound.cli.plain import flatten_all
 from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
 
 app = typer.Typer(no_args_is_help=True, help="The batch files of a stack.")
@@ -34,11 +37,6 @@ class Location:
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}"
-
-
-@app.callback()
-def _files() -> None:
-    """Keeps `files` a group while it has one verb."""
 
 
 @app.command()
@@ -89,3 +87,104 @@ def _tell(source: Location, folder: Path, plan: MirrorPlan, *, dry_run: bool, as
             tell(f"would copy {stored.key} ({stored.size:,} bytes)")
     verb = "would copy" if dry_run else "copied"
     tell(f"{verb} {len(plan.missing):,} files, {plan.size:,} bytes, into {folder}; {plan.present:,} were there")
+
+
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="The data prefix (s3://BUCKET/PREFIX), or a folder of batch files.")
+]
+
+
+@app.command("check")
+def check_files(
+    source: Source,
+    threads: Annotated[int, typer.Option(min=1, max=32, help="Files read at the same time.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Read every batch file to its end and prove it against its name: digest, every member, every record, count, time.
+
+    Exit status 1 with the list when one is not whole.
+    """
+    files, prefix = _open(source)
+    with bars(quiet=as_json) as count:
+
+        def checked(more_files: int, records: int) -> None:
+            count("files", more_files)
+            count("records", records)
+
+        report = check(files, prefix, checked=checked, threads=threads)
+    _tell_check(source, report, as_json=as_json)
+    if report.damaged:
+        raise typer.Exit(1)
+
+
+@app.command("flatten")
+def flatten_files(
+    source: Source,
+    folder: Annotated[
+        Path | None, typer.Argument(file_okay=False, help="Where the plain files go. Without it: everything to stdout.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be written, and write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write batch files of any format as plain JSON lines: exact numbers, sets as sorted lists, binary as base64.
+
+    docs/FORMAT.md lists what can then no longer be told apart. Exit status 1 when a file is not whole: it is left out.
+    """
+    files, prefix = _open(source)
+    with bars(quiet=as_json or folder is None) as count:
+        result = flatten_all(files, prefix, folder, dry_run=dry_run, flattened=lambda: count("files", 1))
+    if as_json:
+        tell_json(
+            {
+                "source": source,
+                "folder": None if folder is None else str(folder),
+                "dry_run": dry_run,
+                "files": result.files,
+                "records": result.records,
+                "present": result.present,
+                "damaged": result.damaged,
+            }
+        )
+    else:
+        verb = "would write" if dry_run else "wrote"
+        where = "to stdout" if folder is None else f"into {folder}"
+        lines = [f"{key}: {reason}" for key, reason in result.damaged.items()]
+        lines.append(
+            f"{verb} {result.files:,} files, {result.records:,} records, {where}; {result.present:,} were there"
+        )
+        for line in lines:
+            typer.echo(line, err=folder is None)
+    if result.damaged:
+        raise typer.Exit(1)
+
+
+def _open(source: str) -> tuple[Files, str]:
+    """What to read and under which prefix. Raises BadParameter, which is a usage error."""
+    if "://" in source:
+        location = Location.parse(source)
+        return S3Store(location.bucket, aws_client("s3")), location.prefix
+    if not Path(source).is_dir():
+        raise typer.BadParameter(f"{source} is neither s3://bucket/prefix nor a folder")
+    return FolderFiles(Path(source)), PREFIX
+
+
+def _tell_check(source: str, report: CheckReport, *, as_json: bool) -> None:
+    if as_json:
+        tell_json(
+            {
+                "source": source,
+                "files": report.files,
+                "records": report.records,
+                "bytes": report.bytes,
+                "others": report.others,
+                "damaged": [{"key": one.key, "code": one.code, "detail": one.detail} for one in report.damaged],
+            }
+        )
+        return
+    for one in report.damaged:
+        tell(f"{one.key}: {one.code}, {one.detail}")
+    whole = report.files - len(report.damaged)
+    tell(
+        f"{whole:,} of {report.files:,} files whole, {report.records:,} records, {report.bytes:,} bytes; "
+        f"{report.others:,} other objects passed over"
+    )

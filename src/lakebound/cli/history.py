@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
 from lakebound.attributes import Image
-from lakebound.envelope import decode_line
+from lakebound.encoders.choice import reader_of
 from lakebound.errors import Poison
+from lakebound.layout import FORMATS
 
 
 class FolderHistory:
@@ -19,23 +19,18 @@ class FolderHistory:
 
     def images(self, keys: frozenset[str]) -> Iterator[tuple[str, Image]]:
         """Every image of these keys in the whole files of the folder, with the key."""
-        for path in sorted(self._folder.rglob("*.ndjson.gz")):
-            if path.name.startswith("."):
-                continue
-            yield from _images_in(path, keys)
+        for path in sorted(self._folder.rglob("*")):
+            extension = next((ext for ext in FORMATS if path.name.endswith(f".{ext}")), None)
+            if extension is not None and not path.name.startswith("."):
+                yield from _images_in(path, extension, keys)
 
 
-def _images_in(path: Path, keys: frozenset[str]) -> Iterator[tuple[str, Image]]:
+def _images_in(path: Path, extension: str, keys: frozenset[str]) -> Iterator[tuple[str, Image]]:
     try:
-        with gzip.open(path, "rb") as lines:
-            for line in lines:
-                try:
-                    record = decode_line(line)
-                except Poison:
-                    continue  # `files check` tells of broken lines; what cannot be read proves nothing here
-                if record["key"] in keys:
-                    for image in (record["old_image"], record["new_image"]):
-                        if image is not None:
-                            yield record["key"], image
-    except (OSError, EOFError):
-        return  # cut short: the lines before the end were good, the rest proves nothing
+        for record in reader_of(extension)(path.read_bytes()):
+            if record["key"] in keys:
+                for image in (record["old_image"], record["new_image"]):
+                    if image is not None:
+                        yield record["key"], image
+    except (OSError, Poison):
+        return  # `files check` tells what is wrong: the records before that place were good, the rest proves nothing

@@ -1,1 +1,1 @@
-"""How a member's lines become bytes of a batch file; one module per FILE_FORMAT."""
+"""How records become bytes of a batch file; one module per FILE_FORMAT, all of one schema (`envelope.FIELDS`)."""

@@ -2,14 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from isal import igzip
+import orjson
+from isal import igzip, igzip_lib
+
+from lakebound.envelope import decode_line
+from lakebound.errors import Poison
 
 EXTENSION: Final = "ndjson.gz"
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+"""No line of ours is longer: the largest legal record is 5.7 MB of JSON."""
+
 _LEVEL: Final = 1
+_DAMAGED: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
+_PIECE: Final = 1024 * 1024
 
 
 def compress(lines: bytes) -> bytes:
     """One gzip member. The header's time is zero, so equal lines give equal bytes."""
     return bytes(igzip.compress(lines, _LEVEL, mtime=0))
+
+
+def join(members: Sequence[bytes]) -> bytes:
+    """A file of members."""
+    return b"".join(members)
+
+
+def read(body: bytes) -> Iterator[dict[str, Any]]:
+    """The records of a file, images as objects. Holds one line and a megabyte at a time, whatever a member inflates to.
+
+    Raises Poison (`gzip`, `line_too_long`, `undecodable`) at the first place that is not as it was written.
+    """
+    rest = b""
+    for piece in _inflate(body):
+        lines = (rest + piece).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > MAX_LINE_BYTES:
+            raise Poison("line_too_long", f"a line of more than {MAX_LINE_BYTES} bytes")
+        for line in lines:
+            record = decode_line(line)
+            # A duplicate name, a byte-order mark, a number that JSON cannot hold: whoever reads it would see another
+            # record than the one that was written. What we wrote is written again the same.
+            if orjson.dumps(record) != line:
+                raise Poison("undecodable", f"a line of {len(line)} bytes that is not as it was written")
+            yield record
+    if rest:
+        raise Poison("undecodable", "the last line has no end")
+
+
+def _inflate(body: bytes) -> Iterator[bytes]:
+    """The text of every member, in pieces. One `decompress` call returns the first member only, hence the loop."""
+    data: bytes = body
+    while data:
+        inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        given = data
+        while not inflater.eof:
+            try:
+                piece = inflater.decompress(given, _PIECE)
+            except _DAMAGED:
+                raise Poison("gzip", "a member that is damaged, or bytes behind the last one") from None
+            if not piece and not inflater.eof and inflater.needs_input:
+                raise Poison("gzip", "the last member is cut off")
+            given = b""
+            yield piece
+        data = inflater.unused_data

@@ -1,0 +1,1 @@
+"""Benchmarks: every stage against the obvious implementation of it, as ratios of one run."""

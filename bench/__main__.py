@@ -1,0 +1,69 @@
+"""`make bench`: measure every stage against the obvious implementation, print one table, write it with a plot to docs.
+
+python -m bench            the whole run, into docs/BENCH.md, docs/SCALE.md and docs/bench.svg
+python -m bench --quick    two rounds, printed only
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from bench import report, stages
+from bench.loopback import ROOT
+
+DOCS: Final = ROOT / "docs"
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios against the obvious implementation.")
+    parser.add_argument("--quick", action="store_true", help="two rounds of everything, printed only")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where BENCH.md and bench.svg go")
+    arguments = parser.parse_args()
+    rounds = 2 if arguments.quick else 15
+    heavy = 2 if arguments.quick else 7
+    results = report.Results()
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting")
+
+        def doing(what: str) -> None:
+            progress.update(task, description=what)
+            if not console.is_terminal:
+                console.print(what)
+
+        for corpus in ("flat", "nested", "large"):
+            doing(f"stream_ingest, {corpus}")
+            results.ingests[corpus] = stages.ingest(corpus, rounds)
+        for corpus in ("flat", "nested", "large"):
+            doing(f"compression and flusher, {corpus}")
+            measured, larger = stages.compression(corpus, heavy)
+            results.measured.append(measured)
+            results.larger[corpus] = larger
+            deliveries = {"flat": 10, "nested": 8, "large": 2}[corpus]
+            for file_format in ("ndjson.gz", "avro", "parquet"):
+                results.measured.append(stages.flusher(corpus, file_format, heavy, deliveries))
+            results.bytes[corpus] = dict(stages.bytes_per_record(corpus))
+            results.item_bytes[corpus] = stages.item_bytes(corpus)
+        for corpus in ("flat", "nested"):
+            doing(f"backfill, {corpus}")
+            results.measured.append(stages.page_decode(corpus, rounds))
+        doing("cold start")
+        results.measured.append(stages.cold_start(heavy))
+    text = report.markdown(results)
+    print(text)
+    if not arguments.quick:
+        (arguments.docs / "BENCH.md").write_text(text, "utf-8")
+        (arguments.docs / "SCALE.md").write_text(report.scale(results), "utf-8")
+        report.plot(results, arguments.docs / "bench.svg")
+        print(f"\nwritten to BENCH.md, SCALE.md and bench.svg in {arguments.docs}")
+
+
+if __name__ == "__main__":
+    main()

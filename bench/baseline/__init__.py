@@ -1,0 +1,1 @@
+"""The obvious implementation of every stage, written with care and without tricks: what the ratios are against."""

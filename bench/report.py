@@ -1,0 +1,303 @@
+"""The run's table, its costs and its plot."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from bench.loopback import ROOT
+from bench.stages import Ingested, Measured, cores
+
+SQS_PER_MILLION: Final = 0.40
+LAMBDA_PER_MILLION: Final = 0.20
+LAMBDA_PER_GB_SECOND: Final = 0.0000166667
+PUT_PER_THOUSAND: Final = 0.005
+INGEST_GB: Final = 0.5
+FLUSHER_GB: Final = 1.0
+MESSAGE_BYTES: Final = 262_144
+BILLED_BYTES: Final = 65_536
+FILE_BYTES: Final = 5_000_000
+"""A small file of a table that is not busy; larger ones need fewer puts."""
+
+
+VCPU: Final = 0.29
+FLIGHT_SECONDS: Final = 45
+"""QueueWindowSeconds and MaxSeconds: how long a message is out of sight before its file is written."""
+
+FLUSHER_BYTES_PER_SECOND: Final = 20e6
+
+
+@dataclass(slots=True)
+class Results:
+    """Everything that one run measured."""
+
+    ingests: dict[str, Ingested] = field(default_factory=dict)
+    measured: list[Measured] = field(default_factory=list)
+    larger: dict[str, float] = field(default_factory=dict)
+    bytes: dict[str, dict[str, float]] = field(default_factory=dict)
+    item_bytes: dict[str, float] = field(default_factory=dict)
+
+    def rows(self) -> Iterator[Measured]:
+        """Every line of the table."""
+        for one in self.ingests.values():
+            yield from (one.wall, one.alone, one.cpu)
+        yield from self.measured
+
+    def find(self, stage: str, corpus: str) -> Measured:
+        """One line of the table."""
+        return next(one for one in self.measured if (one.stage, one.corpus) == (stage, corpus))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a million changes cost: billed SQS requests (send, receive, delete) and dollars of each part."""
+
+    requests: float
+    sqs: float
+    ingest: float
+    flusher: float
+    puts: float
+
+    @property
+    def total(self) -> float:
+        """Dollars."""
+        return self.sqs + self.ingest + self.flusher + self.puts
+
+
+def costs(results: Results, corpus: str) -> tuple[Cost, Cost]:
+    """The obvious implementation and ours, from measured bytes and times, per million changes.
+
+    Ours is billed per started 64 KiB of each message, sent and received, and one delete for ten messages. A message is
+    filled to MESSAGE_BYTES, so the measured body bytes are spread over full messages.
+    """
+    one = results.ingests[corpus]
+    million = 1e6 / one.records
+    per_record = one.ours_sent.body_bytes / one.records
+    messages = 1e6 * per_record / MESSAGE_BYTES
+    requests = messages * (2 * MESSAGE_BYTES / BILLED_BYTES + 0.1)
+    flushed = results.find("flusher to ndjson.gz", corpus)
+    deliveries_6mb = 1e6 * per_record / 6_000_000
+    ours = Cost(
+        requests,
+        requests * SQS_PER_MILLION / 1e6,
+        million * (LAMBDA_PER_MILLION / 1e6 + median(one.wall.ours) * INGEST_GB * LAMBDA_PER_GB_SECOND),
+        deliveries_6mb * LAMBDA_PER_MILLION / 1e6
+        + 1e6 / flushed.rate(flushed.ours) * FLUSHER_GB * LAMBDA_PER_GB_SECOND,
+        1e6 * results.bytes[corpus]["ndjson.gz"] / FILE_BYTES * PUT_PER_THOUSAND / 1000,
+    )
+    base_bytes = one.base_sent.body_bytes / one.records
+    tens = 1e5 * max(1.0, 10 * base_bytes / BILLED_BYTES)
+    base_requests = 2 * tens + 1e5
+    base = Cost(
+        base_requests,
+        base_requests * SQS_PER_MILLION / 1e6,
+        million * (LAMBDA_PER_MILLION / 1e6 + median(one.wall.base) * INGEST_GB * LAMBDA_PER_GB_SECOND),
+        1e6 * base_bytes / 6_000_000 * LAMBDA_PER_MILLION / 1e6
+        + 1e6 / flushed.rate(flushed.base) * FLUSHER_GB * LAMBDA_PER_GB_SECOND,
+        1e6 * results.bytes[corpus]["ndjson.gz"] / FILE_BYTES * PUT_PER_THOUSAND / 1000,
+    )
+    return base, ours
+
+
+def markdown(results: Results) -> str:
+    """docs/BENCH.md."""
+    lines = [
+        "# Benchmarks",
+        "",
+        f"Written by `make bench` on {cores()} cores ({platform.machine()}, Python {platform.python_version()}). Both"
+        " sides run in turns in one run, so quote the ratios: the absolutes move with the machine.",
+        "The baseline is in `bench/baseline/`: `TypeDeserializer`, `json.dumps`, one record a message, batches of ten,"
+        " gzip level 9, a boto3 `Table.scan`.",
+        "`stream_ingest` runs in a process of its own under AWS's `awslambdaric`, on a loopback Runtime API and a"
+        " loopback SQS endpoint. Corpora are seeded: `flat` (28 attributes, 19 numbers), `nested` (an order of ten"
+        " lines), `large` (100 KB of text); each record has both images.",
+        "",
+        "![ratios](bench.svg)",
+        "",
+        "| stage | corpus | baseline | ours | ratio min – median – max | aim |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in results.rows():
+        low, mid, high = one.ratios()
+        unit = one.unit
+        if one.stage.startswith("cold"):
+            sides = f"{median(one.base) * 1000:.0f} ms | {median(one.ours) * 1000:.0f} ms"
+        else:
+            sides = f"{_rate(one.rate(one.base))} {unit} | {_rate(one.rate(one.ours))} {unit}"
+        aim = f"≥ {one.aim:g}× {'✓' if mid >= one.aim else 'missed'}" if one.aim else "–"
+        lines.append(f"| {one.stage} | {one.corpus} | {sides} | {low:.1f} – **{mid:.1f}** – {high:.1f} | {aim} |")
+    lines += ["", "## Bytes", ""]
+    lines += ["| corpus | item as JSON | line | ndjson.gz | avro | parquet | member against gzip -9 |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for corpus, sizes in results.bytes.items():
+        each = " | ".join(f"{sizes[name]:,.0f}" for name in ("line", "ndjson.gz", "avro", "parquet"))
+        larger = (results.larger[corpus] - 1) * 100
+        lines.append(f"| {corpus} | {results.item_bytes[corpus]:,.0f} | {each} | {larger:+.0f} % |")
+    lines += [
+        "",
+        "Bytes of one record with both images, in a line and in batch files.",
+        "",
+        "## Cost of a million changes",
+        "",
+        f"us-east-1 prices, from the bytes and times above; {INGEST_GB:g} GB stream_ingest, {FLUSHER_GB:g} GB flusher,"
+        f" files of {FILE_BYTES / 1e6:g} MB. SQS: sends, receives and deletes, each started 64 KiB. Lambda: CPU time of"
+        " this machine, without the waits of the flusher's top-up.",
+        "",
+        "| corpus | | billed SQS requests | SQS | stream_ingest | flusher | S3 puts | sum |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for corpus in results.ingests:
+        base, ours = costs(results, corpus)
+        for name, cost in (("baseline", base), ("ours", ours)):
+            parts = (cost.sqs, cost.ingest, cost.flusher, cost.puts, cost.total)
+            money = " | ".join(f"${dollars:.4f}" for dollars in parts)
+            ratio = f" ({base.requests / ours.requests:.1f}× fewer)" if name == "ours" else ""
+            lines.append(f"| {corpus} | {name} | {cost.requests:,.0f}{ratio} | {money} |")
+    lines += ["", "## Sizes of what is deployed", "", "| what | bytes unpacked |", "|---|---|"]
+    lines += [f"| {name} | {size / 1e6:,.1f} MB |" for name, size in artefacts().items()]
+    return "\n".join(lines) + "\n"
+
+
+def scale(results: Results) -> str:
+    """docs/SCALE.md: what each stage needs at three rates, from this run's flat corpus."""
+    one, corpus = results.ingests["flat"], "flat"
+    per_message = one.ours_sent.body_bytes / one.records
+    file_bytes = results.bytes[corpus]["ndjson.gz"]
+    cpu = median(one.cpu.ours) / one.records
+    flushed = results.find("flusher to ndjson.gz", corpus)
+    rows: list[tuple[str, Callable[[float], str], str]] = [
+        (
+            "stream shards (about 1,000 writes/s each)",
+            lambda rate: f"{max(1, rate / 1000):,.0f}",
+            "none of ours: the table's partitions decide; 40,000 write units a table is the first quota to raise",
+        ),
+        (
+            "stream_ingest at once",
+            lambda rate: f"{max(rate / 1000, rate * cpu / VCPU):,.0f}",
+            "one per shard at least; 1,000 concurrent executions an account. `StreamParallelization`,"
+            " `StreamIngestMemory`",
+        ),
+        (
+            "– of it computing (0.5 GB is 0.29 vCPU)",
+            lambda rate: f"{rate * cpu / VCPU:,.1f}",
+            "`StreamIngestMemory`: CPU grows with it",
+        ),
+        (
+            "messages/s",
+            lambda rate: f"{rate * per_message / MESSAGE_BYTES:,.1f}",
+            "a standard queue has no rate quota. `MessageBytes` up to 1 MiB makes a quarter of them",
+        ),
+        (
+            f"messages in flight ({FLIGHT_SECONDS} s)",
+            lambda rate: f"{rate * per_message / MESSAGE_BYTES * FLIGHT_SECONDS:,.0f}",
+            "120,000 a queue. `MaxSeconds`, `QueueWindowSeconds`, `MessageBytes`",
+        ),
+        (
+            "flushers at once",
+            lambda rate: f"{max(2, rate * per_message / FLUSHER_BYTES_PER_SECOND):,.0f}",
+            "`FlusherConcurrency` (2 by default, at most 1,000)",
+        ),
+        (
+            "– of it computing",
+            lambda rate: f"{rate / flushed.rate(flushed.ours):,.2f} cores",
+            "receiving and putting take longer than computing",
+        ),
+        (
+            "files/s (5 to 64 MB)",
+            lambda rate: f"{max(rate * file_bytes / 67_108_864, min(rate * file_bytes / 5e6, 2 / 30)):,.2f}",
+            "3,500 puts/s a prefix; never met. `MaxFileBytes`, `MaxSeconds`",
+        ),
+        ("MB/s into the bucket", lambda rate: f"{rate * file_bytes / 1e6:,.1f}", "–"),
+        (
+            "dollars a day, SQS + Lambda + puts",
+            lambda rate: f"{rate * 86_400 / 1e6 * costs(results, corpus)[1].total:,.2f}",
+            "`MessageBytes`: what is saved is mostly SQS",
+        ),
+    ]
+    lines = [
+        "# Scale",
+        "",
+        "Written by `make bench` from the figures of [BENCH.md](BENCH.md): the flat corpus, 28 attributes, both images,"
+        f" {per_message:,.0f} bytes of message and {file_bytes:,.0f} bytes of file a record, {cpu * 1e6:,.0f} µs of"
+        " CPU in stream_ingest.",
+        "",
+        "| what is needed | 1,000 writes/s | 100,000 writes/s | 1,000,000 writes/s | first quota; what moves it |",
+        "|---|---|---|---|---|",
+    ]
+    for what, of, moves in rows:
+        lines.append(f"| {what} | {of(1e3)} | {of(1e5)} | {of(1e6)} | {moves} |")
+    lines += [
+        "",
+        "Assumed, not measured here: a flusher receives, deletes and puts"
+        f" {FLUSHER_BYTES_PER_SECOND / 1e6:g} MB/s of message bodies (ten messages a receive, one request at a time);"
+        " Lambda gives one vCPU per 1,769 MB.",
+        "",
+        "Which quota comes first: at 1,000 writes/s none. At 100,000 the table's own 40,000 write units. At 1,000,000"
+        " the 1,000 concurrent executions of the account, since every shard holds one stream_ingest"
+        " while it is read; then"
+        " the messages in flight, should the flushers fall behind: at the limit a receive comes back"
+        " empty though there is"
+        " a backlog, and `MessageBytes` of 1 MiB gives four times the room.",
+        "",
+        "Merging is Spark's: cost follows the Delta files that a micro-batch touches, not the rate alone; it is not"
+        " measured here.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def artefacts() -> dict[str, int]:
+    """Sizes of the packages that the layers hold, as they are installed here."""
+    import fastavro
+    import isal
+    import orjson
+    import pyarrow
+
+    def tree(folder: Path) -> int:
+        files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        return sum(path.stat().st_size for path in files)
+
+    packages: dict[str, Any] = {"fastavro": fastavro, "isal": isal, "orjson": orjson}
+    packages["pyarrow (only in the layer of FILE_FORMAT parquet)"] = pyarrow
+    sizes = {"functions/ (two handlers)": sum(path.stat().st_size for path in (ROOT / "functions").rglob("*.py"))}
+    sizes["lakebound itself"] = tree(ROOT / "src" / "lakebound")
+    sizes |= {name: tree(Path(os.path.dirname(package.__file__))) for name, package in packages.items()}
+    built = ROOT / ".aws-sam" / "build" / "LakeboundLayer"
+    if built.is_dir():
+        sizes["the built layer of template.yaml"] = tree(built)
+    return sizes
+
+
+def plot(results: Results, path: Path) -> None:
+    """One bar a stage: the median ratio, its least and greatest, and the aim."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "lakebound"
+    from matplotlib import pyplot
+
+    rows = [one for one in results.rows() if not one.stage.startswith("–")][::-1]
+    figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(rows) + 1.2))
+    for place, one in enumerate(rows):
+        low, mid, high = one.ratios()
+        axes.barh(place, mid, color="#2a6f97", xerr=[[mid - low], [high - mid]], ecolor="#999999", height=0.6)
+        axes.annotate(f" {mid:.1f}×", (high, place), va="center", fontsize=8)
+        if one.aim:
+            axes.plot([one.aim, one.aim], [place - 0.4, place + 0.4], color="#e07a5f", linewidth=2)
+    axes.set_yticks(range(len(rows)), [f"{one.stage} ({one.corpus})" for one in rows], fontsize=8)
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=0.8)
+    told = "times faster than the obvious implementation (median; whiskers: least and greatest; red: aim)"
+    axes.set_xlabel(told, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _rate(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,0 +1,237 @@
+"""What is measured, stage by stage: the obvious implementation and ours on the same records, in turns, in one run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Final
+
+import boto3
+import orjson
+
+from bench import corpora
+from bench.baseline import backfill as obvious_backfill
+from bench.baseline import flusher as obvious_flusher
+from bench.baseline import stream_ingest as obvious_ingest
+from bench.loopback import ROOT, Function, Sent, responding, running
+from lakebound import batches, messages
+from lakebound.adapters.dynamodb import carry_items_raw
+from lakebound.encoders import ndjson
+from lakebound.encoders.choice import encoder_of
+from lakebound.events import StreamDecoder
+from lakebound.flatten import plain_item
+from lakebound.messages import Line, Packer
+
+NOW_MS: Final = corpora.CREATED_S * 1000 + 5000
+HOUR: Final = "dt=2026-11-18/HH=11"
+FUNCTIONS: Final = ROOT / "functions"
+BASELINE: Final = ROOT / "bench" / "baseline"
+
+
+@dataclass(slots=True)
+class Measured:
+    """One line of the table: seconds of each round, of the baseline and of ours. `aim` 0 means none was set."""
+
+    stage: str
+    corpus: str
+    aim: float
+    unit: str
+    amount: float
+    base: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+
+    def ratios(self) -> tuple[float, float, float]:
+        """Least, median and greatest ratio of the rounds."""
+        each = [base / ours for base, ours in zip(self.base, self.ours, strict=True)]
+        return min(each), median(each), max(each)
+
+    def rate(self, seconds: list[float]) -> float:
+        """Amount a second at the median."""
+        return self.amount / median(seconds)
+
+
+def turns(stage: Measured, rounds: int, base: Callable[[], Any], ours: Callable[[], Any]) -> Measured:
+    """Run both in turns; the first turn warms caches and is not counted."""
+    for turn in range(rounds + 1):
+        for run, seconds in ((base, stage.base), (ours, stage.ours)):
+            started = time.perf_counter()
+            run()
+            if turn:
+                seconds.append(time.perf_counter() - started)
+    return stage
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What the invocations showed beside their times."""
+
+    wall: Measured
+    cpu: Measured
+    alone: Measured
+    records: int
+    base_sent: Sent
+    ours_sent: Sent
+
+
+def ingest(corpus: str, rounds: int) -> Ingested:
+    """Whole invocations under awslambdaric: wall and CPU time, and wall time with a queue that accepts at once."""
+    delivery = corpora.delivery(corpus)
+    records = len(delivery["Records"])
+    event = json.dumps(delivery, separators=(",", ":")).encode()
+    result = Ingested(
+        wall=Measured("stream_ingest, whole invocation", corpus, 5, "records/s", records),
+        cpu=Measured("– its CPU time", corpus, 0, "records/s", records),
+        alone=Measured("– without sending", corpus, 0, "records/s", records),
+        records=records,
+        base_sent=Sent(),
+        ours_sent=Sent(),
+    )
+    quiet = {"POWERTOOLS_LOG_LEVEL": "INFO"}
+    with ExitStack() as stack:
+
+        def start(handler: str, folder: Any, **environment: str) -> Function:
+            return stack.enter_context(running(handler, folder, quiet | environment))
+
+        base = start("stream_ingest.handler", BASELINE)
+        ours = start("app.handler", FUNCTIONS / "stream_ingest")
+        base_alone = start("bench.without_queue.handler", BASELINE, BENCH_HANDLER="bench.baseline.stream_ingest")
+        ours_alone = start("bench.without_queue.handler", FUNCTIONS / "stream_ingest", BENCH_HANDLER="app")
+        for turn in range(rounds + 2):
+            for function, seconds, cpu in (
+                (base, result.wall.base, result.cpu.base),
+                (ours, result.wall.ours, result.cpu.ours),
+                (base_alone, result.alone.base, None),
+                (ours_alone, result.alone.ours, None),
+            ):
+                before, sent = function.cpu_seconds(), function.sent.copy()
+                took, answer = function.invoke(event)
+                if answer != b'{"batchItemFailures": []}':
+                    raise RuntimeError(f"the function answered {answer[:300]!r}")
+                function.settled()
+                if turn > 1:
+                    seconds.append(took)
+                    if cpu is not None:
+                        cpu.append(function.cpu_seconds() - before)
+                if function is base:
+                    result.base_sent = function.sent.since(sent)
+                elif function is ours:
+                    result.ours_sent = function.sent.since(sent)
+    return result
+
+
+def cold_start(rounds: int) -> Measured:
+    """From the start of the process to its first request for an invocation."""
+    stage = Measured("cold start of stream_ingest", "–", 1, "starts/s", 1)
+    for _ in range(rounds):
+        with running("stream_ingest.handler", BASELINE) as base:
+            stage.base.append(base.cold_seconds)
+        with running("app.handler", FUNCTIONS / "stream_ingest") as ours:
+            stage.ours.append(ours.cold_seconds)
+    return stage
+
+
+def _lines(corpus: str, file_format: str, now_ms: int = NOW_MS) -> list[Line]:
+    decoder, encode = StreamDecoder(corpora.TABLE), encoder_of(file_format).encode
+    events = [decoder.decode(record, now_ms) for record in corpora.delivery(corpus)["Records"]]
+    return [Line(place, HOUR, event.version, encode(event, now_ms)) for place, event in enumerate(events)]
+
+
+def bodies(corpus: str, file_format: str, deliveries: int) -> list[str]:
+    """Message bodies of so many deliveries, each of another time: members of equal bytes would be written once."""
+    out: list[str] = []
+    for number in range(deliveries):
+        lines = _lines(corpus, file_format, NOW_MS + number)
+        for message in Packer(corpora.TABLE, 262_144, NOW_MS + number, file_format).pack(lines):
+            if message.claim is None:
+                out.append(message.body)
+            else:
+                out.append(message.claim[1].decode())
+    return out
+
+
+def flusher(corpus: str, file_format: str, rounds: int, deliveries: int) -> Measured:
+    """From message bodies to a file's bytes: every check, digest and name."""
+    records = len(corpora.delivery(corpus)["Records"]) * deliveries
+    plain = [obvious_ingest.body(record) for record in corpora.delivery(corpus)["Records"]] * deliveries
+    packed = bodies(corpus, file_format, deliveries)
+    aim = 3.5 if file_format == "parquet" else 40
+    stage = Measured(f"flusher to {file_format}", corpus, aim if corpus == "flat" else 0, "records/s", records)
+
+    def ours() -> None:
+        members = [member for body in packed for member in _members(body)]
+        files = batches.assemble("ddb/cars", "stream", members, file_format)
+        if sum(file.count for file in files) != records:
+            raise RuntimeError("records are missing")
+
+    return turns(stage, rounds, lambda: obvious_flusher.batch_file(plain), ours)
+
+
+def _members(body: str) -> list[messages.Member]:
+    content = messages.decode(corpora.TABLE, body)
+    if isinstance(content, messages.ClaimCheck):
+        raise RuntimeError("a claim among the bodies")
+    return content
+
+
+def compression(corpus: str, rounds: int) -> tuple[Measured, float]:
+    """gzip level 9 and a member's compression of the same lines, and how much larger ours is."""
+    text = b"".join(line.data for line in _lines(corpus, "ndjson.gz"))
+    stage = Measured("compression", corpus, 15 if corpus == "flat" else 0, "MB/s", len(text) / 1e6)
+    larger = len(ndjson.compress(text)) / len(gzip.compress(text, 9))
+    return turns(stage, rounds, lambda: gzip.compress(text, 9), lambda: ndjson.compress(text)), larger
+
+
+def page_decode(corpus: str, rounds: int) -> Measured:
+    """One page of a scan over the loopback: botocore, signing and HTTP included."""
+    items: list[corpora.Item] = []
+    size = 0
+    for item in corpora.items(corpus, 5000):
+        size += len(orjson.dumps(item)) * 2 // 3
+        if size > 1_000_000 and items:
+            break
+        items.append(item)
+    page = orjson.dumps({"Items": items, "Count": len(items), "ScannedCount": len(items)})
+    aim = 30 if corpus == "flat" else 0
+    stage = Measured("backfill, decode of a page", corpus, aim, "items/s", len(items))
+    with responding(page) as port:
+        where: dict[str, Any] = {
+            "endpoint_url": f"http://127.0.0.1:{port}",
+            "region_name": "us-east-1",
+            "aws_access_key_id": "testing",
+            "aws_secret_access_key": "testing",
+        }
+        table = boto3.resource("dynamodb", **where).Table(corpora.TABLE)
+        client: Any = boto3.client("dynamodb", **where)
+        carry_items_raw(client)
+
+        def ours() -> None:
+            if len(client.scan(TableName=corpora.TABLE)["Items"]) != len(items):
+                raise RuntimeError("items are missing")
+
+        return turns(stage, rounds, lambda: obvious_backfill.page_lines(table), ours)
+
+
+def bytes_per_record(corpus: str) -> Iterator[tuple[str, float]]:
+    """Bytes of one record in a batch file, per format, and of its NDJSON line."""
+    records = len(corpora.delivery(corpus)["Records"])
+    yield "line", sum(len(line.data) for line in _lines(corpus, "ndjson.gz")) / records
+    for file_format in ("ndjson.gz", "avro", "parquet"):
+        members = [member for body in bodies(corpus, file_format, 1) for member in _members(body)]
+        yield file_format, sum(len(f.body) for f in batches.assemble("p", "stream", members, file_format)) / records
+
+
+def item_bytes(corpus: str) -> float:
+    """An item as plain JSON, averaged over a hundred."""
+    some = list(corpora.items(corpus, 100))
+    return sum(len(orjson.dumps(plain_item(item))) for item in some) / len(some)
+
+
+def cores() -> int:
+    """Processors of this machine."""
+    return os.cpu_count() or 1

@@ -1,0 +1,31 @@
+"""backfill: the states of the state machine and its workers; scan pages and export files in, batch files out."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+
+from lakebound.adapters.backfills import ports_of
+from lakebound.adapters.clients import client
+from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
+from lakebound.settings import BackfillSettings
+from lakebound.stages import Stages, rules_of
+from lakebound.telemetry import report_backfill
+
+SETTINGS = BackfillSettings.read(os.environ)
+REDACTION = redaction_at_start(
+    SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(client("dynamodb"), SETTINGS.table)
+)
+STAGES = Stages(rules_of(SETTINGS, REDACTION), ports_of(SETTINGS, client))
+logger = Logger()
+metrics = Metrics()
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer with the state's new document, or a unit's counts; never with a key."""
+    answer = STAGES.perform(event, lambda: context.get_remaining_time_in_millis() / 1000)
+    report_backfill(logger, metrics, str(event["action"]), answer)
+    return answer

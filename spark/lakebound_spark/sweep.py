@@ -1,0 +1,296 @@
+"""The sweep of ORDERING.md: rows that the source no longer has become ABSENT records, through the same registers.
+
+Never a raw DELETE: what is written here is merged like every other record, and a stream record that arrives later
+and is newer than the run still wins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound.attributes import Image
+from lakebound.batches import assemble
+from lakebound.encoders import ndjson
+from lakebound.envelope import encode_line
+from lakebound.errors import LakeboundError
+from lakebound.events import SnapshotDecoder
+from lakebound.layout import RunFolder, partitioner
+from lakebound.manifest import Manifest
+from lakebound.messages import Member
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.files import checked_records
+from lakebound_spark.merge import exists, open_table
+from lakebound_spark.source import DataFile, literal_path, parse_data_file
+
+LEAST_GUARD: Final = 1_000
+GUARD_SHARE: Final = 0.01
+LINES_PER_MEMBER: Final = 4_000
+
+_PART = re.compile(r"(?P<name>(?:[^\\|=]|\\.)*)=(?P<tag>[SNB]):(?P<value>(?:[^\\|]|\\.)*)(?:\||$)", re.DOTALL)
+
+
+class Refused(Exception):
+    """A precondition or the guard says no; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One sweep of one run. `aside` is the folder `_lakebound/<table>`; `max_deletes` 0 keeps the guard."""
+
+    run: str
+    table: str
+    source: str
+    aside: str
+    target: str
+    max_deletes: int = 0
+    dry_run: bool = False
+    partition_template: str = "dt=%Y-%m-%d/HH=%H"
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep found and wrote."""
+
+    run: str
+    records: int
+    visible: int
+    ghosts: int
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"sweep run={self.run} run_records={self.records} visible_rows={self.visible} "
+            f"ghosts={self.ghosts} files={len(self.files)}"
+        )
+
+
+def sweep(spark: SparkSession, job: Sweep, now_ms: int) -> Swept:
+    """Check every precondition, find the ghosts, write their ABSENT records. Raises Refused, Misconfigured.
+
+    The merge job then merges what was written; sweeping again after that finds nothing.
+    """
+    manifest = load_manifest(spark, job)
+    check_manifest(manifest, job.table)
+    files = landed(spark, job.source, manifest)
+    if not exists(spark, job.target):
+        raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
+    silver = open_table(spark, job.target).toDF()
+    with checked_records(spark, files, job.table) as checked:
+        bad = checked.bad_files
+        if bad:
+            raise Refused(f"{bad[0].path}: {bad[0].reason}; put it right, merge, then sweep again")
+        if checked.count != manifest.records:
+            raise Refused(
+                f"the manifest has {manifest.records} records, its files {checked.count}; "
+                "mirror the bucket again, merge, then sweep again"
+            )
+        run_keys = _run_keys(spark, checked.records)
+        late = unmerged(silver, run_keys)
+        if late:
+            raise Refused(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
+        assert manifest.min_label_ms is not None or not manifest.records
+        label = manifest.min_label_ms if manifest.min_label_ms is not None else manifest.started_ms - 60_000
+        found = ghosts(silver, run_keys, label, job.run).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            visible, count = silver.where(~F.col("_is_deleted")).count(), found.count()
+            check_guard(count, visible, job.max_deletes)
+            written: tuple[str, ...] = ()
+            if count and not job.dry_run:
+                keys = (str(row["_key"]) for row in found.toLocalIterator())
+                written = write_absent(spark, job, keys, label, now_ms)
+        finally:
+            found.unpersist()
+    return Swept(job.run, manifest.records, visible, count, written)
+
+
+def check_manifest(manifest: Manifest, table: str) -> None:
+    """Whether the run may be swept from. Raises Refused."""
+    if manifest.table != table:
+        raise Refused(f"run {manifest.run} read table {manifest.table}, not {table}; name its own table")
+    if not manifest.is_complete:
+        raise Refused(
+            f"run {manifest.run} ({manifest.mode}{'' if manifest.consistent else ', not consistent'}) did not read the "
+            "whole table consistently; sweep after a scan or a full export"
+        )
+    if manifest.quarantined:
+        raise Refused(
+            f"{manifest.quarantined} items of run {manifest.run} are in quarantine: the source has them, the run's "
+            "files do not; a sweep would remove their rows"
+        )
+
+
+def check_guard(ghosts: int, visible: int, max_deletes: int) -> None:
+    """Refuse more deletions than max(1,000, 1 %) unless so many were approved. Raises Refused."""
+    allowed = max(LEAST_GUARD, int(visible * GUARD_SHARE), max_deletes)
+    if ghosts > allowed:
+        raise Refused(
+            f"{ghosts} of {visible} rows would be removed, more than {allowed}; make sure that the run read the right "
+            f"table, then approve with --max-deletes {ghosts}"
+        )
+
+
+def unmerged(silver: DataFrame, run_keys: DataFrame) -> int:
+    """How many keys of the run have a base register below the run's record: those are not merged yet.
+
+    | run key, base      | silver `_base`     | merged |
+    |--------------------|--------------------|--------|
+    | k1, `…100\\|r\\|1` | `…100\\|r\\|1`     | yes    |
+    | k2, `…100\\|r\\|1` | `…200\\|s\\|1`     | yes: a newer snapshot is there |
+    | k3, `…100\\|r\\|1` | `` or no row       | no     |
+    """
+    have = silver.select(F.col("_key").alias("key"), "_base")
+    joined = run_keys.join(have, "key", "left")
+    return joined.where(F.coalesce(F.col("_base"), F.lit("")) < F.col("base")).count()
+
+
+def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> DataFrame:
+    """Visible rows whose key the run did not contain and that the stream has not touched since the least label.
+
+    A row whose base register is above the sweep's own record would not be removed by it, so it is no ghost of this run.
+    """
+    own = f"{label_ms:015d}|{run}|0"
+    untouched = F.col("_stream_time_ms").isNull() | (F.col("_stream_time_ms") < label_ms)
+    candidates = silver.where(~F.col("_is_deleted") & untouched & (F.coalesce(F.col("_base"), F.lit("")) < own))
+    return candidates.select("_key").join(run_keys.select(F.col("key").alias("_key")), "_key", "left_anti")
+
+
+def _run_keys(spark: SparkSession, records: DataFrame | None) -> DataFrame:
+    if records is None:
+        return spark.createDataFrame([], "key STRING, base STRING")
+    present = F.when(F.col("new_image").isNull(), "0").otherwise("1")
+    label = F.lpad(F.col("snapshot_label_ms").cast("string"), 15, "0")
+    base = F.concat_ws("|", label, F.col("snapshot_run"), present)
+    return records.select("key", base.alias("base")).groupBy("key").agg(F.max("base").alias("base"))
+
+
+def load_manifest(spark: SparkSession, job: Sweep) -> Manifest:
+    """The run's manifest under `aside`. Raises Misconfigured."""
+    key = RunFolder.of(job.table, job.run).manifest()
+    path = f"{job.aside.rstrip('/')}/manifests/{job.run}.json"
+    try:
+        if "://" in path:
+            rows = spark.read.option("wholetext", True).text(literal_path(path)).collect()
+            body = str(rows[0][0]).encode()
+        else:
+            body = Path(path).read_bytes()
+        return Manifest.decode(key, body)
+    except LakeboundError as error:
+        raise Misconfigured(str(error)) from None
+    except Exception as error:
+        raise Misconfigured(
+            f"there is no manifest at {path} ({type(error).__name__}); the run has not ended, or --aside is wrong"
+        ) from None
+
+
+def landed(spark: SparkSession, source: str, manifest: Manifest) -> list[DataFile]:
+    """The run's files below the data prefix. Raises Refused when one is missing."""
+    listing = (
+        spark.read.format("binaryFile")
+        .option("recursiveFileLookup", "true")
+        .load(literal_path(source))
+        .select("path", F.col("_metadata.file_path").alias("url"))
+    )
+    wanted = {file.key.rpartition("/")[2] for file in manifest.files}
+    found: dict[str, DataFile] = {}
+    for row in listing.toLocalIterator():
+        name = str(row["path"]).rpartition("/")[2]
+        if name in wanted:
+            file = parse_data_file(row["path"], row["url"])
+            if file is not None:
+                found[name] = file
+    missing = sorted(wanted - found.keys())
+    if missing:
+        raise Refused(
+            f"{len(missing)} files of run {manifest.run} are not below {source}, the first is {missing[0]}; "
+            "mirror the bucket again, merge, then sweep again"
+        )
+    return list(found.values())
+
+
+def parse_key(text: str) -> Image:
+    """The key attributes behind a record's `key`. Raises LakeboundError for a text that is none."""
+    keys: Image = {}
+    place = 0
+    while place < len(text) or not keys:
+        part = _PART.match(text, place)
+        if part is None:
+            raise LakeboundError("silver holds a _key that is no key", hint="Find rows that the merge did not write")
+        value = part["value"] if part["tag"] != "S" else _unescaped(part["value"])
+        keys[_unescaped(part["name"])] = {part["tag"]: value}
+        place = part.end()
+    return keys
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def absent_files(job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> Iterator[tuple[str, bytes]]:
+    """The batch files of the ghosts' ABSENT records: path below the data prefix, bytes."""
+    partition = partitioner(job.partition_template)(now_ms, True)
+    members: list[Member] = []
+    lines: list[bytes] = []
+    decoder: SnapshotDecoder | None = None
+    names: tuple[str, ...] = ()
+
+    def seal() -> None:
+        if lines:
+            data = ndjson.compress(b"".join(lines))
+            members.append(Member(partition, ndjson.EXTENSION, len(lines), None, None, now_ms, data))
+            lines.clear()
+
+    for position, text in enumerate(keys):
+        attributes = parse_key(text)
+        if decoder is None or names != tuple(attributes):
+            names = tuple(attributes)
+            decoder = SnapshotDecoder(job.table, job.run, "sweep", names)
+        event = decoder.absent(attributes, label_ms, f"{job.run}|sweep|{now_ms}|{position}")
+        lines.append(encode_line(event, now_ms))
+        if len(lines) == LINES_PER_MEMBER:
+            seal()
+    seal()
+    for file in assemble("data", "sweep", members):
+        yield file.key.removeprefix("data/"), file.body
+
+
+def write_absent(spark: SparkSession, job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> tuple[str, ...]:
+    """Write the ghosts' files below the data prefix, each whole or not at all; their paths."""
+    write: Callable[[str, bytes], None] = _hadoop_writer(spark) if "://" in job.source else _write_local
+    written = []
+    for name, body in absent_files(job, keys, label_ms, now_ms):
+        path = f"{job.source.rstrip('/')}/{name}"
+        write(path, body)
+        written.append(path)
+    return tuple(written)
+
+
+def _write_local(path: str, body: bytes) -> None:
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # Spark passes over names that begin with a dot: a reader sees the whole file or none.
+    hidden = place.with_name(f".{place.name}.{os.getpid()}")
+    hidden.write_bytes(body)
+    hidden.replace(place)
+
+
+def _hadoop_writer(spark: SparkSession) -> Callable[[str, bytes], None]:
+    context: Any = spark.sparkContext
+
+    def write(path: str, body: bytes) -> None:
+        place = context._jvm.org.apache.hadoop.fs.Path(path)
+        stream = place.getFileSystem(context._jsc.hadoopConfiguration()).create(place, False)
+        try:
+            stream.write(bytearray(body))
+        finally:
+            stream.close()
+
+    return write

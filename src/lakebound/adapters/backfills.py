@@ -1,0 +1,40 @@
+"""The backfill's ports over boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.documents import S3Documents
+from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
+from lakebound.adapters.exports import TableExporter
+from lakebound.adapters.mappings import LambdaMapping
+from lakebound.adapters.s3 import S3Store
+from lakebound.backfill import PageSource
+from lakebound.events import SnapshotDecoder
+from lakebound.settings import BackfillSettings
+from lakebound.stages import Ports
+
+
+def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
+    """Everything a backfill of these settings reaches. `client` makes a boto3 client of a service."""
+    clock = SystemClock()
+    s3 = client("s3")
+    table = BackfillTable(settings.table, client("dynamodb"), clock, pass_through=settings.pass_through)
+
+    def scan(decoder: SnapshotDecoder, segment: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
+        return ScanSegment(table, decoder, segment, total, consistent, margin_ms)
+
+    def exporter(table_arn: str) -> TableExporter:
+        return TableExporter(table_arn, settings.bucket, settings.kms_key, client("dynamodb"))
+
+    return Ports(
+        source=table,
+        scan=scan,
+        mapping=LambdaMapping(settings.mapping_id, client("lambda")) if settings.mapping_id else None,
+        exporter=exporter,
+        store=S3Store(settings.bucket, s3),
+        documents=S3Documents(settings.bucket, s3),
+        clock=clock,
+    )

@@ -1,0 +1,206 @@
+"""What a backfill reads of the source table through boto3: scan pages, items by key, the table's description.
+
+botocore turns every AttributeValue of a page into Python objects; a `before-parse` hook takes the answer's own JSON
+instead and leaves signing, retries and checksums to botocore. `pass_through=False` reads the same without the hook.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lakebound.attributes import Image
+from lakebound.backfill import ClockSkewed, Page, Throttled
+from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.events import ChangeEvent, SnapshotDecoder
+from lakebound.ports import Clock
+from lakebound.sources import TableFacts
+
+MAX_SKEW_MS: Final = 5_000
+"""The farthest that the local clock may be from the service's `Date`."""
+
+_DATE_STEP_MS: Final = 1_000
+_THROTTLES: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "ThrottledException",
+        "LimitExceededException",
+    }
+)
+_RAW: Final = "RawBody"
+_HOOKED: Final = "lakebound_raw"
+
+
+class BackfillTable:
+    """One table through a boto3 client, which is this object's own: the hooks change what its answers hold."""
+
+    def __init__(self, name: str, client: Any, clock: Clock, *, pass_through: bool = True) -> None:
+        self.name = name
+        self._client = client
+        self._clock = clock
+        self._raw = pass_through
+        if pass_through:
+            for operation in ("Scan", "BatchGetItem"):
+                client.meta.events.register(
+                    f"before-parse.dynamodb.{operation}", _keep_body, unique_id=f"{_HOOKED}_{operation}"
+                )
+
+    def describe(self, *, recovery: bool = False) -> TableFacts:
+        """What DynamoDB says of the table; its recovery period when asked for. Raises Misconfigured, LakeboundError."""
+        table = self._call("describe_table", TableName=self.name)["Table"]
+        provisioned = table.get("ProvisionedThroughput", {}).get("ReadCapacityUnits", 0)
+        mode = table.get("BillingModeSummary", {}).get("BillingMode")
+        on_demand = mode == "PAY_PER_REQUEST" or (mode is None and not provisioned)
+        created = table.get("CreationDateTime")
+        return TableFacts(
+            name=self.name,
+            arn=table["TableArn"],
+            # DynamoDB Local gives no id: there the moment of creation tells one table from the next of its name.
+            table_id=table.get("TableId") or (str(created.timestamp()) if created else "?"),
+            key_names=tuple(element["AttributeName"] for element in table["KeySchema"]),
+            items=int(table.get("ItemCount", 0)),
+            size=int(table.get("TableSizeBytes", 0)),
+            read_capacity=0 if on_demand else int(provisioned),
+            stream_arn=table.get("LatestStreamArn") if _streams(table) else None,
+            recovery_from_ms=self._recovery_from() if recovery else None,
+        )
+
+    def _recovery_from(self) -> int | None:
+        # DescribeContinuousBackups takes ten calls a second from an account: no segment asks for it.
+        try:
+            answer = self._client.describe_continuous_backups(TableName=self.name)
+        except (ClientError, BotoCoreError):
+            # Without point-in-time recovery, or the right to ask for it, there are no exports; a scan needs neither.
+            return None
+        recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
+        if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
+            return None
+        earliest = recovery.get("EarliestRestorableDateTime")
+        return int(earliest.timestamp() * 1000) if earliest else 0
+
+    def scan_page(self, segment: int, total: int, start: Any, limit: int | None, consistent: bool) -> tuple[Any, int]:
+        """(the answer, ms just before it was asked for)."""
+        arguments: dict[str, Any] = {
+            "TableName": self.name,
+            "Segment": segment,
+            "TotalSegments": total,
+            "ConsistentRead": consistent,
+            "ReturnConsumedCapacity": "TOTAL",
+        }
+        if start:
+            arguments["ExclusiveStartKey"] = _sendable(start)
+        if limit is not None:
+            arguments["Limit"] = limit
+        return self._timed("scan", **arguments)
+
+    def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
+        """One BatchGetItem of at most 100 different keys, strongly consistent."""
+        wanted = {self.name: {"Keys": [_sendable(key) for key in keys], "ConsistentRead": True}}
+        return self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
+
+    def _timed(self, operation: str, **arguments: Any) -> tuple[Any, int]:
+        before = self._clock.now_ms()
+        answer = self._call(operation, **arguments)
+        after = self._clock.now_ms()
+        _check_clock(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"), before, after)
+        raw = answer.get(_RAW)
+        return (_parse(raw) if raw is not None else _as_said(answer)), before
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**arguments)
+        except ClientError as refused:
+            code = refused.response.get("Error", {}).get("Code", "")
+        except BotoCoreError as broken:
+            code = type(broken).__name__
+        # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
+        if code in _THROTTLES:
+            raise Throttled(f"table {self.name} throttled {operation}")
+        if code == "ResourceNotFoundException":
+            raise Misconfigured(f"there is no table {self.name}", hint="Check TABLE_NAME and the region")
+        if code == "AccessDeniedException":
+            raise Misconfigured(
+                f"the role may not {operation} table {self.name}", hint="Grant it, then redrive the execution"
+            )
+        raise LakeboundError(
+            f"{operation} of table {self.name} failed ({code})", hint="Redrive the execution when DynamoDB answers"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSegment:
+    """Port PageSource: one segment of a parallel scan."""
+
+    table: BackfillTable
+    decoder: SnapshotDecoder
+    segment: int
+    total: int
+    consistent: bool
+    margin_ms: int
+    origin: str = "scan"
+
+    def page(self, start: Any, limit: int | None) -> Page:
+        answer, asked = self.table.scan_page(self.segment, self.total, start, limit, self.consistent)
+        units = float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0))
+        # A page can be empty and still have a start key: only the missing start key ends a segment.
+        return Page(asked, asked - self.margin_ms, answer["Items"], units, answer.get("LastEvaluatedKey") or None)
+
+    def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
+        return self.decoder.item(value, label_ms, event_id)
+
+
+def _streams(table: Mapping[str, Any]) -> bool:
+    specification: Any = table.get("StreamSpecification")
+    # MiniStack leaves StreamEnabled out for a table that CloudFormation made.
+    return specification is not None and bool(specification.get("StreamEnabled", True))
+
+
+def _check_clock(date: str | None, before_ms: int, after_ms: int) -> None:
+    if date is None:
+        raise ClockSkewed("DynamoDB's answer has no Date", hint="A proxy removed it: reach the service without one")
+    server = int(parsedate_to_datetime(date).timestamp()) * 1000
+    if server + _DATE_STEP_MS < before_ms - MAX_SKEW_MS or server > after_ms + MAX_SKEW_MS:
+        raise ClockSkewed(
+            f"the local clock is {abs(after_ms - server) / 1000:.0f} s from DynamoDB's",
+            hint="At most 5 s are safe. Redrive the execution; Lambda sets its own clock",
+        )
+
+
+def _keep_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    if response_dict["status_code"] != 200:
+        return
+    customized_response_dict[_RAW] = response_dict["body"]
+    response_dict["body"] = b"{}"
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise LakeboundError("DynamoDB's answer is not JSON", hint="Redrive the execution") from None
+
+
+def _as_said(value: Any) -> Any:
+    """botocore's answer with binary as the base64 text that DynamoDB sent."""
+    if isinstance(value, bytes):
+        return b64encode(value).decode("ascii")
+    if isinstance(value, dict):
+        return {name: _as_said(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_said(inner) for inner in value]
+    return value
+
+
+def _sendable(key: Image) -> Image:
+    """A key for a request: botocore encodes binary itself, base64 text would be encoded twice."""
+    return {
+        name: {"B": b64decode(attribute["B"])} if "B" in attribute else attribute for name, attribute in key.items()
+    }

@@ -1,0 +1,81 @@
+"""Port Exporter through boto3: exports of one table into the stack's bucket."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.exports import ExportState, Window
+
+
+class TableExporter:
+    """`table_arn` has to be in the bucket's account (S3 takes exports of the own account only, as we grant them)."""
+
+    def __init__(self, table_arn: str, bucket: str, kms_key: str, client: Any) -> None:
+        self._table_arn = table_arn
+        self._bucket = bucket
+        self._kms_key = kms_key
+        self._client = client
+
+    def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+        arguments: dict[str, Any] = {
+            "TableArn": self._table_arn,
+            "S3Bucket": self._bucket,
+            "S3Prefix": prefix,
+            "ClientToken": token,
+            "ExportFormat": "DYNAMODB_JSON",
+            "ExportType": kind,
+        }
+        if self._kms_key:
+            arguments |= {"S3SseAlgorithm": "KMS", "S3SseKmsKeyId": self._kms_key}
+        if window is not None:
+            arguments["IncrementalExportSpecification"] = {
+                "ExportFromTime": datetime.fromtimestamp(window.from_ms // 1000, UTC),
+                "ExportToTime": datetime.fromtimestamp(window.to_ms // 1000, UTC),
+                "ExportViewType": "NEW_AND_OLD_IMAGES",
+            }
+        return str(self._call("export_table_to_point_in_time", **arguments)["ExportDescription"]["ExportArn"])
+
+    def describe(self, arn: str) -> ExportState:
+        told = self._call("describe_export", ExportArn=arn)["ExportDescription"]
+        moment = told.get("ExportTime") or told.get("StartTime")
+        return ExportState(
+            arn=arn,
+            status=str(told.get("ExportStatus", "")),
+            manifest_key=told.get("ExportManifest"),
+            export_time_ms=int(moment.timestamp() * 1000) if moment is not None else None,
+            items=int(told.get("ItemCount") or 0),
+            billed_bytes=int(told.get("BilledSizeBytes") or 0),
+            failure=str(told.get("FailureCode") or ""),
+        )
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**arguments)
+        except ClientError as refused:
+            code = refused.response.get("Error", {}).get("Code", "")
+        except BotoCoreError as broken:
+            code = type(broken).__name__
+        match code:
+            case "PointInTimeRecoveryUnavailableException":
+                raise Misconfigured(
+                    "the table has no point-in-time recovery, which exports need",
+                    hint="Enable it, or start a backfill with mode scan",
+                )
+            case "InvalidExportTimeException":
+                raise Misconfigured(
+                    "DynamoDB refuses the export's times", hint="They must lie in the recovery period, from before to"
+                )
+            case "ExportConflictException":
+                raise LakeboundError(
+                    "another export has this one's token and other arguments", hint="Start a new backfill"
+                )
+            case "LimitExceededException":
+                raise LakeboundError(
+                    "the account runs as many exports as it may", hint="Redrive the execution when one has ended"
+                )
+            case _:
+                raise LakeboundError(f"{operation} failed ({code})", hint="Check the role's rights, then redrive")

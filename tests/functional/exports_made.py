@@ -1,0 +1,115 @@
+"""Exports in the layout that AWS documents, written into a bucket in memory or a folder.
+
+From the developer guide's pages on export output: manifest-summary.json and manifest-files.json (JSON lines) with an
+`.md5` beside each, data files as gzip of JSON lines under data/, an empty `_started`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from isal import igzip
+
+from lakebound.exports import FULL, ExportState, Window
+from tests.functional.backfill_world import TABLE_ARN, Bucket, Table
+
+ID = "01693685827463-2d8752fd"
+
+
+def moment(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
+
+
+def md5(body: bytes) -> str:
+    return b64encode(hashlib.md5(body).digest()).decode()
+
+
+def layout(
+    prefix: str, lines: Sequence[dict[str, Any]], kind: str, at_ms: int, window: Window | None = None, files: int = 2
+) -> dict[str, bytes]:
+    """The objects of one export by key."""
+    root = f"{prefix}/AWSDynamoDB/{ID}" if prefix else f"AWSDynamoDB/{ID}"
+    objects: dict[str, bytes] = {f"{root}/_started": b""}
+    entries = []
+    for number in range(files):
+        some = lines[number::files]
+        text = "".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n" for line in some)
+        body = igzip.compress(text.encode(), mtime=0)
+        key = f"{root}/data/{hashlib.md5(f'{kind}{number}'.encode()).hexdigest()[:26]}.json.gz"
+        objects[key] = body
+        etag = hashlib.md5(body).hexdigest() + "-1"
+        entries.append({"itemCount": len(some), "md5Checksum": md5(body), "etag": etag, "dataFileS3Key": key})
+    listing = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries).encode()
+    summary: dict[str, Any] = {
+        "version": "2020-06-30" if window is None else "2023-08-01",
+        "exportArn": f"{TABLE_ARN}/export/{ID}",
+        "startTime": moment(at_ms),
+        "endTime": moment(at_ms + 360_000),
+        "tableArn": TABLE_ARN,
+        "tableId": "12345a12-abcd-123a-ab12-1234abc12345",
+        "exportTime": moment(at_ms),
+        "s3Bucket": "lake-files",
+        "s3Prefix": prefix or None,
+        "s3SseAlgorithm": "AES256",
+        "s3SseKmsKeyId": None,
+        "manifestFilesS3Key": f"{root}/manifest-files.json",
+        "billedSizeBytes": 0,
+        "itemCount": len(lines),
+        "outputFormat": "DYNAMODB_JSON",
+        "exportType": kind,
+    }
+    if window is not None:
+        del summary["exportTime"]
+        summary |= {
+            "exportFromTime": moment(window.from_ms),
+            "exportToTime": moment(window.to_ms),
+            "outputView": "NEW_AND_OLD_IMAGES",
+        }
+    for name, body in (("manifest-summary", json.dumps(summary).encode()), ("manifest-files", listing)):
+        objects[f"{root}/{name}.json"] = body
+        objects[f"{root}/{name}.md5"] = md5(body).encode()
+    return objects
+
+
+@dataclass
+class Exports:
+    """Port Exporter over a Table that remembers its writes; done at the second look."""
+
+    table: Table
+    bucket: Bucket
+    started: dict[str, tuple[str, str, Window | None, int]] = field(default_factory=dict)
+    looks: dict[str, int] = field(default_factory=dict)
+    starts: int = 0
+    damage: Any = None
+
+    def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+        self.starts += 1
+        arn = f"{TABLE_ARN}/export/{token}"
+        if arn in self.started:
+            return arn
+        at = self.table.clock.ms // 1000 * 1000
+        if kind == FULL:
+            lines = [{"Item": item} for item in self.table.as_of(at).values()]
+        else:
+            assert window is not None
+            assert window.to_ms <= self.table.clock.ms
+            lines = self.table.changes(window.from_ms, window.to_ms)
+        objects = layout(f"{prefix}/{len(self.started)}", lines, kind, at, window)
+        if self.damage is not None:
+            self.damage(objects)
+        self.bucket.objects |= objects
+        summary = next(key for key in objects if key.endswith("manifest-summary.json"))
+        self.started[arn] = (kind, summary, window, at)
+        return arn
+
+    def describe(self, arn: str) -> ExportState:
+        _, summary, _, at = self.started[arn]
+        self.looks[arn] = self.looks.get(arn, 0) + 1
+        done = self.looks[arn] > 1
+        return ExportState(arn, "COMPLETED" if done else "IN_PROGRESS", summary if done else None, at)

@@ -1,0 +1,197 @@
+"""Exports in AWS's layout become the same record in the same layout."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakebound.errors import LakeboundError
+from lakebound.exports import FULL, INCREMENTAL, Window, read_manifest, windows
+from tests.functional.backfill_world import START_MS, World, world
+from tests.functional.exports_made import ID, Exports, layout
+from tests.statemachines.machine import Failed, start
+
+FIXTURES = Path(__file__).resolve().parents[1] / "events" / "export"
+MARGIN = 60_000
+HOUR = 3_600_000
+
+
+def exporting(count: int = 50, **options: Any) -> tuple[World, Exports]:
+    made = world(**options)
+    exports = Exports(made.table, made.bucket)
+    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
+    for number in range(count):
+        made.table.put(f"car-{number:03}", number)
+    made.clock.pass_ms(10_000)
+    return made, exports
+
+
+def by_key(made: World) -> dict[str, Any]:
+    return {one["key"]: one for one in made.bucket.records()}
+
+
+def test_a_full_export_becomes_the_table_at_its_time_without_read_capacity() -> None:
+    made, exports = exporting(50)
+    result = start(made.function, {"mode": "export"}, sleep=made.clock.sleep).run()
+    records = made.bucket.records()
+    assert {one["keys"]["id"]["S"]: one["new_image"] for one in records} == made.table.items
+    ((_, _, _, at),) = exports.started.values()
+    assert {one["snapshot_label_ms"] for one in records} == {at - MARGIN}
+    assert {(one["origin"], one["event_name"]) for one in records} == {("export", "SNAPSHOT")}
+    assert result["consumed_capacity"] == 0
+    assert made.table.pages == 0
+    assert result["records"] == 50
+
+
+def test_a_data_file_that_outlasts_an_invocation_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakebound.exports.LINES_PER_PAGE", 7)
+    made, _ = exporting(100, timeout=21, max_seconds=0)
+    whole = made.stages.carry
+
+    def carry(run: str, unit: int, seconds_left: Any) -> dict[str, Any]:
+        left = iter([100.0] * 2)
+        return whole(run, unit, lambda: next(left, 0.0))
+
+    monkeypatch.setattr(made.stages, "carry", carry)
+    result = start(made.function, {"mode": "export"}, sleep=made.clock.sleep).run()
+    assert sum(call["action"] == "carry" for call in made.calls) > 6
+    assert result["records"] == 100 == len(made.bucket.records())
+    assert len({one["event_id"] for one in made.bucket.records()}) == 100
+
+
+def test_an_export_is_started_once_however_often_the_state_runs() -> None:
+    made, exports = exporting(5)
+    failures = iter([True, True])
+
+    def strike(key: str) -> None:
+        if "manifests/" in key and next(failures, False):
+            raise ValueError("a defect")
+
+    made.bucket.before = strike
+    execution = start(made.function, {"mode": "export"}, sleep=made.clock.sleep)
+    for _ in range(2):
+        with pytest.raises(Failed):
+            execution.run()
+    assert execution.run()["records"] == 5
+    assert exports.starts == 1
+    state = made.calls[-1]["state"] | {"stretch": None, "wait_seconds": 0}
+    made.stages.start_exports(state)
+    assert exports.starts == 1
+
+
+def damaged_data(objects: dict[str, bytes]) -> None:
+    key = next(key for key in objects if key.endswith(".json.gz"))
+    objects[key] = objects[key][:-9]
+
+
+def damaged_listing(objects: dict[str, bytes]) -> None:
+    key = next(key for key in objects if key.endswith("manifest-files.json"))
+    objects[key] = objects[key].splitlines()[0] + b"\n"
+
+
+def a_line_too_few(objects: dict[str, bytes]) -> None:
+    key = next(key for key in objects if key.endswith("manifest-files.json"))
+    lines = [json.loads(line) for line in objects[key].splitlines()]
+    lines[0]["itemCount"] += 1
+    lines[1]["itemCount"] -= 1
+    objects[key] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("damage", "state", "sentence"),
+    [
+        (damaged_data, "Convert lines", "md5"),
+        (damaged_listing, "Check export manifests", "names files of"),
+        (a_line_too_few, "Convert lines", "does not hold the"),
+    ],
+)
+def test_a_damaged_export_is_not_used(damage: Any, state: str, sentence: str) -> None:
+    made, exports = exporting(20)
+    exports.damage = damage
+    with pytest.raises(Failed) as failed:
+        start(made.function, {"mode": "export"}, sleep=made.clock.sleep).run()
+    assert failed.value.state == state
+    assert sentence in failed.value.cause
+    assert "start a new backfill" in failed.value.cause.lower()
+
+
+def test_an_incremental_export_carries_net_states_with_its_windows_end_as_label() -> None:
+    made, _ = exporting(10)
+    begin = made.clock.ms // 1000 * 1000
+    made.clock.pass_ms(60_000)
+    made.table.put("car-001", 777)
+    made.table.delete("car-002")
+    made.table.put("new", 1)
+    made.table.put("short", 1)
+    made.table.delete("short")
+    made.clock.pass_ms(30 * 60_000)
+    end = begin + 20 * 60_000
+    iso = "2026-11-18T11:06:50Z"
+    value = {"mode": "incremental_export", "from": iso, "to": "2026-11-18T11:26:50Z"}
+    assert begin == START_MS + 10_000
+    start(made.function, value, sleep=made.clock.sleep).run()
+    found = {name.removeprefix("id=S:"): one for name, one in by_key(made).items()}
+    assert found.keys() == {"car-001", "car-002", "new"}
+    assert found["car-002"]["event_name"] == "ABSENT"
+    assert found["car-002"]["is_deleted"] is True
+    assert found["car-001"]["new_image"]["v"] == {"N": "777"}
+    assert {one["snapshot_label_ms"] for one in found.values()} == {end - MARGIN}
+    assert {one["approx_creation_time_ms"] for one in found.values()} == {begin + 60_000}
+
+
+def test_windows_cover_the_range_and_keep_their_limits() -> None:
+    for hours in (0.01, 0.25, 1, 23.9, 24, 24.1, 48, 100, 35 * 24):
+        made = windows(START_MS, START_MS + int(hours * HOUR))
+        assert made[0].from_ms <= START_MS
+        assert made[-1].to_ms >= START_MS + int(hours * HOUR)
+        assert all(one.to_ms == two.from_ms for one, two in pairwise(made))
+        assert all(15 * 60_000 <= one.to_ms - one.from_ms <= 24 * HOUR for one in made)
+        assert all(edge % 1000 == 0 for one in made for edge in (one.from_ms, one.to_ms))
+        assert all(one.to_ms - made[0].from_ms >= 12 * HOUR for one in made[:-1])
+
+
+def stored(folder: Path) -> World:
+    made = world()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            made.bucket.objects[str(path.relative_to(folder))] = path.read_bytes()
+    return made
+
+
+def test_the_fixtures_are_what_the_layout_says() -> None:
+    ten = json.loads((FIXTURES / "items.json").read_text())
+    kinds = {tag for item in ten for value in item.values() for tag in value}
+    assert kinds == {"S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M"}
+    full = layout("", [{"Item": item} for item in ten], FULL, START_MS)
+    for key, body in full.items():
+        assert (FIXTURES / "full" / key).read_bytes() == body, key
+    window = Window(START_MS, START_MS + HOUR)
+    lines = json.loads((FIXTURES / "changes.json").read_text())
+    assert any("NewImage" not in line for line in lines)
+    for key, body in layout("", lines, INCREMENTAL, START_MS, window).items():
+        assert (FIXTURES / "incremental" / key).read_bytes() == body, key
+
+
+def test_the_full_fixture_converts_exactly() -> None:
+    made = stored(FIXTURES / "full")
+    files = read_manifest(made.bucket, f"AWSDynamoDB/{ID}/manifest-summary.json", FULL, 5)
+    ten = json.loads((FIXTURES / "items.json").read_text())
+    assert sum(file.items for file in files) == len(ten)
+    with pytest.raises(LakeboundError, match="another kind"):
+        read_manifest(made.bucket, f"AWSDynamoDB/{ID}/manifest-summary.json", INCREMENTAL, 5)
+
+    class Stored(Exports):
+        def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+            self.started[token] = (kind, f"AWSDynamoDB/{ID}/manifest-summary.json", window, START_MS)
+            return token
+
+    object.__setattr__(made.stages._ports, "exporter", Stored(made.table, made.bucket).__class__)
+    exports = Stored(made.table, made.bucket)
+    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
+    assert start(made.function, {"mode": "export"}, sleep=made.clock.sleep).run()["records"] == len(ten)
+    found = sorted((one["new_image"] for one in made.bucket.records()), key=lambda item: item["id"]["S"])
+    assert found == sorted(ten, key=lambda item: item["id"]["S"])

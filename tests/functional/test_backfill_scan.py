@@ -1,0 +1,300 @@
+"""A scan from the first state to the last, interrupted anywhere, by the real state machine file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lakebound.segments import Checkpoint
+from tests.functional.backfill_world import Killed, World, unavailable, world
+from tests.statemachines.machine import Failed, start
+
+
+def filled(count: int = 100, **options: Any) -> World:
+    made = world(**options)
+    for number in range(count):
+        made.table.put(f"car-{number:04}", number)
+    return made
+
+
+def scanned(made: World) -> dict[str, Any]:
+    return {one["keys"]["id"]["S"]: one["new_image"] for one in made.bucket.records()}
+
+
+def test_an_empty_input_reads_the_whole_table_once() -> None:
+    made = filled(100)
+    result = start(made.function, {}).run()
+    assert scanned(made) == made.table.items
+    assert result["records"] == 100
+    assert result["segments"] == 4
+    assert result["quarantined"] == 0
+    assert result["consumed_capacity"] == 100
+    assert result["manifest"] == "_lakebound/cars/manifests/run-1.json"
+    assert "sweep.py --run run-1" in result["next"]
+    assert {one["origin"] for one in made.bucket.records()} == {"scan"}
+
+
+def test_an_empty_table_is_a_result_too() -> None:
+    made = filled(0)
+    assert start(made.function, {}).run()["records"] == 0
+
+
+def test_short_invocations_go_on_from_the_checkpoint_and_read_nothing_twice() -> None:
+    made = filled(200, timeout=21, max_seconds=240)
+    made.table.page_ms = 400
+    result = start(made.function, {"segments": 2}).run()
+    carries = [call for call in made.calls if call["action"] == "carry"]
+    assert len(carries) > 10
+    assert result["records"] == 200 == len(made.bucket.records())
+    assert scanned(made) == made.table.items
+
+
+def test_event_ids_are_unique_and_say_where_a_record_came_from() -> None:
+    made = filled(50)
+    made.table.page_ms = 0
+    start(made.function, {"segments": 2}).run()
+    ids = [one["event_id"] for one in made.bucket.records()]
+    assert len(set(ids)) == 50
+    assert all(one.split("|")[0] == "run-1" and one.split("|")[1] in "01" for one in ids)
+
+
+def test_the_label_is_the_time_before_the_page_less_the_margin() -> None:
+    made = filled(9, margin_ms=7_000)
+    made.table.page_ms = 1_000
+    began = made.clock.ms
+    start(made.function, {"segments": 1}).run()
+    labels = sorted({one["snapshot_label_ms"] for one in made.bucket.records()})
+    assert labels == [began - 7_000, began - 6_000, began - 5_000]
+
+
+@pytest.mark.parametrize("moment", range(12))
+@pytest.mark.parametrize("after", [False, True])
+def test_a_kill_at_any_write_loses_nothing(moment: int, after: bool) -> None:
+    """Killed before or after each write in turn; the platform's retry, then nothing is missing and counts agree."""
+    made = filled(60, max_records=20)
+    countdown = moment
+
+    def strike(key: str) -> None:
+        nonlocal countdown
+        countdown -= 1
+        if countdown == -1:
+            raise Killed
+
+    if after:
+        made.bucket.after = strike
+    else:
+        made.bucket.before = strike
+    execution = start(made.function, {"segments": 2})
+    killed = 0
+    while True:
+        try:
+            result = execution.run()
+            break
+        except Killed:
+            killed += 1
+    assert killed <= 1
+    assert scanned(made) == made.table.items
+    manifest = json.loads(made.bucket.objects[result["manifest"]])
+    assert sum(count for _, count, _ in manifest["files"]) == result["records"] == 60
+    assert all(key in made.bucket.objects for key, _, _ in manifest["files"])
+
+
+def test_a_files_page_is_durable_before_the_checkpoint_moves() -> None:
+    made = filled(30, max_records=6)
+    made.bucket.after = lambda key: None
+    start(made.function, {"segments": 1}).run()
+    written = made.bucket.written
+    seen: set[str] = set()
+    for key in written:
+        if "/segments/" not in key:
+            seen.add(key)
+    first = next(place for place, key in enumerate(written) if "/segments/" in key)
+    assert any(key.startswith("ddb/") for key in written[:first])
+    state = Checkpoint.decode("k", made.bucket.objects["_lakebound/cars/backfills/run-1/segments/0.json"])
+    assert {file.key for file in state.files} <= seen
+
+
+def test_an_outage_of_the_bucket_fails_with_the_next_step_and_redrives_from_there() -> None:
+    made = filled(40)
+    calls = 0
+
+    def outage(key: str) -> None:
+        nonlocal calls
+        if key.startswith("ddb/") and calls < 6:
+            calls += 1
+            unavailable(key)
+
+    made.bucket.before = outage
+    execution = start(made.function, {"segments": 4}, sleep=made.clock.sleep)
+    with pytest.raises(Failed) as failed:
+        execution.run()
+    assert failed.value.state == "Read pages"
+    assert failed.value.error == "StoreUnavailable"
+    validated = sum(call["action"] == "validate" for call in made.calls)
+    result = execution.run()
+    assert sum(call["action"] == "validate" for call in made.calls) == validated == 1
+    assert result["records"] == 40
+    assert scanned(made) == made.table.items
+
+
+def test_a_redrive_after_a_timeout_in_mid_segment_goes_on_from_the_checkpoint() -> None:
+    made = filled(60, max_records=9)
+    puts = 0
+
+    def strike(key: str) -> None:
+        nonlocal puts
+        puts += key.startswith("ddb/")
+        if puts == 3:
+            puts = 99
+            raise Killed
+
+    made.bucket.after = strike
+    execution = start(made.function, {"segments": 1})
+    with pytest.raises(Killed):
+        execution.run()
+    before = made.table.pages
+    result = execution.run()
+    assert made.table.pages - before < 20
+    assert result["records"] == 60
+    assert scanned(made) == made.table.items
+
+
+def test_another_segment_count_is_refused_on_resume() -> None:
+    made = filled(60, timeout=20.5, max_seconds=0)
+    made.table.page_ms = 400
+    state = made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 3}, "run-1")))
+    made.function({"action": "carry", "run": "run-1", "unit": 0})
+    assert state["units"] == [0, 1, 2]
+    changed = state | {"request": state["request"] | {"segments": 5}}
+    with pytest.raises(Exception, match="was started with 3 segments and cannot go on with 5"):
+        made.stages.plan_scan(changed)
+    key = "_lakebound/cars/backfills/run-1/segments/0.json"
+    checkpoint = Checkpoint.decode(key, made.bucket.objects[key])
+    with pytest.raises(Exception, match="was started with 3 segments and cannot go on with 5"):
+        checkpoint.check("run-1", 0, 5, "table-1")
+
+
+def test_a_table_made_again_is_refused() -> None:
+    made = filled(60, timeout=20.5, max_seconds=0)
+    made.table.page_ms = 400
+    made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 1}, "run-1")))
+    made.function({"action": "carry", "run": "run-1", "unit": 0})
+    made.table.table_id = "table-2"
+    with pytest.raises(Exception, match="created again"):
+        made.function({"action": "carry", "run": "run-1", "unit": 0})
+
+
+def test_two_invocations_of_one_segment_agree_with_whoever_saved_first() -> None:
+    """A zombie: an aborted child's function goes on reading while the redrive's has read the segment to its end."""
+    made = filled(30, max_records=6)
+    made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 1}, "run-1")))
+    began = False
+
+    def meanwhile(key: str) -> None:
+        nonlocal began
+        if key.startswith("ddb/") and not began:
+            began = True
+            done = made.function({"action": "carry", "run": "run-1", "unit": 0})
+            assert done["done"]
+
+    made.bucket.after = meanwhile
+    answer = made.function({"action": "carry", "run": "run-1", "unit": 0})
+    assert answer["done"]
+    assert answer["records"] == 30
+    result = made.stages.finish({"run": "run-1", "mode": "scan", "request": {}})
+    assert result["records"] == 30
+    assert scanned(made) == made.table.items
+
+
+def test_a_clock_that_is_far_off_reads_nothing() -> None:
+    made = filled(10)
+    made.table.skew_ms = 9_000
+    execution = start(made.function, {})
+    with pytest.raises(Failed) as failed:
+        execution.run()
+    assert failed.value.error == "ClockSkewed"
+    assert made.bucket.records() == []
+
+
+def test_a_run_waits_until_the_stream_covers_it() -> None:
+    made = filled(10)
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        made.clock.sleep(seconds)
+
+    made.mapping.facts = type(made.mapping.facts)("m", made.mapping.facts.stream_arn, "Enabled", made.clock.ms - 1_000)
+    began = made.clock.ms
+    start(made.function, {}, sleep=sleep).run()
+    assert sum(slept) == 179
+    assert min(one["snapshot_label_ms"] for one in made.bucket.records()) >= began - 1_000 + 180_000 - 60_000
+
+
+@pytest.mark.parametrize(
+    ("break_it", "sentence"),
+    [
+        (lambda made: setattr(made.table, "stream_arn", None), "has no stream"),
+        (
+            lambda made: setattr(made.table, "stream_arn", made.table.stream_arn.replace("09:06", "09:07")),
+            "another stream",
+        ),
+        (
+            lambda made: setattr(
+                made.mapping, "facts", type(made.mapping.facts)("m", made.table.stream_arn, "Disabled", 0)
+            ),
+            "mapping is Disabled",
+        ),
+    ],
+)
+def test_a_stream_that_does_not_run_is_said_before_anything_is_read(break_it: Any, sentence: str) -> None:
+    made = filled(10)
+    break_it(made)
+    with pytest.raises(Failed) as failed:
+        start(made.function, {}).run()
+    assert failed.value.state == "Look at the stream"
+    assert sentence in failed.value.cause
+    assert "redrive" in failed.value.cause
+    assert made.table.pages == 0
+
+
+def test_no_key_enters_the_state() -> None:
+    made = filled(0, timeout=21)
+    made.table.page_ms = 300
+    for number in range(60):
+        made.table.put(f"CANARY-{number}", 987_654_321)
+    execution = start(made.function, {"segments": 2})
+    execution.run()
+    assert len(execution.documents) > 20
+    told = "".join(execution.documents) + json.dumps(made.calls)
+    assert "CANARY" not in told
+    assert "987654321" not in told
+
+
+def test_a_file_that_disappeared_fails_the_manifest() -> None:
+    made = filled(20)
+
+    def lose(key: str) -> None:
+        if key.endswith("/segments/3.json"):
+            lost = next(one for one in made.bucket.objects if one.startswith("ddb/"))
+            del made.bucket.objects[lost]
+
+    made.bucket.after = lose
+    with pytest.raises(Failed) as failed:
+        start(made.function, {"segments": 4}).run()
+    assert failed.value.state == "Check manifest"
+    assert "is missing" in failed.value.cause
+
+
+def test_an_item_that_cannot_be_carried_goes_to_quarantine_and_its_neighbours_go_on() -> None:
+    made = filled(20)
+    made.table.items["bad"] = {"id": {"S": "bad"}, "x": {"S": "\ud800"}}
+    result = start(made.function, {}).run()
+    assert result["records"] == 20
+    assert result["quarantined"] == 1
+    kept = [key for key in made.bucket.objects if "/quarantine/" in key]
+    assert len(kept) == 1
+    assert json.loads(made.bucket.objects[kept[0]])["reason"] == "lone_surrogate"
+    assert json.loads(made.bucket.objects[kept[0]])["stage"] == "backfill"

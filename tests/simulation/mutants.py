@@ -1,0 +1,346 @@
+"""Hand-written mutants of handlers, codec and merge, each with the test that kills it.
+
+A mutant is one edit of one source file. It is applied to the code that is loaded: the edited source is compiled, and
+every function whose code differs hands its new code to the function in use, wherever that is imported. Afterwards all
+is put back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+from tests.simulation.handlers import environment
+
+HERE = "tests/simulation"
+HISTORIES = f"{HERE}/test_histories.py::test_the_first_histories_keep_every_promise"
+POISON = f"{HERE}/test_histories.py::test_histories_thick_with_poison_keep_every_promise"
+HURRY = f"{HERE}/test_histories.py::test_histories_short_of_time_keep_every_promise"
+HANDLERS = f"{HERE}/test_histories.py::test_histories_through_the_handlers_keep_every_promise"
+OUTAGE = f"{HERE}/test_scenes.py::test_an_hour_of_s3_outage_leaves_the_dlq_empty"
+SCOPE = f"{HERE}/test_small_scope.py::test_the_smallest_scenarios_end_right"
+CODEC = f"{HERE}/test_codec.py::"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One edit, and the test (a node id) that must fail under it."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    killed_by: str
+
+
+INGEST, FLUSH = "lakebound.ingest", "lakebound.flush"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "ignore Failed",
+        INGEST,
+        "pending = [message for place, message in enumerate(pending) if place in positions]",
+        "pending = []",
+        HISTORIES,
+    ),
+    Mutant(
+        "take a queue error for success",
+        INGEST,
+        "            continue\n        accepted",
+        "            pending = []\n            break\n        accepted",
+        HISTORIES,
+    ),
+    Mutant("answer the highest failed number", INGEST, "first = min((", "first = max((", POISON),
+    Mutant(
+        "acknowledge past poison that was not kept",
+        INGEST,
+        'result.unsent_why = "quarantine"\n            return position',
+        'result.unsent_why = "quarantine"\n            continue',
+        POISON,
+    ),
+    Mutant(
+        "drop poison",
+        INGEST,
+        'store.put_if_absent(item.key, item.body, {"reason": item.reason})',
+        "pass",
+        HISTORIES,
+    ),
+    Mutant(
+        "send a claim check without its document", INGEST, "store.put_if_absent(key, document, {})", "pass", HISTORIES
+    ),
+    Mutant(
+        "send a claim check whose document failed",
+        INGEST,
+        'result.unsent_why = "claim"\n        return False',
+        'result.unsent_why = "claim"\n        return True',
+        HISTORIES,
+    ),
+    Mutant("forget what was not sent for lack of time", INGEST, "unsent = batch\n", "unsent = []\n", HURRY),
+    Mutant("forget the quarantine's stop", INGEST, "in (stop, failed) if", "in (failed,) if", POISON),
+    Mutant(
+        "let one poison record fail the delivery",
+        INGEST,
+        "except Poison as poison:\n            poisoned.append((position, poison))\n            continue",
+        "except Poison as poison:\n            raise",
+        HISTORIES,
+    ),
+    Mutant(
+        "swallow a put error",
+        FLUSH,
+        "self._count_failed_call()\n                break",
+        "self._count_failed_call()",
+        HISTORIES,
+    ),
+    Mutant(
+        "call every message durable",
+        FLUSH,
+        "one.durable = all((member.partition, member.format) in written for member in one.members)",
+        "one.durable = True",
+        HISTORIES,
+    ),
+    Mutant(
+        "call a message durable with one of its files",
+        FLUSH,
+        "one.durable = all((member",
+        "one.durable = any((member",
+        HISTORIES,
+    ),
+    Mutant(
+        "delete all messages in hand",
+        FLUSH,
+        "for one in opened if one.durable and not one.mapping_deletes for",
+        "for one in opened for",
+        HISTORIES,
+    ),
+    Mutant(
+        "answer only with messages that were decoded",
+        FLUSH,
+        "if m.message_id not in durable))",
+        "if m.message_id in self._held and m.message_id not in durable))",
+        HISTORIES,
+    ),
+    Mutant("hide nothing during an outage", FLUSH, "30 * 2 ** min(one.receives, 10)", "0", OUTAGE),
+    Mutant(
+        "name files by second and count", "lakebound.batches", "sha256(body).hexdigest()[:32]", '"0" * 32', HISTORIES
+    ),
+    Mutant(
+        "count members, not records",
+        "lakebound.batches",
+        "sum(member.count for member in members)",
+        "len(members)",
+        HISTORIES,
+    ),
+    Mutant(
+        "take members for equal by their header",
+        "lakebound.batches",
+        "[member.digest()]",
+        "[member.data[:8]]",
+        HISTORIES,
+    ),
+    Mutant(
+        "keep members in order of arrival",
+        "lakebound.batches",
+        "for digest in sorted(group)",
+        "for digest in group",
+        CODEC + "test_the_same_members_give_the_same_file",
+    ),
+    Mutant(
+        "skip the check of a member's bytes",
+        "lakebound.messages",
+        'value.get("crc32") != member.crc32()',
+        "False",
+        CODEC + "test_a_member_with_a_flipped_bit_is_refused",
+    ),
+    Mutant(
+        "lose the lines of a member that had to be split",
+        "lakebound.messages",
+        "runs += [run[middle:], run[:middle]]",
+        "runs += [run[:middle]]",
+        HISTORIES,
+    ),
+    Mutant(
+        "leave sequence numbers as they are",
+        "lakebound.events",
+        "sequence_number.zfill(40)",
+        "sequence_number",
+        HISTORIES,
+    ),
+    Mutant("keep seconds for milliseconds", "lakebound.events", "round(value * 1000)", "round(value)", HISTORIES),
+    Mutant("drop the old image", "lakebound.events", "old_image=old_image,", "old_image=None,", HISTORIES),
+    Mutant(
+        "take every service delete for a TTL delete",
+        "lakebound.events",
+        'event_name == "REMOVE" and _is_ttl(record.get("userIdentity"))',
+        'event_name == "REMOVE"',
+        HISTORIES,
+    ),
+    Mutant("mark no REMOVE as deleted", "lakebound.envelope", 'in ("REMOVE", "ABSENT")', 'in ("ABSENT",)', HISTORIES),
+    Mutant(
+        "put the item's keys for its image",
+        "lakebound.envelope",
+        '"new_image": event.new_image',
+        '"new_image": event.new_image and event.keys',
+        HISTORIES,
+    ),
+    Mutant(
+        "leave `|` in a key's value unescaped",
+        "lakebound.attributes",
+        'text = text.replace("\\\\", "\\\\\\\\").replace("|", "\\\\|")',
+        "pass",
+        HISTORIES,
+    ),
+    Mutant(
+        "let numbers as keys be texts",
+        "lakebound.attributes",
+        '    elif tag == "N":\n        text = _number_of(inner)\n    elif tag == "B":\n        text = b64',
+        '    elif tag == "N":\n        text = _string_of(inner)\n    elif tag == "B":\n        text = b64',
+        CODEC + "test_equal_numbers_are_one_key",
+    ),
+    Mutant(
+        "keep part of a poison record",
+        "lakebound.quarantine",
+        "source, ascii_json(record), now_ms)",
+        'source, ascii_json(record["dynamodb"]), now_ms)',
+        HISTORIES,
+    ),
+    Mutant(
+        "stream_ingest answers that all went well",
+        "functions.stream_ingest.app",
+        'return {"batchItemFailures": failures}',
+        'return {"batchItemFailures": []}',
+        HANDLERS,
+    ),
+    Mutant(
+        "the flusher answers that all went well",
+        "functions.flusher.app",
+        "for message_id in result.failed]}",
+        "for message_id in result.failed[:0]]}",
+        HANDLERS,
+    ),
+    Mutant(
+        "the flusher answers with receipts",
+        "functions.flusher.app",
+        'message_id=record["messageId"]',
+        'message_id=record["receiptHandle"]',
+        HANDLERS,
+    ),
+    Mutant("merge: the scan wins ties", f"{HERE}.silver", "time >= base[0]", "time > base[0]", SCOPE),
+    Mutant(
+        "merge: the last batch's time counts",
+        f"{HERE}.silver",
+        "time = max(row.time, batch.time)",
+        "time = batch.time",
+        SCOPE,
+    ),
+    Mutant(
+        "merge: no guard on the stream image",
+        f"{HERE}.silver",
+        "image = batch.stream_image if newer else row.image",
+        "image = batch.stream_image",
+        SCOPE,
+    ),
+    Mutant("merge: the last base record counts", f"{HERE}.silver", "batch.base > row.base", "bool(batch.base)", SCOPE),
+    Mutant(
+        "merge: base records hide whatever they meet",
+        f"{HERE}.silver",
+        "stream_visible = not base or time >= base[0]",
+        "stream_visible = not newer_base",
+        SCOPE,
+    ),
+    Mutant(
+        "reduce: the newest by time, not by version",
+        f"{HERE}.silver",
+        "            if change.version > version:\n                version, stream_image = change.version, "
+        "change.image\n    return",
+        "            if change.time >= time:\n                version, stream_image = change.version, "
+        "change.image\n    return",
+        SCOPE,
+    ),
+)
+
+
+def _functions(holder: Any, module: str, path: str = "") -> Iterator[tuple[str, FunctionType]]:
+    for name, value in vars(holder).items():
+        value = value.fget if isinstance(value, property) else value
+        value = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+        value = inspect.unwrap(value) if isinstance(value, FunctionType) else value
+        if isinstance(value, FunctionType) and value.__module__ == module:
+            yield f"{path}{name}", value
+        elif inspect.isclass(value) and value.__module__ == module:
+            yield from _functions(value, module, f"{path}{name}.")
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    """The mutant in place of the code. Raises ValueError when the edit no longer fits the source."""
+    with environment():
+        module = importlib.import_module(mutant.module.replace("/", "."))
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
+    if source.count(mutant.old) != 1:
+        raise ValueError(f"the mutant {mutant.name!r} does not fit {mutant.module}: {source.count(mutant.old)} places")
+    fresh = ModuleType(module.__name__)
+    fresh.__file__ = module.__file__
+    importlib.import_module("sys").modules["__mutant__"] = fresh
+    with environment():
+        exec(compile(source.replace(mutant.old, mutant.new), str(module.__file__), "exec"), fresh.__dict__)
+    edited = dict(_functions(fresh, module.__name__))
+    undo: list[tuple[FunctionType, CodeType]] = []
+    for path, function in _functions(module, module.__name__):
+        code = edited[path].__code__
+        if not _same(code, function.__code__):
+            undo.append((function, function.__code__))
+            function.__code__ = code
+    if not undo:
+        raise ValueError(f"the mutant {mutant.name!r} changes no function")
+    try:
+        yield
+    finally:
+        for function, code in undo:
+            function.__code__ = code
+
+
+def _same(one: CodeType, other: CodeType) -> bool:
+    def content(code: CodeType) -> list[object]:
+        inner = [content(const) if isinstance(const, CodeType) else const for const in code.co_consts]
+        return [code.co_code, code.co_names, code.co_freevars, inner]
+
+    return content(one) == content(other)
+
+
+def the_test(node: str) -> Callable[[], None]:
+    """The test function behind a node id (one without fixtures)."""
+    path, name = node.split("::")
+    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    function: Callable[[], None] = getattr(module, name)
+    return function
+
+
+def kill(mutant: Mutant) -> str:
+    """Run the mutant's test under it: the first line of its failure, or empty when the mutant lives on."""
+    test = the_test(mutant.killed_by)
+    with applied(mutant):
+        try:
+            test()
+        except (Exception, pytest.fail.Exception) as failure:
+            return f"{type(failure).__name__}: {failure}".splitlines()[0]
+    return ""
+
+
+def table() -> str:
+    """Every mutant with the test that killed it and what the test said."""
+    lines = []
+    for mutant in MUTANTS:
+        said = kill(mutant)
+        lines.append(
+            f"{mutant.module.rsplit('.', 1)[-1]:<11} {mutant.name:<48} {mutant.killed_by.split('::')[1]}: "
+            f"{said or 'ALIVE'}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""The simulated bucket, and the boto3 client that one invocation sees (below the real `S3Store` adapter)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ReadTimeoutError
+
+from tests.simulation.sqs import error
+from tests.simulation.turns import Violated
+
+if TYPE_CHECKING:
+    from tests.simulation.ledger import Record
+    from tests.simulation.world import Invocation, World
+
+
+class S3State:
+    """The objects, and the records of each data object in the order in which they were stored."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.objects: dict[str, bytes] = {}
+        self.records: dict[str, list[Record]] = {}
+
+    def put(self, key: str, body: bytes) -> bool:
+        """Store an object unless its key is taken. A taken key must hold the same content (G4)."""
+        world = self._world
+        held = self.objects.get(key)
+        is_data = key.startswith(world.ledger.prefix + "/")
+        if held is not None:
+            if held != body and "/quarantine/" not in key:
+                raise Violated(f"G4: {key} is taken by other content, and the writer will believe it stored its own")
+            return False
+        if is_data:
+            self.records[key] = world.ledger.data_object(key, body)
+        elif "/quarantine/" in key:
+            world.ledger.quarantine_object(key, body)
+        elif "/claims/" not in key:
+            raise Violated(f"an object where none belongs: {key}")
+        self.objects[key] = body
+        return True
+
+
+class S3Client:
+    """What one invocation calls."""
+
+    def __init__(self, world: World, invocation: Invocation) -> None:
+        self._world = world
+        self._invocation = invocation
+
+    def _refuse(self, operation: str) -> None:
+        world = self._world
+        if world.now_ms < world.s3_down_until_ms:
+            raise error(operation, "ServiceUnavailable", 503)
+        if world.chance("s3_error"):
+            code, status = (("InternalError", 500), ("SlowDown", 503), ("BadDigest", 400))[world.choices.below(3)]
+            raise error(operation, code, status)
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes, Metadata: dict[str, str], **conditions: str) -> Any:  # noqa: N803
+        """As S3 with If-None-Match."""
+        world = self._world
+        if conditions != {"IfNoneMatch": "*"}:
+            raise Violated(f"G4: {Key} is put without If-None-Match")
+        self._invocation.enter("put_object")
+        self._refuse("PutObject")
+        if world.chance("s3_conflict"):
+            raise error("PutObject", "ConditionalRequestConflict", 409)
+        stored = world.s3.put(Key, Body)
+        self._invocation.leave("put_object")
+        if world.chance("s3_lost_answer"):
+            raise ReadTimeoutError(endpoint_url="https://s3")
+        if not stored or world.chance("s3_inner_retry"):
+            raise error("PutObject", "PreconditionFailed", 412)
+        return {}
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        """As S3."""
+        self._invocation.enter("get_object")
+        self._refuse("GetObject")
+        body = self._world.s3.objects.get(Key)
+        if body is None:
+            raise error("GetObject", "NoSuchKey", 404)
+        self._invocation.leave("get_object")
+        return {"ContentLength": len(body), "Body": _Body(body)}
+
+
+class _Body:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def read(self) -> bytes:
+        return self._body
+
+    def close(self) -> None:
+        self._body = b""

@@ -1,0 +1,54 @@
+"""What the flusher writes in each format, Spark reads as the same records: text of keys and images to the byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from pyspark.sql import SparkSession
+
+from lakebound.encoders.choice import reader_of
+from lakebound.envelope import record_of
+from lakebound.layout import partitioner
+from lakebound_spark.files import checked_records
+from lakebound_spark.schema import RECORD
+from lakebound_spark.source import data_files
+from tests.unit.test_encoders import FORMATS, ITEMS, NOW, event, write
+
+SOME = [name for name in ITEMS if name not in ("200,000 NULLs", "400 KB of NUL", "400 KB of é")]
+
+
+def test_every_format_reads_back_as_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
+    events = [event(ITEMS[name], number) for number, name in enumerate(SOME)]
+    events.append(event({}, 900, event_name="REMOVE", new_image=None, ttl_expired=True))
+    expected = sorted((_row(record_of(one, NOW)) for one in events), key=str)
+    for file_format in FORMATS:
+        file = write(events, file_format)
+        path = tmp_path / file_format / file.key.rsplit("/", 1)[1]
+        path.parent.mkdir()
+        path.write_bytes(file.body)
+        files = data_files([(f"file:{path}", f"file:{path}")])
+        with checked_records(spark, files, "cars") as checked:
+            assert checked.bad_files == ()
+            assert checked.count == len(events)
+            assert checked.records is not None
+            rows = checked.records.select(*RECORD.names).collect()
+        assert sorted((tuple(row) for row in rows), key=str) == expected
+        assert len(list(reader_of(file_format)(file.body))) == len(events)
+
+
+@pytest.mark.parametrize("template", ["{op}/dt=%Y-%m-%d/HH=%H", "ingest_dt=%Y-%m-%d/hour=%H/{op}"])
+def test_op_in_the_template_gives_upserts_and_deletes_their_own_prefix(template: str) -> None:
+    of = partitioner(template)
+    assert "upserts" in of(NOW, False)
+    assert "deletes" in of(NOW, True)
+
+
+def _row(record: dict[str, Any]) -> tuple[Any, ...]:
+    texts = ("keys", "new_image", "old_image")
+    return tuple(
+        orjson.dumps(record[name]).decode() if name in texts and record[name] is not None else record[name]
+        for name in RECORD.names
+    )

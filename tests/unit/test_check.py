@@ -1,0 +1,90 @@
+"""`files check` finds every file that is not what its name says, in a bucket and in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lakebound import batches
+from lakebound.adapters.local import MemoryStore
+from lakebound.check import check
+from lakebound.cli.app import app
+from lakebound.encoders import ndjson
+from lakebound.layout import DataKey
+from tests.unit.test_encoders import FORMATS, event, pack, write
+
+RUN = CliRunner()
+
+
+def rename(file: batches.BatchFile, **changes: object) -> str:
+    key = DataKey.parse("ddb/cars", file.key)
+    assert key is not None
+    fields = {name: getattr(key, name) for name in key.__slots__}
+    return DataKey(**{**fields, **changes}).format("ddb/cars")  # type: ignore[arg-type]
+
+
+def digest_of(body: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(body).hexdigest()[:32]
+
+
+def store_of(*files: tuple[str, bytes]) -> MemoryStore:
+    store = MemoryStore()
+    for key, body in files:
+        store.put_if_absent(key, body, {})
+    return store
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_whole_files_are_whole(file_format: str) -> None:
+    file = write([event({}, number) for number in range(700)], file_format)
+    report = check(store_of((file.key, file.body), ("ddb/cars/notes.txt", b"x")), "ddb/cars")
+    assert (report.files, report.records, report.others, report.damaged) == (1, 700, 1, [])
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_each_kind_of_damage_is_named(file_format: str) -> None:
+    file = write([event({"s": {"S": str(number)}}, number) for number in range(700)], file_format)
+    middle = len(file.body) // 2
+    flipped = file.body[:middle] + bytes([file.body[middle] ^ 1]) + file.body[middle + 1 :]
+    cut = file.body[: middle * 2 - 40]
+    damaged = {
+        file.key.replace("ddb/cars/", "ddb/cars/a/"): (flipped, "digest"),
+        rename(file, partition="b", count=701): (file.body, "count"),
+        rename(file, partition="c", time_ms=1): (file.body, "time"),
+        rename(file, partition="d", origin="scan"): (file.body, "origin"),
+        rename(file, partition="e", digest=digest_of(cut)): (cut, None),
+        rename(file, partition="f", digest=digest_of(b"")): (b"", None),
+    }
+    report = check(store_of(*((key, body) for key, (body, _) in damaged.items())), "ddb/cars")
+    assert report.files == len(damaged)
+    assert [one.key for one in report.damaged] == sorted(damaged)
+    for one in report.damaged:
+        _, code = damaged[one.key]
+        assert code is None or one.code == code
+
+
+def test_a_member_left_out_is_found_though_every_other_is_whole() -> None:
+    members = pack([event({}, number) for number in range(1000)], "ndjson.gz")
+    (file,) = batches.assemble("ddb/cars", "stream", members)
+    body = ndjson.join([member.data for member in members[:1]])
+    report = check(store_of((rename(file, digest=digest_of(body)), body)), "ddb/cars")
+    assert [(one.code, one.detail) for one in report.damaged] == [("count", "500 records, the name says 1000")]
+
+
+def test_the_command_reads_a_folder_and_exits_1_with_the_list(tmp_path: Path) -> None:
+    file = write([event({}, 1)], "avro")
+    path = tmp_path / file.key
+    path.parent.mkdir(parents=True)
+    path.write_bytes(file.body)
+    good = RUN.invoke(app, ["files", "check", str(tmp_path / "ddb/cars")])
+    told = f"1 of 1 files whole, 1 records, {len(file.body):,} bytes; 0 other objects passed over\n"
+    assert (good.exit_code, good.stdout) == (0, told)
+    path.write_bytes(file.body[:-1])
+    bad = RUN.invoke(app, ["files", "check", str(tmp_path / "ddb/cars"), "--json"])
+    assert bad.exit_code == 1
+    assert '"code": "digest"' in bad.stdout
+    assert RUN.invoke(app, ["files", "check", str(tmp_path / "nowhere")]).exit_code == 2
