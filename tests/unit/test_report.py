@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from lakebound.cost import Plan, estimated
+from lakebound.gaps import Gap
 from lakebound.report import BackfillSeen, Figures, FileSeen, Verified, page
-from lakebound.status import KnownGap, judge
+from lakebound.status import judge
 from tests.events.building import NOW_MS
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import BUCKET, Operated
@@ -25,9 +26,7 @@ FILES = tuple(
     for n in range(60)
 )
 FULL = Figures(
-    status=judge(
-        replace(WELL, dead=3, quarantined=2, gaps=(KnownGap(NOW_MS - 7_200_000, None, "mapping_disabled", None),))
-    ),
+    status=judge(replace(WELL, dead=3, quarantined=2, gaps=(Gap(NOW_MS - 7_200_000, None, "mapping_disabled"),))),
     files=FILES,
     verified=Verified(336_776, missing=1),
     backfill=BackfillSeen("nightly-7", "scan", 336_776, 84.0, (90_000, 84_000, 81_000, 81_776)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from lakebound.adapters.calls import NotThere, call
 from lakebound.adapters.stack import Stack
 from lakebound.attributes import Image
 from lakebound.doctor import StackFacts, TableFacts
-from lakebound.envelope import decode_line
+from lakebound.encoders.choice import reader_of
 from lakebound.errors import LakeboundError
 from lakebound.layout import DataKey
 from lakebound.ports import ObjectStore
@@ -179,8 +178,7 @@ class LandedInFiles:
                 if data is None or data.time_ms < self._since_ms - 60_000 or stored.key in self._read:
                     continue
                 self._read.add(stored.key)
-                for line in gzip.decompress(self._store.get(stored.key, _MAX_FILE_BYTES)).splitlines():
-                    record = decode_line(line)
+                for record in reader_of(data.ext)(self._store.get(stored.key, _MAX_FILE_BYTES)):
                     if record["key"] == key and record["version"]:
                         self._versions.add(record["version"])
         return len(self._versions)
