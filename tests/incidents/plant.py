@@ -1,0 +1,302 @@
+"""A whole pipeline on the ports: a table with its stream, both use cases under their mappings' rules, and a lake.
+
+The use cases are the real ones; the mappings, the stream's 24 hours and the lake's registers are played here.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from lakebound import batches, messages
+from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
+from lakebound.attributes import Image, canonical_key
+from lakebound.envelope import encode_line
+from lakebound.errors import QueueUnavailable, StoreUnavailable
+from lakebound.events import ChangeEvent, StreamDecoder
+from lakebound.flush import FlushRules, flush
+from lakebound.gaps import Gap
+from lakebound.ingest import IngestRules
+from lakebound.layout import DataKey, GapKey, partitioner
+from lakebound.ports import ReceivedMessage, StoredObject
+from lakebound.redrive import Road, pending_failures, pending_quarantine
+from lakebound.status import Seen, Status, judge, open_gaps
+from lakebound.verify import LakeRow, Patience, Report, verify
+from tests.events.building import ARN, TABLE
+from tests.spark.registers import receive_all
+
+PREFIX = f"ddb/{TABLE}"
+MAPPING = "11111111-2222-3333-4444-555555555555"
+RETENTION_MS = 24 * 3_600_000
+RETRIES = 5
+MARGIN_MS = 60_000
+
+
+class Outage:
+    """A store and a queue that refuse while `down` names them."""
+
+    def __init__(self, store: MemoryStore, queue: MemoryQueue) -> None:
+        self.down: set[str] = set()
+        self.store = _Store(store, self.down)
+        self.queue = _Queue(queue, self.down)
+
+
+class _Store:
+    def __init__(self, inner: MemoryStore, down: set[str]) -> None:
+        self._inner, self._down = inner, down
+
+    def _check(self) -> None:
+        if "bucket" in self._down:
+            raise StoreUnavailable("The bucket refuses (KMS.DisabledException)")
+
+    def put_if_absent(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
+        self._check()
+        return self._inner.put_if_absent(key, body, metadata)
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        self._check()
+        return self._inner.get(key, max_bytes)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        return self._inner.list(prefix)
+
+
+class _Queue:
+    def __init__(self, inner: MemoryQueue, down: set[str]) -> None:
+        self._inner, self._down = inner, down
+
+    def _check(self) -> None:
+        if "queue" in self._down:
+            raise QueueUnavailable("The queue refuses (KmsDisabled)")
+
+    def send(self, bodies: Sequence[str]) -> list[int]:
+        self._check()
+        return self._inner.send(bodies)
+
+    def receive(self, wait_seconds: int) -> list[ReceivedMessage]:
+        self._check()
+        return self._inner.receive(wait_seconds)
+
+    def delete(self, receipts: Sequence[str]) -> list[int]:
+        self._check()
+        return self._inner.delete(receipts)
+
+    def hide(self, receipts: Sequence[str], seconds: int) -> None:
+        self._check()
+        self._inner.hide(receipts, seconds)
+
+
+class Plant:
+    """The pipeline. `write` is the application; `run` lets everything else go on for a while."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.bucket = MemoryStore(self.clock)
+        self.dead = MemoryQueue(self.clock)
+        self.buffer = MemoryQueue(self.clock, visibility_seconds=1_020, max_receives=10, dead_letters=self.dead)
+        self.outage = Outage(self.bucket, self.buffer)
+        self.table: dict[str, Image] = {}
+        self.stream: list[dict[str, Any]] = []
+        self.stream_arn = self.mapped_arn = ARN
+        self.mapping_enabled = True
+        self.broken: set[str] = set()
+        self.edited: dict[str, str | None] = {}
+        self.errors = 0
+        self._tries = 0
+        self._number = 0
+        rules = IngestRules(TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), by_event_time=False, message_bytes=262_144)
+        self.road = Road(rules, StreamDecoder(TABLE), self.outage.queue, self.outage.store, self.clock)
+        self.decoder = StreamDecoder(TABLE)
+
+    # ── the application ──
+
+    def write(self, key: str, value: str | None, **forged: Any) -> None:
+        """Put an item, or with None delete it."""
+        keys: Image = {"id": {"S": key}}
+        name = canonical_key(keys)
+        old = self.table.get(name)
+        new = None if value is None else keys | {"v": {"S": value}}
+        if new is None:
+            self.table.pop(name, None)
+        else:
+            self.table[name] = new
+        self._number += 1
+        body: dict[str, Any] = {
+            "ApproximateCreationDateTime": self.clock.now_ms() // 1000,
+            "Keys": keys,
+            "SequenceNumber": str(10**24 + self._number),
+            "SizeBytes": 10,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        }
+        body |= {"NewImage": new} if new is not None else {}
+        body |= {"OldImage": old} if old is not None else {}
+        body |= forged
+        kind = "REMOVE" if new is None else "INSERT" if old is None else "MODIFY"
+        self.stream.append(
+            {"eventID": f"{self._number}", "eventName": kind, "eventSourceARN": self.stream_arn, "dynamodb": body}
+        )
+
+    # ── the platform ──
+
+    def run(self, seconds: float, step: float = 30) -> None:
+        """Both mappings, every `step` seconds."""
+        until = self.clock.now_ms() + round(seconds * 1000)
+        while self.clock.now_ms() < until:
+            self.deliver()
+            self.wake_flusher()
+            self.clock.sleep(step)
+
+    def deliver(self, at_most: int = 100) -> None:
+        """One delivery of the stream's mapping; what fails too often becomes a failure object, as Lambda does."""
+        now = self.clock.now_ms()
+        self.stream = [
+            one for one in self.stream if now - one["dynamodb"]["ApproximateCreationDateTime"] * 1000 < RETENTION_MS
+        ]
+        ready = [one for one in self.stream if one["eventSourceARN"] == self.mapped_arn][:at_most]
+        if not ready or not self.mapping_enabled:
+            return
+        unsent: str | None = str(ready[0]["dynamodb"]["SequenceNumber"])
+        if "stream_ingest" in self.broken:
+            self.errors += 1
+        else:
+            unsent = self.road.carry(ready).unsent_from
+        done = len(ready)
+        if unsent is not None:
+            done = next(n for n, one in enumerate(ready) if one["dynamodb"]["SequenceNumber"] == unsent)
+        self._tries = 0 if done else self._tries + 1
+        if self._tries > RETRIES:
+            self._give_up(ready)
+            done, self._tries = len(ready), 0
+        gone = {one["eventID"] for one in ready[:done]}
+        self.stream = [one for one in self.stream if one["eventID"] not in gone]
+
+    def _give_up(self, records: Sequence[Mapping[str, Any]]) -> None:
+        payload = orjson.dumps({"Records": records}).decode()
+        document = {
+            "requestContext": {"condition": "RetryAttemptsExhausted"},
+            "DDBStreamBatchInfo": {},
+            "payload": payload,
+        }
+        key = f"aws/lambda/{MAPPING}/shard-1/2026/11/24/{self.clock.now_ms()}"
+        self.bucket.put_if_absent(key, orjson.dumps(document), {})
+
+    def wake_flusher(self) -> None:
+        """Deliveries of the queue's mapping until it holds nothing ready."""
+        rules = FlushRules(TABLE, PREFIX, max_records=0, max_file_bytes=1 << 26, max_seconds=0)
+        for _ in range(200):
+            received = self.buffer.receive(0)
+            if not received:
+                return
+            if "flusher" in self.broken:
+                self.errors += 1
+                self.buffer.hide([one.receipt for one in received], 30)
+                continue
+            result = flush(received, rules, self.outage.queue, self.outage.store, self.clock, lambda: 120.0)
+            kept = set(result.failed)
+            if done := [one.receipt for one in received if one.message_id not in kept]:
+                self.buffer.delete(done)
+
+    # ── the lake ──
+
+    def rows(self) -> Iterator[LakeRow]:
+        """Port LakeTable: the registers over every batch file, and what somebody edited since."""
+        for key, registers in receive_all(self.records()).items():
+            text = None if registers.visible is None else orjson.dumps(registers.visible).decode()
+            yield LakeRow(key, self.edited.get(key, text) if not registers.base else text)
+
+    def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
+        """See LakeTable."""
+        return (row for row in self.rows() if row.key in set(keys))
+
+    def records(self) -> Iterator[Any]:
+        """Every record of every batch file."""
+        for key, kept in self.bucket.objects.items():
+            if DataKey.parse(PREFIX, key) is not None:
+                yield from (orjson.loads(line) for line in gzip.decompress(kept.body).splitlines())
+
+    # ── the operator ──
+
+    def compare(self) -> Report:
+        """`lakebound verify`."""
+        return verify(_Source(self.table), self, self.clock, patience=Patience(lag=1, limit=10))
+
+    def heal(self, run: str) -> None:
+        """A consistent scan and the sweep of its ghosts, labelled as the rule says; then the gaps are closed."""
+        self.clock.sleep(180)
+        label = self.clock.now_ms() - MARGIN_MS
+        ghosts = [row.key for row in self.rows() if row.item is not None and row.key not in self.table]
+        lines = []
+        for key, item in [*self.table.items(), *[(key, None) for key in ghosts]]:
+            name = "SNAPSHOT" if item is not None else "ABSENT"
+            origin = "scan" if item is not None else "sweep"
+            keys = {"id": item["id"]} if item is not None else {"id": {"S": key.partition(":")[2]}}
+            event = ChangeEvent(
+                name, f"{run}|{key}", origin, TABLE, key, keys, item, None, False, None, None, label, run, None, None
+            )
+            lines.append(
+                messages.Line(len(lines), "dt=2026-11-24/HH=03", None, encode_line(event, self.clock.now_ms()))
+            )
+        for message in messages.Packer(TABLE, 262_144, self.clock.now_ms()).pack(lines):
+            members = messages.decode(TABLE, message.body)
+            assert isinstance(members, list)
+            for file in batches.assemble(PREFIX, "scan", members):
+                self.bucket.put_if_absent(file.key, file.body, file.metadata)
+        for gap in open_gaps(self.bucket, TABLE):
+            key = GapKey(TABLE, gap.from_ms, gap.cause).format()
+            del self.bucket.objects[key]
+            closed = Gap(gap.from_ms, gap.to_ms, gap.cause, healed_by=run)
+            self.bucket.put_if_absent(key, closed.encode(), {})
+
+    def found(self, gap: Gap) -> None:
+        """A gap is recorded."""
+        self.bucket.put_if_absent(GapKey(TABLE, gap.from_ms, gap.cause).format(), gap.encode(), {})
+
+    def status(self) -> Status:
+        """`lakebound status`."""
+        now = self.clock.now_ms()
+        waiting = [one["dynamodb"]["ApproximateCreationDateTime"] * 1000 for one in self.stream]
+        failures = pending_failures(self.bucket, TABLE, MAPPING)
+        return judge(
+            Seen(
+                now_ms=now,
+                stack="lake",
+                table=TABLE,
+                table_stream=self.stream_arn,
+                stream_view="NEW_AND_OLD_IMAGES",
+                mapping_stream=self.mapped_arn,
+                mapping_state="Enabled" if self.mapping_enabled else "Disabled",
+                mapping_result="OK",
+                queue_mapping_state="Enabled",
+                iterator_age_ms=now - min(waiting) if waiting else 0,
+                oldest_message_s=None,
+                buffered=len(self.buffer.messages),
+                dead=len(self.dead.messages),
+                failure_objects=len(failures.objects),
+                oldest_failure_ms=failures.objects[0].modified_ms if failures.objects else None,
+                quarantined=len(pending_quarantine(self.bucket, TABLE).objects),
+                gaps=open_gaps(self.bucket, TABLE),
+            )
+        )
+
+    def pages(self) -> set[str]:
+        """The pages that the status sends a person to now."""
+        return {one.page.partition("#")[2] for one in self.status().findings}
+
+
+class _Source:
+    def __init__(self, table: Mapping[str, Image]) -> None:
+        self._table = table
+
+    @property
+    def key_names(self) -> Sequence[str]:
+        return ("id",)
+
+    def scan(self) -> Iterator[Image]:
+        return iter(list(self._table.values()))
+
+    def read(self, keys: Sequence[Image]) -> Iterator[Image]:
+        found = (self._table.get(canonical_key(key)) for key in keys)
+        return (item for item in found if item is not None)
