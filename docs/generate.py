@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import typer
+import yaml
 
 from lakebound import batches, envelope, messages
+from lakebound.cli.app import app
 from lakebound.events import StreamDecoder
 from lakebound.settings import SETTINGS
 
@@ -75,7 +79,63 @@ def _default(text: str | None) -> str:
     return "– (required)" if text is None else f"`{text}`" if text else "empty"
 
 
-BLOCKS: Final[dict[str, Callable[[], str]]] = {"fields": fields, "record": record, "key": key, "settings": settings}
+def commands() -> str:
+    """Every verb of the command with its options, as its own help has them."""
+    return "\n\n".join(_verbs(typer.main.get_command(app), "lakebound"))
+
+
+def _verbs(command: Any, name: str) -> Iterator[str]:
+    children = getattr(command, "commands", None)
+    if children:
+        for child, inner in children.items():
+            yield from _verbs(inner, f"{name} {child}")
+        return
+    about = " ".join((command.help or "").split("\n\n")[0].split())
+    more = [" ".join(part.split()) for part in (command.help or "").split("\n\n")[1:]]
+    rows = [row for parameter in command.params if (row := _parameter(parameter))]
+    table = ["| option | meaning |", "|---|---|", *rows] if rows else []
+    yield "\n".join([f"### `{name}`", "", about, *[line for part in more for line in ("", part)], "", *table]).rstrip()
+
+
+def _parameter(parameter: Any) -> str:
+    if "--help" in parameter.opts:
+        return ""
+    if parameter.param_type_name == "argument":
+        name = (parameter.metavar or parameter.name.upper()).strip("[].")
+    else:
+        name = " / ".join([*parameter.opts, *parameter.secondary_opts])
+    default = parameter.default
+    told = "" if default in (None, "", False, [], ()) or callable(default) else f" Default: `{default}`."
+    need = " Required." if parameter.required else ""
+    about = " ".join((getattr(parameter, "help", "") or "").split())
+    about = about.replace("|", "\\|").replace("<", "&lt;")
+    return f"| `{name}` | {about}{need}{told} |"
+
+
+def parameters() -> str:
+    """Every parameter of the template, in its own order."""
+    found = yaml.load((ROOT / "template.yaml").read_text("utf-8"), _Loose)["Parameters"]
+    rows = []
+    for name, one in found.items():
+        default = "– (required)" if "Default" not in one else f"`{one['Default']}`" if str(one["Default"]) else "empty"
+        rows.append(f"| `{name}` | {default} | {' '.join(one['Description'].split()).replace('|', chr(92) + '|')} |")
+    return "\n".join(["| parameter | default | meaning |", "|---|---|---|", *rows])
+
+
+class _Loose(yaml.SafeLoader):
+    """Reads CloudFormation's short tags as nothing: no parameter has one."""
+
+
+_Loose.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+BLOCKS: Final[dict[str, Callable[[], str]]] = {
+    "fields": fields,
+    "record": record,
+    "key": key,
+    "settings": settings,
+    "commands": commands,
+    "parameters": parameters,
+}
 
 
 def filled(text: str) -> str:
