@@ -1,4 +1,4 @@
-"""What AWS charges for a backfill's parts, us-east-1, in dollars. One place, one date; check before quoting."""
+"""What AWS charges for what we use, us-east-1, in dollars. One place, one date; check before quoting."""
 
 from __future__ import annotations
 
@@ -16,3 +16,14 @@ S3_PUT: Final = 0.005 / 1_000
 """Not verified."""
 STATE_TRANSITION: Final = 0.025 / 1_000
 """Step Functions, standard workflows. Not verified."""
+SQS_REQUEST: Final = 0.40 / 1_000_000
+"""A request is 64 KiB: a message of 256 KiB is four, sent and received."""
+SQS_REQUEST_BYTES: Final = 64 * 1024
+S3_GB_MONTH: Final = 0.023
+"""Not verified."""
+ALARM_MONTH: Final = 0.10
+"""Not verified."""
+METRIC_MONTH: Final = 0.30
+"""Not verified."""
+LOGS_GB: Final = 0.50
+"""Not verified."""

@@ -13,7 +13,7 @@ import json
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import orjson
@@ -332,6 +332,10 @@ class Road:
     def carry(self, records: Sequence[object]) -> IngestResult:
         """As one delivery."""
         return ingest(records, self.rules, self.decoder, self.queue, self.store, self.clock, lambda: _NO_HURRY)
+
+    def of_redacted(self) -> Road:
+        """The road for records whose attributes were dropped and hashed already: a hash of a hash is another key."""
+        return replace(self, rules=replace(self.rules, redaction=None))
 
     def poison_of(self, record: object) -> str | None:
         """The code of what would keep a record from being carried now; nothing is sent or written."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
-from lakebound.errors import LakeboundError
+from lakebound.gaps import Gap
+from lakebound.layout import GapKey, gaps_folder
 from lakebound.ports import ObjectStore
 
 OK: Final = "OK"
@@ -29,32 +28,10 @@ RETENTION_MS: Final = 24 * 3_600_000
 _MAX_GAP_BYTES: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class KnownGap:
-    """A gap object of the bucket: `to_ms` None while the stream is not whole again."""
-
-    from_ms: int
-    to_ms: int | None
-    cause: str
-    healed_by: str | None
-
-    @staticmethod
-    def decode(key: str, body: bytes) -> KnownGap:
-        """Raises LakeboundError for an object that is no gap."""
-        try:
-            fields: dict[str, Any] = orjson.loads(body)
-            end = fields["to"]
-            return KnownGap(
-                int(fields["from"]), None if end is None else int(end), str(fields["cause"]), fields["healed_by"]
-            )
-        except (ValueError, TypeError, KeyError):
-            raise LakeboundError(f"{key} is not a gap object", hint="Look at who wrote it, and move it away") from None
-
-
-def open_gaps(store: ObjectStore, table: str) -> tuple[KnownGap, ...]:
+def open_gaps(store: ObjectStore, table: str) -> tuple[Gap, ...]:
     """The recorded gaps that no run has healed. Raises StoreUnavailable, LakeboundError."""
-    found = (stored.key for stored in store.list(f"_lakebound/{table}/gaps/") if stored.key.endswith(".json"))
-    gaps = (KnownGap.decode(key, store.get(key, _MAX_GAP_BYTES)) for key in found)
+    found = (stored.key for stored in store.list(gaps_folder(table)) if GapKey.parse(table, stored.key) is not None)
+    gaps = (Gap.decode(key, store.get(key, _MAX_GAP_BYTES)) for key in found)
     return tuple(gap for gap in gaps if gap.healed_by is None)
 
 
@@ -78,7 +55,7 @@ class Seen:
     failure_objects: int
     oldest_failure_ms: int | None
     quarantined: int
-    gaps: tuple[KnownGap, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     newest_file_ms: int | None = None
     alarms: tuple[str, ...] = ()
     """Names of the stack's alarms that are in ALARM."""

@@ -70,6 +70,7 @@ def test_the_iterator_age_has_its_four_steps() -> None:
         "OnFailureDestinationDeliveredEventCount",
         "DestinationDeliveryFailures",
         "OldestRecordAge",
+        "ExecutionsFailed",
         "ChainBreaks",
         "Gap",
     ],

@@ -99,4 +99,7 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         "describe_stacks": describe_stacks,
         "get_function_configuration": get_function_configuration,
         "get_event_source_mapping": get_event_source_mapping,
+        "list_event_source_mappings": lambda EventSourceArn: {"EventSourceMappings": []},  # noqa: N803
+        "get_account_settings": lambda: {"AccountLimit": {"UnreservedConcurrentExecutions": 900}},
+        "describe_stack_resource_drifts": lambda **_: {"StackResourceDrifts": []},
     }

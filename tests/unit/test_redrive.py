@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from lakebound.errors import LakeboundError, QueueUnavailable
 from lakebound.events import StreamDecoder
 from lakebound.ingest import IngestRules
 from lakebound.layout import partitioner, quarantine_folder
+from lakebound.redaction import Redaction
 from lakebound.redrive import (
     FailureObject,
     MoveState,
@@ -349,3 +351,16 @@ def test_nothing_to_do_is_done(world: World, run: Callable[..., Any]) -> None:
     }
     result = run(world.road, pending[run])
     assert (result.found, result.redriven, result.is_done) == (0, 0, True)
+
+
+def test_a_hashed_record_is_not_hashed_again_on_its_way_back(world: World) -> None:
+    redaction = Redaction.of([], [("id",)], b"k" * 32)
+    hashing = replace(world.road, rules=replace(world.road.rules, redaction=redaction))
+    bad = far_ahead(1)
+    hashing.carry([bad])
+    world.clock.sleep(7_200)
+    hashing.carry([stream_record(2, keys={"id": {"S": "k1"}})])
+    (carried,) = world.buffered()
+    world.buffer.messages.clear()
+    redrive_quarantine(hashing.of_redacted(), pending_quarantine(world.store, TABLE))
+    assert [record["key"] for record in world.buffered()] == [carried["key"]]

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from lakebound.adapters.local import MemoryStore
-from lakebound.status import GAP, LAGGING, NOTE, OK, KnownGap, Seen, judge, open_gaps
+from lakebound.gaps import Gap
+from lakebound.layout import GapKey
+from lakebound.status import GAP, LAGGING, NOTE, OK, Seen, judge, open_gaps
 from tests.events.building import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import BUCKET, MAPPING, Operated
@@ -38,7 +39,7 @@ WELL = Seen(
 )
 HOUR_MS = 3_600_000
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
-    "a recorded gap": ({"gaps": (KnownGap(NOW_MS - HOUR_MS, None, "x", None),)}, GAP, "backfill start --mode heal"),
+    "a recorded gap": ({"gaps": (Gap(NOW_MS - HOUR_MS, None, "x"),)}, GAP, "backfill start --mode heal"),
     "stream read too late": ({"iterator_age_ms": 25 * HOUR_MS}, GAP, "backfill start --mode heal"),
     "stream re-created": ({"table_stream": STREAM.replace("11-01", "11-02")}, GAP, "make deploy"),
     "stream switched off": ({"table_stream": None}, GAP, "doctor --before"),
@@ -68,7 +69,7 @@ def test_what_is_wrong_is_named_with_its_command(name: str) -> None:
 
 
 def test_the_worst_decides_and_stands_first() -> None:
-    both = judge(replace(WELL, dead=1, quarantined=1, gaps=(KnownGap(5, None, "x", None),)))
+    both = judge(replace(WELL, dead=1, quarantined=1, gaps=(Gap(5, None, "x"),)))
     assert [one.level for one in both.findings] == [GAP, LAGGING, NOTE]
     assert (both.state, both.since_ms) == (GAP, 5)
 
@@ -88,10 +89,10 @@ def test_every_page_that_a_finding_names_exists() -> None:
 
 def test_only_gaps_that_nobody_healed_are_open() -> None:
     store = MemoryStore()
-    for name, healed in (("a", None), ("b", "run-1")):
-        fields = {"from": 1, "to": 2, "cause": name, "shards": [], "detected_at": 3, "healed_by": healed}
-        store.put_if_absent(f"_lakebound/flights/gaps/{name}.json", orjson.dumps(fields), {})
-    assert [gap.cause for gap in open_gaps(store, "flights")] == ["a"]
+    for cause, healed in (("mapping_behind", None), ("mapping_disabled", "run-1")):
+        gap = Gap(1_000, 2_000, cause, detected_at_ms=3_000, healed_by=healed)
+        store.put_if_absent(GapKey("flights", 1_000, cause).format(), gap.encode(), {})
+    assert [gap.cause for gap in open_gaps(store, "flights")] == ["mapping_behind"]
 
 
 # ── the verb over real clients ──

@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from lakebound.cli import backfill, dlq, files, replay, status, trace, verify
+from lakebound.cli import backfill, cost, dlq, doctor, files, init, replay, report, status, trace, verify
 from lakebound.errors import LakeboundError, Misconfigured
 
 OK: Final = 0
@@ -28,10 +28,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init.command)
+app.command("doctor")(doctor.command)
 app.command("status")(status.command)
 app.command("verify")(verify.command)
 app.command("trace")(trace.command)
 app.command("replay")(replay.command)
+app.command("cost")(cost.command)
+app.command("report")(report.command)
 app.add_typer(files.app, name="files")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(dlq.app, name="dlq")

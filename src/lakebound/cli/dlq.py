@@ -211,6 +211,13 @@ def redrive(
         ),
     ] = By.AUTO,
     reason: Annotated[str, typer.Option(help="quarantine only: records with this reason.")] = "",
+    is_redacted: Annotated[
+        bool | None,
+        typer.Option(
+            "--redacted/--raw",
+            help="quarantine only, with DROP_ATTRIBUTES or HASH_ATTRIBUTES: were they set when the records came?",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -232,6 +239,13 @@ def redrive(
             result = redrive_failures(road, pending, rate=rate, limit=limit, dry_run=dry_run, progress=progress)
         else:
             road = road_of(found)
+            if road.rules.redaction is not None and is_redacted is None:
+                raise Misconfigured(
+                    "The stack drops or hashes attributes",
+                    hint="Say --redacted if it did so when they came (a hash of a hash is another key), else --raw",
+                )
+            if is_redacted:
+                road = road.of_redacted()
             pending = pending_quarantine(road.store, found.table)
             result = redrive_quarantine(
                 road, pending, rate=rate, limit=limit, reason=reason, dry_run=dry_run, progress=progress

@@ -10,6 +10,7 @@ import typer
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.adapters.stack import Stack, describe_stack, function_environment
 from lakebound.cli.telling import aws_client
@@ -75,5 +76,9 @@ def road_of(stack: Stack) -> Road:
         partition=partitioner(settings.partition_template),
         by_event_time=settings.partition_by_event,
         message_bytes=settings.message_bytes,
+        file_format=settings.file_format,
+        redaction=redaction_at_start(
+            settings.redaction, AwsSecrets(clients), lambda: key_attributes(clients("dynamodb"), settings.table)
+        ),
     )
     return Road(rules, StreamDecoder(settings.table), buffer_of(stack), store_of(stack), SystemClock())

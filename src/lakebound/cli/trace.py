@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,9 +16,9 @@ from lakebound.attributes import canonical_key
 from lakebound.cli.stacks import StackName, find_stack, store_of
 from lakebound.cli.telling import AsJson, bars, tell, tell_json
 from lakebound.cli.times import Moment
-from lakebound.envelope import decode_line
+from lakebound.encoders.choice import reader_of
 from lakebound.errors import Poison
-from lakebound.layout import DataKey
+from lakebound.layout import FORMATS, DataKey
 from lakebound.redrive import pending_quarantine, read_quarantine
 from lakebound.trace import Kept, Trace, trace
 
@@ -67,20 +66,17 @@ def _from_bucket(stack: Stack, since: Moment | None, counted: Any) -> Iterator[t
 
 
 def _from_folder(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted(folder.rglob("*.ndjson.gz")):
-        if not path.name.startswith("."):
+    for path in sorted(folder.rglob("*")):
+        if path.name.endswith(FORMATS) and not path.name.startswith("."):
             yield from _records(path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 def _records(name: str, body: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        for line in gzip.decompress(body).splitlines():
-            try:
-                yield name, decode_line(line)
-            except Poison:
-                continue  # `files check` tells of broken lines
-    except (OSError, EOFError):
-        return
+        for record in reader_of(next(ext for ext in FORMATS if name.endswith(f".{ext}")))(body):
+            yield name, record
+    except Poison:
+        return  # `files check` tells what is wrong; the records before that place were good
 
 
 def _kept(stack: Stack, key: str) -> Iterator[Kept]:

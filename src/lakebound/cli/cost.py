@@ -1,0 +1,95 @@
+"""`lakebound cost`: what the pipeline costs, or would."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from lakebound.adapters.calls import call
+from lakebound.adapters.observer import Observer
+from lakebound.adapters.stack import Stack
+from lakebound.cli import stacks
+from lakebound.cli.stacks import StackName, find_stack, store_of
+from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
+from lakebound.cost import Bill, Did, Plan, estimated, measured
+from lakebound.errors import Misconfigured
+
+_DEFAULT_ITEM_BYTES = 1_024.0
+
+
+def command(
+    stack: StackName = "",
+    hours: Annotated[int, typer.Option(min=1, max=24 * 60, help="Measured over so many hours.")] = 24,
+    writes: Annotated[
+        float | None, typer.Option(min=0, help="Estimate instead: item writes a second. Needs no stack.")
+    ] = None,
+    table: Annotated[str, typer.Option(help="Estimate: take the items' size from this table's description.")] = "",
+    item_bytes: Annotated[float, typer.Option(min=0, help="Estimate: bytes of an item, as DynamoDB counts.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Dollars a month, part by part: measured from the stack's metrics, or with --writes estimated.
+
+    Without the table, Spark, and the Delta table. Prices are of one region and one date; check them before quoting.
+    """
+    if writes is not None:
+        bill, records = estimated(Plan(writes, item_bytes or _item_bytes(table))), writes * 730 * 3600
+    elif table or item_bytes:
+        raise Misconfigured("An estimate needs a write rate", hint="Give --writes")
+    else:
+        found = find_stack(stack)
+        did = did_of(found, Observer(found, stacks.clients, store_of(found)), hours)
+        bill, records = measured(did), did.records * 730 / hours
+    if as_json:
+        tell_json(document(bill, records))
+        return
+    tell(f"${bill.dollars:,.2f} a month, {bill.way} ({bill.region}, prices of {bill.prices_as_of})")
+    for line in bill.lines:
+        tell(f"  ${line.dollars:>10,.2f}  {line.part:<34} {line.amount:,.0f} {line.unit}")
+    per_million = bill.per_million(records)
+    if per_million is not None:
+        tell(f"  ${per_million:,.3f} for a million records")
+
+
+def document(bill: Bill, records: float) -> dict[str, object]:
+    """The bill for a program."""
+    return asdict(bill) | {"dollars": bill.dollars, "records": records, "per_million": bill.per_million(records)}
+
+
+def did_of(stack: Stack, observer: Observer, hours: int) -> Did:
+    """What the stack's metrics say that it did."""
+    ingest, flusher = stack.output("StreamIngestName"), stack.output("FlusherName")
+    queue = {"QueueName": stack.output("BufferQueueUrl").rpartition("/")[2]}
+    ours = {"service": "flusher", "table": stack.table}
+
+    def of_lambda(name: str, function: str) -> float:
+        return observer.total("AWS/Lambda", name, {"FunctionName": function}, hours)
+
+    def gb(function: str) -> float:
+        found = call(stacks.clients("lambda"), "get_function_configuration", function, FunctionName=function)
+        return float(found.get("MemorySize", 1024)) / 1024
+
+    messages = observer.total("AWS/SQS", "NumberOfMessagesSent", queue, hours)
+    average = observer.total("AWS/SQS", "SentMessageSize", queue, hours)
+    return Did(
+        hours=hours,
+        records=observer.total("Lakebound", "RecordsWritten", ours, hours),
+        ingest_requests=of_lambda("Invocations", ingest),
+        ingest_gb_seconds=of_lambda("Duration", ingest) / 1000 * gb(ingest),
+        flusher_requests=of_lambda("Invocations", flusher),
+        flusher_gb_seconds=of_lambda("Duration", flusher) / 1000 * gb(flusher),
+        messages=messages,
+        message_bytes=average,
+        empty_receives=observer.total("AWS/SQS", "NumberOfEmptyReceives", queue, hours),
+        files=observer.total("Lakebound", "FilesWritten", ours, hours),
+        file_bytes=observer.total("Lakebound", "FileBytes", ours, hours),
+    )
+
+
+def _item_bytes(table: str) -> float:
+    if not table:
+        return _DEFAULT_ITEM_BYTES
+    described = call(aws_client("dynamodb"), "describe_table", f"table {table}", TableName=table)["Table"]
+    items = described.get("ItemCount") or 0
+    return described.get("TableSizeBytes", 0) / items if items else _DEFAULT_ITEM_BYTES

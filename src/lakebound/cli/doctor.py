@@ -1,0 +1,97 @@
+"""`lakebound doctor`: is everything as it must be, before and after a deployment?"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.examiner import LandedInFiles, SmokeItem, examine_stack, examine_table
+from lakebound.adapters.stack import Stack
+from lakebound.cli import stacks
+from lakebound.cli.stacks import StackName, find_stack, road_of
+from lakebound.cli.telling import AsJson, tell, tell_json
+from lakebound.doctor import BAD, Check, Smoke, after, before, smoke, smoke_keys
+from lakebound.errors import Misconfigured
+
+_MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
+
+
+def command(
+    stack: StackName = "",
+    is_before: Annotated[
+        bool, typer.Option("--before", help="Look at a table before its first deployment; needs --table.")
+    ] = False,
+    table: Annotated[str, typer.Option(help="With --before: the table.")] = "",
+    key: Annotated[str, typer.Option(help="With --before: ARN of the KMS key that the stack is to use.")] = "",
+    is_smoke: Annotated[
+        bool, typer.Option("--smoke", help="Put, change and remove one test item, and time it to its file.")
+    ] = False,
+    target: Annotated[str, typer.Option(help="With --smoke: silver (path or name); times the way to it as well.")] = "",
+    limit: Annotated[float, typer.Option(min=1, help="With --smoke: seconds to wait.")] = 300.0,
+    as_json: AsJson = False,
+) -> None:
+    """Check what must hold, each with its fix. Exit status 1 when something is bad."""
+    if is_before and is_smoke:
+        raise Misconfigured("--smoke needs a deployed stack", hint="Leave --before out")
+    timed: Smoke | None = None
+    if is_before:
+        name = table or (find_stack(stack).table if stack else "")
+        if not name:
+            raise Misconfigured("No table is named", hint="Give --table")
+        checks = list(before(examine_table(stacks.clients, name, key)))
+    else:
+        found = find_stack(stack)
+        checks = list(after(examine_stack(stacks.clients, found)))
+        if is_smoke:
+            timed = _smoke(found, limit, target)
+            checks.append(_smoke_check(timed, limit, target))
+    if as_json:
+        tell_json({"checks": [asdict(one) for one in checks], "smoke": asdict(timed) if timed else None})
+    else:
+        for check in checks:
+            tell(f"{_MARKS[check.level]} {check.name:<20} {check.told}")
+            if check.fix:
+                tell(f"  {'':<20} → {check.fix}")
+    if any(check.level == BAD for check in checks):
+        raise typer.Exit(1)
+
+
+def _smoke(stack: Stack, limit: float, target: str) -> Smoke:
+    clock = SystemClock()
+    road = road_of(stack)
+    item = SmokeItem(stack.table, stacks.clients("dynamodb"))
+    started = clock.now_ms()
+
+    def partitions() -> list[str]:
+        hours = (started, clock.now_ms())
+        return sorted({road.rules.partition(ms, removed) for ms in hours for removed in (False, True)})
+
+    files = LandedInFiles(road.store, stack.prefix, started, partitions)
+    keys = smoke_keys(item.schema(), secrets.token_hex(8))
+    if not target:
+        return smoke(item, keys, files, clock, limit_s=limit)
+    from lakebound.cli.silver import open_silver  # Spark takes seconds to load
+
+    with open_silver(target) as silver:
+
+        class Tombstone:
+            def count(self, key: str) -> int:
+                return sum(row.item is None for row in silver.read([key]))
+
+        return smoke(item, keys, files, clock, silver=Tombstone(), limit_s=limit)
+
+
+def _smoke_check(timed: Smoke, limit: float, target: str) -> Check:
+    if timed.to_file is None:
+        fix = "lakebound status; then docs/OPERATIONS.md#stream-behind"
+        return Check("smoke", BAD, f"the test item's changes were in no file after {limit:g} s", fix)
+    told: Any = f"{timed.to_file:.1f} s to its file"
+    if target and timed.to_silver is None:
+        return Check("smoke", BAD, f"{told}, not in silver after {limit:g} s", "does the merge job run?")
+    if timed.to_silver is not None:
+        told += f", {timed.to_silver:.1f} s to silver"
+    return Check("smoke", "good", told)

@@ -1,0 +1,98 @@
+"""`lakebound report`: the pipeline on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.observer import Observer
+from lakebound.cli import stacks
+from lakebound.cli.cost import did_of
+from lakebound.cli.stacks import StackName, find_stack, store_of
+from lakebound.cli.telling import AsJson, tell, tell_json
+from lakebound.cost import measured
+from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.layout import DataKey
+from lakebound.ports import ObjectStore, StoredObject
+from lakebound.report import BackfillSeen, Figures, FileSeen, Verified, page
+from lakebound.status import judge
+
+MOST_FILES = 10_000
+_MAX_MANIFEST_BYTES = 256 * 1024 * 1024
+
+
+def command(
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The page.")] = Path("lakebound-report.html"),
+    stack: StackName = "",
+    verification: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="What `lakebound verify --json` said.")
+    ] = None,
+    hours: Annotated[int, typer.Option(min=1, help="Files and costs of so many hours.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML page: pipeline, freshness, file sizes, backfill, gaps, dead letters, verification, cost.
+
+    It needs no network to be read, and holds names and figures only.
+    """
+    found = find_stack(stack)
+    store = store_of(found)
+    now_ms = SystemClock().now_ms()
+    observer = Observer(found, stacks.clients, store)
+    bill, notes = None, []
+    try:
+        bill = measured(did_of(found, observer, hours))
+    except LakeboundError as error:
+        notes.append(f"Cost: {error.what}.")
+    since = now_ms - hours * 3_600_000
+    files = tuple(_files(store.list(f"{found.prefix}/"), found.prefix, since))
+    if len(files) > MOST_FILES:
+        notes.append(f"Only the newest {MOST_FILES:,} of {len(files):,} files are shown.")
+        files = tuple(sorted(files, key=lambda one: one.written_ms)[-MOST_FILES:])
+    figures = Figures(
+        status=judge(observer.look(now_ms)),
+        files=files,
+        verified=verified_of(verification) if verification else None,
+        backfill=_backfill(store, found.table),
+        bill=bill,
+        notes=tuple(notes),
+    )
+    out.write_text(page(figures), "utf-8")
+    if as_json:
+        tell_json({"page": str(out), "state": figures.status.state, "files": len(files)})
+    else:
+        tell(f"wrote {out}")
+
+
+def _files(stored: Iterator[StoredObject], prefix: str, since_ms: int) -> Iterator[FileSeen]:
+    for one in stored:
+        data = DataKey.parse(prefix, one.key)
+        if data is not None and one.modified_ms >= since_ms:
+            yield FileSeen(one.modified_ms, data.count, one.size, one.modified_ms - data.time_ms)
+
+
+def verified_of(path: Path) -> Verified:
+    """What a verification's JSON says. Raises Misconfigured."""
+    try:
+        told: dict[str, Any] = orjson.loads(path.read_bytes())
+        counts = {kind: len(told[kind]) for kind in ("missing", "ghost", "stale", "different", "left_out")}
+        return Verified(keys=int(told["keys"]), **counts)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        raise Misconfigured(f"{path} is not what `lakebound verify --json` writes", hint="Write it again") from None
+
+
+def _backfill(store: ObjectStore, table: str) -> BackfillSeen | None:
+    manifests = [one for one in store.list(f"_lakebound/{table}/manifests/") if one.key.endswith(".json")]
+    if not manifests:
+        return None
+    newest = max(manifests, key=lambda one: one.modified_ms)
+    told: dict[str, Any] = orjson.loads(store.get(newest.key, _MAX_MANIFEST_BYTES))
+    seconds = (int(told.get("finished_ms", 0)) - int(told.get("started_ms", 0))) / 1000
+    parts = tuple(int(file[1]) for file in told.get("files") or ())
+    return BackfillSeen(
+        str(told.get("run", "")), str(told.get("mode", "")), int(told.get("records", 0)), seconds, parts
+    )
