@@ -13,12 +13,14 @@ from isal import igzip
 from lakebound.attributes import Image
 from lakebound.backfill import ClockSkewed, Page, PageSource, Throttled
 from lakebound.documents import Overtaken
+from lakebound.encoders.choice import reader_of
 from lakebound.envelope import decode_line, encode_line
 from lakebound.errors import ObjectMissing, StoreUnavailable
 from lakebound.events import ChangeEvent, SnapshotDecoder, StreamDecoder
 from lakebound.exports import ExportState, Window
 from lakebound.layout import DataKey, partitioner
 from lakebound.ports import StoredObject
+from lakebound.redaction import Redaction
 from lakebound.sources import MappingFacts, TableFacts
 from lakebound.stages import Ports, StageRules, Stages
 
@@ -109,7 +111,7 @@ class Bucket:
         for key, body in self.objects.items():
             parsed = DataKey.parse(PREFIX, key)
             if parsed is not None:
-                lines = [decode_line(line) for line in igzip.decompress(body).splitlines()]
+                lines = list(reader_of(parsed.ext)(body))
                 assert len(lines) == parsed.count, key
                 found += lines
         return found
@@ -331,6 +333,8 @@ def world(
     max_file_bytes: int = 64 * 1024 * 1024,
     max_seconds: int = 240,
     exporter: Any = None,
+    file_format: str = "ndjson.gz",
+    redaction: Redaction | None = None,
     scan: Callable[[Table], Callable[[SnapshotDecoder, int, int, bool, int], PageSource]] | None = None,
 ) -> World:
     clock = Clock()
@@ -349,6 +353,8 @@ def world(
         max_file_bytes=max_file_bytes,
         max_seconds=max_seconds,
         margin_ms=margin_ms,
+        file_format=file_format,
+        redaction=redaction,
     )
     ports = Ports(
         source=table,

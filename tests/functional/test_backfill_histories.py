@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lakebound.gaps import Gap, GapBook
+from lakebound.reread import KeysAgain
 from lakebound.stages import Stages
 from tests.functional.backfill_world import START_MS, World, world
 from tests.functional.exports_made import Exports
@@ -142,6 +143,39 @@ def test_a_gap_is_healed_by_windows_and_the_reread(seed: int, monkeypatch: pytes
     made, chance = with_a_gap(seed)
     heal(made, chance, "incremental_export", monkeypatch)
     assert differences(made) == set()
+
+
+def read_inside_the_gap_only(monkeypatch: pytest.MonkeyPatch) -> World:
+    """INSERT lost, then a scan inside the gap reads the item, then DELETE lost: only a base record tells of it."""
+    made = exporting(page_items=2)
+    begin, end = made.clock.ms + 600_000, made.clock.ms + 1_800_000
+    made.table.lost = lambda ms: begin <= ms < end
+    made.clock.at(begin + 60_000, lambda: made.table.put("k0", 1))
+    made.clock.pass_ms(700_000)
+    start(made.function, {"mode": "scan"}, name="early", sleep=made.clock.sleep).run()
+    assert set(lake(made)) == {"k0"}
+    made.table.delete("k0")
+    made.clock.pass_ms(end - made.clock.ms)
+    GapBook("cars", made.bucket, made.bucket).record(Gap(begin, end, "mapping_behind", detected_at_ms=made.clock.ms))
+    heal(made, random.Random(1), "incremental_export", monkeypatch)
+    return made
+
+
+def test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "k0" not in differences(read_inside_the_gap_only(monkeypatch))
+
+
+def test_a_reread_of_stream_records_only_leaves_its_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
+    collect = KeysAgain._collect
+
+    def stream_only(self: KeysAgain, record: dict[str, Any], keys: dict[str, Any]) -> None:
+        if record["origin"] == "stream":
+            collect(self, record, keys)
+
+    monkeypatch.setattr(KeysAgain, "_collect", stream_only)
+    # Writes beside the healing may touch the key; without them nothing else can take the ghost away.
+    monkeypatch.setattr("tests.functional.test_backfill_histories.KEYS", KEYS[1:])
+    assert "k0" in differences(read_inside_the_gap_only(monkeypatch))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

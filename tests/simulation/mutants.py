@@ -88,8 +88,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "let one poison record fail the delivery",
         INGEST,
-        "except Poison as poison:\n            poisoned.append((position, poison))\n            continue",
-        "except Poison as poison:\n            raise",
+        "except Poison as poison:\n                poisoned.append((position, poison))\n                continue",
+        "except Poison as poison:\n                raise",
         HISTORIES,
     ),
     Mutant(
@@ -173,8 +173,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "sequence_number",
         HISTORIES,
     ),
-    Mutant("keep seconds for milliseconds", "lakebound.events", "round(value * 1000)", "round(value)", HISTORIES),
-    Mutant("drop the old image", "lakebound.events", "old_image=old_image,", "old_image=None,", HISTORIES),
+    Mutant(
+        "keep seconds for milliseconds",
+        "lakebound.events",
+        "value * 1000 if type(value) is int else",
+        "value if type(value) is int else",
+        HISTORIES,
+    ),
+    Mutant(
+        "drop the old image",
+        "lakebound.events",
+        "            new_image,\n            old_image,\n",
+        "            new_image,\n            None,\n",
+        HISTORIES,
+    ),
     Mutant(
         "take every service delete for a TTL delete",
         "lakebound.events",
