@@ -44,6 +44,7 @@ def report_flush(logger: Logger, metrics: Metrics, result: FlushResult) -> None:
     count(metrics, "PutsFailed", int(result.put_failed))
     for _, size in result.files:
         metrics.add_metric(name="FileBytes", unit=MetricUnit.Bytes, value=size)
+    count(metrics, "SmallFilesUnderLoad", int(small_under_load(result)))
     metrics.add_metric(name="OldestRecordAge", unit=MetricUnit.Milliseconds, value=result.oldest_age_ms)
     fields: dict[str, Any] = {
         "messages": result.messages,
@@ -66,6 +67,13 @@ def report_backfill(logger: Logger, metrics: Metrics, action: str, answer: dict[
         count(metrics, "BackfillQuarantined", answer["quarantined"])
     told = {name: value for name, value in answer.items() if name != "units"}
     logger.info("backfill", action=action, answer=told)
+
+
+def small_under_load(result: FlushResult) -> bool:
+    """Whether more than 1,000 records a second went into files that are smaller than 5 MB on average."""
+    seconds = max(1.0, result.oldest_age_ms / 1000)
+    mean = sum(size for _, size in result.files) / len(result.files) if result.files else 0.0
+    return result.records / seconds > 1_000 and mean < 5_000_000
 
 
 def count(metrics: Metrics, name: str, value: int) -> None:

@@ -140,6 +140,11 @@ class Observer:
         )
         return tuple(alarm["AlarmName"] for alarm in answer.get("MetricAlarms") or ())
 
+    def count_alarms(self) -> int:
+        """How many alarms the stack has. Raises LakeboundError."""
+        found = call(self._clients("cloudwatch"), "describe_alarms", "alarms", AlarmNamePrefix=f"{self._stack.name}-")
+        return len(found.get("MetricAlarms") or ())
+
     def _newest_file(self, now_ms: int) -> int | None:
         """Only the hour partitions of now and the hour before: a listing of everything grows for ever."""
         environment = function_environment(self._clients("lambda"), self._stack.output("StreamIngestName"))

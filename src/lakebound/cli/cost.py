@@ -84,6 +84,7 @@ def did_of(stack: Stack, observer: Observer, hours: int) -> Did:
         empty_receives=observer.total("AWS/SQS", "NumberOfEmptyReceives", queue, hours),
         files=observer.total("Lakebound", "FilesWritten", ours, hours),
         file_bytes=observer.total("Lakebound", "FileBytes", ours, hours),
+        alarms=observer.count_alarms(),
     )
 
 

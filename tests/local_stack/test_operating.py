@@ -1,0 +1,79 @@
+"""The operator's command against a deployed stack: well, then dead letters, then well again; nothing of it mocked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from demo.local_stack import ROOT, Deployment, LocalStack
+from tests.events.building import stream_record
+from tests.unit.test_redrive import a_body, failure
+
+pytestmark = pytest.mark.stack
+
+COMMAND = "from lakebound.cli.app import main; main()"
+Run = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    with LocalStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def deployment(stack: LocalStack) -> Deployment:
+    return stack.deploy({"TableName": "flights", "PartitionKeyName": "id"})
+
+
+@pytest.fixture
+def run(stack: LocalStack, deployment: Deployment) -> Run:
+    environment = os.environ | stack.env() | {"LAKEBOUND_STACK": "lakebound"}
+
+    def call(*arguments: str) -> tuple[int, Any]:
+        command = [sys.executable, "-c", COMMAND, *arguments, "--json"]
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    return call
+
+
+def test_the_smoke_test_times_an_item_to_its_file_and_leaves_none(run: Run, stack: LocalStack) -> None:
+    status, told = run("doctor", "--smoke", "--limit", "60")
+    assert status == 0, told
+    assert 0 < told["smoke"]["to_file"] < 60
+    assert stack.client("dynamodb").scan(TableName="flights")["Items"] == []
+
+
+def test_dead_letters_of_both_kinds_are_seen_redriven_and_land(
+    run: Run, stack: LocalStack, deployment: Deployment
+) -> None:
+    outputs = deployment.outputs
+    for number in range(12):
+        stack.client("sqs").send_message(QueueUrl=outputs["DeadLetterQueueUrl"], MessageBody=a_body(number))
+    key = f"aws/lambda/{outputs['StreamMappingId']}/shard/2026/11/24/x"
+    stack.client("s3").put_object(Bucket=outputs["BucketName"], Key=key, Body=failure([stream_record(50)]))
+    status, told = run("status")
+    assert (status, told["state"]) == (1, "LAGGING")
+    assert {one["page"].partition("#")[2] for one in told["findings"]} >= {"dead-letters", "failure-objects"}
+    assert run("dlq", "redrive", "--from", "buffer")[1]["redriven"] == 12
+    assert run("dlq", "redrive", "--from", "stream")[1]["records"] == 1
+    for name in ("id=S:k3", "id=S:k50"):
+        assert eventually(lambda name=name: run("trace", name)[0] == 0), name
+    assert run("status")[1]["state"] == "OK"
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 40) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+    return True

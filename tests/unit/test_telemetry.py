@@ -1,0 +1,23 @@
+"""Files are too small only under load: a quiet table's files are small and right."""
+
+from __future__ import annotations
+
+import pytest
+
+from lakebound.flush import FlushResult
+from lakebound.telemetry import small_under_load
+
+
+@pytest.mark.parametrize(
+    ("records", "age_ms", "sizes", "expected"),
+    [
+        (60_000, 30_000, (2_000_000, 2_000_000), True),
+        (60_000, 30_000, (6_000_000,), False),
+        (20_000, 30_000, (2_000_000,), False),
+        (900, 0, (1_000,), False),
+        (0, 30_000, (), False),
+    ],
+)
+def test_small_files_count_only_under_load(records: int, age_ms: int, sizes: tuple[int, ...], expected: bool) -> None:
+    files = [(f"file-{place}", size) for place, size in enumerate(sizes)]
+    assert small_under_load(FlushResult(records=records, oldest_age_ms=age_ms, files=files)) is expected
