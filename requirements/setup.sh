@@ -118,6 +118,14 @@ install_project() {
     # The functions, the demo and the tests are no part of the wheel, but `.venv/bin/python` finds them from any folder.
     site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     printf '%s\n' "$PWD" "$PWD/src" "$PWD/spark" >"$site/lakebound-workspace.pth"
+    # The one that pyspark brings asks the system's python3 where Spark is, which does not know this environment.
+    cat >.venv/bin/spark-submit <<'WRAPPER'
+#!/usr/bin/env bash
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PYSPARK_PYTHON=${PYSPARK_PYTHON:-$here/python}
+export SPARK_HOME=${SPARK_HOME:-$("$here/python" "$here/find_spark_home.py")}
+exec "$SPARK_HOME/bin/spark-submit" "$@"
+WRAPPER
     touch "$stamp"
 }
 
