@@ -120,6 +120,12 @@ def _aside(table: str, folder: str) -> str:
     return f"_lakebound/{table}/{folder}/"
 
 
+def _digest_in(folder: str, key: str) -> str | None:
+    """The SHA-256 that names `<folder><sha256>.json`, or None for any other key."""
+    digest = key[len(folder) : -len(".json")]
+    return digest if key == f"{folder}{digest}.json" and _SHA256(digest) else None
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimKey:
     """Where the document behind a claim check lives, named by the SHA-256 of its bytes."""
@@ -133,11 +139,8 @@ class ClaimKey:
     @staticmethod
     def parse(table: str, key: str) -> ClaimKey | None:
         """The value behind a claim key of this table, or None."""
-        start = _aside(table, "claims")
-        digest = key[len(start) : -len(".json")]
-        if key != f"{start}{digest}.json" or not _SHA256(digest):
-            return None
-        return ClaimKey(table, digest)
+        digest = _digest_in(_aside(table, "claims"), key)
+        return ClaimKey(table, digest) if digest else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +156,8 @@ class QuarantineKey:
     @staticmethod
     def parse(table: str, key: str) -> QuarantineKey | None:
         """The value behind a quarantine key of this table, or None."""
-        start = quarantine_folder(table)
-        digest = key[len(start) : -len(".json")]
-        if key != f"{start}{digest}.json" or not _SHA256(digest):
-            return None
-        return QuarantineKey(table, digest)
+        digest = _digest_in(quarantine_folder(table), key)
+        return QuarantineKey(table, digest) if digest else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +178,8 @@ class RedrivenKey:
     @staticmethod
     def parse(table: str, key: str) -> RedrivenKey | None:
         """The value behind a note's key of this table, or None."""
-        start = redriven_folder(table)
-        digest = key[len(start) : -len(".json")]
-        if key != f"{start}{digest}.json" or not _SHA256(digest):
-            return None
-        return RedrivenKey(table, digest)
+        digest = _digest_in(redriven_folder(table), key)
+        return RedrivenKey(table, digest) if digest else None
 
 
 def redriven_folder(table: str) -> str:

@@ -97,24 +97,19 @@ class Observer:
         self, namespace: str, name: str, dimensions: dict[str, str], statistic: str, minutes: int = 15
     ) -> float | None:
         """The newest value of five minutes, or None where there is none."""
-        end = datetime.now(UTC)
-        answer = call(
-            self._clients("cloudwatch"),
-            "get_metric_statistics",
-            f"metric {name}",
-            Namespace=namespace,
-            MetricName=name,
-            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
-            StartTime=end - timedelta(minutes=minutes),
-            EndTime=end,
-            Period=300,
-            Statistics=[statistic],
-        )
-        points = sorted(answer.get("Datapoints") or (), key=lambda point: point["Timestamp"])
-        return float(points[-1][statistic]) if points else None
+        points = self._points(namespace, name, dimensions, statistic, timedelta(minutes=minutes), 300)
+        newest = max(points, key=lambda point: point["Timestamp"], default=None)
+        return None if newest is None else float(newest[statistic])
 
     def total(self, namespace: str, name: str, dimensions: dict[str, str], hours: int, statistic: str = "Sum") -> float:
         """A metric summed up over the last hours; 0 where there is no data."""
+        period = 3600 if hours <= 24 * 14 else 86_400
+        points = self._points(namespace, name, dimensions, statistic, timedelta(hours=hours), period)
+        return float(sum(point[statistic] for point in points))
+
+    def _points(
+        self, namespace: str, name: str, dimensions: dict[str, str], statistic: str, back: timedelta, period: int
+    ) -> list[dict[str, Any]]:
         end = datetime.now(UTC)
         answer = call(
             self._clients("cloudwatch"),
@@ -123,12 +118,12 @@ class Observer:
             Namespace=namespace,
             MetricName=name,
             Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
-            StartTime=end - timedelta(hours=hours),
+            StartTime=end - back,
             EndTime=end,
-            Period=3600 if hours <= 24 * 14 else 86_400,
+            Period=period,
             Statistics=[statistic],
         )
-        return float(sum(point[statistic] for point in answer.get("Datapoints") or ()))
+        return answer.get("Datapoints") or []
 
     def _alarms(self) -> tuple[str, ...]:
         answer = call(
