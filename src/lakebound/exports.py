@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from math import ceil
 from typing import Any, Final, Protocol
 
 import orjson
-from isal import igzip_lib, isal_zlib
 
 from lakebound.backfill import Page
+from lakebound.encoders.ndjson import MAX_LINE_BYTES, inflate
 from lakebound.errors import LakeboundError, Misconfigured, Poison
 from lakebound.events import ChangeEvent, SnapshotDecoder
 from lakebound.ports import Clock, ObjectStore
@@ -28,9 +27,6 @@ MAX_DATA_FILE_BYTES: Final = 600 * 1024 * 1024
 MAX_MANIFEST_BYTES: Final = 256 * 1024 * 1024
 LINES_PER_PAGE: Final = 2_000
 PAGE_BYTES: Final = 8 * 1024 * 1024
-MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-_CHUNK: Final = 1024 * 1024
-_DAMAGED: Final[tuple[type[Exception], ...]] = (isal_zlib.error, zlib.error, EOFError)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,32 +214,17 @@ def inflate_lines(key: str, body: bytes) -> Iterator[bytes]:
 
     Holds a line and a chunk. Raises LakeboundError for damaged data and for a line above MAX_LINE_BYTES.
     """
-    rest, place = b"", 0
+    rest = b""
     try:
-        while place < len(body):
-            inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-            chunk = body[place : place + _CHUNK]
-            place += len(chunk)
-            while not inflater.eof:
-                data = inflater.decompress(chunk, _CHUNK)
-                if b"\n" in data:
-                    *lines, rest = (rest + data).split(b"\n")
-                    for line in lines:
-                        if line:
-                            yield line
-                else:
-                    rest += data
-                if len(rest) > MAX_LINE_BYTES:
-                    raise LakeboundError(f"{key} has a line of more than {MAX_LINE_BYTES} bytes")
-                chunk = b""
-                if not inflater.eof and inflater.needs_input:
-                    if place >= len(body):
-                        raise LakeboundError(f"{key} ends inside its data", hint="It is damaged: start a new backfill")
-                    chunk = body[place : place + _CHUNK]
-                    place += len(chunk)
-            place -= len(inflater.unused_data)
-    except _DAMAGED:
-        raise LakeboundError(f"{key} is not whole gzip data", hint="It is damaged: start a new backfill") from None
+        for piece in inflate(body):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from filter(None, lines)
+            if len(rest) > MAX_LINE_BYTES:
+                raise LakeboundError(f"{key} has a line of more than {MAX_LINE_BYTES} bytes")
+    except Poison as poison:
+        raise LakeboundError(
+            f"{key} is not whole gzip data: {poison.detail}", hint="It is damaged: start a new backfill"
+        ) from None
     if rest:
         yield rest
 

@@ -109,14 +109,18 @@ def read(body: bytes) -> Iterator[dict[str, Any]]:
 
     Raises Poison (`avro`, `undecodable`) at the first place that is not as it was written.
     """
-    for record in read_texts(body):
-        try:
-            for name in _TEXTS:
-                if record[name] is not None:
-                    record[name] = orjson.loads(record[name])
-        except orjson.JSONDecodeError:
-            raise Poison("undecodable", "an image that is not JSON") from None
-        yield record
+    return map(with_objects, read_texts(body))
+
+
+def with_objects(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with keys and images as objects where they were JSON text. Raises Poison (`undecodable`)."""
+    try:
+        for name in _TEXTS:
+            if record[name] is not None:
+                record[name] = orjson.loads(record[name])
+    except orjson.JSONDecodeError:
+        raise Poison("undecodable", "an image that is not JSON") from None
+    return record
 
 
 def read_texts(body: bytes) -> Iterator[dict[str, Any]]:

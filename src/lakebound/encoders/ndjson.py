@@ -36,7 +36,7 @@ def read(body: bytes) -> Iterator[dict[str, Any]]:
     Raises Poison (`gzip`, `line_too_long`, `undecodable`) at the first place that is not as it was written.
     """
     rest = b""
-    for piece in _inflate(body):
+    for piece in inflate(body):
         lines = (rest + piece).split(b"\n")
         rest = lines.pop()
         if len(rest) > MAX_LINE_BYTES:
@@ -52,19 +52,25 @@ def read(body: bytes) -> Iterator[dict[str, Any]]:
         raise Poison("undecodable", "the last line has no end")
 
 
-def _inflate(body: bytes) -> Iterator[bytes]:
-    """The text of every member, in pieces. One `decompress` call returns the first member only, hence the loop."""
-    data: bytes = body
-    while data:
+def inflate(body: bytes) -> Iterator[bytes]:
+    """The data of every gzip member, in pieces of at most a megabyte. Raises Poison (`gzip`).
+
+    One `decompress` call returns the first member only, hence the loop; it is given a megabyte at a time, since what it
+    leaves over is copied at the end of every member, and a file has hundreds.
+    """
+    place = 0
+    while place < len(body):
         inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        given = data
         while not inflater.eof:
+            given = b""
+            if inflater.needs_input:
+                given = body[place : place + _PIECE]
+                if not given:
+                    raise Poison("gzip", "the last member is cut off")
+                place += len(given)
             try:
                 piece = inflater.decompress(given, _PIECE)
             except _DAMAGED:
                 raise Poison("gzip", "a member that is damaged, or bytes behind the last one") from None
-            if not piece and not inflater.eof and inflater.needs_input:
-                raise Poison("gzip", "the last member is cut off")
-            given = b""
             yield piece
-        data = inflater.unused_data
+        place -= len(inflater.unused_data)

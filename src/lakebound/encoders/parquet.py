@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any, Final
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -35,7 +34,6 @@ ARROW_SCHEMA: Final = pa.schema([pa.field(name, _TYPES[kind], nullable) for name
 """The record's columns: `envelope.FIELDS`, images and keys as JSON text."""
 
 _NAMES: Final = tuple(name for name, _, _ in FIELDS)
-_TEXTS: Final = tuple(name for name, kind, _ in FIELDS if kind == "json")
 
 
 def convert(members: Sequence[tuple[bytes, int]]) -> bytes:
@@ -92,16 +90,6 @@ def read(body: bytes) -> Iterator[dict[str, Any]]:
             if file.metadata.row_group(group).total_byte_size > MAX_ROW_GROUP_BYTES:
                 raise Poison("parquet", f"a row group of more than {MAX_ROW_GROUP_BYTES} bytes")
             for batch in file.iter_batches(1000, row_groups=[group]):
-                yield from map(_with_objects, batch.to_pylist())
+                yield from map(avro.with_objects, batch.to_pylist())
     except (pa.ArrowException, OSError):
         raise Poison("parquet", "a file that is damaged or cut off") from None
-
-
-def _with_objects(record: dict[str, Any]) -> dict[str, Any]:
-    try:
-        for name in _TEXTS:
-            if record[name] is not None:
-                record[name] = orjson.loads(record[name])
-    except orjson.JSONDecodeError:
-        raise Poison("undecodable", "an image that is not JSON") from None
-    return record
