@@ -79,7 +79,7 @@ class CarryRules:
     max_records: int
     max_file_bytes: int
     max_seconds: int
-    share: float
+    share: float = 0.0
     """Read units a second that this reader may consume; 0: it consumes none."""
     file_format: str = "ndjson.gz"
     redaction: Redaction | None = None

@@ -7,7 +7,7 @@ first position that is in neither; the platform delivers from there again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,7 +26,6 @@ RESERVE_SECONDS: Final = 5.0
 RECORDS_TOGETHER: Final = 100
 """Records whose images are checked at once: one poison record makes its own hundred be looked at one by one."""
 
-ENTRIES_PER_BATCH: Final = 10
 SEND_ATTEMPTS: Final = 4
 _BACKOFF_SECONDS: Final = 0.2
 
@@ -157,7 +156,7 @@ def _send_all(
 ) -> int | None:
     """Send until done, refused or out of time; the lowest delivery position that is not sent, or None."""
     failed: int | None = None
-    for batch in _batches(outgoing):
+    for batch in messages.sendable(outgoing):
         unsent = batch
         if failed is None:
             if result.messages and seconds_left() < RESERVE_SECONDS:
@@ -170,20 +169,6 @@ def _send_all(
             least = min(message.first_position for message in unsent)
             failed = least if failed is None else min(failed, least)
     return failed
-
-
-def _batches(outgoing: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Batches within SendMessageBatch's limits: 10 entries, 1 MiB of bodies in all."""
-    batch: list[Outgoing] = []
-    size = 0
-    for message in outgoing:
-        if batch and (len(batch) == ENTRIES_PER_BATCH or size + len(message.body) > messages.MAX_BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(message)
-        size += len(message.body)
-    if batch:
-        yield batch
 
 
 def _send(

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 import orjson
@@ -29,6 +29,8 @@ MAX_MEMBER_BYTES: Final = 4 * 1024 * 1024
 
 MAX_BATCH_BYTES: Final = 1024 * 1024
 """Largest sum of bodies in one SendMessageBatch."""
+
+ENTRIES_PER_BATCH: Final = 10
 
 MAX_CLAIM_BYTES: Final = 16 * 1024 * 1024
 """Largest document behind a claim check: the largest legal record is 5.7 MB of JSON before compression."""
@@ -132,6 +134,31 @@ class Outgoing:
     count: int
     members: int
     claim: tuple[str, bytes] | None = None
+
+
+class HasBody(Protocol):
+    """Anything that goes through SQS as one message."""
+
+    @property
+    def body(self) -> str:
+        """The SQS body."""
+
+
+Sent = TypeVar("Sent", bound=HasBody)
+
+
+def sendable(some: Iterable[Sent]) -> Iterator[list[Sent]]:
+    """Batches within SendMessageBatch's limits: 10 entries, MAX_BATCH_BYTES of bodies in all."""
+    batch: list[Sent] = []
+    size = 0
+    for message in some:
+        if batch and (len(batch) == ENTRIES_PER_BATCH or size + len(message.body) > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += len(message.body)
+    if batch:
+        yield batch
 
 
 def decode(table: str, body: str) -> list[Member] | ClaimCheck:

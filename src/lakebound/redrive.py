@@ -161,7 +161,7 @@ def redrive_by_copy(
                 good.append(message)
         if limit:
             good = good[: limit - result.redriven]
-        for batch in _sendable(good):
+        for batch in messages.sendable(good):
             pace.wait_for(result.redriven)
             refused = set(buffer.send([message.body for message in batch]))
             sent = [message for place, message in enumerate(batch) if place not in refused]
@@ -173,20 +173,6 @@ def redrive_by_copy(
             result.messages += len(sent)
             progress(len(sent))
     return result
-
-
-def _sendable(received: Sequence[ReceivedMessage]) -> Iterator[list[ReceivedMessage]]:
-    """Batches within SQS's limit of 1 MiB; a receive is never more than ten."""
-    batch: list[ReceivedMessage] = []
-    size = 0
-    for message in received:
-        if batch and size + len(message.body) > messages.MAX_BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(message)
-        size += len(message.body)
-    if batch:
-        yield batch
 
 
 @dataclass(frozen=True, slots=True)

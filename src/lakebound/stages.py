@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from math import ceil
@@ -54,19 +54,11 @@ class Source(Described, KeyReader, Protocol):
     """The source table, as the run's stages need it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageRules:
-    """What the settings decide."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRules(CarryRules):
+    """What the settings decide: what every segment is carried by, and MARGIN of ORDERING.md."""
 
-    table: str
-    prefix: str
-    partition: Callable[[int, bool], str]
-    max_records: int
-    max_file_bytes: int
-    max_seconds: int
     margin_ms: int
-    file_format: str = "ndjson.gz"
-    redaction: Redaction | None = None
 
     @property
     def wait_ms(self) -> int:
@@ -329,17 +321,7 @@ class Stages:
             )
         folder = RunFolder.of(self._rules.table, run)
         source, share = self._unit(plan, folder, facts, unit)
-        rules = CarryRules(
-            table=self._rules.table,
-            prefix=self._rules.prefix,
-            partition=self._rules.partition,
-            max_records=self._rules.max_records,
-            max_file_bytes=self._rules.max_file_bytes,
-            max_seconds=self._rules.max_seconds,
-            share=share,
-            file_format=self._rules.file_format,
-            redaction=self._rules.redaction,
-        )
+        rules = replace(self._rules, share=share)
         carrier = Carrier(rules, source, self._ports.store, self._ports.documents, self._ports.clock, seconds_left)
         # A scan's segments belong to their number; the units of files are fixed by the document that lists them.
         total = plan.units

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -23,6 +23,17 @@ MISSING = frozenset(
 _DENIED = frozenset(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"))
 
 
+FAILURES: Final = (BotoCoreError, ClientError, ResponseParserError)
+"""What botocore raises when a service refuses, cannot be reached, or answers what is no answer."""
+
+
+def code_of(failure: Exception) -> str:
+    """The service's own word for one of FAILURES, or the failure's kind; never its message, which may quote values."""
+    if isinstance(failure, ClientError):
+        return str(failure.response.get("Error", {}).get("Code", ""))
+    return type(failure).__name__
+
+
 class NotThere(Misconfigured):
     """The thing asked about does not exist."""
 
@@ -40,10 +51,8 @@ def call(client: Any, operation: str, what: str, **arguments: Any) -> dict[str, 
     try:
         answer: dict[str, Any] = getattr(client, operation)(**arguments)
         return answer
-    except ClientError as refused:
-        code = str(refused.response.get("Error", {}).get("Code", ""))
-    except (BotoCoreError, ResponseParserError) as broken:
-        code = type(broken).__name__
+    except FAILURES as failure:
+        code = code_of(failure)
     # Outside the handlers: botocore's own messages may hold what must not hang on our errors.
     if code in MISSING:
         raise NotThere(f"There is no {what} at {client.meta.endpoint_url}", hint="Check its name and the region")

@@ -7,6 +7,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from lakebound.adapters.calls import FAILURES, code_of
 from lakebound.errors import QueueUnavailable
 from lakebound.redrive import MoveState, MoveUnsupported
 
@@ -79,8 +80,8 @@ def count_messages(client: Any, url: str) -> tuple[int, int]:
     ]
     try:
         found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    except (ClientError, BotoCoreError) as broken:
-        code = broken.response["Error"]["Code"] if isinstance(broken, ClientError) else type(broken).__name__
+    except FAILURES as broken:
+        code = code_of(broken)
         raise QueueUnavailable(
             f"The queue {url} did not answer ({code})", hint="Check the stack and your rights"
         ) from None

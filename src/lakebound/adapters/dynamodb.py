@@ -14,8 +14,8 @@ from queue import Full, Queue
 from typing import Any, Final
 
 import orjson
-from botocore.exceptions import BotoCoreError, ClientError
 
+from lakebound.adapters.calls import FAILURES, code_of
 from lakebound.attributes import Image
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.ports import Clock
@@ -90,7 +90,7 @@ class DynamoDBTable:
     def read(self, keys: Sequence[Image]) -> Iterator[Image]:
         """The items of these key attributes that exist, strongly consistent. Raises LakeboundError."""
         for start in range(0, len(keys), _KEYS_PER_READ):
-            some = [_sendable(key) for key in keys[start : start + _KEYS_PER_READ]]
+            some = [sendable(key) for key in keys[start : start + _KEYS_PER_READ]]
             wanted: Mapping[str, Any] = {self.name: {"Keys": some, "ConsistentRead": True}}
             rounds = 0
             while wanted:
@@ -120,10 +120,8 @@ class DynamoDBTable:
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
             return getattr(self._client, operation)(**arguments)
-        except ClientError as refused:
-            code = refused.response.get("Error", {}).get("Code", "")
-        except BotoCoreError as broken:
-            code = type(broken).__name__
+        except FAILURES as failure:
+            code = code_of(failure)
         # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
         endpoint = self._client.meta.endpoint_url
         match code:
@@ -157,7 +155,7 @@ def _offer(
     return False
 
 
-def _sendable(key: Image) -> Image:
+def sendable(key: Image) -> Image:
     """A key for a request: botocore encodes binary itself, base64 text would be encoded twice."""
     return {
         name: {"B": b64decode(attribute["B"])} if "B" in attribute else attribute for name, attribute in key.items()

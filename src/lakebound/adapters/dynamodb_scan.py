@@ -6,7 +6,7 @@ instead and leaves signing, retries and checksums to botocore. `pass_through=Fal
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -15,6 +15,8 @@ from typing import Any, Final
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lakebound.adapters.calls import FAILURES, code_of
+from lakebound.adapters.dynamodb import sendable
 from lakebound.attributes import Image
 from lakebound.backfill import ClockSkewed, Page, Throttled
 from lakebound.errors import LakeboundError, Misconfigured
@@ -96,14 +98,14 @@ class BackfillTable:
             "ReturnConsumedCapacity": "TOTAL",
         }
         if start:
-            arguments["ExclusiveStartKey"] = _sendable(start)
+            arguments["ExclusiveStartKey"] = sendable(start)
         if limit is not None:
             arguments["Limit"] = limit
         return self._timed("scan", **arguments)
 
     def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
         """One BatchGetItem of at most 100 different keys, strongly consistent."""
-        wanted = {self.name: {"Keys": [_sendable(key) for key in keys], "ConsistentRead": True}}
+        wanted = {self.name: {"Keys": [sendable(key) for key in keys], "ConsistentRead": True}}
         return self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
 
     def _timed(self, operation: str, **arguments: Any) -> tuple[Any, int]:
@@ -117,10 +119,8 @@ class BackfillTable:
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
             return getattr(self._client, operation)(**arguments)
-        except ClientError as refused:
-            code = refused.response.get("Error", {}).get("Code", "")
-        except BotoCoreError as broken:
-            code = type(broken).__name__
+        except FAILURES as failure:
+            code = code_of(failure)
         # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
         if code in _THROTTLES:
             raise Throttled(f"table {self.name} throttled {operation}")
@@ -197,10 +197,3 @@ def _as_said(value: Any) -> Any:
     if isinstance(value, list):
         return [_as_said(inner) for inner in value]
     return value
-
-
-def _sendable(key: Image) -> Image:
-    """A key for a request: botocore encodes binary itself, base64 text would be encoded twice."""
-    return {
-        name: {"B": b64decode(attribute["B"])} if "B" in attribute else attribute for name, attribute in key.items()
-    }

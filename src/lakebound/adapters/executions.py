@@ -7,8 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from lakebound.adapters.calls import FAILURES, code_of
 from lakebound.errors import LakeboundError, Misconfigured
 
 
@@ -57,10 +56,8 @@ class Machine:
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
             return getattr(self._client, operation)(**arguments)
-        except ClientError as refused:
-            code = refused.response.get("Error", {}).get("Code", "")
-        except BotoCoreError as broken:
-            code = type(broken).__name__
+        except FAILURES as failure:
+            code = code_of(failure)
         match code:
             case "ExecutionDoesNotExist":
                 raise Misconfigured("there is no such run", hint="`lakebound backfill list` names them")

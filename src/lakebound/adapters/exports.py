@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from lakebound.adapters.calls import FAILURES, code_of
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.exports import ExportState, Window
 
@@ -55,10 +54,8 @@ class TableExporter:
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
             return getattr(self._client, operation)(**arguments)
-        except ClientError as refused:
-            code = refused.response.get("Error", {}).get("Code", "")
-        except BotoCoreError as broken:
-            code = type(broken).__name__
+        except FAILURES as failure:
+            code = code_of(failure)
         match code:
             case "PointInTimeRecoveryUnavailableException":
                 raise Misconfigured(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from lakebound.adapters.calls import FAILURES, code_of
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.sources import MappingFacts
 
@@ -21,18 +20,14 @@ class LambdaMapping:
         """Raises Misconfigured where it is gone, LakeboundError where Lambda does not answer."""
         try:
             answer = self._client.get_event_source_mapping(UUID=self._id)
-        except ClientError as refused:
-            code = refused.response.get("Error", {}).get("Code", "")
+        except FAILURES as failure:
+            code = code_of(failure)
             if code == "ResourceNotFoundException":
                 raise Misconfigured(
                     f"the stream mapping {self._id} is gone", hint="Deploy the stack again, then redrive the execution"
                 ) from None
             raise LakeboundError(
                 f"the stream mapping cannot be described ({code})", hint="Redrive the execution"
-            ) from None
-        except BotoCoreError as broken:
-            raise LakeboundError(
-                f"the stream mapping cannot be described ({type(broken).__name__})", hint="Redrive the execution"
             ) from None
         return MappingFacts(
             self._id,

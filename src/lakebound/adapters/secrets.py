@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from lakebound.adapters.calls import FAILURES, code_of
 from lakebound.errors import Misconfigured
 from lakebound.ports import Secrets
 from lakebound.redaction import Redaction
@@ -29,8 +28,8 @@ class AwsSecrets:
                 parameter = self._client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]
                 return str(parameter["Value"]).encode()
             answer = self._client("secretsmanager").get_secret_value(SecretId=name)
-        except (BotoCoreError, ClientError, ValueError) as refused:
-            code = refused.response["Error"]["Code"] if isinstance(refused, ClientError) else type(refused).__name__
+        except (*FAILURES, ValueError) as refused:
+            code = code_of(refused)
             raise Misconfigured(
                 f"HASH_KEY_ARN {name} cannot be read ({code})",
                 hint="Check that it exists in this region and that the function's role may read and decrypt it",
@@ -43,8 +42,8 @@ def key_attributes(client: Any, table: str) -> list[str]:
     """The names of a table's key attributes. Raises Misconfigured."""
     try:
         schema = client.describe_table(TableName=table)["Table"]["KeySchema"]
-    except (BotoCoreError, ClientError) as refused:
-        code = refused.response["Error"]["Code"] if isinstance(refused, ClientError) else type(refused).__name__
+    except FAILURES as refused:
+        code = code_of(refused)
         raise Misconfigured(
             f"The key attributes of {table} cannot be read ({code})",
             hint="DROP_ATTRIBUTES needs dynamodb:DescribeTable, to be sure that none of them is dropped",
