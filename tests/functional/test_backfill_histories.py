@@ -188,6 +188,13 @@ def test_a_gap_is_healed_by_a_scan_and_a_sweep(seed: int, monkeypatch: pytest.Mo
 # ── red controls: each wrong rule must be seen to fail ──
 
 
+def healed_by_windows(seed: int) -> World:
+    with pytest.MonkeyPatch.context() as patch:
+        made, chance = with_a_gap(seed)
+        heal(made, chance, "incremental_export", patch)
+    return made
+
+
 def broken(run: Callable[[int], World]) -> bool:
     return any(differences(run(seed)) for seed in SEEDS)
 
@@ -199,13 +206,7 @@ def test_without_the_reread_a_ghost_stays(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(Stages, "plan_reread", nothing)
 
-    def run(seed: int) -> World:
-        with pytest.MonkeyPatch.context() as patch:
-            made, chance = with_a_gap(seed)
-            heal(made, chance, "incremental_export", patch)
-        return made
-
-    assert broken(run)
+    assert broken(healed_by_windows)
 
 
 def test_a_reread_of_the_gaps_hours_only_leaves_a_ghost_of_the_minutes_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,13 +221,7 @@ def test_a_reread_of_the_gaps_hours_only_leaves_a_ghost_of_the_minutes_before(mo
 
     monkeypatch.setattr(Stages, "_windows", narrow)
 
-    def run(seed: int) -> World:
-        with pytest.MonkeyPatch.context() as patch:
-            made, chance = with_a_gap(seed)
-            heal(made, chance, "incremental_export", patch)
-        return made
-
-    assert broken(run)
+    assert broken(healed_by_windows)
 
 
 def test_the_rows_own_write_time_as_label_lets_rows_live_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,13 +238,7 @@ def test_the_rows_own_write_time_as_label_lets_rows_live_for_ever(monkeypatch: p
     # The re-read would repair what it lists; the rule fails by itself.
     monkeypatch.setattr("lakebound.reread.KeysAgain._collect", lambda self, text, keys: None)
 
-    def run(seed: int) -> World:
-        with pytest.MonkeyPatch.context() as patch:
-            made, chance = with_a_gap(seed)
-            heal(made, chance, "incremental_export", patch)
-        return made
-
-    assert broken(run)
+    assert broken(healed_by_windows)
 
 
 def test_a_label_after_the_page_hides_what_was_written_while_it_was_read() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from lakebound.adapters.calls import FAILURES, code_of
 from lakebound.errors import QueueUnavailable
 
 _COUNTS = (
@@ -26,7 +25,8 @@ class QueuePipeline:
         """About how many messages are in the queue, those in hand too. Raises QueueUnavailable."""
         try:
             answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(_COUNTS))
-        except (ClientError, BotoCoreError) as broken:
-            code = broken.response["Error"]["Code"] if isinstance(broken, ClientError) else type(broken).__name__
-            raise QueueUnavailable(f"The queue {self._url} did not answer: {code}", hint="Check --queue") from None
+        except FAILURES as broken:
+            raise QueueUnavailable(
+                f"The queue {self._url} did not answer: {code_of(broken)}", hint="Check --queue"
+            ) from None
         return sum(int(answer["Attributes"].get(name, 0)) for name in _COUNTS)
