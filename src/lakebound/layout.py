@@ -280,6 +280,22 @@ class GapKey:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class SeenKey:
+    """Where it is kept what was last seen of a table's stream; beside the gaps, and none of them."""
+
+    table: str
+
+    def format(self) -> str:
+        return f"{gaps_folder(self.table)}seen.json"
+
+    @staticmethod
+    def parse(table: str, key: str) -> SeenKey | None:
+        """The value behind that key of this table, or None."""
+        seen = SeenKey(table)
+        return seen if key == seen.format() else None
+
+
 def gaps_folder(table: str) -> str:
     """The folder that holds a table's gaps, with its closing slash."""
     return _aside(table, "gaps")

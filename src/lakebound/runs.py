@@ -23,7 +23,7 @@ from lakebound.layout import RunFolder
 from lakebound.plan import Plan
 from lakebound.ports import Clock, ObjectStore, StoredObject
 from lakebound.reread import KeyReader, Stretch, files_of
-from lakebound.sources import Described, Mapped, TableFacts
+from lakebound.sources import Described, Mapped, Measured, TableFacts, Upstream
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024
 
@@ -37,6 +37,7 @@ class StageRules(CarryRules):
     """What the settings decide: what every segment is carried by, and MARGIN of ORDERING.md."""
 
     margin_ms: int
+    failure_retention_ms: int = 30 * 86_400_000
 
     @property
     def wait_ms(self) -> int:
@@ -59,6 +60,8 @@ class Ports:
     store: ObjectStore
     documents: Documents
     clock: Clock
+    measured: Measured | None = None
+    upstream: Upstream | None = None
 
 
 class RunStages:
@@ -142,7 +145,7 @@ class RunStages:
                 f"table {facts.name} has no stream, so a backfill would be stale at once",
                 hint="Enable NEW_AND_OLD_IMAGES on it, deploy with its stream ARN, then redrive this execution",
             )
-        moments = [_label_ms(facts.stream_arn.rpartition("/stream/")[2])]
+        moments = [label_ms(facts.stream_arn)]
         if self._ports.mapping is not None:
             mapping = self._ports.mapping.mapping()
             if mapping.stream_arn != facts.stream_arn:
@@ -159,8 +162,9 @@ class RunStages:
         return max(moments)
 
 
-def _label_ms(label: str) -> int:
-    """A stream label's moment: `2026-11-24T03:05:34.123`, UTC."""
+def label_ms(stream_arn: str) -> int:
+    """The moment that a stream's label names: `2026-11-24T03:05:34.123`, UTC, the end of its ARN."""
+    label = stream_arn.rpartition("/stream/")[2]
     try:
         return int(datetime.fromisoformat(label.removesuffix("Z")).replace(tzinfo=UTC).timestamp() * 1000)
     except ValueError:

@@ -18,6 +18,7 @@ from lakebound.events import SnapshotDecoder
 from lakebound.export_stages import ExportStages
 from lakebound.exports import DataFile, ExportFiles
 from lakebound.layout import RunFolder, partitioner
+from lakebound.look import LookStages
 from lakebound.opening import OpeningStages
 from lakebound.plan import Plan
 from lakebound.ports import SecondsLeft
@@ -32,7 +33,7 @@ from lakebound.sources import TableFacts
 __all__ = ["Plan", "Ports", "StageRules", "Stages", "rules_of"]
 
 
-class Stages(OpeningStages, ExportStages, EndingStages):
+class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
     """The backfill of one table."""
 
     def perform(self, event: Mapping[str, Any], seconds_left: SecondsLeft) -> dict[str, Any]:
@@ -40,6 +41,8 @@ class Stages(OpeningStages, ExportStages, EndingStages):
         action = event.get("action")
         if action == "validate":
             return self.validate(event.get("input"), str(event.get("execution", "")))
+        if action == "look":
+            return self.look()
         if action == "carry":
             return self.carry(str(event["run"]), int(event["unit"]), seconds_left)
         stage: Callable[[dict[str, Any]], dict[str, Any]] | None = {
@@ -133,6 +136,7 @@ def rules_of(settings: BackfillSettings, redaction: Redaction | None = None) -> 
         max_file_bytes=settings.max_file_bytes,
         max_seconds=settings.max_seconds,
         margin_ms=settings.margin_ms,
+        failure_retention_ms=settings.failure_retention_days * 86_400_000,
         file_format=settings.file_format,
         redaction=redaction,
     )
