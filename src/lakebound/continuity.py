@@ -70,12 +70,13 @@ class StreamSeen:
 
 @dataclass(frozen=True, slots=True)
 class StreamNow:
-    """What a look finds: the table's stream (None: it has none) and its label, the mapping, the metrics' slices."""
+    """What a look finds: the table's stream (None: it has none) and its label, the mapping, the metrics' slices (None:
+    they could not be read)."""
 
     stream_arn: str | None
     label_ms: int
     mapping: MappingFacts
-    slices: Sequence[Slice]
+    slices: Sequence[Slice] | None
     now_ms: int
 
     @property
@@ -104,7 +105,7 @@ class Proof:
 def proofs(seen: StreamNow) -> list[Proof]:
     """Every proof that the slices give, the earliest first."""
     since = seen.delivers_since_ms
-    if since is None:
+    if since is None or seen.slices is None:
         return []
     measured = {one.start_ms: one for one in seen.slices}
     quiet_from = seen.now_ms - QUIET_MS

@@ -43,7 +43,7 @@ class EndingStages(RunStages):
         self._check_files(manifest)
         if not self._ports.store.put_if_absent(folder.manifest(), manifest.encode(), {}):
             manifest = Manifest.decode(folder.manifest(), self._ports.store.get(folder.manifest(), MAX_PLAN_BYTES))
-        return result_of(manifest, folder.manifest())
+        return result_of(manifest, folder.manifest(), plan.reason)
 
     def _file_units(self, plan: Plan, folder: RunFolder) -> int:
         return 0 if plan.mode == "scan" else len(self._work(folder, "files"))
@@ -112,19 +112,13 @@ class EndingStages(RunStages):
                 )
 
 
-def result_of(manifest: Manifest, key: str) -> dict[str, Any]:
-    """What the execution says at its end."""
+def result_of(manifest: Manifest, key: str, reason: str = "") -> dict[str, Any]:
+    """What the execution says at its end; `reason` is why a heal chose its way."""
     seconds = (manifest.finished_ms - manifest.started_ms) / 1000
-    merge = "merge its files with spark/jobs/merge_changes.py"
-    if manifest.heals and not manifest.is_complete:
-        following = f"{merge}, then compare with lakebound verify; the gap stays recorded as open until it is closed"
-    elif manifest.is_complete:
-        following = f"{merge}, then remove ghosts: spark/jobs/sweep.py --run {manifest.run}"
-    else:
-        following = f"{merge}; no sweep: the run did not read the whole table consistently"
     return {
         "run": manifest.run,
         "mode": manifest.mode,
+        **({"reason": reason} if reason else {}),
         "records": manifest.records,
         "quarantined": manifest.quarantined,
         "files": len(manifest.files),
@@ -133,5 +127,19 @@ def result_of(manifest: Manifest, key: str) -> dict[str, Any]:
         "consumed_capacity": manifest.consumed,
         "duration_seconds": round(seconds, 1),
         "manifest": key,
-        "next": following,
+        "next": next_step(manifest),
     }
+
+
+def next_step(manifest: Manifest) -> str:
+    """What an operator does after the run: merge, sweep where the whole table was read, close what it healed."""
+    merge = "merge its files with spark/jobs/merge_changes.py"
+    sweep = f"remove ghosts: spark/jobs/sweep.py --run {manifest.run}"
+    close = f"lakebound backfill close --run {manifest.run}"
+    if manifest.heals and manifest.is_complete:
+        return f"{merge}, then {sweep}, merge once more, then close the gap: {close}"
+    if manifest.heals:
+        return f"{merge}, then close the gap: {close}"
+    if manifest.is_complete:
+        return f"{merge}, then {sweep}"
+    return f"{merge}; no sweep: the run did not read the whole table consistently"

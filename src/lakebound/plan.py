@@ -25,6 +25,8 @@ class Plan:
     windows: tuple[tuple[int, int], ...] = ()
     reread: tuple[int, int] | None = None
     heals: tuple[tuple[int, str], ...] = ()
+    reason: str = ""
+    """Why this way was chosen, where the run chose it."""
 
     def encode(self) -> bytes:
         """As one JSON document."""

@@ -14,14 +14,16 @@ from typing import Any, Final, Protocol
 import orjson
 
 from lakebound.backfill import CarryRules, PageSource
+from lakebound.continuity import StreamSeen
 from lakebound.documents import Documents
 from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.events import SnapshotDecoder
 from lakebound.exports import Exporter, Window
 from lakebound.gaps import GapBook
-from lakebound.layout import RunFolder
+from lakebound.layout import RedrivenKey, RunFolder, SeenKey, redriven_folder
 from lakebound.plan import Plan
 from lakebound.ports import Clock, ObjectStore, StoredObject
+from lakebound.redrive import pending_failures
 from lakebound.reread import KeyReader, Stretch, files_of
 from lakebound.sources import Described, Mapped, Measured, TableFacts, Upstream
 
@@ -98,6 +100,7 @@ class RunStages:
             windows=tuple((window.from_ms, window.to_ms) for window in windows),
             reread=reread,
             heals=tuple((begin, cause) for begin, cause in state.get("heals") or ()),
+            reason=str(state.get("estimate", {}).get("reason", "")) if request["mode"] == "heal" else "",
         )
         folder = RunFolder.of(self._rules.table, plan.run)
         if self._ports.store.put_if_absent(folder.plan(), plan.encode(), {}):
@@ -137,6 +140,27 @@ class RunStages:
     def _told_files(self, stretch: Stretch) -> Iterator[StoredObject]:
         rules, ports = self._rules, self._ports
         return files_of(ports.store, rules.prefix, rules.partition, stretch, ports.clock.now_ms())
+
+    def _seen(self) -> tuple[StreamSeen | None, str | None]:
+        """What the last look saw, and its document's tag."""
+        key = SeenKey(self._rules.table).format()
+        stored = self._ports.documents.load(key)
+        return (StreamSeen.decode(key, stored[0]), stored[1]) if stored else (None, None)
+
+    def _failures(self, previous: StreamSeen | None, mapping_id: str) -> tuple[list[StoredObject], dict[str, int]]:
+        """(failure objects that wait, when Lambda wrote those that are gone without having been redriven)."""
+        store, table = self._ports.store, self._rules.table
+        known = dict(previous.failures) if previous else {}
+        # A stack made again has another mapping; what the one before it gave up on still waits in its own folder.
+        mappings = sorted({mapping_id, *(key.split("/")[2] for key in known)})
+        waiting = [one for mapping in mappings for one in pending_failures(store, table, mapping).objects]
+        there = {one.key for one in waiting}
+        missing = {key: at for key, at in known.items() if key not in there}
+        if not missing:
+            return waiting, {}
+        redriven = {one.key for one in store.list(redriven_folder(table))}
+        gone = {key: at for key, at in missing.items() if RedrivenKey.of(table, key).format() not in redriven}
+        return waiting, gone
 
     def _covered_from(self, facts: TableFacts) -> int:
         """C: the stream's start, the mapping's, or the end of the last gap."""

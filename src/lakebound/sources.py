@@ -54,8 +54,8 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """What waits between stream and files. Counts are SQS's own, about a minute old.
+class QueuesSeen:
+    """The buffer queue and its dead-letter queue as seen at one moment. Counts are SQS's own, about a minute old.
 
     `oldest_age_ms` was the age of the buffer's oldest message at some time after `measured_ms`; None where there is no
     such metric. It passes over messages that were received more than three times (as SQS's documentation says).
@@ -91,5 +91,5 @@ class Measured(Protocol):
 class Upstream(Protocol):
     """The buffer queue and its dead-letter queue."""
 
-    def waiting(self) -> Waiting:
-        """What waits now; messages in a flusher's hands count. Raises LakeboundError."""
+    def look(self) -> QueuesSeen:
+        """What they hold now; messages in a flusher's hands count. Raises LakeboundError."""

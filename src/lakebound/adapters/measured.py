@@ -11,7 +11,7 @@ from typing import Any, Final
 from lakebound.adapters.calls import call
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.ports import Clock
-from lakebound.sources import SLICE_MS, Slice, Waiting
+from lakebound.sources import SLICE_MS, QueuesSeen, Slice
 
 _AGE_LOOKED_BACK_MS: Final = 15 * 60_000
 _MINUTE_MS: Final = 60_000
@@ -67,18 +67,18 @@ class BufferQueues:
         queue = {"QueueName": buffer_url.rpartition("/")[2]}
         self._age = {"age": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", queue, "Maximum")}
 
-    def waiting(self) -> Waiting:
+    def look(self) -> QueuesSeen:
         dead = sum(count_messages(self._sqs, self._dead_url))
         buffered = sum(count_messages(self._sqs, self._buffer_url))
         if not buffered:
-            return Waiting(dead, 0)
+            return QueuesSeen(dead, 0)
         now = self._clock.now_ms()
         begin = (now - _AGE_LOOKED_BACK_MS) // _MINUTE_MS * _MINUTE_MS
         values = ask(self._cloudwatch, self._age, begin, now, _MINUTE_MS)
         if not values:
-            return Waiting(dead, buffered)
+            return QueuesSeen(dead, buffered)
         measured = max(values)
-        return Waiting(dead, buffered, measured, int(values[measured]["age"] * 1000))
+        return QueuesSeen(dead, buffered, measured, int(values[measured]["age"] * 1000))
 
 
 def ask(
