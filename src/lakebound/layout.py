@@ -219,7 +219,7 @@ class RunFolder:
         return f"{_aside(self.table, 'backfills')}{self.run}/plan.json"
 
     def work(self, stage: str) -> str:
-        """The units of a stage that is not known when the run is planned: `files`, `reread`."""
+        """What a stage leaves: units of `files` and `reread`, an export's ARN, since when nothing is dead (`clear`)."""
         return f"{_aside(self.table, 'backfills')}{self.run}/{stage}.json"
 
     def segments(self) -> str:
