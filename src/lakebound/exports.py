@@ -18,6 +18,7 @@ from lakebound.encoders.ndjson import MAX_LINE_BYTES, inflate
 from lakebound.errors import LakeboundError, Misconfigured, Poison
 from lakebound.events import ChangeEvent, SnapshotDecoder
 from lakebound.ports import Clock, ObjectStore
+from lakebound.said import ExportLineReader
 
 FULL: Final = "FULL_EXPORT"
 INCREMENTAL: Final = "INCREMENTAL_EXPORT"
@@ -151,6 +152,7 @@ class ExportFiles:
         self.origin = origin
         self._files = files
         self._decoder = decoder
+        self._reader = ExportLineReader(decoder.reader, incremental=origin == "incremental_export")
         self._store = store
         self._clock = clock
         self._at: tuple[int, int] = (-1, 0)
@@ -168,7 +170,7 @@ class ExportFiles:
                 next(self._lines)
         values, size = [], 0
         for text in self._lines:
-            values.append((file.kind, text))
+            values.append(self._reader.read(text))
             size += len(text)
             if len(values) >= LINES_PER_PAGE or size >= PAGE_BYTES:
                 break
@@ -182,14 +184,9 @@ class ExportFiles:
         return Page(asked, file.label_ms, values, 0.0, following)
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
-        kind, text = value
-        try:
-            line = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            raise Poison("undecodable", f"a line of {len(text)} bytes that is not JSON") from None
-        if kind == FULL:
-            return self._decoder.export_line(line, label_ms, event_id)
-        return self._decoder.change_line(line, label_ms, event_id)
+        if self.origin == "export":
+            return self._decoder.export_line(value, label_ms, event_id)
+        return self._decoder.change_line(value, label_ms, event_id)
 
     def _expect_end(self, file: DataFile, lines: int) -> None:
         if lines != file.items or next(self._lines, None) is not None:
