@@ -16,6 +16,7 @@ from lakebound.envelope import encode_line
 from lakebound.errors import Misconfigured
 from lakebound.events import SnapshotDecoder
 from lakebound.requests import BackfillRequest
+from lakebound.said import SaidItem
 
 NOW = 1_795_000_000_000
 PAGE = {
@@ -35,6 +36,11 @@ PAGE = {
     "ConsumedCapacity": {"TableName": "cars", "CapacityUnits": 2.5},
     "LastEvaluatedKey": {"id": {"B": "AP8="}},
 }
+
+
+def said(value: Any) -> bytes:
+    """As DynamoDB writes JSON: no space, no escape that is not needed."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 class Fixed:
@@ -62,7 +68,7 @@ def segment(
     def send(request: Any, **_: Any) -> AWSResponse:
         asked.append(json.loads(request.body))
         headers = {"Date": formatdate((NOW + off_ms) / 1000, usegmt=True)}
-        return AWSResponse(request.url, status, headers, Body(json.dumps(answer).encode()))
+        return AWSResponse(request.url, status, headers, Body(answer if type(answer) is bytes else said(answer)))
 
     client.meta.events.register("before-send.dynamodb", send)
     table = BackfillTable("cars", client, Fixed(), pass_through=pass_through)
@@ -80,6 +86,7 @@ def test_records_are_identical_with_and_without_the_hook() -> None:
         assert asked[0]["ExclusiveStartKey"] == {"id": {"B": "AA=="}}
         assert (asked[0]["Limit"], asked[0]["Segment"], asked[0]["TotalSegments"]) == (7, 1, 4)
         assert asked[0]["ConsistentRead"] is True
+        assert {type(value) for value in page.values} == {SaidItem if pass_through else dict}
         lines.append([encode_line(source.decode(value, page.label_ms, "e"), NOW) for value in page.values])
     assert lines[0] == lines[1]
     assert json.loads(lines[0][0])["new_image"] == PAGE["Items"][0]

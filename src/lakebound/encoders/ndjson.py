@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
 import orjson
 from isal import igzip, igzip_lib
 
@@ -51,18 +52,29 @@ def read(body: bytes) -> Iterator[dict[str, Any]]:
         raise Poison("undecodable", "the last line has no end")
 
 
+class _Imaged(msgspec.Struct, gc=False):
+    new_image: msgspec.Raw
+
+
+_imaged = msgspec.json.Decoder(_Imaged).decode
+
+
 def _is_as_written(line: bytes, record: dict[str, Any]) -> bool:
     """Whether every reader sees this record in the line.
 
-    A duplicate name, or a number that JSON cannot hold: another reader would see another record than the one that was
-    written. What we wrote is written again the same, but for an image in DynamoDB's own spelling (a space between
-    tokens, `\\u00e9` for é), which is looked at name by name.
+    A duplicate name, a byte-order mark, a number that JSON cannot hold: another reader would see another record than
+    the one that was written. What we wrote is written again the same, but for a new image in DynamoDB's own spelling (a
+    space between tokens, `\\u00e9` for é): there the rest must be the same, and the image is looked at name by name.
     """
     try:
         if orjson.dumps(record) == line:
             return True
-        return bool(json.loads(line, object_pairs_hook=_once, parse_float=_refuse, parse_constant=_refuse) == record)
-    except (orjson.JSONEncodeError, RecursionError, ValueError):
+        image = bytes(_imaged(line).new_image)
+        if b"\r" in image or orjson.dumps(record | {"new_image": orjson.Fragment(image)}) != line:
+            return False
+        told = json.loads(image, object_pairs_hook=_once, parse_float=_refuse, parse_constant=_refuse)
+        return bool(told == record["new_image"])
+    except (msgspec.DecodeError, orjson.JSONEncodeError, RecursionError, ValueError):
         return False
 
 
