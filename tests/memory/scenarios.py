@@ -147,7 +147,7 @@ def flush_full_files(file_format: str) -> None:
         for number in range(count):
             # Two members of equal bytes would be written once.
             last = encoder.encode(decoder.decode(record(number + 5, {}), NOW), NOW)
-            data = encoder.compress([*lines[:4], last])
+            data = encoder.compress([*lines[:4], last], 5)
             member = Member("dt=2026-11-18/HH=11", encoder.extension, 5, None, None, NOW - number, data)
             yield received(member, number)
 
@@ -170,7 +170,7 @@ def flush_bomb() -> None:
     deflated = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(200)) + compressor.flush()
     bomb = avro._long(1000) + avro._long(len(deflated)) + deflated
     good = encoder_of("avro").encode(StreamDecoder("cars").decode(record(1, {}), NOW), NOW)
-    members = [(avro.compress([good]), 1), (bomb, 1000)]
+    members = [(avro.compress([good], 1), 1), (bomb, 1000)]
     batch = [
         received(Member("dt=2026-11-18/HH=11", "avro", count, None, None, NOW, data), number)
         for number, (data, count) in enumerate(members)
