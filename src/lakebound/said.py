@@ -33,13 +33,14 @@ class SaidItem(msgspec.Struct, frozen=True, gc=False):
 
     def values(self) -> Image:
         """The item's values."""
-        return parsed(self.image())
+        image: Image = orjson.loads(bytes(self.text))
+        return image
 
 
 def parsed(image: Image | orjson.Fragment) -> Image:
     """An event's image as values."""
     if isinstance(image, orjson.Fragment):
-        values: Image = orjson.loads(image.contents)
+        values: Image = orjson.loads(orjson.dumps(image))
         return values
     return image
 

@@ -141,7 +141,7 @@ def flush_full_files(file_format: str) -> None:
         encoder.encode(decoder.decode(record(n, {"x": {"S": text[n * 97 :][:120_000]}}), NOW), NOW) for n in range(5)
     ]
     queue, store = Accepting(), Forgetting()
-    count = 67_108_864 // len(encoder.compress(lines[:4])) + 5
+    count = 67_108_864 // len(encoder.compress(lines[:4], 4)) + 5
 
     def messages() -> Any:
         for number in range(count):
