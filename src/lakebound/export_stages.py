@@ -12,7 +12,7 @@ import orjson
 from lakebound import estimate as estimates
 from lakebound import exports
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.exports import DataFile, Window
+from lakebound.exports import DataFile, Wanted, Window
 from lakebound.layout import RunFolder
 from lakebound.plan import Plan
 from lakebound.requests import BackfillRequest
@@ -100,12 +100,15 @@ class ExportStages(RunStages):
         files: list[DataFile] = []
         for number, told in enumerate(self._export_states(plan, facts)):
             if plan.windows:
-                kind, label = exports.INCREMENTAL, plan.windows[number][1] - plan.margin_ms
+                window = Window(*plan.windows[number])
+                label = window.to_ms - plan.margin_ms
+                wanted = Wanted(exports.INCREMENTAL, facts.arn, plan.table_id, label, window=window)
             else:
-                kind, label = exports.FULL, self._full_label(plan, facts, told)
+                label = self._full_label(plan, facts, told)
+                wanted = Wanted(exports.FULL, facts.arn, plan.table_id, label, time_ms=told.export_time_ms)
             if told.manifest_key is None:
                 raise LakeboundError("a completed export names no manifest", hint="Start a new backfill")
-            files += exports.read_manifest(self._ports.store, told.manifest_key, kind, label)
+            files += exports.read_manifest(self._ports.store, told.manifest_key, wanted)
         files = [file for file in files if file.items]
         units = [[file.fields() for file in some] for some in _spread(files, MAX_UNITS)]
         kept = self._keep_work(state["run"], "files", {"units": units, "items": sum(file.items for file in files)})

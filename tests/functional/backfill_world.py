@@ -341,8 +341,9 @@ def world(
     file_format: str = "ndjson.gz",
     redaction: Redaction | None = None,
     scan: Callable[[Table], Callable[[SnapshotDecoder, int, int, bool, int], PageSource]] | None = None,
+    clock: Clock | None = None,
 ) -> World:
-    clock = Clock()
+    clock = clock or Clock()
     table = Table(clock, capacity=capacity, page_items=page_items)
     bucket = Bucket(clock)
     mapping = StreamMapping()
