@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from lakebound.attributes import Image, canonical_item, canonical_key, check_image, surely_legal
+from lakebound.attributes import Image, canonical_item, canonical_key, check_image
 from lakebound.errors import Misconfigured, Poison
+from lakebound.legality import surely_legal
 
 MAX_FUTURE_MS: Final = 3_600_000
 """A creation time further ahead of the writer's clock is poison: it would hide every later repair of its key."""
@@ -81,18 +82,15 @@ class StreamDecoder:
 
     def images_surely_legal(self, records: Iterable[object]) -> bool:
         """Whether no image of these records needs a check of its own but for its names; False decides nothing."""
-        images: list[Any] = []
         try:
-            for record in records:
-                body: Any = record["dynamodb"]  # type: ignore[index]
-                images.append(body["Keys"])
-                for name in ("NewImage", "OldImage"):
-                    image = body.get(name)
-                    if image is not None:
-                        images.append(image)
+            bodies: list[Any] = [record["dynamodb"] for record in records]  # type: ignore[index]
+            keys = [body["Keys"] for body in bodies]
+            # Each kind by itself: what looks alike is looked through faster.
+            new_images = [image for body in bodies if (image := body.get("NewImage")) is not None]
+            old_images = [image for body in bodies if (image := body.get("OldImage")) is not None]
         except (AttributeError, KeyError, TypeError):
             return False
-        return surely_legal(images)
+        return surely_legal(keys) and surely_legal(new_images) and surely_legal(old_images)
 
     def decode(self, record: object, now_ms: int, images_are_legal: bool = False) -> ChangeEvent:
         """The record's change event. `images_are_legal` when `images_surely_legal` said so of this record.
