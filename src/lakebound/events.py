@@ -179,9 +179,8 @@ def _check_keys(keys: Image, image: Image, which: str) -> None:
 
 
 def _creation_ms(value: object, now_ms: int) -> int:
-    if type(value) not in (int, float):
+    if not (type(value) is int or type(value) is float):
         raise Poison("creation_time", "missing or not a number")
-    assert isinstance(value, int | float)
     if not 0 <= value <= (now_ms + MAX_FUTURE_MS) / 1000:
         raise Poison("creation_time", "negative, or more than an hour ahead of the writer's clock")
     return value * 1000 if type(value) is int else round(value * 1000)

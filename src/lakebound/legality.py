@@ -69,7 +69,7 @@ def _periods(values: int, images: int, guess: int) -> list[int]:
 
 
 def _by_tag(values: list[Any], periods: list[int]) -> Iterator[tuple[str, list[Any]]]:
-    """Each tag with what stands behind it, in order. Raises where a value has not exactly one tag."""
+    """Each tag with what stands behind it. Raises where a value has not exactly one tag."""
     # Each value is asked for a tag below, so this total leaves none with a second one.
     if sum(map(len, values)) != len(values):
         raise ValueError
@@ -83,7 +83,12 @@ def _by_tag(values: list[Any], periods: list[int]) -> Iterator[tuple[str, list[A
         except KeyError:
             continue
         for tag in set(tags):
-            yield tag, list(compress(inners, cycle([each == tag for each in tags])))
+            if tag in ("M", "L"):
+                # In the order of the images, so that what they hold comes again as regularly.
+                yield tag, list(compress(inners, cycle([each == tag for each in tags])))
+            else:
+                places = [place for place, each in enumerate(tags) if each == tag]
+                yield tag, list(chain.from_iterable([inners[place::period] for place in places]))
         return
     groups: dict[str, list[Any]] = {tag: [] for tag in CHECKS}
     put = {tag: group.append for tag, group in groups.items()}
