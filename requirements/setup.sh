@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv and .venv-sam what the lock files say, and fetches Spark's jars. Run by `make setup`; safe to run again.
+# Makes .venv, .venv-sam and .venv-audit what the lock files say, and fetches Spark's jars. Run by `make setup`; safe to run again.
 #
 # Each step leaves a stamp named by the digest of what it was made from, so a second run only compares digests.
 # PYTHON=/path/to/python3 chooses the interpreter of both environments (3.11 or later).
@@ -149,12 +149,15 @@ resolve_jars() {
 started=$SECONDS
 check_prerequisites
 make_environment .venv requirements/main.txt
-# The second environment does not touch the first: it is filled while Spark fetches its jars.
+# The other environments do not touch the first: they are filled while Spark fetches its jars.
 make_environment .venv-sam requirements/sam.txt &
 sam=$!
-trap 'kill "$sam" 2>/dev/null || true' EXIT
+make_environment .venv-audit requirements/audit.txt &
+audit=$!
+trap 'kill "$sam" "$audit" 2>/dev/null || true' EXIT
 install_project
 resolve_jars
 wait "$sam"
+wait "$audit"
 trap - EXIT
 say "ready in $((SECONDS - started)) s"
