@@ -215,8 +215,8 @@ class Packer:
         self._head = f'{{"v":{VERSION},"table":"{table}","members":['
         self._tail = "]}"
         # Lines compress 3 to 15 times. Each member tells how much the table's do, so that the next one just fits: one
-        # that does not is split and compressed again.
-        self._raw_limit = 3 * (message_bytes * 3 // 4)
+        # that does not is split and compressed again. The first one is to fit with a large line on top.
+        self._raw_limit = 2 * (message_bytes * 3 // 4)
         self._open: dict[str, list[Line]] = {}
         self._raw: dict[str, int] = {}
         self._sealed: list[tuple[str, int, int]] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from lakebound.flush import FlushResult
-from lakebound.ingest import IngestResult
+if TYPE_CHECKING:  # stream_ingest has no use for the flusher's modules, nor the flusher for its
+    from lakebound.flush import FlushResult
+    from lakebound.ingest import IngestResult
 
 
 def report_ingest(logger: Logger, metrics: Metrics, result: IngestResult) -> None:

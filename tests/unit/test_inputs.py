@@ -287,36 +287,22 @@ def assert_poison(record: object, code: str) -> None:
         assert repr(json.loads(payload)) == repr(record), "the payload is not the record"
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        stream_record(name="REMOVE"),
-        changed("REMOVE", OldImage=None),
-        stream_record(name="REMOVE", keys={"id": {"S": "never seen before"}}),
-        stream_record(name="INSERT", keys={"id": {"S": "known"}}, old={"id": {"S": "known"}}),
-        stream_record(created=0),
-        stream_record(created=NOW_MS / 1000 + 3_600),
-        stream_record(created=1_795_000_000.5),
-        changed(StreamViewType="NEW_IMAGE"),
-        changed(SequenceNumber="9" * 40),
-        changed(SequenceNumber="1"),
-        changed(StreamViewType=None),
-        changed(SizeBytes=None),
-    ],
-    ids=[
-        "REMOVE",
-        "REMOVE without old image",
-        "REMOVE of an unknown key",
-        "INSERT of a known key",
-        "time zero",
-        "time an hour ahead",
-        "time with a fraction",
-        "NEW_IMAGE view",
-        "sequence number of 40 digits",
-        "sequence number of one digit",
-        "no view type",
-        "no size",
-    ],
-)
+UNUSUAL_RECORDS: Final[dict[str, Record]] = {
+    "REMOVE": stream_record(name="REMOVE"),
+    "REMOVE without old image": changed("REMOVE", OldImage=None),
+    "REMOVE of an unknown key": stream_record(name="REMOVE", keys={"id": {"S": "never seen before"}}),
+    "INSERT of a known key": stream_record(name="INSERT", keys={"id": {"S": "known"}}, old={"id": {"S": "known"}}),
+    "time zero": stream_record(created=0),
+    "time an hour ahead": stream_record(created=NOW_MS / 1000 + 3_600),
+    "time with a fraction": stream_record(created=1_795_000_000.5),
+    "NEW_IMAGE view": changed(StreamViewType="NEW_IMAGE"),
+    "sequence number of 40 digits": changed(SequenceNumber="9" * 40),
+    "sequence number of one digit": changed(SequenceNumber="1"),
+    "no view type": changed(StreamViewType=None),
+    "no size": changed(SizeBytes=None),
+}
+
+
+@pytest.mark.parametrize("record", UNUSUAL_RECORDS.values(), ids=UNUSUAL_RECORDS)
 def test_an_unusual_record_is_carried(record: Record) -> None:
     assert decode_line(line_of(record))["keys"] == record["dynamodb"]["Keys"]

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebound.attributes import check_image, surely_legal
+from lakebound.attributes import check_image
 from lakebound.errors import Poison
+from lakebound.legality import surely_legal
 
 NUMBERS = st.from_regex(r"-?[0-9]{0,22}\.{0,2}[0-9]{0,22}(e[+-]?[0-9]{1,3})?\n?", fullmatch=True)
 SCALARS = st.one_of(
