@@ -43,6 +43,17 @@ class Board:
         self._totals = dict(totals)
         self._counts = dict.fromkeys(totals, 0)
 
+    def say(self, text: str) -> None:
+        """A line above the bars, from any thread."""
+        self._console.print(f"  {text}", markup=False, soft_wrap=True)
+
+    def total(self, name: str, number: int) -> None:
+        """Where a bar ends, as far as is known now."""
+        with self._lock:
+            self._totals[name] = number
+            if self._progress is not None:
+                self._progress.update(self._tasks[name], total=number, completed=min(self._counts[name], number))
+
     def adder(self, name: str) -> Callable[[int], None]:
         """A function that lets a bar grow, from any thread."""
 

@@ -35,10 +35,12 @@ class Seconds:
 class Measured:
     """What was measured over every record of the batch files.
 
-    `unmatched` counts keys whose records are not as many as their writes: their records are not timed.
+    `base` counts those of a backfill, which stand for no single write: they are not timed, nor are the records of the
+    `unmatched` keys, which are not as many as their writes.
     """
 
     records: int
+    base: int
     duplicates: int
     unmatched: int
     file_bytes: int
@@ -60,7 +62,7 @@ def measure(
     the n-th write. A record delivered twice counts where it arrived first.
     """
     first: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
-    line_bytes = records = 0
+    line_bytes = records = base = 0
     for path, stored in files.items():
         merged = merged_ms[path]
         with gzip.open(folder / path, "rb") as lines:
@@ -68,6 +70,9 @@ def measure(
                 record = orjson.loads(line)
                 line_bytes += len(line)
                 records += 1
+                if record["origin"] != "stream":
+                    base += 1
+                    continue
                 arrived = stored.modified_ms, merged
                 versions = first[record["key"]]
                 known = versions.get(record["version"])
@@ -84,7 +89,8 @@ def measure(
             to_silver.append(merged - at)
     return Measured(
         records=records,
-        duplicates=records - sum(map(len, first.values())),
+        base=base,
+        duplicates=records - base - sum(map(len, first.values())),
         unmatched=unmatched,
         file_bytes=sum(stored.size for stored in files.values()),
         line_bytes=line_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,8 @@ class Mirror:
     ) -> None:
         self.files: dict[str, StoredObject] = {}
         """Every batch file that is in the folder, by its path there."""
-        self.records = 0
-        """Records in them, as their names say."""
+        self.records: Counter[str] = Counter()
+        """Records in them by origin, as their names say."""
         self._store = store
         self._prefix = prefix
         self._folder = folder
@@ -58,5 +59,5 @@ class Mirror:
         key = DataKey.parse(self._prefix, stored.key)
         assert key is not None
         self.files[stored.key[len(self._prefix) + 1 :]] = stored
-        self.records += key.count
+        self.records[key.origin] += key.count
         self._copied(key.count)

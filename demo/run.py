@@ -1,7 +1,8 @@
 """`make demo`: the life of a real table, from DynamoDB to Delta, on this machine.
 
-Starts the local stack, deploys template.yaml to it, lives the flights table there while the merge job streams the
-batch files into silver, compares both sides with `lakebound verify`, and tells what happened.
+Starts the local stack and lives the first part of the flights table there, without a stream. Then enables the stream,
+deploys template.yaml and lives the rest, while a backfill reads what was there before and the merge job streams the
+batch files into silver. Compares both sides with `lakebound verify`, and tells what happened.
 """
 
 from __future__ import annotations
@@ -10,77 +11,41 @@ import argparse
 import fcntl
 import json
 import os
-import shlex
-import shutil
 import signal
-import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from botocore.config import Config
 from rich.console import Console
 
+from demo.backfilling import MARGIN_SECONDS, Backfill, estimate
 from demo.board import Board
-from demo.flights import KEY_SCHEMA, SIZES, count_writes, writes_of
+from demo.commands import LAKEBOUND, DemoFailed, run
+from demo.flights import SIZES, Write, count_writes, writes_of
 from demo.local_stack import Deployment, LocalStack, LocalStackError
-from demo.measuring import Measured, measure, merged_by_file
+from demo.measuring import measure, merged_by_file
 from demo.merging import ROOT, MergeFailed, MergePaths, MergeProcess
 from demo.mirroring import Mirror
+from demo.paths import TABLE, Paths, shown
+from demo.table import enable_stream, make_table
+from demo.telling import Query, count_messages, summary, tell_kept, told_of
 from demo.writing import LANES, FlightWriter
+from lakebound.adapters.executions import Machine
 from lakebound.adapters.s3 import S3Store
 from lakebound.errors import LakeboundError
 
-TABLE: Final = "flights"
 FOLDER: Final = ROOT / ".demo"
 CONFIG: Final = ROOT / "demo" / "flights.yaml"
-BIN: Final = Path(sys.executable).parent
 
 STALLED_SECONDS: Final = 120.0
 """Without any progress for so long, something is broken, and waiting longer would not tell what."""
-
-
-class DemoFailed(Exception):
-    """The demo cannot go on; the text says where to look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where a run leaves what it made."""
-
-    folder: Path
-
-    @property
-    def stack(self) -> Path:
-        return self.folder / "stack"
-
-    @property
-    def files(self) -> Path:
-        return self.folder / "files"
-
-    @property
-    def silver(self) -> Path:
-        return self.folder / "silver" / TABLE
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint"
-
-    @property
-    def kept(self) -> Path:
-        """What is known of a stack that KEEP=1 left up."""
-        return self.folder / "kept.json"
-
-    def clear(self) -> None:
-        """Remove what an earlier run left."""
-        for made in (self.stack, self.files, self.silver.parent, self.checkpoint):
-            shutil.rmtree(made, ignore_errors=True)
-        self.kept.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,17 +74,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The writes of a size, cut where the stream is enabled: two in five come before."""
+
+    size: str
+    writes: int
+
+    @staticmethod
+    def of(size: str) -> Life:
+        return Life(size, count_writes(size))
+
+    @property
+    def before(self) -> int:
+        """Writes that no stream tells of."""
+        return self.writes * 2 // 5
+
+    @property
+    def streamed(self) -> int:
+        """Writes after the stream was enabled: each makes one stream record."""
+        return self.writes - self.before
+
+    def first(self) -> Iterator[Write]:
+        """The writes before."""
+        return islice(writes_of(self.size), self.before)
+
+    def rest(self, backfill: Backfill) -> Iterator[Write]:
+        """The writes after. The last tenth waits for the end of the backfill, so that there are some after it, too."""
+        for number, write in enumerate(islice(writes_of(self.size), self.before, None)):
+            if number == self.streamed * 9 // 10:
+                backfill.ended()
+            yield write
+
+
 def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
     """One whole run."""
     started = time.monotonic()
     paths.clear()
-    total = count_writes(size)
+    life = Life.of(size)
     console.print(
-        f"[bold]The flights that left New York in 2013[/]: {SIZES[size].told}, {total:,} writes\n", soft_wrap=True
+        f"[bold]The flights that left New York in 2013[/]: {SIZES[size].told}, {life.writes:,} writes\n", soft_wrap=True
     )
     with ExitStack() as ending, uninterrupted_ending():
         board = Board(console)
-        board.bars({"written": total, "in files": total, "in silver": total})
+        board.bars({"written": life.streamed, "in files": life.streamed, "in silver": life.streamed})
         # Java takes its time to start: it does so while the stack is deployed.
         paths.files.mkdir(parents=True)
         job = MergeProcess(
@@ -130,17 +128,35 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         job.start()
         with board.step("start the local stack"):
             stack = ending.enter_context(LocalStack(paths.stack, outlive=keep))
+        with board.step("fill the table") as told:
+            items = fill(stack, life)
+            told(f"{life.before:,} writes, {items:,} items, no stream")
+        with board.step("enable the stream"):
+            stream = enable_stream(stack.client("dynamodb"), TABLE)
         with board.step("sam build, sam deploy") as told:
-            deployment = deploy(stack)
+            deployment = deploy(stack, stream)
             told(f"{stack.endpoint}, {'built' if deployment.built else 'built before'}")
+        with board.step("lakebound backfill estimate"):
+            estimated = estimate(os.environ | stack.env())
+        console.print(estimated, markup=False, soft_wrap=True)
+        console.print()
 
         store = S3Store(deployment.outputs["BucketName"], stack.client("s3"))
         mirror = Mirror(store, deployment.outputs["DataPrefix"], paths.files, copied=board.adder("in files"))
         ending.callback(mirror.stop)
+        machine = Machine(deployment.outputs["BackfillMachineArn"], stack.client("stepfunctions"))
+        backfill = Backfill(machine, os.environ | stack.env(), said=lambda line: board.say(f"backfill: {line}"))
+        ending.callback(backfill.stop)
+        for bar in ("in files", "in silver"):
+            board.total(bar, life.streamed + items)
         with board:
             mirror.start()
-            sent_ms = write(stack, size, board)
-            wait_until_quiet(stack, deployment, mirror, job, total)
+            backfill.start()
+            sent_ms = write(stack, life.rest(backfill), board.adder("written"))
+            filled = backfill.ended()
+            for bar in ("in files", "in silver"):
+                board.total(bar, life.streamed + filled.records)
+            wait_until_quiet(stack, deployment, mirror, job, {"stream": life.streamed, "scan": filled.records})
             wait_until_merged(mirror, job)
         job.finish()
         mirror.stop()
@@ -154,9 +170,13 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         with board.step("query silver"):
             query = Query.of(paths)
             answer = query.answer()
-        messages = count_messages(stack, deployment)
-        seconds = time.monotonic() - started
-        summarise(console, paths, deployment, measured, messages, len(mirror.files), job, seconds)
+        rows = summary(paths, deployment, measured, len(mirror.files), count_messages(stack, deployment))
+        rows["backfill"] = told_of(filled, sent_ms)
+        rows["merge job"] = f"{len(job.micro_batches):,} micro-batches, {job.totals}"
+        rows["whole run"] = f"{time.monotonic() - started:.0f} s"
+        for name, value in rows.items():
+            console.print(f"{name:<17} {value}", markup=False, soft_wrap=True)
+        console.print()
         console.print(query.shown(), answer, sep="\n", markup=False, soft_wrap=True)
         if keep:
             paths.kept.write_text(json.dumps({"pid": stack.pid, "port": stack.port}))
@@ -170,40 +190,42 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
 # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def deploy(stack: LocalStack) -> Deployment:
-    """The template with a table of its own, keyed as the flights are."""
-    (partition, _, partition_type), (sort, _, sort_type) = KEY_SCHEMA
-    return stack.deploy(
-        {
-            "TableName": TABLE,
-            "PartitionKeyName": partition,
-            "PartitionKeyType": partition_type,
-            "SortKeyName": sort,
-            "SortKeyType": sort_type,
-        }
-    )
+def fill(stack: LocalStack, life: Life) -> int:
+    """Make the table and live its first part; how many items it holds then."""
+    client = stack.client("dynamodb")
+    make_table(client, TABLE)
+    write(stack, life.first(), lambda count: None)
+    return int(client.describe_table(TableName=TABLE)["Table"]["ItemCount"])
 
 
-def write(stack: LocalStack, size: str, board: Board) -> dict[str, list[int]]:
-    """Make every write; when each was sent, by key."""
+def deploy(stack: LocalStack, stream: str) -> Deployment:
+    """The template for the table that is there, and its stream."""
+    return stack.deploy({"TableName": TABLE, "TableStreamArn": stream, "SnapshotMarginSeconds": str(MARGIN_SECONDS)})
+
+
+def write(stack: LocalStack, writes: Iterable[Write], written: Callable[[int], None]) -> Mapping[str, list[int]]:
+    """Make these writes; when each was sent, by key."""
     client = stack.client(
         "dynamodb",
         config=Config(max_pool_connections=LANES, parameter_validation=False, retries={"mode": "standard"}),
     )
-    writer = FlightWriter(TABLE, client, written=board.adder("written"))
-    writer.write_all(writes_of(size))
+    writer = FlightWriter(TABLE, client, written=written)
+    writer.write_all(writes)
     return writer.sent_ms
 
 
-def wait_until_quiet(stack: LocalStack, deployment: Deployment, mirror: Mirror, job: MergeProcess, total: int) -> None:
-    """Until every write is in a file that is mirrored, and the buffer queue is empty."""
+def wait_until_quiet(
+    stack: LocalStack, deployment: Deployment, mirror: Mirror, job: MergeProcess, wanted: Mapping[str, int]
+) -> None:
+    """Until so many records of each origin are in files that are mirrored, and the buffer queue is empty."""
     sqs = stack.client("sqs")
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    for _ in progress_of(lambda: mirror.records, "no batch file was written", stack.log):
+    for _ in progress_of(lambda: sum(mirror.records.values()), "no batch file was written", stack.log):
         mirror.check()
         job.check()
         answer = sqs.get_queue_attributes(QueueUrl=deployment.outputs["BufferQueueUrl"], AttributeNames=names)
-        if mirror.records >= total and not any(int(answer["Attributes"][name]) for name in names):
+        there = all(mirror.records[origin] >= count for origin, count in wanted.items())
+        if there and not any(int(answer["Attributes"][name]) for name in names):
             return
 
 
@@ -232,7 +254,7 @@ def progress_of(measure_it: Any, what: str, log: Path) -> Iterator[None]:
 def verify(stack: LocalStack, deployment: Deployment, paths: Paths) -> tuple[bool, str]:
     """Run the command; whether it exits with 0, and what it says."""
     command = [
-        *(str(BIN / "lakebound"), "verify"),
+        *(LAKEBOUND, "verify"),
         *("--table", TABLE),
         *("--target", str(paths.silver)),
         *("--queue", deployment.outputs["BufferQueueUrl"]),
@@ -243,123 +265,6 @@ def verify(stack: LocalStack, deployment: Deployment, paths: Paths) -> tuple[boo
     if done.returncode not in (0, 1) or not done.stdout:
         raise DemoFailed(f"lakebound verify ended with status {done.returncode}\n{done.stderr}")
     return done.returncode == 0, done.stdout.strip()
-
-
-def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; it does not outlive this process."""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
-    ) as process:
-        try:
-            out, err = process.communicate()
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query of silver as a person would paste it."""
-
-    command: tuple[str, ...]
-
-    @staticmethod
-    def of(paths: Paths) -> Query:
-        sql = (
-            "SELECT airline, count(*) AS flown, round(avg(dep_delay), 1) AS minutes_late "
-            f"FROM delta.`{paths.silver}` WHERE NOT _is_deleted "
-            "GROUP BY airline ORDER BY flown DESC, airline LIMIT 5"
-        )
-        code = f'from lakebound_spark.session import local_session; local_session("look").sql("{sql}").show()'
-        return Query((shown(BIN / "python"), "-c", code))
-
-    def answer(self) -> str:
-        """What the command prints. Raises DemoFailed."""
-        done = run(self.command)
-        if done.returncode != 0:
-            raise DemoFailed(f"the query of silver failed\n{done.stderr[-2000:]}")
-        return done.stdout.rstrip()
-
-    def shown(self) -> str:
-        """The command, to paste."""
-        return shlex.join(self.command)
-
-
-def count_messages(stack: LocalStack, deployment: Deployment) -> int:
-    """Messages that stream_ingest sent, from its log."""
-    pages = stack.client("logs").get_paginator("filter_log_events")
-    count = 0
-    for page in pages.paginate(logGroupName=deployment.outputs["StreamIngestLogGroup"]):
-        for event in page["events"]:
-            line = event["message"].strip()
-            if line.startswith("{"):
-                count += json.loads(line).get("messages", 0)
-    return count
-
-
-# ── telling ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def summarise(
-    console: Console,
-    paths: Paths,
-    deployment: Deployment,
-    measured: Measured,
-    messages: int,
-    files: int,
-    job: MergeProcess,
-    seconds: float,
-) -> None:
-    """The table at the end."""
-    twice = f", {measured.duplicates:,} of them twice" if measured.duplicates else ""
-    rows = {
-        "records": f"{measured.records:,}{twice}",
-        "messages": f"{messages:,}, {measured.records / max(1, messages):,.0f} records each",
-        "batch files": f"{files:,}, {measured.file_bytes / 1e6:,.1f} MB, "
-        f"{measured.file_bytes / files / 1e3:,.0f} kB each",
-        "bytes per record": f"{measured.file_bytes / measured.records:,.0f} in files, "
-        f"{measured.line_bytes / measured.records:,.0f} unpacked",
-        "change to file": f"p50 {measured.to_file.p50:.1f} s, p99 {measured.to_file.p99:.1f} s",
-        "change to silver": f"p50 {measured.to_silver.p50:.1f} s, p99 {measured.to_silver.p99:.1f} s",
-        "merge job": f"{len(job.micro_batches):,} micro-batches, {job.totals}",
-        "whole run": f"{seconds:.0f} s",
-        "bucket": f"{deployment.outputs['MergeSource']}, mirrored in {shown(paths.files)}",
-        "Delta table": shown(paths.silver),
-    }
-    if measured.unmatched:
-        rows["not timed"] = f"{measured.unmatched:,} keys have other than one record a write"
-    for name, value in rows.items():
-        console.print(f"{name:<17} {value}", markup=False, soft_wrap=True)
-    console.print()
-
-
-def tell_kept(console: Console, stack: LocalStack, deployment: Deployment) -> None:
-    """How to explore the stack that is left up, and how to end it."""
-    exports = " ".join(f"{name}={value}" for name, value in stack.env().items())
-    console.print(f"\nThe stack is up at {stack.endpoint}. Look around with the AWS CLI:")
-    for line in (
-        f"export {exports}",
-        f"aws dynamodb scan --table-name {TABLE} --max-items 1",
-        f"aws s3 ls --recursive {deployment.outputs['MergeSource']}/",
-        f"aws logs tail {deployment.outputs['FlusherLogGroup']}",
-    ):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
-    console.print("and end it with")
-    console.print(f"  cd {ROOT} && .venv/bin/python -m demo.run --stop", markup=False, soft_wrap=True)
-
-
-def shown(path: Path) -> str:
-    """A path as a person here would type it."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 # ── starting and ending ─────────────────────────────────────────────────────────────────────────────────────

@@ -22,6 +22,13 @@ class SilverRow(NamedTuple):
     stream_time_ms: int | None
     is_deleted: bool
 
+    @property
+    def from_base(self) -> bool:
+        """Whether the row shows what a backfill read: the stream tells of nothing at or after that label."""
+        if not self.base:
+            return False
+        return self.stream_time_ms is None or self.stream_time_ms < int(self.base.partition("|")[0])
+
 
 def read_silver(spark: SparkSession, target: str, *, keys: Collection[str] | None = None) -> Iterator[SilverRow]:
     """Every row of the silver table at ``target`` (path or name), tombstones included, in no order.

@@ -197,6 +197,15 @@ def quarantine_folder(table: str) -> str:
     return _aside(table, "quarantine")
 
 
+def check_run(name: str) -> None:
+    """Raises Misconfigured for a name that no backfill can bear."""
+    if not _RUN(name):
+        raise Misconfigured(
+            f"the execution's name {name!r} cannot name a run",
+            hint="Use 1 to 80 letters, digits, dots, dashes and underscores",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Where one backfill keeps what is its own: its plan, the work of its stages, its segments' checkpoints."""
@@ -207,11 +216,7 @@ class RunFolder:
     @staticmethod
     def of(table: str, run: str) -> RunFolder:
         """Raises Misconfigured for a run whose name cannot stand in a key, in an event id or in silver's `_base`."""
-        if not _RUN(run):
-            raise Misconfigured(
-                f"the execution's name {run!r} cannot name a run",
-                hint="Use 1 to 80 letters, digits, dots, dashes and underscores",
-            )
+        check_run(run)
         return RunFolder(table, run)
 
     def plan(self) -> str:

@@ -68,10 +68,14 @@ class AsLanded:
 
 @dataclass(frozen=True, slots=True)
 class LakeRow:
-    """A row of silver: `key` is `_key`, `item` is `_item` (null: a tombstone)."""
+    """A row of silver: `key` is `_key`, `item` is `_item` (null: a tombstone).
+
+    `from_base`: what it shows is the base register's, which a backfill read, and not the stream's (ORDERING.md).
+    """
 
     key: str
     item: str | None
+    from_base: bool = False
 
 
 class LakeTable(Protocol):
@@ -121,6 +125,10 @@ class Report:
     """(key, reason); a key that has no text either is `?`."""
     read_again: int = 0
     """How many keys were suspected and read again."""
+    rows: int = 0
+    """Visible rows of the lake at the first look."""
+    from_base: int = 0
+    """Those of them that show what a backfill read: its label is greater than any time the stream told of the key."""
 
     @property
     def is_equal(self) -> bool:
@@ -165,8 +173,12 @@ def verify(
     for item in source.scan():
         compared.take_item(item)
         progress("source", 1)
+    rows = from_base = 0
     for row in lake.rows():
         compared.take_row(row)
+        if row.item is not None:
+            rows += 1
+            from_base += row.from_base
         progress("lake", 1)
     suspects = compared.suspects()
     read_again = len(suspects)
@@ -190,6 +202,8 @@ def verify(
         different=tuple(lists["different"]),
         left_out=tuple(sorted(left_out)),
         read_again=read_again,
+        rows=rows,
+        from_base=from_base,
     )
 
 

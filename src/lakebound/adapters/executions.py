@@ -30,12 +30,12 @@ class Machine:
     """One state machine."""
 
     def __init__(self, arn: str, client: Any) -> None:
-        self._arn = arn
+        self.arn = arn
         self._client = client
 
     def start(self, request: dict[str, Any], name: str | None) -> str:
         """Start an execution; its name, which is the run's. Raises LakeboundError."""
-        arguments: dict[str, Any] = {"stateMachineArn": self._arn, "input": json.dumps(request)}
+        arguments: dict[str, Any] = {"stateMachineArn": self.arn, "input": json.dumps(request)}
         if name:
             arguments["name"] = name
         return str(self._call("start_execution", **arguments)["executionArn"]).rpartition(":")[2]
@@ -47,11 +47,11 @@ class Machine:
 
     def latest(self, count: int) -> list[ExecutionState]:
         """The newest runs. Raises LakeboundError."""
-        told = self._call("list_executions", stateMachineArn=self._arn, maxResults=count)["executions"]
+        told = self._call("list_executions", stateMachineArn=self.arn, maxResults=count)["executions"]
         return [ExecutionState(entry["name"], entry["status"]) for entry in told]
 
     def _execution(self, run: str) -> str:
-        return self._arn.replace(":stateMachine:", ":execution:") + f":{run}"
+        return self.arn.replace(":stateMachine:", ":execution:") + f":{run}"
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
@@ -61,9 +61,9 @@ class Machine:
         match code:
             case "ExecutionDoesNotExist":
                 raise Misconfigured("there is no such run", hint="`lakebound backfill list` names them")
-            case "StateMachineDoesNotExist":
+            case "StateMachineDoesNotExist" | "InvalidArn":
                 raise Misconfigured(
-                    f"there is no state machine {self._arn}", hint="The stack's output BackfillMachineArn names it"
+                    f"there is no state machine {self.arn}", hint="The stack's output BackfillMachineArn names it"
                 )
             case "ExecutionAlreadyExists":
                 raise Misconfigured("a run of that name exists", hint="Give another --name")
@@ -76,5 +76,6 @@ def _state(run: str, told: dict[str, Any]) -> ExecutionState:
     with suppress(ValueError, KeyError, TypeError):
         # Lambda's own wrapping of what was raised.
         cause = str(json.loads(cause)["errorMessage"])
-    output = told.get("output")
-    return ExecutionState(run, str(told["status"]), json.loads(output) if output else None, cause)
+    status, output = str(told["status"]), told.get("output")
+    # MiniStack repeats the error as the output of a run that failed.
+    return ExecutionState(run, status, json.loads(output) if output and status == "SUCCEEDED" else None, cause)

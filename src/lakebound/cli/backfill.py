@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -14,68 +17,134 @@ from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.dynamodb_scan import BackfillTable
 from lakebound.adapters.executions import ExecutionState, Machine
 from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.stack import Stack
+from lakebound.cli.stacks import StackName, find_stack
 from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
-from lakebound.errors import LakeboundError, ObjectMissing
+from lakebound.cli.watching import RunWatcher, Seen
+from lakebound.errors import LakeboundError
 from lakebound.estimate import Estimate, estimate
-from lakebound.layout import RunFolder
-from lakebound.progress import Progress as RunProgress
-from lakebound.progress import progress_of
+from lakebound.layout import RunFolder, check_run
 from lakebound.requests import BackfillRequest
-from lakebound.segments import Checkpoint
-from lakebound.stages import Plan
 
 app = typer.Typer(no_args_is_help=True, help="Read what the table holds already into the lake.")
 
-TableOption = Annotated[str, typer.Option("--table", help="The DynamoDB table.", show_default=False)]
+TableOption = Annotated[str, typer.Option("--table", help="The DynamoDB table, if not the stack's.")]
 MachineOption = Annotated[
-    str, typer.Option("--machine", help="ARN of the state machine (output BackfillMachineArn).", show_default=False)
+    str, typer.Option("--machine", help="ARN of the state machine (output BackfillMachineArn), if not the stack's.")
 ]
-BucketOption = Annotated[str, typer.Option("--bucket", help="The stack's bucket.", show_default=False)]
+BucketOption = Annotated[str, typer.Option("--bucket", help="The bucket, if not the stack's.")]
+Consistent = Annotated[
+    bool,
+    typer.Option(
+        "--consistent/--eventual",
+        help="How a scan reads. Eventual pages cost half the read units; no sweep may follow them.",
+    ),
+]
 
-_MAX_PLAN_BYTES = 64 * 1024 * 1024
+LINE_EVERY_SECONDS: Final = 10.0
+"""Where no terminal shows a bar, a line about the run comes so often, and whenever a segment is done."""
 
 
-def _request(mode: str, segments: int, capacity: float, begin: str | None, end: str | None) -> BackfillRequest:
-    fields: dict[str, Any] = {"mode": mode, "segments": segments, "read_capacity": capacity}
+@dataclass(slots=True)
+class Place:
+    """Where a backfill runs: what the command names, and the rest from the stack, which is asked only for that."""
+
+    stack: str
+    given: dict[str, str]
+    _found: Stack | None = field(default=None, init=False)
+
+    def _of(self, option: str, output: str) -> str:
+        if value := self.given.get(option):
+            return value
+        if self._found is None:
+            self._found = find_stack(self.stack)
+        return self._found.output(output)
+
+    @property
+    def table(self) -> str:
+        return self._of("table", "TableName")
+
+    @property
+    def bucket(self) -> str:
+        return self._of("bucket", "BucketName")
+
+    @property
+    def machine(self) -> Machine:
+        return Machine(self._of("machine", "BackfillMachineArn"), aws_client("stepfunctions"))
+
+    @property
+    def command(self) -> str:
+        """The options that name the same place in a command to copy; what nobody has named is a word in capitals."""
+        if self._found is not None:
+            return " ".join([*self._given(), self._found.command])
+        rest = [f"--{name} {name.upper()}" for name in ("table", "bucket", "machine") if not self.given.get(name)]
+        return " ".join([*self._given(), *rest])
+
+    def _given(self) -> list[str]:
+        return [f"--{name} {value}" for name, value in self.given.items() if value]
+
+
+def _request(
+    mode: str, segments: int, capacity: float, begin: str | None, end: str | None, *, consistent: bool
+) -> BackfillRequest:
+    fields: dict[str, Any] = {
+        "mode": mode,
+        "segments": segments,
+        "read_capacity": capacity,
+        "consistent": consistent,
+    }
     fields |= {name: value for name, value in (("from", begin), ("to", end)) if value is not None}
     return BackfillRequest.parse(fields)
 
 
 @app.command("estimate")
 def tell_estimate(
-    table: TableOption,
+    stack: StackName = "",
+    table: TableOption = "",
     read_capacity: Annotated[
         float, typer.Option(min=0, help="Read units a second that a scan may consume; 0 chooses.")
     ] = 0,
+    consistent: Consistent = True,
     as_json: AsJson = False,
 ) -> None:
     """What a scan, a full export and an incremental export would take, side by side. Reads nothing."""
-    facts = BackfillTable(table, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
-    told = estimate(facts, BackfillRequest(read_capacity=read_capacity))
+    place = Place(stack, {"table": table})
+    facts = BackfillTable(place.table, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
+    told = estimate(facts, BackfillRequest(read_capacity=read_capacity, consistent=consistent))
     if as_json:
         tell_json(told.fields())
         return
     Console().print(_estimate_table(told))
+    for option in told.options:
+        if option.impossible:
+            tell(f"{option.mode} {option.impossible}.")
     tell(f"Recommended: {told.recommended}, because {told.reason}.")
     tell(f"Sizes are DynamoDB's own, up to six hours old; prices of us-east-1 as of {told.prices_as_of}.")
 
 
 def _estimate_table(told: Estimate) -> Table:
-    made = Table(title=f"Backfill of {told.table}", title_justify="left")
-    for name in ("way", "items", "bytes", "read units", "dollars", "minutes", ""):
-        made.add_column(name, justify="left" if name in ("way", "") else "right")
+    made = Table(title=f"Backfill of {told.table}", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("way", "items", "bytes", "read units", "dollars", "minutes"):
+        made.add_column(name, justify="left" if name == "way" else "right", no_wrap=True)
     for option in told.options:
-        numbers = (f"{option.items:,}", f"{option.bytes:,}", f"{option.read_units:,}", f"{option.dollars:.2f}")
-        made.add_row(option.mode, *numbers, f"{option.minutes:,.1f}", option.impossible)
+        numbers = (f"{option.items:,}", f"{option.bytes:,}", f"{option.read_units:,}")
+        made.add_row(option.mode, *numbers, _at_least(option.dollars, 2), _at_least(option.minutes, 1))
     return made
+
+
+def _at_least(number: float, digits: int) -> str:
+    """What rounding has made nothing of is less than the last digit, not free."""
+    return f"{number:,.{digits}f}" if number else f"< {10**-digits:.{digits}f}"
 
 
 @app.command()
 def start(
-    machine: MachineOption,
+    stack: StackName = "",
+    machine: MachineOption = "",
     mode: Annotated[str, typer.Option(help="scan, export, incremental_export or heal.")] = "scan",
     segments: Annotated[int, typer.Option(min=0, help="Parts of the scan; 0 chooses.")] = 0,
     read_capacity: Annotated[float, typer.Option(min=0, help="Read units a second; 0 chooses.")] = 0,
+    consistent: Consistent = True,
     begin: Annotated[str | None, typer.Option("--from", help="Start of an incremental export.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Its end, not included.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; made when not given.")] = None,
@@ -83,25 +152,30 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start a backfill beside the running stream. The same as starting the state machine in its console."""
-    request = _request(mode, segments, read_capacity, begin, end)
+    request = _request(mode, segments, read_capacity, begin, end, consistent=consistent)
+    if name is not None:
+        check_run(name)
+    place = Place(stack, {"machine": machine})
+    states = place.machine
     if dry_run:
-        tell_json({"machine": machine, "input": request.fields()})
+        tell_json({"machine": states.arn, "input": request.fields()})
         return
-    run = Machine(machine, aws_client("stepfunctions")).start(request.fields(), name)
+    run = states.start(request.fields(), name)
     if as_json:
         tell_json({"run": run})
     else:
-        tell(f"Started run {run}. Follow it with: lakebound backfill watch --run {run} …")
+        tell(f"Started run {run}. Follow it with: lakebound backfill watch --run {run} {place.command}")
 
 
 @app.command("list")
 def list_runs(
-    machine: MachineOption,
+    stack: StackName = "",
+    machine: MachineOption = "",
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """The newest runs and how they ended."""
-    runs = Machine(machine, aws_client("stepfunctions")).latest(count)
+    runs = Place(stack, {"machine": machine}).machine.latest(count)
     if as_json:
         tell_json({"runs": [{"run": one.run, "status": one.status} for one in runs]})
         return
@@ -111,81 +185,73 @@ def list_runs(
 
 @app.command()
 def watch(
-    table: TableOption,
-    bucket: BucketOption,
-    machine: MachineOption,
     run: Annotated[str, typer.Option(help="The run.", show_default=False)],
+    stack: StackName = "",
+    table: TableOption = "",
+    bucket: BucketOption = "",
+    machine: MachineOption = "",
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
     as_json: AsJson = False,
 ) -> None:
     """Follow a run to its end: segments, items a second, consumed capacity, time left. Exit status 1 when it failed."""
-    s3 = aws_client("s3")
-    watcher = RunWatcher(RunFolder.of(table, run), S3Store(bucket, s3), S3Documents(bucket, s3))
-    executions = Machine(machine, aws_client("stepfunctions"))
+    place = Place(stack, {"table": table, "bucket": bucket, "machine": machine})
+    executions, s3 = place.machine, aws_client("s3")
+    folder = RunFolder.of(place.table, run)
+    watcher = RunWatcher(folder, S3Store(place.bucket, s3), S3Documents(place.bucket, s3))
     clock = SystemClock()
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
-        task = bar.add_task("waiting for the stream to cover the run", total=None)
+    console = Console(stderr=True, highlight=False)
+    lines = None if as_json or console.is_terminal else _Lines(console)
+    columns = (BarColumn(16), TaskProgressColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=as_json or lines is not None) as bar:
+        task = bar.add_task("", total=None)
         while True:
             state = executions.state(run)
             seen = watcher.look(clock.now_ms())
-            if seen is not None:
-                bar.update(task, description=f"{watcher.way}: {seen}", total=max(seen.segments, 1), completed=seen.done)
+            share = seen.progress and seen.progress.share
+            bar.update(task, description=seen.brief, total=None if share is None else 1.0, completed=share or 0.0)
             if state.ended:
                 break
+            if lines is not None:
+                lines.look(seen)
             clock.sleep(every)
     _tell_end(state, seen, as_json=as_json)
 
 
-def _tell_end(state: ExecutionState, seen: RunProgress | None, *, as_json: bool) -> None:
+class _Lines:
+    """Tells of a run where nobody sees a bar: in a log, or to the program that started the command."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: tuple[str, int] | None = None
+        self._at = 0.0
+
+    def look(self, seen: Seen) -> None:
+        now, at = time.monotonic(), (seen.phase, seen.progress.done if seen.progress else 0)
+        if at != self._told or now - self._at >= LINE_EVERY_SECONDS:
+            self._told, self._at = at, now
+            self._console.print(str(seen), markup=False, soft_wrap=True)
+
+
+def _tell_end(state: ExecutionState, seen: Seen, *, as_json: bool) -> None:
     if as_json:
-        progress = seen.fields() if seen else None
-        tell_json({"run": state.run, "status": state.status, "result": state.output, "progress": progress})
-    elif seen is not None:
-        tell(str(seen))
+        tell_json(
+            {
+                "run": state.run,
+                "status": state.status,
+                "cause": state.cause or None,
+                "result": state.output,
+                "progress": seen.progress.fields() if seen.progress else None,
+            }
+        )
+    elif seen.progress is not None:
+        tell(str(seen.progress))
     if state.status != "SUCCEEDED":
+        # What a stage raises ends with its own next step; what ended a run from outside says nothing.
         raise LakeboundError(
-            f"run {state.run} is {state.status}: {state.cause or 'no cause given'}",
-            hint="Put right what it names, then redrive the execution from the Step Functions console",
+            f"Run {state.run} is {state.status}" + (f": {state.cause.rstrip('.')}" if state.cause else ""),
+            hint="Redriving the execution goes on where it stopped, with the same input: "
+            "docs/OPERATIONS.md#backfill-failed",
         )
     if not as_json and state.output is not None:
         for name, value in state.output.items():
             tell(f"{name:<18} {value}")
-
-
-class RunWatcher:
-    """Reads a run's checkpoints, each again only when it changed."""
-
-    def __init__(self, folder: RunFolder, store: S3Store, documents: S3Documents) -> None:
-        self._folder = folder
-        self._store = store
-        self._documents = documents
-        self._known: dict[str, tuple[int, int, Checkpoint]] = {}
-        self._plan: Plan | None = None
-
-    @property
-    def way(self) -> str:
-        """How the run reads, and why where it chose so itself; empty before it is planned."""
-        if self._plan is None:
-            return ""
-        return f"{self._plan.mode} ({self._plan.reason})" if self._plan.reason else self._plan.mode
-
-    def look(self, now_ms: int) -> RunProgress | None:
-        """The progress now; None before the run is planned."""
-        if self._plan is None:
-            try:
-                self._plan = Plan.decode(self._store.get(self._folder.plan(), _MAX_PLAN_BYTES))
-            except ObjectMissing:
-                return None
-        for stored in self._store.list(self._folder.segments()):
-            known = self._known.get(stored.key)
-            if known is not None and known[:2] == (stored.modified_ms, stored.size):
-                continue
-            loaded = self._documents.load(stored.key)
-            if loaded is not None:
-                checkpoint = Checkpoint.decode(stored.key, loaded[0])
-                self._known[stored.key] = (stored.modified_ms, stored.size, checkpoint)
-        checkpoints = [checkpoint for _, _, checkpoint in self._known.values()]
-        segments = max(self._plan.units, len(checkpoints))
-        return progress_of(checkpoints, segments, self._plan.items, self._plan.planned_ms, now_ms)

@@ -171,11 +171,16 @@ def document(table: str, target: str, report: Report) -> dict[str, object]:
         "different": list(report.different),
         "left_out": [{"key": key, "reason": reason} for key, reason in report.left_out],
         "read_again": report.read_again,
+        "rows": report.rows,
+        "from_base": report.from_base,
     }
 
 
 def _tell(report: Report, show: int) -> None:
     tell(str(report))
+    if report.from_base:
+        share = report.from_base / report.rows
+        tell(f"from the backfill: {report.from_base:,} of {report.rows:,} rows ({share:.0%})")
     lists = {
         "missing": report.missing,
         "ghost": report.ghost,
