@@ -29,10 +29,11 @@ from lakebound.adapters.local import ManualClock, MemoryStore
 from lakebound.backfill import Encoded, PageSource, Place, Refused, lines_of
 from lakebound.encoders import ndjson
 from lakebound.encoders.choice import encoder_of
-from lakebound.events import SnapshotDecoder, StreamDecoder
+from lakebound.events import StreamDecoder
 from lakebound.exports import FULL, DataFile, ExportFiles
 from lakebound.flatten import plain_item
 from lakebound.messages import Line, Packer
+from lakebound.snapshots import SnapshotDecoder
 
 NOW_MS: Final = corpora.CREATED_S * 1000 + 5000
 HOUR: Final = "dt=2026-11-18/HH=11"

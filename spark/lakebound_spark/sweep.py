@@ -22,10 +22,10 @@ from lakebound.batches import assemble
 from lakebound.encoders import ndjson
 from lakebound.envelope import encode_line
 from lakebound.errors import LakeboundError
-from lakebound.events import SnapshotDecoder
 from lakebound.layout import RunFolder, partitioner
 from lakebound.manifest import Manifest
 from lakebound.messages import Member
+from lakebound.snapshots import SnapshotDecoder
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
 from lakebound_spark.merge import exists, open_table

@@ -36,6 +36,14 @@ _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?").fullmatch
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,5}))?").fullmatch
 
 
+def parsed(image: Image | orjson.Fragment) -> Image:
+    """An event's image as values."""
+    if isinstance(image, orjson.Fragment):
+        values: Image = orjson.loads(orjson.dumps(image))
+        return values
+    return image
+
+
 def canonical_number(text: str) -> str:
     """The one text of a number's value: `0`, `-1.5`, `1E40`; equal for `1`, `1.0` and `1E0`.
 

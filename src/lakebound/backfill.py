@@ -13,7 +13,7 @@ from itertools import groupby, islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from lakebound import quarantine
-from lakebound.attributes import MAX_NAME_LENGTH, check_image
+from lakebound.attributes import MAX_NAME_LENGTH, check_image, parsed
 from lakebound.batches import assemble
 from lakebound.documents import Documents, Overtaken
 from lakebound.encoders.choice import Encoder, encoder_of
@@ -23,7 +23,7 @@ from lakebound.messages import Member
 from lakebound.pace import Pace
 from lakebound.ports import Clock, ObjectStore, SecondsLeft
 from lakebound.redaction import Redaction
-from lakebound.said import SaidItem, parsed
+from lakebound.said import SaidItem
 from lakebound.segments import Checkpoint, WrittenFile
 
 RESERVE_SECONDS: Final = 20.0

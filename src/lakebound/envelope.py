@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from lakebound.attributes import key_writer
 from lakebound.errors import Poison
 from lakebound.events import ChangeEvent
-from lakebound.said import SaidItem
+
+if TYPE_CHECKING:
+    from lakebound.said import SaidItem
 
 SCHEMA: Final = 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,6 @@ import orjson
 from lakebound.attributes import Image, canonical_item, canonical_key, check_image
 from lakebound.errors import Misconfigured, Poison
 from lakebound.legality import surely_legal
-from lakebound.said import ItemReader, SaidItem, write_ms
 
 MAX_FUTURE_MS: Final = 3_600_000
 """A creation time further ahead of the writer's clock is poison: it would hide every later repair of its key."""
@@ -163,7 +162,7 @@ class StreamDecoder:
                 raise Poison("view_type", f"{event_name} without a new image; enable NEW_AND_OLD_IMAGES on the table")
             if not are_legal:
                 check_image(new_image)
-            _check_keys(keys, new_image, "new")
+            check_keys(keys, new_image, "new")
         elif event_name == "REMOVE":
             if new_image is not None:
                 raise Poison("record_shape", "REMOVE with a new image")
@@ -172,11 +171,11 @@ class StreamDecoder:
         if old_image is not None:
             if not are_legal:
                 check_image(old_image)
-            _check_keys(keys, old_image, "old")
+            check_keys(keys, old_image, "old")
         return new_image, old_image
 
 
-def _check_keys(keys: Image, image: Image, which: str) -> None:
+def check_keys(keys: Image, image: Image, which: str) -> None:
     for name, value in keys.items():
         held = image.get(name)
         # Equal text is the rule; DynamoDB normalises numbers, yet a forged or replayed record may not have.
@@ -198,98 +197,3 @@ def _is_ttl(identity: object) -> bool:
     kind = identity.get("type", identity.get("Type"))
     principal = identity.get("principalId", identity.get("PrincipalId"))
     return kind == "Service" and principal == _TTL_SERVICE
-
-
-class SnapshotDecoder:
-    """Turns what one backfill read into base records of one origin (ORDERING.md). Total, as StreamDecoder is.
-
-    What DynamoDB serves itself is legal by construction, so no image is looked through here. `reader` reads items' and
-    lines' texts into the values that the methods take.
-    """
-
-    def __init__(self, table: str, run: str, origin: str, key_names: Sequence[str]) -> None:
-        self._table = table
-        self._run = run
-        self._origin = origin
-        self.reader = ItemReader(key_names)
-
-    def item(self, item: object, label_ms: int, event_id: str) -> ChangeEvent:
-        """SNAPSHOT: a SaidItem or an item's values. Poison: `keys`, `image_shape`, `undecodable`."""
-        if type(item) is SaidItem:
-            return self._event(item.keys, item.image(), label_ms, event_id, item.created_ms)
-        image = _values(item)
-        return self._event(self._keys_of(image), image, label_ms, event_id, None)
-
-    def absent(self, keys: Image, label_ms: int, event_id: str) -> ChangeEvent:
-        """ABSENT: a read that found no item under these key attributes. Poison: `keys`."""
-        return self._event(self._keys_of(keys), None, label_ms, event_id, None)
-
-    def export_line(self, line: object, label_ms: int, event_id: str) -> ChangeEvent:
-        """SNAPSHOT: one line of a full export. Poison beside `item`'s: `record_shape`."""
-        if type(line) is SaidItem:
-            return self.item(line, label_ms, event_id)
-        if type(line) is not dict or "Item" not in line:
-            raise _no_line(line, "a line of a full export without Item")
-        return self.item(line["Item"], label_ms, event_id)
-
-    def change_line(self, line: object, label_ms: int, event_id: str) -> ChangeEvent:
-        """SNAPSHOT or ABSENT: one line of an incremental export, the item's state at the window's end.
-
-        The write time is kept beside the label and never orders anything: put delivered, delete lost, and a row with
-        its own write time as label would live for ever. Poison: `record_shape`, `keys_differ` and `item`'s.
-        """
-        if type(line) is SaidItem:
-            return self.item(line, label_ms, event_id)
-        if type(line) is not dict or type(line.get("Keys")) is not dict:
-            raise _no_line(line, "a line of an incremental export without Keys")
-        keys = self._keys_of(line["Keys"])
-        image = line.get("NewImage")
-        if image is not None:
-            _check_keys(keys, _values(image), "new")
-        return self._event(keys, image, label_ms, event_id, write_ms(line.get("Metadata")))
-
-    def _keys_of(self, image: Image) -> Image:
-        try:
-            return {name: image[name] for name in self.reader.key_names}
-        except KeyError:
-            raise Poison("keys", "a key attribute of the table is missing") from None
-
-    def _event(
-        self,
-        keys: Image,
-        image: Image | orjson.Fragment | None,
-        label_ms: int,
-        event_id: str,
-        created_ms: int | None,
-    ) -> ChangeEvent:
-        return ChangeEvent(
-            "ABSENT" if image is None else "SNAPSHOT",
-            event_id,
-            self._origin,
-            self._table,
-            canonical_key(keys),
-            keys,
-            image,
-            None,
-            False,
-            None,
-            None,
-            label_ms,
-            self._run,
-            created_ms,
-            None,
-        )
-
-
-def _values(item: object) -> Image:
-    if type(item) is bytes:
-        raise _no_line(item, "")
-    if type(item) is not dict:
-        raise Poison("image_shape", f"an item was expected, not {type(item).__name__}")
-    return item
-
-
-def _no_line(line: object, detail: str) -> Poison:
-    if type(line) is bytes:
-        return Poison("undecodable", f"{len(line)} bytes that are not JSON")
-    return Poison("record_shape", detail)

@@ -16,9 +16,10 @@ import orjson
 from lakebound.backfill import Page
 from lakebound.encoders.ndjson import MAX_LINE_BYTES, inflate
 from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing, Poison
-from lakebound.events import ChangeEvent, SnapshotDecoder
+from lakebound.events import ChangeEvent
 from lakebound.ports import Clock, ObjectStore
 from lakebound.said import ExportLineReader
+from lakebound.snapshots import SnapshotDecoder
 
 FULL: Final = "FULL_EXPORT"
 INCREMENTAL: Final = "INCREMENTAL_EXPORT"

@@ -14,11 +14,10 @@ from typing import Any, Final
 
 import orjson
 
-from lakebound.attributes import Image, canonical_item, canonical_key, canonical_number
+from lakebound.attributes import Image, canonical_item, canonical_key, canonical_number, parsed
 from lakebound.errors import Misconfigured, Poison
 from lakebound.events import ChangeEvent
 from lakebound.quarantine import ascii_json
-from lakebound.said import parsed
 
 LEAST_KEY_BYTES: Final = 16
 _IMAGES: Final = ("Keys", "NewImage", "OldImage")

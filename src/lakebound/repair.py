@@ -14,12 +14,12 @@ from lakebound import quarantine
 from lakebound.batches import assemble
 from lakebound.encoders.choice import encoder_of
 from lakebound.errors import Misconfigured, Poison
-from lakebound.events import SnapshotDecoder
 from lakebound.layout import RunFolder
 from lakebound.messages import Member
 from lakebound.ports import Clock, ObjectStore
 from lakebound.redaction import Redaction
 from lakebound.reread import KEYS_PER_READ, KeyReader, read_all
+from lakebound.snapshots import SnapshotDecoder
 from lakebound.verify import key_attributes
 
 LINES_PER_MEMBER: Final = 4_000

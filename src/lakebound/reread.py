@@ -14,9 +14,10 @@ from lakebound.attributes import Image, canonical_key
 from lakebound.backfill import Page, Throttled
 from lakebound.encoders.choice import reader_of
 from lakebound.errors import LakeboundError, Poison
-from lakebound.events import ChangeEvent, SnapshotDecoder
+from lakebound.events import ChangeEvent
 from lakebound.layout import DataKey
 from lakebound.ports import Clock, ObjectStore, StoredObject
+from lakebound.snapshots import SnapshotDecoder
 
 KEYS_PER_READ: Final = 100
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024

@@ -17,7 +17,6 @@ from lakebound.backfill import CarryRules, PageSource
 from lakebound.continuity import StreamSeen
 from lakebound.documents import Documents
 from lakebound.errors import Misconfigured, ObjectMissing
-from lakebound.events import SnapshotDecoder
 from lakebound.exports import Exporter, Window
 from lakebound.gaps import GapBook
 from lakebound.layout import RedrivenKey, RunFolder, SeenKey, redriven_folder
@@ -25,6 +24,7 @@ from lakebound.plan import Plan
 from lakebound.ports import Clock, ObjectStore, StoredObject
 from lakebound.redrive import pending_failures
 from lakebound.reread import KeyReader, Stretch, files_of
+from lakebound.snapshots import SnapshotDecoder
 from lakebound.sources import Described, Mapped, Measured, TableFacts, Upstream
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024

@@ -37,14 +37,6 @@ class SaidItem(msgspec.Struct, frozen=True, gc=False):
         return image
 
 
-def parsed(image: Image | orjson.Fragment) -> Image:
-    """An event's image as values."""
-    if isinstance(image, orjson.Fragment):
-        values: Image = orjson.loads(orjson.dumps(image))
-        return values
-    return image
-
-
 def can_stand_in_a_line(text: bytes) -> bool:
     """Whether JSON may be put into a line as it is: UTF-8, and no line break between its tokens.
 

@@ -14,7 +14,6 @@ from lakebound import estimate as estimates
 from lakebound.backfill import Carrier, PageSource
 from lakebound.ending import EndingStages
 from lakebound.errors import Misconfigured
-from lakebound.events import SnapshotDecoder
 from lakebound.export_stages import ExportStages
 from lakebound.exports import DataFile, ExportFiles
 from lakebound.layout import RunFolder, partitioner
@@ -28,6 +27,7 @@ from lakebound.reread import KeysAgain, Stretch
 from lakebound.runs import Ports, StageRules
 from lakebound.segments import Checkpoint
 from lakebound.settings import BackfillSettings
+from lakebound.snapshots import SnapshotDecoder
 from lakebound.sources import TableFacts
 
 __all__ = ["Plan", "Ports", "StageRules", "Stages", "rules_of"]

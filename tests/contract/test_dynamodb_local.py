@@ -24,9 +24,10 @@ from lakebound.attributes import Image, canonical_item, canonical_key
 from lakebound.backfill import ClockSkewed, Page, PageSource
 from lakebound.encoders.choice import TRAVEL_FORMATS
 from lakebound.envelope import decode_line, encode_line
-from lakebound.events import SnapshotDecoder, StreamDecoder
+from lakebound.events import StreamDecoder
 from lakebound.layout import partitioner
 from lakebound.said import SaidItem
+from lakebound.snapshots import SnapshotDecoder
 from lakebound.sources import MappingFacts
 from lakebound.stages import Ports, StageRules, Stages
 from tests.functional.backfill_world import PREFIX, Bucket, Clock, NoExports

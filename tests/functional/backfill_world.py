@@ -17,11 +17,12 @@ from lakebound.documents import Overtaken
 from lakebound.encoders.choice import reader_of
 from lakebound.envelope import decode_line, encode_line
 from lakebound.errors import ObjectMissing, StoreUnavailable
-from lakebound.events import ChangeEvent, SnapshotDecoder, StreamDecoder
+from lakebound.events import ChangeEvent, StreamDecoder
 from lakebound.exports import ExportState, Window
 from lakebound.layout import DataKey, partitioner
 from lakebound.ports import StoredObject
 from lakebound.redaction import Redaction
+from lakebound.snapshots import SnapshotDecoder
 from lakebound.sources import MappingFacts, TableFacts
 from lakebound.stages import Ports, StageRules, Stages
 

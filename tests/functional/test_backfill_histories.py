@@ -225,7 +225,7 @@ def test_a_reread_of_the_gaps_hours_only_leaves_a_ghost_of_the_minutes_before(mo
 
 
 def test_the_rows_own_write_time_as_label_lets_rows_live_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lakebound.events import SnapshotDecoder
+    from lakebound.snapshots import SnapshotDecoder
 
     right = SnapshotDecoder.change_line
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakebound.backfill import Page, PageSource
-from lakebound.events import ChangeEvent, SnapshotDecoder
+from lakebound.events import ChangeEvent
+from lakebound.snapshots import SnapshotDecoder
 from tests.functional.backfill_world import Clock, Table, world
 from tests.statemachines.machine import start
 

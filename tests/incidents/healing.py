@@ -18,13 +18,14 @@ from lakebound.backfill import Page, PageSource
 from lakebound.closing import Closing, decide
 from lakebound.documents import Overtaken
 from lakebound.envelope import encode_line
-from lakebound.events import ChangeEvent, SnapshotDecoder
+from lakebound.events import ChangeEvent
 from lakebound.exports import Exporter
 from lakebound.gaps import GapBook
 from lakebound.layout import RunFolder, partitioner
 from lakebound.manifest import Manifest
 from lakebound.ports import Clock
 from lakebound.redrive import pending_failures
+from lakebound.snapshots import SnapshotDecoder
 from lakebound.sources import MappingFacts, TableFacts
 from lakebound.stages import Ports, StageRules, Stages
 from tests.events.building import TABLE

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.events import SnapshotDecoder
 from lakebound.reread import KeysAgain
+from lakebound.snapshots import SnapshotDecoder
 from lakebound_spark.config import parse_config
 from lakebound_spark.merge import prepare_target
 from lakebound_spark.sweep import Sweep, sweep

@@ -14,9 +14,9 @@ from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
 from lakebound.backfill import ClockSkewed, Throttled
 from lakebound.envelope import encode_line
 from lakebound.errors import LakeboundError, Misconfigured, Poison
-from lakebound.events import SnapshotDecoder
 from lakebound.requests import BackfillRequest
 from lakebound.said import SaidItem
+from lakebound.snapshots import SnapshotDecoder
 
 NOW = 1_795_000_000_000
 PAGE = {

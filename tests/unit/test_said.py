@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -18,11 +20,11 @@ from lakebound.encoders import ndjson
 from lakebound.encoders.choice import encoder_of, reader_of
 from lakebound.envelope import encode_line
 from lakebound.errors import Poison
-from lakebound.events import SnapshotDecoder
 from lakebound.exports import FULL
 from lakebound.messages import Member
 from lakebound.redaction import Redaction
 from lakebound.said import ExportLineReader, ItemReader, SaidItem, can_stand_in_a_line
+from lakebound.snapshots import SnapshotDecoder
 from tests.events.building import images
 
 NOW = 1_795_000_000_000
@@ -277,3 +279,11 @@ def test_an_export_kind_is_the_one_its_lines_are_read_by() -> None:
     assert FULL == "FULL_EXPORT"
     with pytest.raises(Poison, match="record_shape"):
         decoder.change_line(value, 5, "e")
+
+
+@pytest.mark.parametrize("module", ["lakebound.ingest", "lakebound.flush"])
+def test_a_function_that_reads_no_items_does_not_load_what_reads_them(module: str) -> None:
+    told = "import sys, {0}; print('msgspec' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", told.format(module)]) == b"False\n"
+    # The control: the backfill does.
+    assert subprocess.check_output([sys.executable, "-c", told.format("lakebound.backfill")]) == b"True\n"

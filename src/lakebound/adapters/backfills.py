@@ -13,8 +13,8 @@ from lakebound.adapters.mappings import LambdaMapping
 from lakebound.adapters.measured import BufferQueues, FunctionMetrics
 from lakebound.adapters.s3 import S3Store
 from lakebound.backfill import PageSource
-from lakebound.events import SnapshotDecoder
 from lakebound.settings import BackfillSettings
+from lakebound.snapshots import SnapshotDecoder
 from lakebound.stages import Ports
 
 

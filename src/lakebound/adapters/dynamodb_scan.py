@@ -17,8 +17,9 @@ from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, s
 from lakebound.attributes import Image
 from lakebound.backfill import ClockSkewed, Page, Throttled
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.events import ChangeEvent, SnapshotDecoder
+from lakebound.events import ChangeEvent
 from lakebound.ports import Clock
+from lakebound.snapshots import SnapshotDecoder
 from lakebound.sources import TableFacts
 
 MAX_SKEW_MS: Final = 5_000

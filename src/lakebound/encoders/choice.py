@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lakebound.attributes import key_writer
 from lakebound.encoders import avro, ndjson
 from lakebound.envelope import encode_line, lines_like
 from lakebound.events import ChangeEvent
-from lakebound.said import SaidItem
+
+if TYPE_CHECKING:
+    from lakebound.said import SaidItem
 
 TRAVEL_FORMATS: Final = (ndjson.EXTENSION, avro.EXTENSION)
 """What a member can be. Parquet has no parts that could be concatenated: its records travel as Avro blocks."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Final
 
-import msgspec
 import orjson
 from isal import igzip, igzip_lib
 
@@ -52,11 +52,14 @@ def read(body: bytes) -> Iterator[dict[str, Any]]:
         raise Poison("undecodable", "the last line has no end")
 
 
-class _Imaged(msgspec.Struct, gc=False):
-    new_image: msgspec.Raw
+@cache
+def _image_of() -> Callable[[bytes], bytes]:
+    """A function to the text of a line's new image; made at first use: a function that only writes never imports it."""
+    import msgspec
 
-
-_imaged = msgspec.json.Decoder(_Imaged).decode
+    imaged: Any = msgspec.defstruct("Imaged", [("new_image", msgspec.Raw)])
+    decode = msgspec.json.Decoder(imaged).decode
+    return lambda line: bytes(decode(line).new_image)
 
 
 def _is_as_written(line: bytes, record: dict[str, Any]) -> bool:
@@ -69,12 +72,12 @@ def _is_as_written(line: bytes, record: dict[str, Any]) -> bool:
     try:
         if orjson.dumps(record) == line:
             return True
-        image = bytes(_imaged(line).new_image)
+        image = _image_of()(line)
         if b"\r" in image or orjson.dumps(record | {"new_image": orjson.Fragment(image)}) != line:
             return False
         told = json.loads(image, object_pairs_hook=_once, parse_float=_refuse, parse_constant=_refuse)
         return bool(told == record["new_image"])
-    except (msgspec.DecodeError, orjson.JSONEncodeError, RecursionError, ValueError):
+    except (orjson.JSONEncodeError, RecursionError, ValueError):
         return False
 
 
