@@ -2,6 +2,7 @@
 
 python -m bench            the whole run, into docs/BENCH.md, docs/SCALE.md and docs/bench.svg
 python -m bench --quick    two rounds, printed only
+python -m bench --only backfill    the stages whose name holds that word, printed only
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bench import report, stages
 from bench.loopback import ROOT
 
 DOCS: Final = ROOT / "docs"
+CORPORA: Final = ("flat", "nested", "large")
 
 
 def main() -> None:
@@ -24,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios against the obvious implementation.")
     parser.add_argument("--quick", action="store_true", help="two rounds of everything, printed only")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where BENCH.md and bench.svg go")
+    parser.add_argument("--only", metavar="WORD", default="", help="stages with this word in their name, printed only")
     arguments = parser.parse_args()
     rounds = 2 if arguments.quick else 15
     heavy = 2 if arguments.quick else 7
@@ -38,11 +41,18 @@ def main() -> None:
             if not console.is_terminal:
                 console.print(what)
 
-        for corpus in ("flat", "nested", "large"):
-            doing(f"stream_ingest, {corpus}")
-            results.ingests[corpus] = stages.ingest(corpus, rounds)
-        for corpus in ("flat", "nested", "large"):
-            doing(f"compression and flusher, {corpus}")
+        def wanted(name: str) -> bool:
+            if arguments.only not in name:
+                return False
+            doing(name)
+            return True
+
+        for corpus in CORPORA:
+            if wanted(f"stream_ingest, {corpus}"):
+                results.ingests[corpus] = stages.ingest(corpus, rounds)
+        for corpus in CORPORA:
+            if not wanted(f"compression and flusher, {corpus}"):
+                continue
             measured, larger = stages.compression(corpus, heavy)
             results.measured.append(measured)
             results.larger[corpus] = larger
@@ -51,11 +61,15 @@ def main() -> None:
                 results.measured.append(stages.flusher(corpus, file_format, heavy, deliveries))
             results.bytes[corpus] = dict(stages.bytes_per_record(corpus))
             results.item_bytes[corpus] = stages.item_bytes(corpus)
-        for corpus in ("flat", "nested"):
-            doing(f"backfill, {corpus}")
-            results.measured.append(stages.page_decode(corpus, rounds))
-        doing("cold start")
-        results.measured.append(stages.cold_start(heavy))
+        for corpus in CORPORA:
+            if wanted(f"backfill, {corpus}"):
+                results.measured.append(stages.page_decode(corpus, rounds))
+                results.measured.append(stages.export_conversion(corpus, rounds))
+        if wanted("cold start"):
+            results.measured.append(stages.cold_start(heavy))
+    if arguments.only:
+        print("\n".join(report.table(results)))
+        return
     text = report.markdown(results)
     print(text)
     if not arguments.quick:

@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
@@ -157,9 +159,13 @@ class Function:
 
 @contextmanager
 def responding(body: bytes) -> Iterator[int]:
-    """A server that answers every request with one JSON body; its port."""
-    response = _response(body, b"Content-Type: application/x-amz-json-1.0")
-    listener, port = _serve(lambda head, body: response)
+    """A server that answers every request with one JSON body, dated and with DynamoDB's checksum; its port."""
+    headers = (b"Content-Type: application/x-amz-json-1.0", b"x-amz-crc32: %d" % crc32(body))
+
+    def answer(head: bytes, request: bytes) -> bytes:
+        return _response(body, *headers, b"Date: " + formatdate(usegmt=True).encode())
+
+    listener, port = _serve(answer)
     try:
         yield port
     finally:

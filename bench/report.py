@@ -104,6 +104,24 @@ def costs(results: Results, corpus: str) -> tuple[Cost, Cost]:
     return base, ours
 
 
+def table(results: Results) -> list[str]:
+    """The lines of the table of ratios."""
+    lines = [
+        "| stage | corpus | baseline | ours | ratio min – median – max | aim |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in results.rows():
+        low, mid, high = one.ratios()
+        unit = one.unit
+        if one.stage.startswith("cold"):
+            sides = f"{median(one.base) * 1000:.0f} ms | {median(one.ours) * 1000:.0f} ms"
+        else:
+            sides = f"{_rate(one.rate(one.base))} {unit} | {_rate(one.rate(one.ours))} {unit}"
+        aim = f"≥ {one.aim:g}× {'✓' if mid >= one.aim else 'missed'}" if one.aim else "–"
+        lines.append(f"| {one.stage} | {one.corpus} | {sides} | {low:.1f} – **{mid:.1f}** – {high:.1f} | {aim} |")
+    return lines
+
+
 def markdown(results: Results) -> str:
     """docs/BENCH.md."""
     lines = [
@@ -119,18 +137,8 @@ def markdown(results: Results) -> str:
         "",
         "![ratios](bench.svg)",
         "",
-        "| stage | corpus | baseline | ours | ratio min – median – max | aim |",
-        "|---|---|---|---|---|---|",
+        *table(results),
     ]
-    for one in results.rows():
-        low, mid, high = one.ratios()
-        unit = one.unit
-        if one.stage.startswith("cold"):
-            sides = f"{median(one.base) * 1000:.0f} ms | {median(one.ours) * 1000:.0f} ms"
-        else:
-            sides = f"{_rate(one.rate(one.base))} {unit} | {_rate(one.rate(one.ours))} {unit}"
-        aim = f"≥ {one.aim:g}× {'✓' if mid >= one.aim else 'missed'}" if one.aim else "–"
-        lines.append(f"| {one.stage} | {one.corpus} | {sides} | {low:.1f} – **{mid:.1f}** – {high:.1f} | {aim} |")
     lines += ["", "## Bytes", ""]
     lines += ["| corpus | item as JSON | line | ndjson.gz | avro | parquet | member against gzip -9 |"]
     lines += ["|---|---|---|---|---|---|---|"]

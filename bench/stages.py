@@ -6,9 +6,11 @@ import gzip
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from hashlib import md5
 from statistics import median
 from typing import Any, Final
 
@@ -21,10 +23,14 @@ from bench.baseline import flusher as obvious_flusher
 from bench.baseline import stream_ingest as obvious_ingest
 from bench.loopback import ROOT, Function, Sent, responding, running
 from lakebound import batches, messages
-from lakebound.adapters.dynamodb import carry_items_raw
+from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
+from lakebound.adapters.local import ManualClock, MemoryStore
+from lakebound.backfill import Encoded, PageSource, Place, Refused, lines_of
 from lakebound.encoders import ndjson
 from lakebound.encoders.choice import encoder_of
-from lakebound.events import StreamDecoder
+from lakebound.events import SnapshotDecoder, StreamDecoder
+from lakebound.exports import FULL, DataFile, ExportFiles
 from lakebound.flatten import plain_item
 from lakebound.messages import Line, Packer
 
@@ -188,7 +194,10 @@ def compression(corpus: str, rounds: int) -> tuple[Measured, float]:
 
 
 def page_decode(corpus: str, rounds: int) -> Measured:
-    """One page of a scan over the loopback: botocore, signing and HTTP included."""
+    """One page of a scan over the loopback, from the request to lines: botocore, signing and HTTP included.
+
+    The baseline writes an item as plain JSON; ours writes the whole record, its key and the item's types.
+    """
     items: list[corpora.Item] = []
     size = 0
     for item in corpora.items(corpus, 5000):
@@ -198,7 +207,7 @@ def page_decode(corpus: str, rounds: int) -> Measured:
         items.append(item)
     page = orjson.dumps({"Items": items, "Count": len(items), "ScannedCount": len(items)})
     aim = 30 if corpus == "flat" else 0
-    stage = Measured("backfill, decode of a page", corpus, aim, "items/s", len(items))
+    stage = Measured("backfill, a page to lines", corpus, aim, "items/s", len(items))
     with responding(page) as port:
         where: dict[str, Any] = {
             "endpoint_url": f"http://127.0.0.1:{port}",
@@ -207,14 +216,52 @@ def page_decode(corpus: str, rounds: int) -> Measured:
             "aws_secret_access_key": "testing",
         }
         table = boto3.resource("dynamodb", **where).Table(corpora.TABLE)
-        client: Any = boto3.client("dynamodb", **where)
-        carry_items_raw(client)
+        decoder = SnapshotDecoder(corpora.TABLE, "run", "scan", [corpora.CORPORA[corpus][1]])
+        source = ScanSegment(
+            BackfillTable(corpora.TABLE, boto3.client("dynamodb", **where), SystemClock()), decoder, 0, 1, True, 60_000
+        )
+        return turns(
+            stage,
+            rounds,
+            lambda: _expect(len(items), obvious_backfill.page_lines(table)),
+            lambda: _expect(len(items), list(_lines_of_page(source))),
+        )
 
-        def ours() -> None:
-            if len(client.scan(TableName=corpora.TABLE)["Items"]) != len(items):
-                raise RuntimeError("items are missing")
 
-        return turns(stage, rounds, lambda: obvious_backfill.page_lines(table), ours)
+def export_conversion(corpus: str, rounds: int) -> Measured:
+    """A data file of a full export, as it lies in the bucket, to lines: gunzip on both sides, ours with the md5."""
+    items = list(corpora.items(corpus, {"flat": 4000, "nested": 1200, "large": 40}[corpus]))
+    body = gzip.compress(b"".join(orjson.dumps({"Item": item}, option=orjson.OPT_APPEND_NEWLINE) for item in items))
+    store = MemoryStore(ManualClock())
+    store.put_if_absent("data", body, {})
+    file = DataFile("data", len(items), b64encode(md5(body).digest()).decode(), 0, FULL)
+    decoder = SnapshotDecoder(corpora.TABLE, "run", "export", [corpora.CORPORA[corpus][1]])
+    stage = Measured("backfill, an export's file to lines", corpus, 0, "items/s", len(items))
+
+    def ours() -> None:
+        source = ExportFiles([file], decoder, store, ManualClock(), origin="export")
+        _expect(len(items), list(_lines_of_page(source)))
+
+    return turns(stage, rounds, lambda: _expect(len(items), obvious_backfill.export_lines(body)), ours)
+
+
+def _lines_of_page(source: PageSource) -> Iterator[Any]:
+    """Every page's lines, as the backfill's worker makes them."""
+    start: Any = None
+    while True:
+        page = source.page(start, None)
+        place = Place(f"run|0|{page.asked_ms}|", 0)
+        yield from lines_of(page, source.decode, encoder_of("ndjson.gz"), None, place, NOW_MS)
+        start = page.next
+        if start is None:
+            return
+
+
+def _expect(count: int, lines: Sequence[Any]) -> None:
+    if sum(line.count if isinstance(line, Encoded) else 1 for line in lines) != count:
+        raise RuntimeError("items are missing")
+    if any(isinstance(line, Refused) for line in lines):
+        raise RuntimeError("items were refused")
 
 
 def bytes_per_record(corpus: str) -> Iterator[tuple[str, float]]:

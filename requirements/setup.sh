@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv, .venv-sam and .venv-audit what the lock files say, and fetches Spark's jars. Run by `make setup`; safe to run again.
+# Makes .venv, .venv-sam and .venv-audit what the lock files say, and fetches the jars of Spark and of the contract
+# tests' servers. Run by `make setup`; safe to run again.
 #
 # Each step leaves a stamp named by the digest of what it was made from, so a second run only compares digests.
 # PYTHON=/path/to/python3 chooses the interpreter of both environments (3.11 or later).
@@ -146,6 +147,24 @@ resolve_jars() {
     touch "$stamp"
 }
 
+# What the contract tests ask of Maven, so that no test waits for a download: ElasticMQ and DynamoDB Local.
+resolve_servers() {
+    local pom name kept
+    for pom in tests/contract/*/pom.xml; do
+        name=$(basename "$(dirname "$pom")")
+        # The file and its name are those of tests/contract/conftest.py.
+        kept=.build/$name/$(digest "$pom" | cut -c1-16).classpath
+        if [ -e "$kept" ] && ls $(tr ':' ' ' <"$kept") >/dev/null 2>&1; then continue; fi
+        say "fetching $name for the contract tests through Maven (once, into ~/.m2)"
+        mkdir -p ".build/$name"
+        mvn -q -B -f "$pom" dependency:build-classpath "-Dmdep.outputFile=$PWD/$kept.$$" >".build/$name/maven.log" 2>&1 || {
+            tail -20 ".build/$name/maven.log" >&2
+            die "Maven could not resolve $pom (whole log: .build/$name/maven.log). Is Maven Central reachable from here?"
+        }
+        mv "$kept.$$" "$kept"
+    done
+}
+
 started=$SECONDS
 check_prerequisites
 make_environment .venv requirements/main.txt
@@ -154,10 +173,13 @@ make_environment .venv-sam requirements/sam.txt &
 sam=$!
 make_environment .venv-audit requirements/audit.txt &
 audit=$!
-trap 'kill "$sam" "$audit" 2>/dev/null || true' EXIT
+resolve_servers &
+servers=$!
+trap 'kill "$sam" "$audit" "$servers" 2>/dev/null || true' EXIT
 install_project
 resolve_jars
 wait "$sam"
 wait "$audit"
+wait "$servers"
 trap - EXIT
 say "ready in $((SECONDS - started)) s"

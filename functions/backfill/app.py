@@ -1,4 +1,4 @@
-"""backfill: the states of the state machine and its workers; scan pages and export files in, batch files out."""
+"""backfill: the states of the state machine and its workers, and the look at the stream; batch files out."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ REDACTION = redaction_at_start(
 STAGES = Stages(rules_of(SETTINGS, REDACTION), ports_of(SETTINGS, client))
 logger = Logger()
 metrics = Metrics()
+metrics.set_default_dimensions(table=SETTINGS.table)
 
 
 @metrics.log_metrics

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.attributes import Image
@@ -29,7 +29,8 @@ from lakebound.messages import Member
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
 from lakebound_spark.merge import exists, open_table
-from lakebound_spark.source import DataFile, literal_path, parse_data_file
+from lakebound_spark.merged import ghosts, keys_of_run, landed, least_label, unmerged
+from lakebound_spark.source import literal_path
 
 LEAST_GUARD: Final = 1_000
 GUARD_SHARE: Final = 0.01
@@ -80,7 +81,12 @@ def sweep(spark: SparkSession, job: Sweep, now_ms: int) -> Swept:
     """
     manifest = load_manifest(spark, job)
     check_manifest(manifest, job.table)
-    files = landed(spark, job.source, manifest)
+    files, missing = landed(spark, job.source, manifest)
+    if missing:
+        raise Refused(
+            f"{len(missing)} files of run {manifest.run} are not below {job.source}, the first is {missing[0]}; "
+            "mirror the bucket again, merge, then sweep again"
+        )
     if not exists(spark, job.target):
         raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
     silver = open_table(spark, job.target).toDF()
@@ -93,12 +99,11 @@ def sweep(spark: SparkSession, job: Sweep, now_ms: int) -> Swept:
                 f"the manifest has {manifest.records} records, its files {checked.count}; "
                 "mirror the bucket again, merge, then sweep again"
             )
-        run_keys = _run_keys(spark, checked.records)
+        run_keys = keys_of_run(spark, checked.records)
         late = unmerged(silver, run_keys)
         if late:
             raise Refused(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
-        assert manifest.min_label_ms is not None or not manifest.records
-        label = manifest.min_label_ms if manifest.min_label_ms is not None else manifest.started_ms - 60_000
+        label = least_label(manifest)
         found = ghosts(silver, run_keys, label, job.run).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             visible, count = silver.where(~F.col("_is_deleted")).count(), found.count()
@@ -138,40 +143,6 @@ def check_guard(ghosts: int, visible: int, max_deletes: int) -> None:
         )
 
 
-def unmerged(silver: DataFrame, run_keys: DataFrame) -> int:
-    """How many keys of the run have a base register below the run's record: those are not merged yet.
-
-    | run key, base      | silver `_base`     | merged |
-    |--------------------|--------------------|--------|
-    | k1, `…100\\|r\\|1` | `…100\\|r\\|1`     | yes    |
-    | k2, `…100\\|r\\|1` | `…200\\|s\\|1`     | yes: a newer snapshot is there |
-    | k3, `…100\\|r\\|1` | `` or no row       | no     |
-    """
-    have = silver.select(F.col("_key").alias("key"), "_base")
-    joined = run_keys.join(have, "key", "left")
-    return joined.where(F.coalesce(F.col("_base"), F.lit("")) < F.col("base")).count()
-
-
-def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> DataFrame:
-    """Visible rows whose key the run did not contain and that the stream has not touched since the least label.
-
-    A row whose base register is above the sweep's own record would not be removed by it, so it is no ghost of this run.
-    """
-    own = f"{label_ms:015d}|{run}|0"
-    untouched = F.col("_stream_time_ms").isNull() | (F.col("_stream_time_ms") < label_ms)
-    candidates = silver.where(~F.col("_is_deleted") & untouched & (F.coalesce(F.col("_base"), F.lit("")) < own))
-    return candidates.select("_key").join(run_keys.select(F.col("key").alias("_key")), "_key", "left_anti")
-
-
-def _run_keys(spark: SparkSession, records: DataFrame | None) -> DataFrame:
-    if records is None:
-        return spark.createDataFrame([], "key STRING, base STRING")
-    present = F.when(F.col("new_image").isNull(), "0").otherwise("1")
-    label = F.lpad(F.col("snapshot_label_ms").cast("string"), 15, "0")
-    base = F.concat_ws("|", label, F.col("snapshot_run"), present)
-    return records.select("key", base.alias("base")).groupBy("key").agg(F.max("base").alias("base"))
-
-
 def load_manifest(spark: SparkSession, job: Sweep) -> Manifest:
     """The run's manifest under `aside`. Raises Misconfigured."""
     key = RunFolder.of(job.table, job.run).manifest()
@@ -189,31 +160,6 @@ def load_manifest(spark: SparkSession, job: Sweep) -> Manifest:
         raise Misconfigured(
             f"there is no manifest at {path} ({type(error).__name__}); the run has not ended, or --aside is wrong"
         ) from None
-
-
-def landed(spark: SparkSession, source: str, manifest: Manifest) -> list[DataFile]:
-    """The run's files below the data prefix. Raises Refused when one is missing."""
-    listing = (
-        spark.read.format("binaryFile")
-        .option("recursiveFileLookup", "true")
-        .load(literal_path(source))
-        .select("path", F.col("_metadata.file_path").alias("url"))
-    )
-    wanted = {file.key.rpartition("/")[2] for file in manifest.files}
-    found: dict[str, DataFile] = {}
-    for row in listing.toLocalIterator():
-        name = str(row["path"]).rpartition("/")[2]
-        if name in wanted:
-            file = parse_data_file(row["path"], row["url"])
-            if file is not None:
-                found[name] = file
-    missing = sorted(wanted - found.keys())
-    if missing:
-        raise Refused(
-            f"{len(missing)} files of run {manifest.run} are not below {source}, the first is {missing[0]}; "
-            "mirror the bucket again, merge, then sweep again"
-        )
-    return list(found.values())
 
 
 def parse_key(text: str) -> Image:

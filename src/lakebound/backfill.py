@@ -7,11 +7,13 @@ the checkpoint moves past it, so what a crash leaves unread is read again, and w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from itertools import groupby, islice
+from typing import Any, Final, NamedTuple, Protocol
 
 from lakebound import quarantine
+from lakebound.attributes import MAX_NAME_LENGTH, check_image
 from lakebound.batches import assemble
 from lakebound.documents import Documents, Overtaken
 from lakebound.encoders.choice import Encoder, encoder_of
@@ -21,6 +23,7 @@ from lakebound.messages import Member
 from lakebound.pace import Pace
 from lakebound.ports import Clock, ObjectStore, SecondsLeft
 from lakebound.redaction import Redaction
+from lakebound.said import SaidItem, parsed
 from lakebound.segments import Checkpoint, WrittenFile
 
 RESERVE_SECONDS: Final = 20.0
@@ -28,6 +31,9 @@ RESERVE_SECONDS: Final = 20.0
 
 LINES_PER_MEMBER: Final = 4_000
 MEMBER_BYTES: Final = 4 * 1024 * 1024
+RUN: Final = 500
+"""Most items that are encoded at once: how far a member passes its limits."""
+
 _SKEWED_PAGES: Final = 3
 _SKEW_PAUSE_SECONDS: Final = 1.0
 
@@ -85,12 +91,90 @@ class CarryRules:
     redaction: Redaction | None = None
 
 
+class Place(NamedTuple):
+    """Where a page's values stand in their segment: what their event ids begin with, and the first one's number."""
+
+    prefix: str
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Records as they go into a member, and how many they are; deletes and others never together."""
+
+    data: bytes
+    count: int
+    is_delete: bool
+
+
+class Refused(NamedTuple):
+    """A value that cannot be carried, as it may go to quarantine, and why."""
+
+    value: object
+    poison: Poison
+
+
+def lines_of(
+    page: Page,
+    decode: Callable[[Any, int, str], ChangeEvent],
+    encoder: Encoder,
+    redaction: Redaction | None,
+    place: Place,
+    now_ms: int,
+) -> Iterator[Encoded | Refused]:
+    """A page's values as encoded records, in their order, and those among them that are refused.
+
+    What was read as text stays text, unless redaction has to look inside. The records of a page differ in their items
+    only, so the first such item shows how all are written.
+    """
+    prefix, number = place
+    like: Callable[[str, int, Iterable[SaidItem]], bytes] | None = None
+    for kind, group in groupby(page.values, type):
+        while values := list(islice(group, RUN)):
+            if kind is SaidItem and redaction is None:
+                try:
+                    if like is None:
+                        like = encoder.like(decode(values[0], page.label_ms, prefix), now_ms)
+                    yield Encoded(like(prefix, number, values), len(values), False)
+                    number += len(values)
+                    continue
+                except Poison:
+                    # One of them has a key that is none: each by itself, so that only that one is refused.
+                    pass
+            for value in values:
+                yield _line_of(value, decode, page.label_ms, f"{prefix}{number}", encoder, redaction, now_ms)
+                number += 1
+
+
+def _line_of(
+    value: Any,
+    decode: Callable[[Any, int, str], ChangeEvent],
+    label_ms: int,
+    event_id: str,
+    encoder: Encoder,
+    redaction: Redaction | None,
+    now_ms: int,
+) -> Encoded | Refused:
+    try:
+        event = decode(value, label_ms, event_id)
+        if redaction is not None:
+            event = redaction.event(event)
+        data = encoder.encode(event, now_ms)
+        if len(data) > MAX_NAME_LENGTH and event.new_image is not None:
+            check_image(parsed(event.new_image))
+        return Encoded(data, 1, event.new_image is None)
+    except Poison as poison:
+        shown = value.values() if type(value) is SaidItem else value
+        return Refused(shown if redaction is None else redaction.base_value(shown), poison)
+
+
 @dataclass(slots=True)
 class _Open:
     """What was read and is not durable yet."""
 
     encoder: Encoder
     lines: dict[str, list[bytes]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     raw: int = 0
     count: int = 0
     members: list[Member] = field(default_factory=list)
@@ -99,21 +183,23 @@ class _Open:
     since_ms: int | None = None
     newest_ms: int = 0
 
-    def add(self, partition: str, line: bytes, ingest_ms: int) -> None:
-        self.lines.setdefault(partition, []).append(line)
-        self.raw += len(line)
-        self.count += 1
-        self.records += 1
+    def add(self, partition: str, encoded: Encoded, ingest_ms: int) -> None:
+        self.lines.setdefault(partition, []).append(encoded.data)
+        self.counts[partition] = self.counts.get(partition, 0) + encoded.count
+        self.raw += len(encoded.data)
+        self.count += encoded.count
+        self.records += encoded.count
         self.newest_ms = max(self.newest_ms, ingest_ms)
         if self.since_ms is None:
             self.since_ms = ingest_ms
 
     def seal(self) -> None:
         for partition, lines in self.lines.items():
-            data = self.encoder.compress(lines)
-            self.members.append(Member(partition, self.encoder.extension, len(lines), None, None, self.newest_ms, data))
+            count = self.counts[partition]
+            data = self.encoder.compress(lines, count)
+            self.members.append(Member(partition, self.encoder.extension, count, None, None, self.newest_ms, data))
             self.size += len(data)
-        self.lines, self.raw, self.count = {}, 0, 0
+        self.lines, self.counts, self.raw, self.count = {}, {}, 0, 0
 
 
 class Carrier:
@@ -198,24 +284,17 @@ class Carrier:
 
     def _take(self, state: Checkpoint, page: Page, opened: _Open, now_ms: int) -> Checkpoint:
         run, number = state.run, state.number
-        decode, partition_of = self._source.decode, self._rules.partition
-        place = f"{run}|{number}|{page.asked_ms}|"
-        redaction = self._rules.redaction
-        poisoned = 0
+        folders = {is_delete: self._rules.partition(now_ms, is_delete) for is_delete in (False, True)}
         # Counted over the whole segment: two pages of an export file may be read within one millisecond.
-        for position, value in enumerate(page.values, start=state.read):
-            try:
-                event = decode(value, page.label_ms, f"{place}{position}")
-                if redaction is not None:
-                    event = redaction.event(event)
-                line = self._encoder.encode(event, now_ms)
-            except Poison as poison:
-                shown = value if redaction is None else redaction.base_value(value)
-                kept = quarantine.from_backfill(self._rules.table, run, number, shown, poison, now_ms)
+        place = Place(f"{run}|{number}|{page.asked_ms}|", state.read)
+        poisoned = 0
+        for line in lines_of(page, self._source.decode, self._encoder, self._rules.redaction, place, now_ms):
+            if isinstance(line, Refused):
+                kept = quarantine.from_backfill(self._rules.table, run, number, line.value, line.poison, now_ms)
                 self._store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
                 poisoned += 1
                 continue
-            opened.add(partition_of(now_ms, event.new_image is None), line, now_ms)
+            opened.add(folders[line.is_delete], line, now_ms)
             if opened.count >= LINES_PER_MEMBER or opened.raw >= MEMBER_BYTES:
                 opened.seal()
         least, most = state.min_label_ms, state.max_label_ms

@@ -102,11 +102,14 @@ def cut(facts: TableFacts, request: BackfillRequest) -> Cut:
     return Cut(segments, min(readers, segments), units)
 
 
-def estimate(facts: TableFacts, request: BackfillRequest, changed_bytes: int | None = None) -> Estimate:
+def estimate(
+    facts: TableFacts, request: BackfillRequest, changed_bytes: int | None = None, barred: str = ""
+) -> Estimate:
     """What a scan, a full export and an incremental export would take.
 
     `changed_bytes` is about how much the table's items that changed in the wanted hours hold; None where no hours are
-    wanted. Dollars leave out a provisioned table's capacity, which is paid already.
+    wanted. `barred` is why an incremental export cannot be taken, or empty. Dollars leave out a provisioned table's
+    capacity, which is paid already.
     """
     scan = _scan(facts, request)
     export = _export("export", facts, facts.items, facts.size)
@@ -115,7 +118,11 @@ def estimate(facts: TableFacts, request: BackfillRequest, changed_bytes: int | N
     incremental = _export("incremental_export", facts, min(facts.items, ceil(facts.items * share)), changed)
     if changed_bytes is None and not incremental.impossible:
         incremental = _impossible(incremental, "needs from and to, or a gap to heal")
+    if barred and not incremental.impossible:
+        incremental = _impossible(incremental, barred)
     recommended, reason = _choose(scan, export, incremental)
+    if barred:
+        reason = f"{reason}; an incremental export {barred}"
     return Estimate(facts.name, (scan, export, incremental), recommended, reason)
 
 

@@ -7,9 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from lakebound.attributes import Image, canonical_item, canonical_key, check_image
 from lakebound.errors import Misconfigured, Poison
 from lakebound.legality import surely_legal
+from lakebound.said import ItemReader, SaidItem, write_ms
 
 MAX_FUTURE_MS: Final = 3_600_000
 """A creation time further ahead of the writer's clock is poison: it would hide every later repair of its key."""
@@ -22,7 +25,10 @@ _TTL_SERVICE: Final = "dynamodb.amazonaws.com"
 
 
 class ChangeEvent(NamedTuple):
-    """The contract's record without `schema`, `is_deleted` and the writer's clock, which the envelope adds."""
+    """The contract's record without `schema`, `is_deleted` and the writer's clock, which the envelope adds.
+
+    A new image is values, or the item's text as DynamoDB said it (`said.parsed` gives the values of both).
+    """
 
     event_name: str
     event_id: str
@@ -30,7 +36,7 @@ class ChangeEvent(NamedTuple):
     source_table: str
     key: str
     keys: Image
-    new_image: Image | None
+    new_image: Image | orjson.Fragment | None
     old_image: Image | None
     ttl_expired: bool
     sequence_number: str | None
@@ -197,20 +203,21 @@ def _is_ttl(identity: object) -> bool:
 class SnapshotDecoder:
     """Turns what one backfill read into base records of one origin (ORDERING.md). Total, as StreamDecoder is.
 
-    What DynamoDB serves itself is legal by construction, so an image is looked through only when it is large enough to
-    hold what our readers cannot take: an attribute name of more than 50,000 characters.
+    What DynamoDB serves itself is legal by construction, so no image is looked through here. `reader` reads items' and
+    lines' texts into the values that the methods take.
     """
 
     def __init__(self, table: str, run: str, origin: str, key_names: Sequence[str]) -> None:
         self._table = table
         self._run = run
         self._origin = origin
-        self._key_names = tuple(sorted(key_names, key=lambda name: name.encode()))
+        self.reader = ItemReader(key_names)
 
-    def item(self, image: object, label_ms: int, event_id: str) -> ChangeEvent:
-        """SNAPSHOT: the item as a scan page or a full export's line holds it. Poison: `keys`, `image_shape`."""
-        if type(image) is not dict:
-            raise Poison("image_shape", f"an item was expected, not {type(image).__name__}")
+    def item(self, item: object, label_ms: int, event_id: str) -> ChangeEvent:
+        """SNAPSHOT: a SaidItem or an item's values. Poison: `keys`, `image_shape`, `undecodable`."""
+        if type(item) is SaidItem:
+            return self._event(item.keys, item.image(), label_ms, event_id, item.created_ms)
+        image = _values(item)
         return self._event(self._keys_of(image), image, label_ms, event_id, None)
 
     def absent(self, keys: Image, label_ms: int, event_id: str) -> ChangeEvent:
@@ -219,8 +226,10 @@ class SnapshotDecoder:
 
     def export_line(self, line: object, label_ms: int, event_id: str) -> ChangeEvent:
         """SNAPSHOT: one line of a full export. Poison beside `item`'s: `record_shape`."""
+        if type(line) is SaidItem:
+            return self.item(line, label_ms, event_id)
         if type(line) is not dict or "Item" not in line:
-            raise Poison("record_shape", "a line of a full export without Item")
+            raise _no_line(line, "a line of a full export without Item")
         return self.item(line["Item"], label_ms, event_id)
 
     def change_line(self, line: object, label_ms: int, event_id: str) -> ChangeEvent:
@@ -229,24 +238,29 @@ class SnapshotDecoder:
         The write time is kept beside the label and never orders anything: put delivered, delete lost, and a row with
         its own write time as label would live for ever. Poison: `record_shape`, `keys_differ` and `item`'s.
         """
+        if type(line) is SaidItem:
+            return self.item(line, label_ms, event_id)
         if type(line) is not dict or type(line.get("Keys")) is not dict:
-            raise Poison("record_shape", "a line of an incremental export without Keys")
+            raise _no_line(line, "a line of an incremental export without Keys")
         keys = self._keys_of(line["Keys"])
         image = line.get("NewImage")
         if image is not None:
-            if type(image) is not dict:
-                raise Poison("image_shape", f"an item was expected, not {type(image).__name__}")
-            _check_keys(keys, image, "new")
-        return self._event(keys, image, label_ms, event_id, _write_ms(line.get("Metadata")))
+            _check_keys(keys, _values(image), "new")
+        return self._event(keys, image, label_ms, event_id, write_ms(line.get("Metadata")))
 
     def _keys_of(self, image: Image) -> Image:
         try:
-            return {name: image[name] for name in self._key_names}
+            return {name: image[name] for name in self.reader.key_names}
         except KeyError:
             raise Poison("keys", "a key attribute of the table is missing") from None
 
     def _event(
-        self, keys: Image, image: Image | None, label_ms: int, event_id: str, created_ms: int | None
+        self,
+        keys: Image,
+        image: Image | orjson.Fragment | None,
+        label_ms: int,
+        event_id: str,
+        created_ms: int | None,
     ) -> ChangeEvent:
         return ChangeEvent(
             "ABSENT" if image is None else "SNAPSHOT",
@@ -267,8 +281,15 @@ class SnapshotDecoder:
         )
 
 
-def _write_ms(metadata: object) -> int | None:
-    """Milliseconds of `{"WriteTimestampMicros": {"N": …}}`, or None where it is no such thing."""
-    stamp = metadata.get("WriteTimestampMicros") if type(metadata) is dict else None
-    micros = stamp.get("N") if type(stamp) is dict else None
-    return int(micros) // 1000 if type(micros) is str and _SEQUENCE(micros) else None
+def _values(item: object) -> Image:
+    if type(item) is bytes:
+        raise _no_line(item, "")
+    if type(item) is not dict:
+        raise Poison("image_shape", f"an item was expected, not {type(item).__name__}")
+    return item
+
+
+def _no_line(line: object, detail: str) -> Poison:
+    if type(line) is bytes:
+        return Poison("undecodable", f"{len(line)} bytes that are not JSON")
+    return Poison("record_shape", detail)

@@ -15,9 +15,10 @@ import orjson
 
 from lakebound.backfill import Page
 from lakebound.encoders.ndjson import MAX_LINE_BYTES, inflate
-from lakebound.errors import LakeboundError, Misconfigured, Poison
+from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing, Poison
 from lakebound.events import ChangeEvent, SnapshotDecoder
 from lakebound.ports import Clock, ObjectStore
+from lakebound.said import ExportLineReader
 
 FULL: Final = "FULL_EXPORT"
 INCREMENTAL: Final = "INCREMENTAL_EXPORT"
@@ -25,6 +26,7 @@ LEAST_WINDOW_MS: Final = 15 * 60_000
 MOST_WINDOW_MS: Final = 24 * 3_600_000
 MAX_DATA_FILE_BYTES: Final = 600 * 1024 * 1024
 MAX_MANIFEST_BYTES: Final = 256 * 1024 * 1024
+_SAME_MOMENT_MS: Final = 1_000
 LINES_PER_PAGE: Final = 2_000
 PAGE_BYTES: Final = 8 * 1024 * 1024
 
@@ -89,24 +91,37 @@ def windows(from_ms: int, to_ms: int) -> list[Window]:
     return [Window(low * 1000, high * 1000) for low, high in pairwise(edges)]
 
 
-def read_manifest(store: ObjectStore, summary_key: str, kind: str, label_ms: int) -> list[DataFile]:
-    """The data files of a completed export, after its summary and their counts were compared.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The export that was asked for: whose, of which moment or window, and the label of its rows."""
+
+    kind: str
+    table_arn: str
+    table_id: str
+    label_ms: int
+    time_ms: int | None = None
+    window: Window | None = None
+
+
+def read_manifest(store: ObjectStore, summary_key: str, wanted: Wanted) -> list[DataFile]:
+    """The data files of a completed export, after its summary, what was asked for and the counts were compared.
 
     Raises LakeboundError where they disagree: such an export is not used.
     """
     summary = _json(summary_key, store.get(summary_key, MAX_MANIFEST_BYTES))
-    if summary.get("outputFormat") != "DYNAMODB_JSON" or summary.get("exportType", FULL) != kind:
-        raise LakeboundError(f"{summary_key} is of another kind of export", hint="Start a new backfill")
-    # Keys in a manifest are whole keys of the bucket, the export's prefix included.
-    listing_key = str(summary["manifestFilesS3Key"])
+    _expect_wanted(summary_key, summary, wanted)
+    listing_key, listing, prefix = _listing(store, summary)
     files = []
-    for line in store.get(listing_key, MAX_MANIFEST_BYTES).splitlines():
+    for line in listing.splitlines():
         if line.strip():
             entry = _json(listing_key, line)
+            key = prefix + str(entry["dataFileS3Key"])
+            # The md5 is over the object's bytes as stored. In the developer guide's sample of manifest-files.json
+            # (S3DataExport.Output) it is sQMSpEILNgoQmarvDFonGQ== beside the etag
+            # af83d6f217c19b8b0fff8023d8ca4716-1, and S3's etag of an object put in one part is
+            # hex(md5(md5(object))) and "-1": the one follows from the other.
             files.append(
-                DataFile(
-                    str(entry["dataFileS3Key"]), int(entry["itemCount"]), str(entry["md5Checksum"]), label_ms, kind
-                )
+                DataFile(key, int(entry["itemCount"]), str(entry["md5Checksum"]), wanted.label_ms, wanted.kind)
             )
     counted = sum(file.items for file in files)
     if counted != int(summary["itemCount"]):
@@ -117,9 +132,47 @@ def read_manifest(store: ObjectStore, summary_key: str, kind: str, label_ms: int
     return files
 
 
+def _listing(store: ObjectStore, summary: dict[str, Any]) -> tuple[str, bytes, str]:
+    """(key of manifest-files.json, its bytes, what stands before the keys in it).
+
+    Real exports name whole keys of the bucket, the export's prefix included. The developer guide's sample has the
+    prefix 2020-Nov and keys without it, so that reading is taken where nothing lies under the key as said.
+    """
+    key, prefix = str(summary["manifestFilesS3Key"]), str(summary.get("s3Prefix") or "").strip("/")
+    try:
+        return key, store.get(key, MAX_MANIFEST_BYTES), ""
+    except ObjectMissing:
+        if not prefix or key.startswith(f"{prefix}/"):
+            raise
+    key = f"{prefix}/{key}"
+    return key, store.get(key, MAX_MANIFEST_BYTES), f"{prefix}/"
+
+
+def _expect_wanted(key: str, summary: dict[str, Any], wanted: Wanted) -> None:
+    if summary.get("outputFormat") != "DYNAMODB_JSON" or summary.get("exportType", FULL) != wanted.kind:
+        raise LakeboundError(f"{key} is of another kind of export", hint="Start a new backfill")
+    if summary.get("tableArn") != wanted.table_arn:
+        raise LakeboundError(f"{key} is an export of another table", hint="Start a new backfill")
+    if summary.get("tableId") != wanted.table_id:
+        # The name was given to a new table while the export ran: its items would come back to life.
+        raise LakeboundError(
+            f"{key} is of a table that was created again since", hint="Start a new backfill of the new table"
+        )
+    times = {"exportTime": wanted.time_ms}
+    if wanted.window is not None:
+        times = {"exportFromTime": wanted.window.from_ms, "exportToTime": wanted.window.to_ms}
+    for name, ms in times.items():
+        # DescribeExport and the manifest need not cut a moment alike.
+        if ms is not None and abs(export_time_ms(str(summary.get(name))) - ms) > _SAME_MOMENT_MS:
+            raise LakeboundError(f"{key} has another {name} than was asked for", hint="Start a new backfill")
+
+
 def export_time_ms(text: str) -> int:
-    """Milliseconds of a manifest's time."""
-    return int(datetime.fromisoformat(text).timestamp() * 1000)
+    """Milliseconds of a manifest's time. Raises LakeboundError for what is none."""
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
+        raise LakeboundError("an export's manifest lacks its times", hint="Start a new backfill") from None
 
 
 def _json(key: str, body: bytes) -> dict[str, Any]:
@@ -151,6 +204,7 @@ class ExportFiles:
         self.origin = origin
         self._files = files
         self._decoder = decoder
+        self._reader = ExportLineReader(decoder.reader, incremental=origin == "incremental_export")
         self._store = store
         self._clock = clock
         self._at: tuple[int, int] = (-1, 0)
@@ -168,7 +222,7 @@ class ExportFiles:
                 next(self._lines)
         values, size = [], 0
         for text in self._lines:
-            values.append((file.kind, text))
+            values.append(self._reader.read(text))
             size += len(text)
             if len(values) >= LINES_PER_PAGE or size >= PAGE_BYTES:
                 break
@@ -182,14 +236,9 @@ class ExportFiles:
         return Page(asked, file.label_ms, values, 0.0, following)
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
-        kind, text = value
-        try:
-            line = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            raise Poison("undecodable", f"a line of {len(text)} bytes that is not JSON") from None
-        if kind == FULL:
-            return self._decoder.export_line(line, label_ms, event_id)
-        return self._decoder.change_line(line, label_ms, event_id)
+        if self.origin == "export":
+            return self._decoder.export_line(value, label_ms, event_id)
+        return self._decoder.change_line(value, label_ms, event_id)
 
     def _expect_end(self, file: DataFile, lines: int) -> None:
         if lines != file.items or next(self._lines, None) is not None:

@@ -1,8 +1,7 @@
-"""Gaps: stretches of the stream that may not have been delivered. Recorded when found, closed when healed."""
+"""Gaps: stretches of the stream that may not have been delivered. Recorded when found, ended, closed when healed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,12 +11,14 @@ from lakebound.documents import Documents, Overtaken
 from lakebound.errors import LakeboundError
 from lakebound.layout import GapKey, gaps_folder
 from lakebound.ports import ObjectStore
-from lakebound.sources import MappingFacts
 
 RETENTION_MS: Final = 24 * 3_600_000
 """How long a stream keeps a record."""
 
-CAUSES: Final = ("stream_recreated", "mapping_disabled", "mapping_behind", "failures_expired")
+STREAM_CAUSES: Final = ("stream_recreated", "mapping_disabled", "mapping_behind")
+FAILURE_CAUSES: Final = ("failures_expired", "failures_lost")
+CAUSES: Final = (*STREAM_CAUSES, *FAILURE_CAUSES)
+"""Why changes may be missing: the stream itself, or what Lambda gave up on (gone unredriven, or never written)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,45 +65,6 @@ class Gap:
             raise LakeboundError(f"{key} is not a gap object", hint="Move it away and look at who wrote it") from None
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSeen:
-    """What was last known of the stream: which one, and until when its records were surely taken."""
-
-    stream_arn: str
-    stream_label_ms: int
-    state: str
-    current_ms: int
-    """Every change before this moment was delivered: the observer's clock less the mapping's age then."""
-
-
-def find_gaps(
-    previous: StreamSeen | None,
-    stream_arn: str,
-    stream_label_ms: int,
-    mapping: MappingFacts,
-    behind_ms: int,
-    expired_failures: Iterable[tuple[int, int]],
-    now_ms: int,
-) -> list[Gap]:
-    """The gaps that a look at the stream shows.
-
-    `behind_ms` is the age of the oldest record not delivered yet, `expired_failures` (from, to) of failure objects that
-    are too old to be trusted to be complete. A gap that is seen again has the same start and cause.
-    """
-    found = []
-    if previous is not None and previous.stream_arn != stream_arn:
-        # Records of the old stream that were not taken before it ended, and all writes until the new one began.
-        found.append(Gap(previous.current_ms, max(stream_label_ms, mapping.modified_ms), "stream_recreated"))
-    elif previous is not None and now_ms - previous.current_ms > RETENTION_MS and mapping.state == "Disabled":
-        found.append(Gap(previous.current_ms, None, "mapping_disabled"))
-    elif previous is not None and previous.state == "Disabled" and now_ms - previous.current_ms > RETENTION_MS:
-        found.append(Gap(previous.current_ms, max(now_ms - RETENTION_MS, mapping.modified_ms), "mapping_disabled"))
-    elif behind_ms > RETENTION_MS:
-        found.append(Gap(now_ms - behind_ms, now_ms, "mapping_behind"))
-    found += [Gap(begin, end, "failures_expired") for begin, end in expired_failures]
-    return [replace(gap, detected_at_ms=now_ms) for gap in found]
-
-
 class GapBook:
     """A table's gaps in the bucket."""
 
@@ -112,7 +74,10 @@ class GapBook:
         self._documents = documents
 
     def record(self, gap: Gap) -> bool:
-        """Keep a gap; False when it is known. A known gap that was open-ended gets its end."""
+        """Keep a gap; False when it is known. A known gap that was open-ended gets its end.
+
+        It never gets another one: a run that was planned with it read up to that end.
+        """
         key = GapKey(self._table, gap.from_ms, gap.cause).format()
         try:
             self._documents.save(key, gap.encode(), None)

@@ -219,7 +219,7 @@ class RunFolder:
         return f"{_aside(self.table, 'backfills')}{self.run}/plan.json"
 
     def work(self, stage: str) -> str:
-        """The units of a stage that is not known when the run is planned: `files`, `reread`."""
+        """What a stage leaves: units of `files` and `reread`, an export's ARN, since when nothing is dead (`clear`)."""
         return f"{_aside(self.table, 'backfills')}{self.run}/{stage}.json"
 
     def segments(self) -> str:
@@ -278,6 +278,22 @@ class GapKey:
             return GapKey(table, parse_time(parts["time"]), parts["cause"])
         except ValueError:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenKey:
+    """Where it is kept what was last seen of a table's stream; beside the gaps, and none of them."""
+
+    table: str
+
+    def format(self) -> str:
+        return f"{gaps_folder(self.table)}seen.json"
+
+    @staticmethod
+    def parse(table: str, key: str) -> SeenKey | None:
+        """The value behind that key of this table, or None."""
+        seen = SeenKey(table)
+        return seen if key == seen.format() else None
 
 
 def gaps_folder(table: str) -> str:

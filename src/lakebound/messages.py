@@ -267,7 +267,7 @@ class Packer:
             min_version=min(versions, default=None),
             max_version=max(versions, default=None),
             max_ingest_ms=self._ingest_ms,
-            data=self._encoder.compress([line.data for line in run]),
+            data=self._encoder.compress([line.data for line in run], len(run)),
         )
 
     def _claim(self, member: str, position: int) -> Outgoing:

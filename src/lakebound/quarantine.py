@@ -38,8 +38,9 @@ def from_delivery(table: str, record: object, poison: Poison, now_ms: int) -> Qu
 
 
 def from_backfill(table: str, run: str, unit: int, value: object, poison: Poison, now_ms: int) -> Quarantined:
-    """The quarantine object of an item or export line that a backfill cannot carry."""
-    return _document(table, "backfill", poison, {"run": run, "unit": str(unit)}, ascii_json(value), now_ms)
+    """The quarantine object of an item or export line that a backfill cannot carry; bytes where it is no JSON."""
+    payload = value if type(value) is bytes else ascii_json(value)
+    return _document(table, "backfill", poison, {"run": run, "unit": str(unit)}, payload, now_ms)
 
 
 def _document(

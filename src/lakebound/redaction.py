@@ -18,6 +18,7 @@ from lakebound.attributes import Image, canonical_item, canonical_key, canonical
 from lakebound.errors import Misconfigured, Poison
 from lakebound.events import ChangeEvent
 from lakebound.quarantine import ascii_json
+from lakebound.said import parsed
 
 LEAST_KEY_BYTES: Final = 16
 _IMAGES: Final = ("Keys", "NewImage", "OldImage")
@@ -93,7 +94,7 @@ class Redaction:
         return event._replace(
             keys=keys,
             key=canonical_key(keys),
-            new_image=None if event.new_image is None else self._image(event.new_image),
+            new_image=None if event.new_image is None else self._image(parsed(event.new_image)),
             old_image=None if event.old_image is None else self._image(event.old_image),
         )
 

@@ -76,7 +76,7 @@ def repair(
     def write() -> None:
         now = clock.now_ms()
         members = [
-            Member(partition, encoder.extension, len(some), None, None, now, encoder.compress(some))
+            Member(partition, encoder.extension, len(some), None, None, now, encoder.compress(some, len(some)))
             for partition, some in lines.items()
         ]
         for file in assemble(rules.prefix, "reread", members, rules.file_format):

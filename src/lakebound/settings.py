@@ -38,7 +38,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("TABLE_NAME", (_INGEST, _FLUSHER, _BACKFILL), None, "source table"),
     Setting("S3_BUCKET", (_INGEST, _FLUSHER, _BACKFILL), None, "bucket that files go to"),
     Setting("S3_PREFIX", (_INGEST, _FLUSHER, _BACKFILL), "", "data prefix in the bucket; empty means `ddb/<table>`"),
-    Setting("QUEUE_URL", (_INGEST, _FLUSHER), None, "buffer queue"),
+    Setting("QUEUE_URL", (_INGEST, _FLUSHER, _BACKFILL), None, "buffer queue"),
     Setting("FILE_FORMAT", (_INGEST, _FLUSHER, _BACKFILL), "ndjson.gz", "format of batch files", choices=FORMATS),
     Setting(
         "PARTITION_BY",
@@ -103,6 +103,28 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "STREAM_MAPPING_ID", (_BACKFILL,), "", "event source mapping of the stream; empty: not looked at", wired=True
+    ),
+    Setting(
+        "STREAM_INGEST_NAME",
+        (_BACKFILL,),
+        "",
+        "function that the stream mapping calls, whose metrics prove what was delivered; empty: not looked at",
+        wired=True,
+    ),
+    Setting(
+        "DEAD_LETTER_QUEUE_URL",
+        (_BACKFILL,),
+        "",
+        "dead-letter queue of the buffer: a heal waits until it is empty; empty: not looked at",
+        wired=True,
+    ),
+    Setting(
+        "FAILURE_RETENTION_DAYS",
+        (_BACKFILL,),
+        "30",
+        "days that the bucket keeps the failure objects that Lambda writes under `aws/lambda/`",
+        14,
+        3_650,
     ),
     Setting("EXPORT_KMS_KEY", (_BACKFILL,), "", "KMS key that exports are encrypted with; empty: S3's own", wired=True),
 )
@@ -254,7 +276,11 @@ class BackfillSettings:
     max_seconds: int
     margin_ms: int
     pass_through: bool
+    queue_url: str
+    dead_letter_url: str
     mapping_id: str
+    stream_ingest: str
+    failure_retention_days: int
     kms_key: str
     file_format: str
     redaction: RedactionSettings
@@ -276,7 +302,11 @@ class BackfillSettings:
             max_seconds=environment.number("MAX_SECONDS"),
             margin_ms=environment.number("SNAPSHOT_MARGIN_SECONDS") * 1000,
             pass_through=environment.text("SCAN_PASS_THROUGH") == "true",
+            queue_url=environment.text("QUEUE_URL"),
+            dead_letter_url=environment.text("DEAD_LETTER_QUEUE_URL"),
             mapping_id=environment.text("STREAM_MAPPING_ID"),
+            stream_ingest=environment.text("STREAM_INGEST_NAME"),
+            failure_retention_days=environment.number("FAILURE_RETENTION_DAYS"),
             kms_key=environment.text("EXPORT_KMS_KEY"),
             file_format=environment.text("FILE_FORMAT"),
             redaction=RedactionSettings.read(values),

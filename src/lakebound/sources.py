@@ -1,9 +1,12 @@
-"""What a backfill knows of its source before it reads: the table, its stream, the stream's mapping."""
+"""What a backfill knows of its source before it reads: the table, its stream, the mapping, what is still on its way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+SLICE_MS: Final = 5 * 60_000
+"""The length of a slice of metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,43 @@ class TableFacts:
 
 @dataclass(frozen=True, slots=True)
 class MappingFacts:
-    """The mapping that delivers the stream. `modified_ms` is not before its creation."""
+    """The mapping that delivers the stream. `modified_ms` is when it was last updated or changed its state."""
 
     mapping_id: str
     stream_arn: str
     state: str
     modified_ms: int
+    result: str = ""
+    """LastProcessingResult: begins with PROBLEM when the stream cannot be read or the function not be called."""
+    told_ms: int | None = None
+    """The service's own clock when it told this; None where it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What was measured of the stream's deliveries in one slice of time; a slice without any value is left out."""
+
+    start_ms: int
+    age_ms: int | None = None
+    """The greatest IteratorAge: how old the last record of a delivery was. None: nothing was delivered or tried."""
+    failed: int = 0
+    """Deliveries that failed, were throttled or cut short."""
+    lost: int = 0
+    """Deliveries that Lambda gave up on and could not write to the bucket either."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuesSeen:
+    """The buffer queue and its dead-letter queue as seen at one moment. Counts are SQS's own, about a minute old.
+
+    `oldest_age_ms` was the age of the buffer's oldest message at some time after `measured_ms`; None where there is no
+    such metric. It passes over messages that were received more than three times (as SQS's documentation says).
+    """
+
+    dead: int
+    buffered: int
+    measured_ms: int | None = None
+    oldest_age_ms: int | None = None
 
 
 class Described(Protocol):
@@ -45,3 +79,17 @@ class Mapped(Protocol):
 
     def mapping(self) -> MappingFacts:
         """Raises Misconfigured, LakeboundError."""
+
+
+class Measured(Protocol):
+    """The metrics of the stream's deliveries."""
+
+    def slices(self, from_ms: int, to_ms: int) -> list[Slice]:
+        """The slices that begin in [from, to) and have a value, the earliest first. Raises LakeboundError."""
+
+
+class Upstream(Protocol):
+    """The buffer queue and its dead-letter queue."""
+
+    def look(self) -> QueuesSeen:
+        """What they hold now; messages in a flusher's hands count. Raises LakeboundError."""

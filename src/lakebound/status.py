@@ -55,6 +55,7 @@ class Seen:
     failure_objects: int
     oldest_failure_ms: int | None
     quarantined: int
+    failure_retention_days: int = 30
     gaps: tuple[Gap, ...] = ()
     newest_file_ms: int | None = None
     alarms: tuple[str, ...] = ()
@@ -169,6 +170,11 @@ class _Book:
             what = f"Lambda gave up on {seen.failure_objects:,} deliveries; their records lie in the bucket"
             command = "lakebound dlq redrive --from stream"
             self.add(LAGGING, what, "failure-objects", command, seen.oldest_failure_ms)
+            oldest = seen.oldest_failure_ms
+            last_day = (seen.failure_retention_days - 1) * 86_400_000
+            if oldest is not None and seen.now_ms - oldest > last_day:
+                what = "failure objects expire within a day; what is in them is then a gap"
+                self.add(LAGGING, what, "failure-objects", command, oldest + last_day)
         if seen.quarantined:
             what = f"{seen.quarantined:,} records are in quarantine"
             self.add(NOTE, what, "quarantine", "lakebound dlq list --from quarantine")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 if TYPE_CHECKING:  # stream_ingest has no use for the flusher's modules, nor the flusher for its
@@ -63,11 +63,29 @@ def report_flush(logger: Logger, metrics: Metrics, result: FlushResult) -> None:
 
 def report_backfill(logger: Logger, metrics: Metrics, action: str, answer: dict[str, Any]) -> None:
     """Log what a state of a backfill answered; measure what a finished run wrote."""
+    if action == "look":
+        report_look(logger, metrics, answer)
+        return
     if action == "finish":
         count(metrics, "BackfillRecords", answer["records"])
         count(metrics, "BackfillQuarantined", answer["quarantined"])
     told = {name: value for name, value in answer.items() if name != "units"}
     logger.info("backfill", action=action, answer=told)
+
+
+def report_look(logger: Logger, metrics: Metrics, answer: dict[str, Any]) -> None:
+    """Log what a look at the stream found, and put what the alarms StatusGap and FailureObjectsExpiring look at."""
+    count(metrics, "FailureObjectsExpiring", answer["failure_objects_expiring"])
+    # `lakebound status --publish` puts the same metric, and no function's name is in it.
+    with single_metric(
+        name="Gap", unit=MetricUnit.Count, value=int(answer["open_gaps"] > 0), namespace="Lakebound"
+    ) as gap:
+        gap.service = ""
+        gap.add_dimension(name="table", value=answer["table"])
+    if answer["new_gaps"] or answer["unknown"]:
+        logger.warning("look", answer=answer)
+    else:
+        logger.info("look", answer=answer)
 
 
 def small_under_load(result: FlushResult) -> bool:

@@ -1,11 +1,13 @@
-"""The worlds that the contract suites run in: the local twins, moto, and ElasticMQ for the queue."""
+"""The worlds that the contract suites run in: the local twins, moto, ElasticMQ for the queue, and DynamoDB Local."""
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -122,7 +124,7 @@ def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     command = ["java", "-Xmx192m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dconfig.file=server.conf"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [*command, "-cp", _elasticmq_classpath(), "org.elasticmq.server.Main"],
+            [*command, "-cp", _classpath("elasticmq"), "org.elasticmq.server.Main"],
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -141,10 +143,48 @@ def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         server.wait(timeout=30)
 
 
-def _elasticmq_classpath() -> str:
-    """What Maven resolved for the pom beside this file; asked again when the pom or the repository changed."""
-    pom = Path(__file__).with_name("elasticmq") / "pom.xml"
-    kept = ROOT / ".build" / "elasticmq" / f"{sha256(pom.read_bytes()).hexdigest()[:16]}.classpath"
+@pytest.fixture(scope="session")
+def dynamodb_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a DynamoDB Local, AWS's own code, on a free port; its tables are gone with it."""
+    folder = tmp_path_factory.mktemp("dynamodb")
+    port = _free_port()
+    classpath = _classpath("dynamodb_local")
+    # Its SQLite is a shared library that Maven stores in a folder of its own, one for each platform.
+    libraries = {str(Path(jar).parent) for jar in classpath.split(os.pathsep) if Path(jar).suffix in (".so", ".dylib")}
+    native = next(folder for folder in sorted(libraries) if _platform() in folder)
+    command = [
+        "java",
+        "-Xmx256m",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        f"-Dsqlite4java.library.path={native}",
+    ]
+    main = "software.amazon.dynamodb.services.local.main.ServerRunner"
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, "-cp", classpath, main, "-inMemory", "-disableTelemetry", "-port", str(port)],
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _await_port(port, server, folder / "server.log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _platform() -> str:
+    if sys.platform == "darwin":
+        return "libsqlite4java-osx"
+    return {"x86_64": "libsqlite4java-linux-amd64", "aarch64": "linux-aarch64"}[platform.machine()]
+
+
+def _classpath(server: str) -> str:
+    """What Maven resolved for a server's pom beside this file; asked again when the pom or the repository changed."""
+    pom = Path(__file__).with_name(server) / "pom.xml"
+    kept = ROOT / ".build" / server / f"{sha256(pom.read_bytes()).hexdigest()[:16]}.classpath"
     if not kept.exists() or not all(Path(jar).exists() for jar in kept.read_text().split(os.pathsep)):
         kept.parent.mkdir(parents=True, exist_ok=True)
         # Two test processes may both be here: each has a file of its own until it is whole.
@@ -171,4 +211,4 @@ def _await_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    pytest.fail(f"ElasticMQ did not start:\n{log.read_text()[-2000:]}")
+    pytest.fail(f"The server did not start:\n{log.read_text()[-2000:]}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from isal import igzip
 
+from lakebound.adapters.local import MemoryMetrics, MemoryQueue, MemoryUpstream
 from lakebound.attributes import Image
 from lakebound.backfill import ClockSkewed, Page, PageSource, Throttled
 from lakebound.documents import Overtaken
@@ -67,6 +68,7 @@ class Bucket:
 
     clock: Clock
     objects: dict[str, bytes] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda key: None
     after: Callable[[str], None] = lambda key: None
@@ -89,7 +91,7 @@ class Bucket:
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for key in sorted(self.objects):
             if key.startswith(prefix):
-                yield StoredObject(key, len(self.objects[key]), self.clock.ms)
+                yield StoredObject(key, len(self.objects[key]), self.times.get(key, self.clock.ms))
 
     def load(self, key: str) -> tuple[bytes, str] | None:
         body = self.objects.get(key)
@@ -315,6 +317,9 @@ class World:
     stages: Stages
     mapping: StreamMapping
     timeout: float
+    metrics: MemoryMetrics
+    buffer: MemoryQueue
+    dead: MemoryQueue
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     def function(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -336,11 +341,15 @@ def world(
     file_format: str = "ndjson.gz",
     redaction: Redaction | None = None,
     scan: Callable[[Table], Callable[[SnapshotDecoder, int, int, bool, int], PageSource]] | None = None,
+    clock: Clock | None = None,
 ) -> World:
-    clock = Clock()
+    clock = clock or Clock()
     table = Table(clock, capacity=capacity, page_items=page_items)
     bucket = Bucket(clock)
     mapping = StreamMapping()
+    metrics = MemoryMetrics()
+    dead = MemoryQueue(clock)
+    buffer = MemoryQueue(clock, max_receives=10, dead_letters=dead)
 
     def segment(decoder: SnapshotDecoder, number: int, total: int, consistent: bool, margin: int) -> PageSource:
         return Segment(table, decoder, number, total, margin)
@@ -364,8 +373,10 @@ def world(
         store=bucket,
         documents=bucket,
         clock=clock,
+        measured=metrics,
+        upstream=MemoryUpstream(buffer, dead, clock),
     )
-    return World(clock, table, bucket, Stages(rules, ports), mapping, timeout)
+    return World(clock, table, bucket, Stages(rules, ports), mapping, timeout, metrics, buffer, dead)
 
 
 def unavailable(key: str) -> None:

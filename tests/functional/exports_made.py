@@ -1,11 +1,15 @@
 """Exports in the layout that AWS documents, written into a bucket in memory or a folder.
 
-From the developer guide's pages on export output: manifest-summary.json and manifest-files.json (JSON lines) with an
-`.md5` beside each, data files as gzip of JSON lines under data/, an empty `_started`.
+From the developer guide's page on export output (S3DataExport.Output): manifest-summary.json and manifest-files.json
+(JSON lines) with a checksum beside each, data files as gzip of JSON lines, an empty `_started`. A full export's data
+lies beside its manifests; incremental exports share one folder `AWSDynamoDB/data/`. The guide calls the checksums
+`.checksum`; real exports write `.md5`, the md5 in base64, and whole keys of the bucket (both seen in
+test/alternator/test_export.py of scylladb, which is run against AWS).
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from base64 import b64encode
@@ -14,11 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from isal import igzip
-
 from lakebound.exports import FULL, ExportState, Window
 from tests.functional.backfill_world import TABLE_ARN, Bucket, Table
 
+TABLE_ID = "12345a12-abcd-123a-ab12-1234abc12345"
 ID = "01693685827463-2d8752fd"
 
 
@@ -31,19 +34,28 @@ def md5(body: bytes) -> str:
 
 
 def layout(
-    prefix: str, lines: Sequence[dict[str, Any]], kind: str, at_ms: int, window: Window | None = None, files: int = 2
+    prefix: str,
+    lines: Sequence[dict[str, Any]],
+    kind: str,
+    at_ms: int,
+    window: Window | None = None,
+    files: int = 2,
+    table_id: str = TABLE_ID,
 ) -> dict[str, bytes]:
     """The objects of one export by key."""
-    root = f"{prefix}/AWSDynamoDB/{ID}" if prefix else f"AWSDynamoDB/{ID}"
+    top = f"{prefix}/AWSDynamoDB" if prefix else "AWSDynamoDB"
+    root = f"{top}/{ID}"
+    data = f"{root}/data" if window is None else f"{top}/data"
     objects: dict[str, bytes] = {f"{root}/_started": b""}
     entries = []
     for number in range(files):
         some = lines[number::files]
         text = "".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n" for line in some)
-        body = igzip.compress(text.encode(), mtime=0)
-        key = f"{root}/data/{hashlib.md5(f'{kind}{number}'.encode()).hexdigest()[:26]}.json.gz"
+        body = gzip.compress(text.encode(), mtime=0)
+        key = f"{data}/{hashlib.md5(f'{kind}{number}'.encode()).hexdigest()[:26]}.json.gz"
         objects[key] = body
-        etag = hashlib.md5(body).hexdigest() + "-1"
+        # S3's etag of an object that was put in one part of a multipart upload.
+        etag = hashlib.md5(hashlib.md5(body).digest()).hexdigest() + "-1"
         entries.append({"itemCount": len(some), "md5Checksum": md5(body), "etag": etag, "dataFileS3Key": key})
     listing = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries).encode()
     summary: dict[str, Any] = {
@@ -52,7 +64,7 @@ def layout(
         "startTime": moment(at_ms),
         "endTime": moment(at_ms + 360_000),
         "tableArn": TABLE_ARN,
-        "tableId": "12345a12-abcd-123a-ab12-1234abc12345",
+        "tableId": table_id,
         "exportTime": moment(at_ms),
         "s3Bucket": "lake-files",
         "s3Prefix": prefix or None,
@@ -100,7 +112,7 @@ class Exports:
             assert window is not None
             assert window.to_ms <= self.table.clock.ms
             lines = self.table.changes(window.from_ms, window.to_ms)
-        objects = layout(f"{prefix}/{len(self.started)}", lines, kind, at, window)
+        objects = layout(f"{prefix}/{len(self.started)}", lines, kind, at, window, table_id=self.table.table_id)
         if self.damage is not None:
             self.damage(objects)
         self.bucket.objects |= objects

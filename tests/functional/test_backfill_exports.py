@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
+from base64 import b64decode
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lakebound.errors import LakeboundError
-from lakebound.exports import FULL, INCREMENTAL, Window, read_manifest, windows
-from tests.functional.backfill_world import START_MS, World, world
-from tests.functional.exports_made import ID, Exports, layout
+from lakebound.errors import LakeboundError, ObjectMissing
+from lakebound.exports import FULL, INCREMENTAL, Wanted, Window, read_manifest, windows
+from tests.functional.backfill_world import START_MS, TABLE_ARN, World, world
+from tests.functional.exports_made import ID, TABLE_ID, Exports, layout, md5
 from tests.statemachines.machine import Failed, start
 
 FIXTURES = Path(__file__).resolve().parents[1] / "events" / "export"
@@ -162,34 +166,130 @@ def stored(folder: Path) -> World:
     return made
 
 
+PREFIX = "2026-Nov"
+SUMMARY = f"{PREFIX}/AWSDynamoDB/{ID}/manifest-summary.json"
+WHOLE = Wanted(FULL, TABLE_ARN, TABLE_ID, 5, time_ms=START_MS)
+HOURLY = Wanted(INCREMENTAL, TABLE_ARN, TABLE_ID, 5, window=Window(START_MS, START_MS + HOUR))
+
+
+def plainly(key: str, body: bytes) -> Any:
+    """An object as it is compared: what one zlib compresses, another need not compress to the same bytes."""
+    if key.endswith(".gz"):
+        return gzip.decompress(body)
+    if key.endswith("manifest-files.json"):
+        entries = [json.loads(line) for line in body.splitlines()]
+        return [{name: entry[name] for name in ("itemCount", "dataFileS3Key")} for entry in entries]
+    return "a checksum" if key.endswith("manifest-files.md5") else body
+
+
 def test_the_fixtures_are_what_the_layout_says() -> None:
     ten = json.loads((FIXTURES / "items.json").read_text())
     kinds = {tag for item in ten for value in item.values() for tag in value}
     assert kinds == {"S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M"}
-    full = layout("", [{"Item": item} for item in ten], FULL, START_MS)
-    for key, body in full.items():
-        assert (FIXTURES / "full" / key).read_bytes() == body, key
-    window = Window(START_MS, START_MS + HOUR)
     lines = json.loads((FIXTURES / "changes.json").read_text())
     assert any("NewImage" not in line for line in lines)
-    for key, body in layout("", lines, INCREMENTAL, START_MS, window).items():
-        assert (FIXTURES / "incremental" / key).read_bytes() == body, key
+    full = layout(PREFIX, [{"Item": item} for item in ten], FULL, START_MS)
+    incremental = layout(PREFIX, lines, INCREMENTAL, START_MS, HOURLY.window)
+    for name, objects in (("full", full), ("incremental", incremental)):
+        stored = {
+            str(path.relative_to(FIXTURES / name)): path for path in (FIXTURES / name).rglob("*") if path.is_file()
+        }
+        assert stored.keys() == objects.keys()
+        for key, body in objects.items():
+            assert plainly(key, stored[key].read_bytes()) == plainly(key, body), key
+
+
+@pytest.mark.parametrize(("folder", "wanted"), [("full", WHOLE), ("incremental", HOURLY)])
+def test_a_fixture_is_whole_in_itself(folder: str, wanted: Wanted) -> None:
+    bucket = stored(FIXTURES / folder).bucket
+    for name in ("manifest-summary", "manifest-files"):
+        checksum = bucket.objects[SUMMARY.replace("manifest-summary.json", f"{name}.md5")].decode()
+        assert checksum == md5(bucket.objects[SUMMARY.replace("manifest-summary.json", f"{name}.json")])
+    for file in read_manifest(bucket, SUMMARY, wanted):
+        body = bucket.objects[file.key]
+        assert file.md5 == md5(body)
+        assert file.items == len(gzip.decompress(body).splitlines())
+
+
+def test_the_md5_of_a_manifest_is_over_the_object_as_stored() -> None:
+    # The developer guide's sample of manifest-files.json, page S3DataExport.Output.
+    checksum, etag = "sQMSpEILNgoQmarvDFonGQ==", "af83d6f217c19b8b0fff8023d8ca4716-1"
+    # S3's etag of an object put in one part is hex(md5(md5(object))) and "-1".
+    assert hashlib.md5(b64decode(checksum)).hexdigest() + "-1" == etag
+    # The control: over the inflated lines the sample's two fields could not agree.
+    lines = b'{"Item":{"id":{"S":"k"}}}\n'
+    body = gzip.compress(lines)
+    over_lines = hashlib.md5(hashlib.md5(lines).digest()).hexdigest()
+    assert over_lines != hashlib.md5(hashlib.md5(body).digest()).hexdigest()
+
+
+def without_prefix(objects: dict[str, bytes]) -> None:
+    """The manifests as the developer guide's sample shows them: keys that leave the export's prefix out."""
+    for key, body in list(objects.items()):
+        if key.endswith(("manifest-summary.json", "manifest-files.json")):
+            objects[key] = body.replace(f"{PREFIX}/AWSDynamoDB".encode(), b"AWSDynamoDB")
+
+
+@pytest.mark.parametrize("change", [lambda objects: None, without_prefix])
+def test_keys_in_a_manifest_are_whole_or_lack_the_exports_prefix(change: Any) -> None:
+    bucket = stored(FIXTURES / "full").bucket
+    change(bucket.objects)
+    files = read_manifest(bucket, SUMMARY, WHOLE)
+    assert files
+    assert all(file.key.startswith(f"{PREFIX}/AWSDynamoDB/{ID}/data/") for file in files)
+    assert all(file.key in bucket.objects for file in files)
+
+
+def test_a_manifest_whose_listing_is_nowhere_is_told() -> None:
+    bucket = stored(FIXTURES / "full").bucket
+    del bucket.objects[SUMMARY.replace("summary", "files")]
+    for change in (lambda objects: None, without_prefix):
+        change(bucket.objects)
+        with pytest.raises(ObjectMissing):
+            read_manifest(bucket, SUMMARY, WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted", "sentence"),
+    [
+        ("full", HOURLY, "another kind"),
+        ("incremental", WHOLE, "another kind"),
+        ("full", replace(WHOLE, table_arn=TABLE_ARN + "2"), "another table"),
+        ("full", replace(WHOLE, table_id="another"), "created again"),
+        ("full", replace(WHOLE, time_ms=START_MS + 2_000), "another exportTime"),
+        ("incremental", replace(HOURLY, window=Window(START_MS - 60_000, START_MS + HOUR)), "another exportFromTime"),
+        ("incremental", replace(HOURLY, window=Window(START_MS, START_MS + 2 * HOUR)), "another exportToTime"),
+    ],
+)
+def test_an_export_that_was_not_asked_for_is_not_used(folder: str, wanted: Wanted, sentence: str) -> None:
+    bucket = stored(FIXTURES / folder).bucket
+    with pytest.raises(LakeboundError, match=sentence):
+        read_manifest(bucket, SUMMARY, wanted)
+
+
+def test_a_table_created_again_while_its_export_ran_is_refused() -> None:
+    made, exports = exporting(5)
+
+    def created_again(objects: dict[str, bytes]) -> None:
+        key = next(key for key in objects if key.endswith("manifest-summary.json"))
+        objects[key] = objects[key].replace(b"table-1", b"table-2")
+
+    exports.damage = created_again
+    with pytest.raises(Failed, match="created again"):
+        start(made.function, {"mode": "export"}, sleep=made.clock.sleep).run()
+    assert made.bucket.records() == []
 
 
 def test_the_full_fixture_converts_exactly() -> None:
     made = stored(FIXTURES / "full")
-    files = read_manifest(made.bucket, f"AWSDynamoDB/{ID}/manifest-summary.json", FULL, 5)
+    made.table.table_id = TABLE_ID
     ten = json.loads((FIXTURES / "items.json").read_text())
-    assert sum(file.items for file in files) == len(ten)
-    with pytest.raises(LakeboundError, match="another kind"):
-        read_manifest(made.bucket, f"AWSDynamoDB/{ID}/manifest-summary.json", INCREMENTAL, 5)
 
     class Stored(Exports):
         def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
-            self.started[token] = (kind, f"AWSDynamoDB/{ID}/manifest-summary.json", window, START_MS)
+            self.started[token] = (kind, SUMMARY, window, START_MS)
             return token
 
-    object.__setattr__(made.stages._ports, "exporter", Stored(made.table, made.bucket).__class__)
     exports = Stored(made.table, made.bucket)
     object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
     assert start(made.function, {"mode": "export"}, sleep=made.clock.sleep).run()["records"] == len(ten)

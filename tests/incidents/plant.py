@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from lakebound import batches, messages
-from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
+from lakebound.adapters.local import ManualClock, MemoryMetrics, MemoryQueue, MemoryStore
 from lakebound.attributes import Image, canonical_key
-from lakebound.envelope import encode_line
 from lakebound.errors import QueueUnavailable, StoreUnavailable
-from lakebound.events import ChangeEvent, StreamDecoder
+from lakebound.events import StreamDecoder
 from lakebound.flush import FlushRules, flush
-from lakebound.gaps import Gap
 from lakebound.ingest import IngestRules
-from lakebound.layout import DataKey, GapKey, format_time, partitioner
+from lakebound.layout import DataKey, format_time, partitioner
 from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.redrive import Road, pending_failures, pending_quarantine
 from lakebound.repair import Repaired, RepairRules, repair
+from lakebound.sources import SLICE_MS, MappingFacts, Slice
 from lakebound.status import Seen, Status, judge, open_gaps
 from lakebound.verify import LakeRow, Patience, Report, verify
 from tests.events.building import ARN, TABLE
+from tests.incidents.healing import Healing
 from tests.spark.registers import receive_all
 
 PREFIX = f"ddb/{TABLE}"
@@ -111,6 +111,10 @@ class Plant:
         rules = IngestRules(TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), by_event_time=False, message_bytes=262_144)
         self.road = Road(rules, StreamDecoder(TABLE), self.outage.queue, self.outage.store, self.clock)
         self.decoder = StreamDecoder(TABLE)
+        self.metrics = MemoryMetrics()
+        self._mapped: tuple[str, bool] = (self.mapped_arn, True)
+        self._mapped_ms = self.clock.now_ms() - 7_200_000
+        self.healing = Healing(self, PREFIX, MARGIN_MS)
 
     # ── the application ──
 
@@ -140,15 +144,34 @@ class Plant:
             {"eventID": f"{self._number}", "eventName": kind, "eventSourceARN": self.stream_arn, "dynamodb": body}
         )
 
+    def make_stream_anew(self) -> None:
+        """Somebody switches the table's stream off and on."""
+        label = f"{datetime.fromtimestamp(self.clock.now_ms() // 1000, UTC):%Y-%m-%dT%H:%M:%S}.000"
+        self.stream_arn = f"{self.stream_arn.rpartition('/')[0]}/{label}"
+
     # ── the platform ──
 
     def run(self, seconds: float, step: float = 30) -> None:
-        """Both mappings, every `step` seconds."""
+        """Both mappings, every `step` seconds, and the looks at the stream."""
         until = self.clock.now_ms() + round(seconds * 1000)
         while self.clock.now_ms() < until:
             self.deliver()
             self.wake_flusher()
+            self.healing.look()
             self.clock.sleep(step)
+
+    def mapping(self) -> MappingFacts:
+        """As Lambda describes it."""
+        if (self.mapped_arn, self.mapping_enabled) != self._mapped:
+            self._mapped, self._mapped_ms = (self.mapped_arn, self.mapping_enabled), self.clock.now_ms()
+        state = "Enabled" if self.mapping_enabled else "Disabled"
+        return MappingFacts(MAPPING, self.mapped_arn, state, self._mapped_ms, "OK", self.clock.now_ms())
+
+    def _measure(self, ready: Sequence[Mapping[str, Any]], has_failed: bool) -> None:
+        """The metrics of one delivery."""
+        now = self.clock.now_ms()
+        age = now - int(ready[-1]["dynamodb"]["ApproximateCreationDateTime"]) * 1000
+        self.metrics.kept.append(Slice(now // SLICE_MS * SLICE_MS, max(age, 0), failed=int(has_failed)))
 
     def deliver(self, at_most: int = 100) -> None:
         """One delivery of the stream's mapping; what fails too often becomes a failure object, as Lambda does."""
@@ -164,6 +187,7 @@ class Plant:
             self.errors += 1
         else:
             unsent = self.road.carry(ready).unsent_from
+        self._measure(ready, unsent is not None)
         done = len(ready)
         if unsent is not None:
             done = next(n for n, one in enumerate(ready) if one["dynamodb"]["SequenceNumber"] == unsent)
@@ -225,31 +249,11 @@ class Plant:
         return verify(_Source(self.table), self, self.clock, patience=Patience(lag=1, limit=10))
 
     def heal(self, run: str) -> None:
-        """A consistent scan and the sweep of its ghosts, labelled as the rule says; then the gaps are closed."""
-        self.clock.sleep(180)
-        label = self.clock.now_ms() - MARGIN_MS
-        ghosts = [row.key for row in self.rows() if row.item is not None and row.key not in self.table]
-        lines = []
-        for key, item in [*self.table.items(), *[(key, None) for key in ghosts]]:
-            name = "SNAPSHOT" if item is not None else "ABSENT"
-            origin = "scan" if item is not None else "sweep"
-            keys = {"id": item["id"]} if item is not None else {"id": {"S": key.partition(":")[2]}}
-            event = ChangeEvent(
-                name, f"{run}|{key}", origin, TABLE, key, keys, item, None, False, None, None, label, run, None, None
-            )
-            lines.append(
-                messages.Line(len(lines), "dt=2026-11-24/HH=03", None, encode_line(event, self.clock.now_ms()))
-            )
-        for message in messages.Packer(TABLE, 262_144, self.clock.now_ms()).pack(lines):
-            members = messages.decode(TABLE, message.body)
-            assert isinstance(members, list)
-            for file in batches.assemble(PREFIX, "scan", members):
-                self.bucket.put_if_absent(file.key, file.body, file.metadata)
-        for gap in open_gaps(self.bucket, TABLE):
-            key = GapKey(TABLE, gap.from_ms, gap.cause).format()
-            del self.bucket.objects[key]
-            closed = Gap(gap.from_ms, gap.to_ms, gap.cause, healed_by=run)
-            self.bucket.put_if_absent(key, closed.encode(), {})
+        """The page status-gap from its third step to its last; nothing is closed before its turn."""
+        manifest = self.healing.heal(run)
+        assert self.healing.close(manifest).is_refused, "rows that the source no longer has are not removed yet"
+        self.healing.sweep(manifest)
+        assert not self.healing.close(manifest).is_refused
 
     def repair(self, keys: Sequence[str]) -> Repaired:
         """`lakebound verify --repair`."""
@@ -261,10 +265,6 @@ class Plant:
         """Port KeyReader over the table."""
         found = (self.table.get(canonical_key(key)) for key in keys)
         return {"Responses": {TABLE: [item for item in found if item is not None]}}, self.clock.now_ms()
-
-    def found(self, gap: Gap) -> None:
-        """A gap is recorded."""
-        self.bucket.put_if_absent(GapKey(TABLE, gap.from_ms, gap.cause).format(), gap.encode(), {})
 
     def status(self) -> Status:
         """`lakebound status`."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from lakebound.gaps import Gap
 from lakebound.redrive import (
     pending_failures,
     pending_quarantine,
@@ -16,7 +15,7 @@ from lakebound.redrive import (
     redrive_failures,
     redrive_quarantine,
 )
-from lakebound.status import GAP, OK
+from lakebound.status import GAP, LAGGING, OK
 from tests.events.building import TABLE
 from tests.functional.world import noise
 from tests.incidents.plant import MAPPING, RETENTION_MS, Plant
@@ -107,34 +106,47 @@ def test_the_stream_is_not_read_for_25_hours(plant: Plant) -> None:
     plant.mapping_enabled = False
     plant.write("k1", "second")
     plant.write("k2", None)
-    started = plant.clock.now_ms()
-    plant.clock.sleep(25 * HOUR)
-    assert plant.status().state == GAP
+    plant.run(22 * HOUR, step=300)
+    assert plant.status().state == LAGGING
     assert {"stream-behind", "mapping-disabled"} <= plant.pages()
-    plant.found(Gap(started - 1_000, plant.clock.now_ms(), "mapping_disabled"))
+    plant.run(3 * HOUR, step=300)
+    assert plant.status().state == GAP
+    assert {"status-gap", "mapping-disabled"} <= plant.pages()
     plant.mapping_enabled = True
-    plant.run(120)
-    assert "status-gap" in plant.pages()
+    plant.run(2 * HOUR, step=60)
+    assert plant.pages() == {"status-gap"}
     assert set(plant.compare().ghost) == {"id=S:k2"}, "what the stream forgot must show, or the heal proves nothing"
     plant.heal("heal-1")
     assert_well(plant)
 
 
 def test_the_stream_is_made_anew(plant: Plant) -> None:
-    lost_from = plant.clock.now_ms()
     plant.write("k1", "lost")
+    plant.write("k2", None)
     plant.stream.clear()
-    plant.stream_arn = plant.stream_arn.replace("2026-11-01", "2026-11-20")
-    plant.write("k2", "on the new stream")
-    plant.run(60)
+    plant.make_stream_anew()
+    plant.write("k3", "on the new stream")
+    plant.run(600)
     assert plant.status().state == GAP
-    assert "stream-recreated" in plant.pages()
+    assert {"stream-recreated", "status-gap"} <= plant.pages()
     plant.mapped_arn = plant.stream_arn
-    plant.found(Gap(lost_from, plant.clock.now_ms(), "stream_recreated"))
-    plant.run(60)
+    plant.run(2 * HOUR, step=60)
+    assert plant.pages() == {"status-gap"}
     assert plant.compare().different + plant.compare().stale == ("id=S:k1",)
     plant.heal("heal-2")
     assert_well(plant)
+
+
+def test_a_gap_is_not_closed_while_dead_letters_wait(plant: Plant) -> None:
+    plant.make_stream_anew()
+    plant.run(600)
+    plant.mapped_arn = plant.stream_arn
+    plant.run(2 * HOUR, step=60)
+    manifest = plant.healing.heal("heal-3")
+    plant.dead.send(["a message of another sender"])
+    (refused,) = plant.healing.close(manifest).refusals
+    assert "lakebound dlq redrive --from buffer" in refused.command
+    assert plant.status().state == GAP
 
 
 def test_a_row_of_silver_was_edited(plant: Plant) -> None:

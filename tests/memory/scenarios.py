@@ -141,13 +141,13 @@ def flush_full_files(file_format: str) -> None:
         encoder.encode(decoder.decode(record(n, {"x": {"S": text[n * 97 :][:120_000]}}), NOW), NOW) for n in range(5)
     ]
     queue, store = Accepting(), Forgetting()
-    count = 67_108_864 // len(encoder.compress(lines[:4])) + 5
+    count = 67_108_864 // len(encoder.compress(lines[:4], 4)) + 5
 
     def messages() -> Any:
         for number in range(count):
             # Two members of equal bytes would be written once.
             last = encoder.encode(decoder.decode(record(number + 5, {}), NOW), NOW)
-            data = encoder.compress([*lines[:4], last])
+            data = encoder.compress([*lines[:4], last], 5)
             member = Member("dt=2026-11-18/HH=11", encoder.extension, 5, None, None, NOW - number, data)
             yield received(member, number)
 
@@ -170,7 +170,7 @@ def flush_bomb() -> None:
     deflated = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(200)) + compressor.flush()
     bomb = avro._long(1000) + avro._long(len(deflated)) + deflated
     good = encoder_of("avro").encode(StreamDecoder("cars").decode(record(1, {}), NOW), NOW)
-    members = [(avro.compress([good]), 1), (bomb, 1000)]
+    members = [(avro.compress([good], 1), 1), (bomb, 1000)]
     batch = [
         received(Member("dt=2026-11-18/HH=11", "avro", count, None, None, NOW, data), number)
         for number, (data, count) in enumerate(members)

@@ -135,10 +135,23 @@ PROMISES: Final = (
     Promise(
         "G11",
         "A gap is loud: status GAP, alarm, silver marked stale until a repair run completes.",
-        ("template.yaml:IteratorAge",),
-        (HISTORIES,),
-        "the histories hold the old-image chain against what was lost; status, gap objects and the stale mark wait "
-        "for issue 7",
+        (
+            "template.yaml:IteratorAge",
+            "template.yaml:LookSchedule",
+            "template.yaml:StatusGap",
+            CORE + "continuity.py:find_gaps",
+            CORE + "look.py:LookStages.look",
+            CORE + "closing.py:decide",
+        ),
+        (
+            HISTORIES,
+            "tests/functional/test_look.py::test_a_mapping_that_is_off_for_30_hours_is_one_gap_that_ends_once_the_"
+            "stream_is_whole",
+            "tests/unit/test_continuity.py::test_looks_that_take_silence_for_delivery_miss_a_mapping_that_was_off_for_"
+            "30_hours",
+            "tests/unit/test_closing.py::test_whatever_is_missing_refuses_with_the_command_that_comes_before",
+        ),
+        "the stale mark of silver waits for issue 6",
     ),
     Promise(
         "G12",
@@ -150,9 +163,19 @@ PROMISES: Final = (
     Promise(
         "G13",
         "Every delete reaches silver; deletes inside a gap by the sweep or the incremental export.",
-        ("spark/lakebound_spark/merge.py:_Registers",),
-        (SCOPE, RULES, HISTORIES),
-        "proved for the rule; the workflow that follows it waits for issue 4",
+        (
+            "spark/lakebound_spark/merge.py:_Registers",
+            CORE + "opening.py:OpeningStages._held_up",
+            "spark/lakebound_spark/merged.py:look_at_run",
+        ),
+        (
+            SCOPE,
+            RULES,
+            HISTORIES,
+            "tests/functional/test_backfill_histories.py::test_a_gap_is_healed_by_windows_and_the_reread",
+            "tests/functional/test_heal.py::test_a_record_that_is_dead_is_redriven_and_written_before_the_heal_reads",
+            "tests/spark/test_closing.py::test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too",
+        ),
     ),
     Promise(
         "G14",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -206,6 +207,8 @@ RIGHTS = {
         "dynamodb:ExportTableToPointInTime": {"<table>"},
         "dynamodb:DescribeExport": {"<table>/export/*"},
         "lambda:GetEventSourceMapping": {"arn:aws:lambda:us-east-1:123456789012:event-source-mapping:<StreamMapping>"},
+        "sqs:GetQueueAttributes": {"<BufferQueue.Arn>", "<DeadLetterQueue.Arn>"},
+        "cloudwatch:GetMetricData": {"*"},
         "s3:PutObject": {
             "<bucket>/ddb/flights/*",
             "<bucket>/_lakebound/flights/manifests/*",
@@ -271,6 +274,19 @@ def our_objects_are_never_replaced(resources: Resources) -> None:
         assert put["Condition"]["StringEquals"] == {"s3:ResourceAccount": "123456789012"}
         exempt = all(name.endswith(not_ours) for name in listed(put["Resource"]))
         assert exempt or put["Condition"]["Null"] == {"s3:if-none-match": "false"}
+
+
+def the_stream_is_looked_at_every_five_minutes_by_nobody_else(resources: Resources) -> None:
+    rule = properties(resources, "LookSchedule")
+    assert rule["ScheduleExpression"] == "rate(5 minutes)"
+    assert rule.get("State", "ENABLED") == "ENABLED"
+    (target,) = rule["Targets"]
+    assert (target["Arn"], json.loads(target["Input"])) == ("<Backfill.Arn>", {"action": "look"})
+    (permission,) = of_type(resources, "AWS::Lambda::Permission").values()
+    assert permission["Action"] == "lambda:InvokeFunction"
+    assert permission["FunctionName"] == "<Backfill>"
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert permission["SourceArn"] == "<LookSchedule.Arn>"
 
 
 def logs_are_kept_for_a_stated_time(resources: Resources) -> None:
@@ -402,6 +418,14 @@ PROMISES = [
     ),
     Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.4"),)),
     Promise(our_objects_are_never_replaced, (removing(f"FlusherRole.{POLICY}.1.Condition.Null"),)),
+    Promise(
+        the_stream_is_looked_at_every_five_minutes_by_nobody_else,
+        (
+            setting("LookSchedule.Properties.ScheduleExpression", "rate(1 hour)"),
+            setting("LookSchedule.Properties.Targets.0.Input", "{}"),
+            removing("LookPermission.Properties.SourceArn"),
+        ),
+    ),
     Promise(logs_are_kept_for_a_stated_time, (removing("FlusherLogs.Properties.RetentionInDays"),)),
     Promise(
         functions_get_every_setting_they_read,

@@ -13,9 +13,10 @@ from botocore.awsrequest import AWSResponse
 from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
 from lakebound.backfill import ClockSkewed, Throttled
 from lakebound.envelope import encode_line
-from lakebound.errors import Misconfigured
+from lakebound.errors import LakeboundError, Misconfigured, Poison
 from lakebound.events import SnapshotDecoder
 from lakebound.requests import BackfillRequest
+from lakebound.said import SaidItem
 
 NOW = 1_795_000_000_000
 PAGE = {
@@ -35,6 +36,11 @@ PAGE = {
     "ConsumedCapacity": {"TableName": "cars", "CapacityUnits": 2.5},
     "LastEvaluatedKey": {"id": {"B": "AP8="}},
 }
+
+
+def said(value: Any) -> bytes:
+    """As DynamoDB writes JSON: no space, no escape that is not needed."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 class Fixed:
@@ -62,7 +68,7 @@ def segment(
     def send(request: Any, **_: Any) -> AWSResponse:
         asked.append(json.loads(request.body))
         headers = {"Date": formatdate((NOW + off_ms) / 1000, usegmt=True)}
-        return AWSResponse(request.url, status, headers, Body(json.dumps(answer).encode()))
+        return AWSResponse(request.url, status, headers, Body(answer if type(answer) is bytes else said(answer)))
 
     client.meta.events.register("before-send.dynamodb", send)
     table = BackfillTable("cars", client, Fixed(), pass_through=pass_through)
@@ -80,6 +86,7 @@ def test_records_are_identical_with_and_without_the_hook() -> None:
         assert asked[0]["ExclusiveStartKey"] == {"id": {"B": "AA=="}}
         assert (asked[0]["Limit"], asked[0]["Segment"], asked[0]["TotalSegments"]) == (7, 1, 4)
         assert asked[0]["ConsistentRead"] is True
+        assert {type(value) for value in page.values} == {SaidItem if pass_through else dict}
         lines.append([encode_line(source.decode(value, page.label_ms, "e"), NOW) for value in page.values])
     assert lines[0] == lines[1]
     assert json.loads(lines[0][0])["new_image"] == PAGE["Items"][0]
@@ -136,3 +143,42 @@ def test_an_input_that_cannot_be_meant_is_refused_with_the_fields(value: Any) ->
 
 def test_an_empty_input_and_the_consoles_comment_are_valid() -> None:
     assert BackfillRequest.parse({}) == BackfillRequest.parse({"Comment": "x"}) == BackfillRequest()
+
+
+def test_a_page_with_line_breaks_between_its_tokens_is_parsed_and_gives_the_same_lines() -> None:
+    lines = []
+    for body in (said(PAGE), json.dumps(PAGE, indent=1).encode()):
+        source, _ = segment(pass_through=True, answer=body)
+        page = source.page(None, None)
+        assert (page.units, page.next) == (2.5, PAGE["LastEvaluatedKey"])
+        lines.append([encode_line(source.decode(value, page.label_ms, "e"), NOW) for value in page.values])
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("pass_through", [True, False])
+def test_half_a_surrogate_pair_costs_its_item_and_not_the_page(pass_through: bool) -> None:
+    body = b'{"Items":[{"id":{"S":"a"}},{"id":{"S":"b"},"v":{"S":"\\ud800"}}],"Count":2}'
+    source, _ = segment(pass_through=pass_through, answer=body)
+    page = source.page(None, None)
+    assert page.next is None
+    events = [source.decode(value, page.label_ms, "e") for value in page.values]
+    assert json.loads(encode_line(events[0], NOW))["key"] == "id=S:a"
+    with pytest.raises(Poison, match="lone_surrogate"):
+        encode_line(events[1], NOW)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"Count":3}', b'{"Items":{}}', b"[]", b'{"Items":[', b"\xff", b""])
+def test_an_answer_that_is_no_page_is_an_error_and_not_an_empty_one(body: bytes) -> None:
+    source, _ = segment(pass_through=True, answer=body)
+    with pytest.raises(LakeboundError, match="DynamoDB's answer"):
+        source.page(None, None)
+
+
+@pytest.mark.parametrize("pass_through", [True, False])
+def test_an_empty_page_with_a_start_key_goes_on(pass_through: bool) -> None:
+    answer = {"Items": [], "Count": 0, "LastEvaluatedKey": {"id": {"B": ""}}}
+    source, _ = segment(pass_through=pass_through, answer=answer)
+    page = source.page(None, None)
+    assert list(page.values) == []
+    assert page.next == {"id": {"B": ""}}
+    assert page.units == 0

@@ -262,7 +262,7 @@ def test_a_bomb_is_refused_before_it_is_inflated() -> None:
         list(ndjson.read(line))
     compressor = zlib.compressobj(9, wbits=-15)
     deflated = compressor.compress(bytes(200_000_000)) + compressor.flush()
-    block = avro.compress([b"x"])[:1] + avro._long(len(deflated)) + deflated
+    block = avro.compress([b"x"], 1)[:1] + avro._long(len(deflated)) + deflated
     with pytest.raises(Poison, match="inflates to more"):
         avro.read_block(block)
 

@@ -15,7 +15,9 @@ from lakebound.layout import (
     ORIGINS,
     ClaimKey,
     DataKey,
+    GapKey,
     QuarantineKey,
+    SeenKey,
     format_time,
     is_partition,
     parse_time,
@@ -181,6 +183,15 @@ def test_keys_aside_are_parsed_back_for_their_own_table_only(digest: str) -> Non
         assert ClaimKey.parse(table, claim.format()) is None
         assert QuarantineKey.parse(table, kept.format()) is None
     assert ClaimKey.parse("flights", kept.format()) is None
+
+
+def test_what_was_seen_of_the_stream_lies_beside_the_gaps_and_is_none() -> None:
+    key = SeenKey("flights").format()
+    assert key == "_lakebound/flights/gaps/seen.json"
+    assert SeenKey.parse("flights", key) == SeenKey("flights")
+    assert GapKey.parse("flights", key) is None
+    for other in (GapKey("flights", 5, "mapping_behind").format(), key + "x", SeenKey("cars").format()):
+        assert SeenKey.parse("flights", other) is None
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,13 @@ def test_only_gaps_that_nobody_healed_are_open() -> None:
     assert [gap.cause for gap in open_gaps(store, "flights")] == ["mapping_behind"]
 
 
+def test_failure_objects_in_their_last_day_are_said_to_expire() -> None:
+    day = 24 * HOUR_MS
+    for retention, age, expires in ((30, 29 * day, False), (30, 29 * day + 1, True), (14, 13 * day + 1, True)):
+        seen = replace(WELL, failure_objects=1, oldest_failure_ms=NOW_MS - age, failure_retention_days=retention)
+        assert any("expire within a day" in one.what for one in judge(seen).findings) is expires
+
+
 # ── the verb over real clients ──
 
 

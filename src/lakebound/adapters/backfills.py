@@ -10,6 +10,7 @@ from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
 from lakebound.adapters.exports import TableExporter
 from lakebound.adapters.mappings import LambdaMapping
+from lakebound.adapters.measured import BufferQueues, FunctionMetrics
 from lakebound.adapters.s3 import S3Store
 from lakebound.backfill import PageSource
 from lakebound.events import SnapshotDecoder
@@ -37,4 +38,14 @@ def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
         store=S3Store(settings.bucket, s3),
         documents=S3Documents(settings.bucket, s3),
         clock=clock,
+        measured=(
+            FunctionMetrics(settings.stream_ingest, settings.table, client("cloudwatch"))
+            if settings.stream_ingest
+            else None
+        ),
+        upstream=(
+            BufferQueues(settings.queue_url, settings.dead_letter_url, client("sqs"), client("cloudwatch"), clock)
+            if settings.dead_letter_url
+            else None
+        ),
     )

@@ -1,21 +1,14 @@
-"""The source table through boto3: consistent parallel scans and consistent reads by key, as DynamoDB said it.
-
-botocore would turn every AttributeValue of a page into Python objects and every binary into bytes. A
-`before-parse` hook takes the items out of the answer's own JSON instead: signing, retries, checksums and paging
-stay botocore's, binary stays the base64 text it is in stream events, and a page costs a tenth.
-"""
+"""The source table of `verify` through boto3: consistent parallel scans and reads by key, as DynamoDB said it."""
 
 from __future__ import annotations
 
 import threading
-from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from queue import Full, Queue
 from typing import Any, Final
 
-import orjson
-
 from lakebound.adapters.calls import FAILURES, code_of
+from lakebound.adapters.raw_answers import answer_of, keep_bodies, sendable
 from lakebound.attributes import Image
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.ports import Clock
@@ -26,16 +19,10 @@ _KEYS_PER_READ: Final = 100
 _ROUNDS_WITHOUT_PROGRESS: Final = 8
 
 
-def carry_items_raw(client: Any) -> None:
-    """Make a DynamoDB client answer Scan and BatchGetItem with the items exactly as the service wrote them."""
-    client.meta.events.register("before-parse.dynamodb.Scan", _take_items)
-    client.meta.events.register("before-parse.dynamodb.BatchGetItem", _take_responses)
-
-
 class DynamoDBTable:
     """Port SourceTable of `verify` over one table.
 
-    `client` gets the hooks of `carry_items_raw`. `segments` is how many parts are scanned side by side, each by a
+    `client` gets the hook of `keep_bodies`. `segments` is how many parts are scanned side by side, each by a
     thread that holds at most two pages (1 MB each).
     """
 
@@ -44,7 +31,7 @@ class DynamoDBTable:
         self._client = client
         self._clock = clock
         self._segments = segments
-        carry_items_raw(client)
+        keep_bodies(client)
         described = self._call("describe_table", TableName=name)["Table"]
         self._key_names = tuple(element["AttributeName"] for element in described["KeySchema"])
         self.item_count: int = described.get("ItemCount", 0)
@@ -90,14 +77,14 @@ class DynamoDBTable:
     def read(self, keys: Sequence[Image]) -> Iterator[Image]:
         """The items of these key attributes that exist, strongly consistent. Raises LakeboundError."""
         for start in range(0, len(keys), _KEYS_PER_READ):
-            some = [sendable(key) for key in keys[start : start + _KEYS_PER_READ]]
-            wanted: Mapping[str, Any] = {self.name: {"Keys": some, "ConsistentRead": True}}
+            wanted = list(keys[start : start + _KEYS_PER_READ])
             rounds = 0
             while wanted:
-                answer = self._call("batch_get_item", RequestItems=wanted)
+                asked = {"Keys": [sendable(key) for key in wanted], "ConsistentRead": True}
+                answer = answer_of(self._call("batch_get_item", RequestItems={self.name: asked}))
                 items = answer["Responses"].get(self.name, [])
                 yield from items
-                wanted = answer.get("UnprocessedKeys") or {}
+                wanted = (answer.get("UnprocessedKeys") or {}).get(self.name, {}).get("Keys", [])
                 rounds = 0 if items else rounds + 1
                 if wanted and rounds == _ROUNDS_WITHOUT_PROGRESS:
                     raise LakeboundError(
@@ -110,12 +97,12 @@ class DynamoDBTable:
         part = {"Segment": segment, "TotalSegments": self._segments} if self._segments > 1 else {}
         start: dict[str, Any] = {}
         while True:
-            answer = self._call("scan", TableName=self.name, ConsistentRead=True, **part, **start)
+            answer = answer_of(self._call("scan", TableName=self.name, ConsistentRead=True, **part, **start))
             # A page can be empty and still have a start key: only the missing start key ends a segment.
             yield answer["Items"]
             if not answer.get("LastEvaluatedKey"):
                 return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+            start = {"ExclusiveStartKey": sendable(answer["LastEvaluatedKey"])}
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
@@ -153,26 +140,3 @@ def _offer(
             continue
         return True
     return False
-
-
-def sendable(key: Image) -> Image:
-    """A key for a request: botocore encodes binary itself, base64 text would be encoded twice."""
-    return {
-        name: {"B": b64decode(attribute["B"])} if "B" in attribute else attribute for name, attribute in key.items()
-    }
-
-
-def _take_items(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    _take("Items", response_dict, customized_response_dict)
-
-
-def _take_responses(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    _take("Responses", response_dict, customized_response_dict)
-
-
-def _take(name: str, response: dict[str, Any], customized: dict[str, Any]) -> None:
-    if response["status_code"] != 200:
-        return
-    body = orjson.loads(response["body"])
-    customized[name] = body.pop(name)
-    response["body"] = orjson.dumps(body)

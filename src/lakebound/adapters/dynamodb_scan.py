@@ -1,22 +1,19 @@
 """What a backfill reads of the source table through boto3: scan pages, items by key, the table's description.
 
-botocore turns every AttributeValue of a page into Python objects; a `before-parse` hook takes the answer's own JSON
-instead and leaves signing, retries and checksums to botocore. `pass_through=False` reads the same without the hook.
+Pages are read as DynamoDB wrote them (`raw_answers`); `pass_through=False` reads the same through botocore's parser.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lakebound.adapters.calls import FAILURES, code_of
-from lakebound.adapters.dynamodb import sendable
+from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, scan_answer_of, sendable
 from lakebound.attributes import Image
 from lakebound.backfill import ClockSkewed, Page, Throttled
 from lakebound.errors import LakeboundError, Misconfigured
@@ -37,8 +34,6 @@ _THROTTLES: Final = frozenset(
         "LimitExceededException",
     }
 )
-_RAW: Final = "RawBody"
-_HOOKED: Final = "lakebound_raw"
 
 
 class BackfillTable:
@@ -48,12 +43,8 @@ class BackfillTable:
         self.name = name
         self._client = client
         self._clock = clock
-        self._raw = pass_through
         if pass_through:
-            for operation in ("Scan", "BatchGetItem"):
-                client.meta.events.register(
-                    f"before-parse.dynamodb.{operation}", _keep_body, unique_id=f"{_HOOKED}_{operation}"
-                )
+            keep_bodies(client)
 
     def describe(self, *, recovery: bool = False) -> TableFacts:
         """What DynamoDB says of the table; its recovery period when asked for. Raises Misconfigured, LakeboundError."""
@@ -88,8 +79,10 @@ class BackfillTable:
         earliest = recovery.get("EarliestRestorableDateTime")
         return int(earliest.timestamp() * 1000) if earliest else 0
 
-    def scan_page(self, segment: int, total: int, start: Any, limit: int | None, consistent: bool) -> tuple[Any, int]:
-        """(the answer, ms just before it was asked for)."""
+    def scan_page(
+        self, segment: int, total: int, start: Any, limit: int | None, consistent: bool
+    ) -> tuple[ScanAnswer, int]:
+        """(the page, ms just before it was asked for)."""
         arguments: dict[str, Any] = {
             "TableName": self.name,
             "Segment": segment,
@@ -101,20 +94,21 @@ class BackfillTable:
             arguments["ExclusiveStartKey"] = sendable(start)
         if limit is not None:
             arguments["Limit"] = limit
-        return self._timed("scan", **arguments)
+        answer, before = self._timed("scan", **arguments)
+        return scan_answer_of(answer), before
 
     def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
         """One BatchGetItem of at most 100 different keys, strongly consistent."""
         wanted = {self.name: {"Keys": [sendable(key) for key in keys], "ConsistentRead": True}}
-        return self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
+        answer, before = self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
+        return answer_of(answer), before
 
     def _timed(self, operation: str, **arguments: Any) -> tuple[Any, int]:
         before = self._clock.now_ms()
         answer = self._call(operation, **arguments)
         after = self._clock.now_ms()
         _check_clock(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"), before, after)
-        raw = answer.get(_RAW)
-        return (_parse(raw) if raw is not None else _as_said(answer)), before
+        return answer, before
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
@@ -149,9 +143,9 @@ class ScanSegment:
 
     def page(self, start: Any, limit: int | None) -> Page:
         answer, asked = self.table.scan_page(self.segment, self.total, start, limit, self.consistent)
-        units = float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0))
+        values = answer.values if answer.texts is None else self.decoder.reader.read_all(answer.texts)
         # A page can be empty and still have a start key: only the missing start key ends a segment.
-        return Page(asked, asked - self.margin_ms, answer["Items"], units, answer.get("LastEvaluatedKey") or None)
+        return Page(asked, asked - self.margin_ms, values, answer.units, answer.next)
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
         return self.decoder.item(value, label_ms, event_id)
@@ -172,28 +166,3 @@ def _check_clock(date: str | None, before_ms: int, after_ms: int) -> None:
             f"the local clock is {abs(after_ms - server) / 1000:.0f} s from DynamoDB's",
             hint="At most 5 s are safe. Redrive the execution; Lambda sets its own clock",
         )
-
-
-def _keep_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    if response_dict["status_code"] != 200:
-        return
-    customized_response_dict[_RAW] = response_dict["body"]
-    response_dict["body"] = b"{}"
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise LakeboundError("DynamoDB's answer is not JSON", hint="Redrive the execution") from None
-
-
-def _as_said(value: Any) -> Any:
-    """botocore's answer with binary as the base64 text that DynamoDB sent."""
-    if isinstance(value, bytes):
-        return b64encode(value).decode("ascii")
-    if isinstance(value, dict):
-        return {name: _as_said(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_as_said(inner) for inner in value]
-    return value

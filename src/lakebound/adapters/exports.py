@@ -40,7 +40,8 @@ class TableExporter:
 
     def describe(self, arn: str) -> ExportState:
         told = self._call("describe_export", ExportArn=arn)["ExportDescription"]
-        moment = told.get("ExportTime") or told.get("StartTime")
+        # Not StartTime in its stead: an export may be of an earlier moment, and a label that is too late hides changes.
+        moment = told.get("ExportTime")
         return ExportState(
             arn=arn,
             status=str(told.get("ExportStatus", "")),

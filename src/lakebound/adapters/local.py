@@ -19,11 +19,14 @@ from uuid import uuid4
 
 from lakebound.errors import LakeboundError, ObjectMissing, QueueUnavailable
 from lakebound.ports import Clock, ReceivedMessage, StoredObject
+from lakebound.sources import QueuesSeen, Slice
 
 ENTRIES_PER_BATCH: Final = 10
 MAX_BATCH_BYTES: Final = 1024 * 1024
 MAX_HIDE_SECONDS: Final = 43_200
 MAX_WAIT_SECONDS: Final = 20
+TOLD_RECEIVES: Final = 3
+"""SQS's age of the oldest message passes over messages that were received more often."""
 
 _ASIDE: Final = ".lakebound-store"
 _SQS_TEXT = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+").fullmatch
@@ -160,6 +163,7 @@ class Waiting:
     visible_ms: int
     receives: int = 0
     receipts: list[str] = field(default_factory=list)
+    sent_ms: int = 0
 
 
 class MemoryQueue:
@@ -197,7 +201,8 @@ class MemoryQueue:
         with self._lock:
             for position, body in enumerate(bodies):
                 if position not in refused:
-                    self.messages.append(Waiting(str(uuid4()), body, self._clock.now_ms()))
+                    now = self._clock.now_ms()
+                    self.messages.append(Waiting(str(uuid4()), body, now, sent_ms=now))
         return refused
 
     def receive(self, wait_seconds: int) -> list[ReceivedMessage]:
@@ -260,7 +265,7 @@ class MemoryQueue:
         self.messages.remove(waiting)
         self._gone.update(waiting.receipts)
         if self._dead_letters is not None:
-            self._dead_letters.messages.append(Waiting(waiting.message_id, waiting.body, now))
+            self._dead_letters.messages.append(Waiting(waiting.message_id, waiting.body, now, sent_ms=now))
 
     def _find(self, receipt: str) -> Waiting | None:
         return next((waiting for waiting in self.messages if receipt in waiting.receipts), None)
@@ -269,6 +274,35 @@ class MemoryQueue:
     def _check_batch(entries: int) -> None:
         if not 1 <= entries <= ENTRIES_PER_BATCH:
             raise QueueUnavailable(f"A batch of {entries} entries is outside 1 to {ENTRIES_PER_BATCH}")
+
+
+class MemoryUpstream:
+    """Port Upstream over two MemoryQueues: exact counts, and the age that CloudWatch would tell, without its delay."""
+
+    def __init__(self, buffer: MemoryQueue, dead: MemoryQueue, clock: Clock) -> None:
+        self._buffer = buffer
+        self._dead = dead
+        self._clock = clock
+
+    def look(self) -> QueuesSeen:
+        """See Upstream. Never raises."""
+        dead, buffered = len(self._dead.messages), len(self._buffer.messages)
+        told = [waiting.sent_ms for waiting in self._buffer.messages if waiting.receives <= TOLD_RECEIVES]
+        if not told:
+            return QueuesSeen(dead, buffered)
+        now = self._clock.now_ms()
+        return QueuesSeen(dead, buffered, now, now - min(told))
+
+
+class MemoryMetrics:
+    """Port Measured over a list. `kept` is there to be filled."""
+
+    def __init__(self, kept: Sequence[Slice] = ()) -> None:
+        self.kept = list(kept)
+
+    def slices(self, from_ms: int, to_ms: int) -> list[Slice]:
+        """See Measured. Never raises."""
+        return sorted((one for one in self.kept if from_ms <= one.start_ms < to_ms), key=lambda one: one.start_ms)
 
 
 def _bounded(key: str, body: bytes, max_bytes: int) -> bytes:

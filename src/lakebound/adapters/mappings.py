@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from lakebound.adapters.calls import FAILURES, code_of
@@ -34,4 +35,11 @@ class LambdaMapping:
             answer["EventSourceArn"],
             str(answer.get("State", "")),
             int(answer["LastModified"].timestamp() * 1000),
+            result=str(answer.get("LastProcessingResult", "")),
+            told_ms=_told(answer),
         )
+
+
+def _told(answer: dict[str, Any]) -> int | None:
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return int(parsedate_to_datetime(date).timestamp() * 1000) if date else None

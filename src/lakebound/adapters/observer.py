@@ -59,6 +59,7 @@ class Observer:
             dead=dead or 0,
             failure_objects=len(failures.objects) if failures else 0,
             oldest_failure_ms=failures.objects[0].modified_ms if failures and failures.objects else None,
+            failure_retention_days=int(stack.parameters.get("FailureRetentionDays") or 30),
             quarantined=len(poison.objects) if poison else 0,
             gaps=gaps or (),
             newest_file_ms=self._try("newest file", lambda: self._newest_file(now_ms)),

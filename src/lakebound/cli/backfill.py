@@ -131,7 +131,7 @@ def watch(
             state = executions.state(run)
             seen = watcher.look(clock.now_ms())
             if seen is not None:
-                bar.update(task, description=str(seen), total=max(seen.segments, 1), completed=seen.done)
+                bar.update(task, description=f"{watcher.way}: {seen}", total=max(seen.segments, 1), completed=seen.done)
             if state.ended:
                 break
             clock.sleep(every)
@@ -163,6 +163,13 @@ class RunWatcher:
         self._documents = documents
         self._known: dict[str, tuple[int, int, Checkpoint]] = {}
         self._plan: Plan | None = None
+
+    @property
+    def way(self) -> str:
+        """How the run reads, and why where it chose so itself; empty before it is planned."""
+        if self._plan is None:
+            return ""
+        return f"{self._plan.mode} ({self._plan.reason})" if self._plan.reason else self._plan.mode
 
     def look(self, now_ms: int) -> RunProgress | None:
         """The progress now; None before the run is planned."""

@@ -1,4 +1,4 @@
-"""The lake's table through a local Spark session with Delta. Imported only by the verb that reads it."""
+"""The lake's table through a local Spark session with Delta. Imported only by the verbs that read it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.manifest import Manifest
 from lakebound.verify import LakeRow
 from lakebound_spark import errors as spark_errors
 from lakebound_spark.lake import read_silver
+from lakebound_spark.merged import MergedRun, look_at_run
 from lakebound_spark.session import job_session
 
 
@@ -40,13 +42,23 @@ def open_silver(target: str) -> Iterator[SilverTable]:
 
     Raises Misconfigured when Spark does not start or there is no silver table, LakeboundError when it cannot be read.
     """
-    is_path = "/" in target
+    with _session("lakebound verify", target) as spark:
+        yield SilverTable(spark, _absolute(target))
+
+
+def look_at_merged(source: str, target: str, manifest: Manifest) -> MergedRun:
+    """How far a run is merged: its files below the data prefix, and the silver table. Raises as `open_silver` does."""
+    with _session("lakebound backfill close", target) as spark:
+        return look_at_run(spark, _absolute(source), _absolute(target), manifest)
+
+
+@contextmanager
+def _session(app: str, target: str) -> Iterator[SparkSession]:
     spark = None
     ours = False
     try:
-        spark, ours = job_session("lakebound verify", catalog=not is_path)
-        local = is_path and "://" not in target
-        yield SilverTable(spark, str(Path(target).absolute()) if local else target)
+        spark, ours = job_session(app, catalog="/" not in target)
+        yield spark
     except spark_errors.Misconfigured as wrong:
         raise Misconfigured(_sentence(str(wrong))) from None
     except PySparkException as failure:
@@ -57,6 +69,11 @@ def open_silver(target: str) -> Iterator[SilverTable]:
     finally:
         if spark is not None and ours:
             spark.stop()
+
+
+def _absolute(place: str) -> str:
+    """A local path in full; a table's name or an address as it stands."""
+    return str(Path(place).absolute()) if "/" in place and "://" not in place else place
 
 
 def _sentence(text: str) -> str:

@@ -89,10 +89,10 @@ def encode(event: ChangeEvent, ingest_time_ms: int) -> bytes:
     return out.getvalue()
 
 
-def compress(records: Sequence[bytes]) -> bytes:
-    """One block: count, size, deflated data. Not yet its sync marker, which only the file knows."""
+def compress(records: Sequence[bytes], count: int) -> bytes:
+    """One block of `count` records: count, size, deflated data. Not yet its sync marker, which only the file knows."""
     deflated = bytes(igzip_lib.compress(b"".join(records), _LEVEL, igzip_lib.COMP_DEFLATE))
-    return _long(len(records)) + _long(len(deflated)) + deflated
+    return _long(count) + _long(len(deflated)) + deflated
 
 
 def join(members: Sequence[bytes]) -> bytes:

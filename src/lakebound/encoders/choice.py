@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lakebound.attributes import key_writer
 from lakebound.encoders import avro, ndjson
-from lakebound.envelope import encode_line
+from lakebound.envelope import encode_line, lines_like
 from lakebound.events import ChangeEvent
+from lakebound.said import SaidItem
 
 TRAVEL_FORMATS: Final = (ndjson.EXTENSION, avro.EXTENSION)
 """What a member can be. Parquet has no parts that could be concatenated: its records travel as Avro blocks."""
@@ -16,16 +18,44 @@ TRAVEL_FORMATS: Final = (ndjson.EXTENSION, avro.EXTENSION)
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """From change events to members: `encode` one, `compress` some hundred of them into a member, `join` members."""
+    """From change events to members: `encode` one, `compress` so many encoded ones into a member, `join` members.
+
+    `like(event, ingest_time_ms)` encodes many at once that are like that event but for their items (`lines_like`).
+    """
 
     extension: str
     encode: Callable[[ChangeEvent, int], bytes]
-    compress: Callable[[Sequence[bytes]], bytes]
+    compress: Callable[[Sequence[bytes], int], bytes]
     join: Callable[[Sequence[bytes]], bytes]
+    like: Callable[[ChangeEvent, int], Callable[[str, int, Iterable[SaidItem]], bytes]]
 
 
-_NDJSON: Final = Encoder(ndjson.EXTENSION, encode_line, lambda lines: ndjson.compress(b"".join(lines)), ndjson.join)
-_AVRO: Final = Encoder(avro.EXTENSION, avro.encode, avro.compress, avro.join)
+def _data_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, Iterable[SaidItem]], bytes]:
+    """As `envelope.lines_like`, in Avro."""
+    key_of = key_writer(tuple(event.keys))
+
+    def data(prefix: str, first: int, items: Iterable[SaidItem]) -> bytes:
+        return b"".join(
+            avro.encode(
+                event._replace(
+                    event_id=f"{prefix}{number}",
+                    key=key_of(item.keys),
+                    keys=item.keys,
+                    new_image=item.image(),
+                    approx_creation_time_ms=item.created_ms,
+                ),
+                ingest_time_ms,
+            )
+            for number, item in enumerate(items, first)
+        )
+
+    return data
+
+
+_NDJSON: Final = Encoder(
+    ndjson.EXTENSION, encode_line, lambda lines, count: ndjson.compress(b"".join(lines)), ndjson.join, lines_like
+)
+_AVRO: Final = Encoder(avro.EXTENSION, avro.encode, avro.compress, avro.join, _data_like)
 
 
 def encoder_of(file_format: str) -> Encoder:

@@ -1,0 +1,112 @@
+"""`lakebound backfill close`: the last step of a heal. Everything it wrote is merged, so its gaps are healed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lakebound.adapters.dead_letters import count_messages
+from lakebound.adapters.documents import S3Documents
+from lakebound.adapters.observer import put_gap
+from lakebound.adapters.stack import Stack
+from lakebound.cli.stacks import DryRun, StackName, find_stack, store_of
+from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
+from lakebound.closing import Closing, decide
+from lakebound.errors import Misconfigured, ObjectMissing
+from lakebound.gaps import Gap, GapBook
+from lakebound.layout import RunFolder
+from lakebound.manifest import Manifest
+from lakebound.ports import ObjectStore
+from lakebound.redrive import pending_failures
+from lakebound.requests import iso
+
+_MAX_MANIFEST_BYTES = 256 * 1024 * 1024
+_MARGINS_TO_W = 3
+
+
+def command(
+    run: Annotated[str, typer.Option(help="The heal's run.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Option(
+            help="The data prefix as the merge job reads it (output MergeSource, or a mirror).", show_default=False
+        ),
+    ],
+    target: Annotated[str, typer.Option(help="The silver table: a Delta path, or a table's name.", show_default=False)],
+    stack: StackName = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a heal is fully merged, then close the gaps that it healed; else say what comes before.
+
+    Every file of the run has landed and is whole, every record is merged, after a scan or full export no ghost is
+    left, and nothing waits to be redriven. Exit status 1 when a gap stays open.
+    """
+    found = find_stack(stack)
+    store = store_of(found)
+    manifest = _manifest(store, found.table, run)
+    book = GapBook(found.table, store, S3Documents(found.bucket, aws_client("s3")))
+    from lakebound.cli.silver import look_at_merged  # Spark takes seconds to load, and few verbs need it
+
+    merged = look_at_merged(source, target, manifest)
+    dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
+    failures = len(pending_failures(store, found.table, found.stream_mapping).objects)
+    closing = decide(manifest, book.all(), _wait_ms(found), merged, dead, failures)
+    if not dry_run and not closing.is_refused:
+        for gap in closing.gaps:
+            book.close(gap, run)
+        put_gap(aws_client("cloudwatch"), found.table, bool(book.open()))
+    document = _document(closing, run, dry_run, book.open())
+    if as_json:
+        tell_json(document)
+    else:
+        _tell(document)
+    if closing.is_refused:
+        raise typer.Exit(1)
+
+
+def _manifest(store: ObjectStore, table: str, run: str) -> Manifest:
+    key = RunFolder.of(table, run).manifest()
+    try:
+        return Manifest.decode(key, store.get(key, _MAX_MANIFEST_BYTES))
+    except ObjectMissing:
+        raise Misconfigured(
+            f"There is no manifest of a run {run} of {table}",
+            hint="`lakebound backfill watch` tells whether it has ended, `lakebound backfill list` names the runs",
+        ) from None
+
+
+def _wait_ms(stack: Stack) -> int:
+    return _MARGINS_TO_W * 1000 * int(stack.parameters.get("SnapshotMarginSeconds") or 60)
+
+
+def _document(closing: Closing, run: str, dry_run: bool, still_open: list[Gap]) -> dict[str, Any]:
+    return {
+        "run": run,
+        "dry_run": dry_run,
+        "closed": [_gap(gap) for gap in closing.gaps],
+        "refused": [{"what": one.what, "command": one.command} for one in closing.refusals],
+        "still_open": [_gap(gap) for gap in still_open],
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "from": iso(gap.from_ms),
+        "to": None if gap.to_ms is None else iso(gap.to_ms),
+        "cause": gap.cause,
+    }
+
+
+def _tell(document: dict[str, Any]) -> None:
+    for one in document["refused"]:
+        tell(f"not closed: {one['what']}")
+        tell(f"  run: {one['command']}")
+    verb = "would close" if document["dry_run"] else "closed"
+    for gap in document["closed"]:
+        tell(f"{verb} the gap from {gap['from']} to {gap['to']} ({gap['cause']})")
+    if not document["refused"] and not document["closed"]:
+        tell("its gaps are closed already")
+    if document["still_open"] and not document["dry_run"]:
+        tell(f"{len(document['still_open'])} gaps are open: lakebound status")
