@@ -22,7 +22,7 @@ EXTENSION: Final = "avro"
 MAX_BLOCK_BYTES: Final = 32 * 1024 * 1024
 """No block of ours inflates to more: a member closes at 4 MB, and one record has at most 5.7 MB."""
 
-_LEVEL: Final = 1
+_LEVEL: Final = 2
 _DAMAGED: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
 _SYNC_BYTES: Final = 16
 _TEXTS: Final = tuple(name for name, kind, _ in FIELDS if kind == "json")

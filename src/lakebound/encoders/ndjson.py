@@ -17,7 +17,7 @@ EXTENSION: Final = "ndjson.gz"
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 """No line of ours is longer: the largest legal record is 5.7 MB of JSON."""
 
-_LEVEL: Final = 1
+_LEVEL: Final = 2
 _DAMAGED: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
 _PIECE: Final = 1024 * 1024
 
