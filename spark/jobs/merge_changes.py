@@ -11,10 +11,12 @@ from contextlib import contextmanager
 
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.job import MergeJob, Totals, parse_trigger, run
+from lakebound_spark.job import MergeJob, Totals, run
 from lakebound_spark.merge import is_path
 from lakebound_spark.session import default_log, job_session
 from lakebound_spark.source import FILES_PER_MICRO_BATCH, default_reader
+from lakebound_spark.streams import parse_trigger
+from lakebound_spark.versions import condition_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except Exception as error:
         # The class and Spark's error name only: a message can quote an item's values.
-        name = getattr(error, "getCondition", lambda: None)() or type(error).__name__
+        name = condition_of(error)
         print(
             f"merge_changes: stopped by {name} while merging into {options.target}; nothing is lost, the same "
             f"command goes on from the last finished micro-batch. Spark's own words: {default_log()}",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -22,8 +20,7 @@ from lakebound_spark.latest import latest_per_key
 from lakebound_spark.merge import Merged, merge_rows, prepare_target, record_bad_files
 from lakebound_spark.rows import typed_rows
 from lakebound_spark.source import data_files, stream_of_files
-
-_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
+from lakebound_spark.streams import claim_checkpoint, path_exists, run_micro_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,6 @@ class Totals:
     inexact: int = 0
     refused: int = 0
     bad_files: int = 0
-    busy: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, done: MicroBatch) -> None:
         self.inexact += done.inexact
@@ -79,16 +75,6 @@ class Totals:
 
     def __str__(self) -> str:
         return f"inexact={self.inexact} refused={self.refused} bad_files={self.bad_files}"
-
-
-def parse_trigger(text: str) -> dict[str, Any]:
-    """`available-now` or `processing-time=30s` (ms, s, m, h) as arguments of `DataStreamWriter.trigger`."""
-    if text == "available-now":
-        return {"availableNow": True}
-    interval = re.fullmatch(r"processing-time=(\d+)(ms|s|m|h)", text)
-    if interval is None:
-        raise Misconfigured(f"--trigger {text}: use available-now, or processing-time=30s")
-    return {"processingTime": f"{interval[1]} {_UNITS[interval[2]]}"}
 
 
 def run(
@@ -103,37 +89,20 @@ def run(
     Raises Misconfigured before anything is merged, and the micro-batch's own error if one fails: nothing is
     lost then, since the next run takes the same files again.
     """
-    if _path_exists(spark, job.source) is False:
+    if path_exists(spark, job.source) is False:
         raise Misconfigured(f"--source {job.source} is not there; give the folder that holds the hour partitions")
     table_id = prepare_target(spark, job.target, job.config)
-    _claim_checkpoint(spark, job.checkpoint, job.target, table_id)
+    claim_checkpoint(spark, job.checkpoint, job.target, table_id)
     totals = Totals()
-    failures: list[Exception] = []
 
     def merge(batch: DataFrame, batch_id: int) -> None:
-        with totals.busy:
-            try:
-                done = merge_micro_batch(batch, batch_id, job.target, job.config)
-            except Exception as error:
-                failures.append(error)
-                raise
-            if done is not None:
-                totals.add(done)
-                report(json.dumps(asdict(done)))
+        done = merge_micro_batch(batch, batch_id, job.target, job.config)
+        if done is not None:
+            totals.add(done)
+            report(json.dumps(asdict(done)))
 
     stream = stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
-    writer = stream.writeStream.foreachBatch(merge).option("checkpointLocation", job.checkpoint)
-    query = writer.trigger(**job.trigger).start()
-    stop = stop or threading.Event()
-    try:
-        while not query.awaitTermination(1):
-            if stop.is_set():
-                with totals.busy:  # lets the micro-batch under way finish
-                    query.stop()
-    except PySparkException:
-        if stop.is_set() and not failures:
-            return totals
-        raise failures[0] if failures else RuntimeError("the stream of file names failed") from None
+    run_micro_batches(stream, merge, job.checkpoint, job.trigger, stop)
     return totals
 
 
@@ -184,33 +153,3 @@ def _merge_records(
         return counts["keys"], counts["inexact"], merge_rows(spark, target, rows, columns)
     finally:
         rows.unpersist()
-
-
-def _path_exists(spark: SparkSession, path: str) -> bool | None:
-    """None where the session has no Java gateway (Spark Connect): there the stream itself says what is missing."""
-    gateway: Any = getattr(spark, "_jvm", None)
-    if gateway is None:
-        return None
-    place = gateway.org.apache.hadoop.fs.Path(path)
-    configuration = spark._jsparkSession.sessionState().newHadoopConf()
-    return bool(place.getFileSystem(configuration).exists(place))
-
-
-def _claim_checkpoint(spark: SparkSession, checkpoint: str, target: str, table_id: str) -> None:
-    """Tie the checkpoint to the table: its list of files already merged is true for that table only.
-
-    A silver table dropped and made again would otherwise stay empty, and a second target would miss every
-    file the first has had, both without a word.
-    """
-    place = f"{checkpoint.rstrip('/')}/lakebound_target"
-    try:
-        claim = spark.read.text(place).head()
-    except AnalysisException:
-        claim = None
-    if claim is None:
-        spark.createDataFrame([(table_id,)], "value STRING").coalesce(1).write.mode("overwrite").text(place)
-    elif claim["value"] != table_id:
-        raise Misconfigured(
-            f"--checkpoint {checkpoint} knows which files another table has, not {target} as it is now; "
-            "give a new checkpoint, and every file is merged again"
-        )

@@ -18,6 +18,7 @@ from lakebound_spark.config import MergeConfig
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import BadFile
 from lakebound_spark.schema import BAD_FILES, LABEL_DIGITS, SILVER
+from lakebound_spark.versions import condition_of, execute_merge
 
 _ATTEMPTS = 5
 
@@ -109,7 +110,7 @@ def _create(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn],
     try:
         builder.execute()
     except AnalysisException as error:
-        raise Misconfigured(f"cannot create the target {target}: {error.getCondition()}") from None
+        raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
 
 
 def merge_rows(spark: SparkSession, target: str, rows: DataFrame, columns: Sequence[DeclaredColumn]) -> Merged:
@@ -128,17 +129,15 @@ def merge_rows(spark: SparkSession, target: str, rows: DataFrame, columns: Seque
     Another writer's commit (OPTIMIZE, a second job) can make Delta refuse this one; it is then tried again,
     five times in all. Retrying is harmless, since the guard compares with what the table holds by then.
     """
-    merge = _guarded_merge(open_table(spark, target), rows, columns)
+    table = open_table(spark, target)
+    merge = _guarded_merge(table, rows, columns)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            counts = merge.execute().head()
+            return Merged(*execute_merge(spark, table, merge))
         except DeltaConcurrentModificationException:
             if attempt == _ATTEMPTS:
                 raise
             time.sleep(attempt)
-        else:
-            assert counts is not None
-            return Merged(int(counts["num_inserted_rows"]), int(counts["num_updated_rows"]))
     raise AssertionError("unreachable")
 
 

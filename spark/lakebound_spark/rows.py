@@ -10,6 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
 from lakebound_spark.columns import DeclaredColumn
+from lakebound_spark.versions import try_cast
 
 _INTEGERS = ("bigint", "int", "smallint", "tinyint")
 _DATE = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
@@ -72,17 +73,17 @@ def exact_value(attribute: Column, column: DeclaredColumn) -> Column:
         case "string":
             return F.coalesce(attribute["S"], attribute["N"])
         case "double":
-            return attribute["N"].try_cast("double")
+            return try_cast(attribute["N"], "double")
         case "boolean":
-            return attribute["BOOL"].try_cast("boolean")
+            return try_cast(attribute["BOOL"], "boolean")
         case "binary":
             return F.try_to_binary(attribute["B"], F.lit("base64"))
         case "date":
-            return F.when(attribute["S"].rlike(_DATE), attribute["S"].try_cast("date"))
+            return F.when(attribute["S"].rlike(_DATE), try_cast(attribute["S"], "date"))
         case "timestamp":
-            return F.when(attribute["S"].rlike(_TIMESTAMP), attribute["S"].try_cast("timestamp"))
+            return F.when(attribute["S"].rlike(_TIMESTAMP), try_cast(attribute["S"], "timestamp"))
         case integer if integer in _INTEGERS:
-            return exact_decimal(attribute["N"], 38, 0).try_cast(integer)
+            return try_cast(exact_decimal(attribute["N"], 38, 0), integer)
         case _:
             return exact_decimal(attribute["N"], column.precision, column.scale)
 
@@ -95,14 +96,14 @@ def exact_decimal(token: Column, precision: int, scale: int) -> Column:
     """
     mantissa = F.substring_index(F.upper(token), "E", 1)
     exponent = F.when(
-        F.upper(token).contains("E"), F.substring_index(F.upper(token), "E", -1).try_cast("int")
+        F.upper(token).contains("E"), try_cast(F.substring_index(F.upper(token), "E", -1), "int")
     ).otherwise(0)
     fraction = F.when(mantissa.contains("."), F.substring_index(mantissa, ".", -1)).otherwise("")
     digits = F.translate(mantissa, "+-.", "")
     significant = F.rtrim(digits, F.lit("0"))
     needed = F.length(fraction) - exponent - (F.length(digits) - F.length(significant))
     fits = (significant == "") | (needed <= scale)
-    return F.when(fits, token.try_cast(f"decimal({precision},{scale})"))
+    return F.when(fits, try_cast(token, f"decimal({precision},{scale})"))
 
 
 def _attribute(item: Column, path: tuple[str, ...]) -> Column:

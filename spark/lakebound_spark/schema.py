@@ -6,33 +6,33 @@ from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import BooleanType, IntegerType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import BooleanType, DataType, IntegerType, LongType, StringType, StructField, StructType
+
+from lakebound.envelope import FIELDS
 
 CORRUPT: Final = "_corrupt"
 FILE: Final = "_file"
 WHOLE: Final = "_whole"
 
-# Images and keys are STRING though they are objects in NDJSON: Spark's JSON reader then hands over the text
-# exactly as it stands in the file, so no number is rewritten on its way to `_item`. `old_image` is left out:
-# the merge never reads it, and parsing it costs a fifth of the whole read.
-RECORD: Final = StructType(
-    [
-        StructField("schema", IntegerType()),
-        StructField("event_name", StringType()),
-        StructField("origin", StringType()),
-        StructField("source_table", StringType()),
-        StructField("key", StringType()),
-        StructField("keys", StringType()),
-        StructField("new_image", StringType()),
-        StructField("is_deleted", BooleanType()),
-        StructField("ttl_expired", BooleanType()),
-        StructField("version", StringType()),
-        StructField("snapshot_label_ms", LongType()),
-        StructField("snapshot_run", StringType()),
-        StructField("approx_creation_time_ms", LongType()),
-        StructField("ingest_time_ms", LongType()),
-    ]
-)
+_SPARK_TYPES: Final[dict[str, DataType]] = {
+    "int": IntegerType(),
+    "long": LongType(),
+    "string": StringType(),
+    "boolean": BooleanType(),
+    # Images and keys are STRING though they are objects in NDJSON: Spark's JSON reader then hands over the text
+    # exactly as it stands in the file, so no number is rewritten on its way to `_item`.
+    "json": StringType(),
+}
+
+BRONZE_RECORD: Final = StructType([StructField(name, _SPARK_TYPES[kind]) for name, kind, _ in FIELDS])
+"""Every field of the record, in the contract's order: what bronze keeps."""
+
+# The merge never reads `old_image`, and parsing it costs a fifth of the whole read; the other three name a record
+# to people and are not compared.
+_UNREAD = ("event_id", "old_image", "sequence_number", "size_bytes")
+
+RECORD: Final = StructType([field for field in BRONZE_RECORD if field.name not in _UNREAD])
+"""What the merge reads of a record."""
 
 # What silver keeps beside the declared columns (`_key` stands first in the table).
 SILVER: Final = StructType(
@@ -87,5 +87,5 @@ def is_whole() -> Column:
 
 
 def mark_whole(records: DataFrame) -> DataFrame:
-    """Add the boolean `_whole` of :func:`is_whole` and drop the corrupt text."""
-    return records.withColumn(WHOLE, is_whole()).drop(CORRUPT)
+    """Add the boolean `_whole` of :func:`is_whole`. The corrupt text stays: bronze keeps it."""
+    return records.withColumn(WHOLE, is_whole())

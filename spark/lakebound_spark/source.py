@@ -88,10 +88,13 @@ def literal_path(path: str) -> str:
     return re.sub(r"([\\*?\[\]{}])", r"\\\1", path)
 
 
-def _read_ndjson(spark: SparkSession, paths: list[str]) -> DataFrame:
+_Reader = Callable[[SparkSession, list[str], StructType], DataFrame]
+
+
+def _read_ndjson(spark: SparkSession, paths: list[str], record: StructType) -> DataFrame:
     # No `encoding` option: with it, even as UTF-8, Spark turns 1.50 into 1.5 and 1E400 into "Infinity".
     return (
-        spark.read.schema(StructType([*RECORD.fields, StructField(CORRUPT, StringType())]))
+        spark.read.schema(StructType([*record.fields, StructField(CORRUPT, StringType())]))
         .option("mode", "PERMISSIVE")
         .option("columnNameOfCorruptRecord", CORRUPT)
         .option("lineSep", "\n")
@@ -102,10 +105,10 @@ def _read_ndjson(spark: SparkSession, paths: list[str]) -> DataFrame:
     )
 
 
-def _read_columnar(ext: str) -> Callable[[SparkSession, list[str]], DataFrame]:
-    def read(spark: SparkSession, paths: list[str]) -> DataFrame:
+def _read_columnar(ext: str) -> _Reader:
+    def read(spark: SparkSession, paths: list[str], record: StructType) -> DataFrame:
         return (
-            spark.read.schema(RECORD)
+            spark.read.schema(record)
             .option("ignoreCorruptFiles", "false")
             .option("ignoreMissingFiles", "false")
             .option("recursiveFileLookup", "true")
@@ -117,23 +120,23 @@ def _read_columnar(ext: str) -> Callable[[SparkSession, list[str]], DataFrame]:
     return read
 
 
-READERS: Final[dict[str, Callable[[SparkSession, list[str]], DataFrame]]] = {
+READERS: Final[dict[str, _Reader]] = {
     "ndjson.gz": _read_ndjson,
     "avro": _read_columnar("avro"),
     "parquet": _read_columnar("parquet"),
 }
-"""How the files of each extension become the columns of RECORD and `_corrupt`. A new format is one line here."""
+"""How the files of each extension become the columns of a record and `_corrupt`. A new format is one line here."""
 
 
-def read_records(spark: SparkSession, files: Sequence[DataFile]) -> DataFrame:
-    """All records of ``files`` (at least one): RECORD's columns, `_whole`, and `_file`, the file's url.
+def read_records(spark: SparkSession, files: Sequence[DataFile], record: StructType = RECORD) -> DataFrame:
+    """All records of ``files`` (at least one): ``record``'s columns, `_corrupt`, `_whole`, and `_file`, the file's url.
 
     Reading is lazy. A damaged file raises when the rows are computed: see `files.find_damaged`.
     """
     by_format = groupby(sorted(files, key=lambda file: file.ext), key=lambda file: file.ext)
     parts = [
-        READERS[ext](spark, [literal_path(file.path) for file in group])
-        .select(*RECORD.names, CORRUPT, F.col("_metadata.file_path").alias(FILE))
+        READERS[ext](spark, [literal_path(file.path) for file in group], record)
+        .select(*record.names, CORRUPT, F.col("_metadata.file_path").alias(FILE))
         .transform(mark_whole)
         for ext, group in by_format
     ]
