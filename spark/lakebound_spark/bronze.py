@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakebound_spark.commits import retried
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
 from lakebound_spark.merge import beside, exists, is_path, open_table, record_bad_files
@@ -34,7 +34,6 @@ INGEST_DATE: Final = "_ingest_date"
 BRONZE_COLUMNS: Final = (*BRONZE_RECORD.names, FILE, INGEST_DATE)
 
 _MADE_FROM = "lakebound.bronze_of"
-_ATTEMPTS = 5
 _DAY_MS = 86_400_000
 
 
@@ -127,16 +126,25 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
             builder.execute()
         except AnalysisException as error:
             raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
-    detail = open_table(spark, target).detail().select("id", "properties").head()
-    assert detail is not None
-    made_from = detail["properties"].get(_MADE_FROM)
+    made_from = bronze_of(spark, target)
     if made_from != source_table:
         raise Misconfigured(
             f"{target} holds the records of {made_from}, the configuration says {source_table}; name another target"
-            if made_from is not None
-            else f"{target} is a Delta table that this job did not make; name another target"
         )
+    detail = open_table(spark, target).detail().select("id").head()
+    assert detail is not None
     return str(detail["id"])
+
+
+def bronze_of(spark: SparkSession, target: str) -> str:
+    """The source table whose records the bronze table at ``target`` holds. Raises Misconfigured if it is none."""
+    if not exists(spark, target):
+        raise Misconfigured(f"there is no bronze table at {target}; run ingest_bronze first")
+    detail = open_table(spark, target).detail().select("properties").head()
+    made_from = detail["properties"].get(_MADE_FROM) if detail is not None else None
+    if made_from is None:
+        raise Misconfigured(f"{target} is a Delta table that ingest_bronze did not make; name another one")
+    return str(made_from)
 
 
 def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_table: str) -> Appended | None:
@@ -228,14 +236,7 @@ def _append(spark: SparkSession, target: str, rows: DataFrame, names: Sequence[s
         .merge(rows.alias("s"), f"{within} AND {same}")
         .whenNotMatchedInsert(values={_quoted(name): f"s.{_quoted(name)}" for name in BRONZE_COLUMNS})
     )
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return execute_merge(spark, table, merge)[0]
-        except DeltaConcurrentModificationException:
-            if attempt == _ATTEMPTS:
-                raise
-            time.sleep(attempt)
-    raise AssertionError("unreachable")
+    return retried(lambda: execute_merge(spark, table, merge)[0])
 
 
 def bad_lines_of(not_whole: DataFrame) -> DataFrame:

@@ -14,6 +14,7 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.schema import RESERVED_COLUMNS
 
 _SETTINGS = ("source_table", "columns", "deletes", "history")
+HISTORIES = ("none", "scd2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class MergeConfig:
 
     source_table: str
     columns: tuple[DeclaredColumn, ...] = ()
+    history: str = "none"
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -68,9 +70,10 @@ def parse_config(document: Any) -> MergeConfig:
         raise Misconfigured("source_table is missing; set it to the DynamoDB table's name")
     if document.get("deletes", "soft") != "soft" or "purge_after_days" in document:
         raise Misconfigured("only `deletes: soft` exists in this version; tombstones are kept, the view hides them")
-    if document.get("history", "none") != "none":
-        raise Misconfigured("only `history: none` exists in this version; the change feed of silver has the changes")
-    return MergeConfig(source_table, _parse_columns(document.get("columns")))
+    history = document.get("history", "none")
+    if history not in HISTORIES:
+        raise Misconfigured(f"history: {history} is not known; use {' or '.join(HISTORIES)}")
+    return MergeConfig(source_table, _parse_columns(document.get("columns")), history)
 
 
 def _parse_columns(declared: Any) -> tuple[DeclaredColumn, ...]:

@@ -41,6 +41,8 @@ def local_session(
     """
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise Misconfigured("Java is missing; install Java 17 or later, on Debian: apt-get install default-jre")
+    # Executors run Python with what this process runs, not with the `python3` that the path happens to name.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     log = log or default_log()
     builder = SparkSession.builder.appName(app)
     for name, value in {**local_settings(), **(settings or {})}.items():

@@ -68,8 +68,5 @@ def _newest(table: DeltaTable) -> int:
 
 def condition_of(error: BaseException) -> str:
     """Spark's name for the error, else the exception's class: never its message, which can quote an item's values."""
-    for method in ("getCondition", "getErrorClass"):
-        name = getattr(error, method, lambda: None)()
-        if name:
-            return str(name)
-    return type(error).__name__
+    named = getattr(error, "getErrorClass" if IS_SPARK_35 else "getCondition", lambda: None)()
+    return str(named) if named else type(error).__name__

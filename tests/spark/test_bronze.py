@@ -20,8 +20,8 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.flatten import changed_attributes, flattened, make_views
 from lakebound_spark.jobs.ingest_bronze import main
 from lakebound_spark.schema import BRONZE_RECORD, CORRUPT, RECORD
-from tests.spark.jobs import Ran, run_main
-from tests.spark.records import TABLE, Record, base, item, stream, write_bytes, write_lines, write_records
+from tests.spark.jobs import Ran, bronze_frame, run_main
+from tests.spark.records import TABLE, base, item, stream, write_bytes, write_lines, write_records
 from tests.spark.silver import write_config
 from tests.spark.test_files import BAD_BYTES, BAD_LINES
 
@@ -174,7 +174,7 @@ def test_images_as_plain_columns(spark: SparkSession) -> None:
         "_key": {"BOOL": True},
         "a`b.c\\": {"NULL": True},
     }
-    records = _frame(spark, [stream("k", 1, awkward), stream("k", 2, None)])
+    records = bronze_frame(spark, [stream("k", 1, awkward), stream("k", 2, None)])
     flat = flattened(records, [*awkward, "l"])
     assert flat.columns[7:] == ["id", "v", "V_2", "_key_2", "a`b.c\\", "l"]
     (upsert, delete) = flat.orderBy("_version").collect()
@@ -184,7 +184,7 @@ def test_images_as_plain_columns(spark: SparkSession) -> None:
 
 
 def test_one_row_for_each_attribute_that_changed(spark: SparkSession) -> None:
-    rows = changed_attributes(_frame(spark, RECORDS[:3])).orderBy("_version", "attribute").collect()
+    rows = changed_attributes(bronze_frame(spark, RECORDS[:3])).orderBy("_version", "attribute").collect()
     assert [(row["attribute"], row["old"], row["new"]) for row in rows] == [
         ("id", None, "k"),
         ("tags", None, '{"SS":["a","b"]}'),
@@ -212,11 +212,3 @@ def test_the_views_say_what_the_functions_say(spark: SparkSession, tmp_path: Pat
 def test_the_merge_reads_fewer_fields_of_the_same_record() -> None:
     assert [field for field in BRONZE_RECORD if field.name in RECORD.names] == RECORD.fields
     assert set(BRONZE_RECORD.names) - set(RECORD.names) == {"event_id", "old_image", "sequence_number", "size_bytes"}
-
-
-def _frame(spark: SparkSession, records: list[Record]) -> Any:
-    text = [
-        [json.dumps(r[n], separators=(",", ":")) if isinstance(r[n], dict) else r[n] for n in BRONZE_RECORD.names]
-        for r in records
-    ]
-    return spark.createDataFrame(text, BRONZE_RECORD)

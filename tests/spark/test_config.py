@@ -47,7 +47,7 @@ def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
         ("source_table: t\ncolumns: {a..b: string}", "empty name"),
         ("source_table: t\ndeletes: hard", "deletes: soft"),
         ("source_table: t\npurge_after_days: 3", "deletes: soft"),
-        ("source_table: t\nhistory: scd2", "history: none"),
+        ("source_table: t\nhistory: scd3", "use none or scd2"),
         ("source_table: [", "is not YAML near line"),
         ("source_table: t\n? [a, b]\n: c", "is not YAML"),
     ],
