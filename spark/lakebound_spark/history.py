@@ -84,7 +84,7 @@ def stretches(records: DataFrame) -> DataFrame:
     Takes bronze's columns `key, origin, event_name, version, approx_creation_time_ms, snapshot_label_ms,
     snapshot_run, ingest_time_ms, new_image, old_image`. Twins, order and other keys change nothing.
     """
-    shown = _visible(_placed(_entries(records)))
+    shown = _visible(_placed(entries(records)))
     order = Window.partitionBy("key").orderBy(*_ORDER)
     following = shown.select(
         "*",
@@ -109,7 +109,7 @@ _ORDER: Final = ("at_ms", "is_stream", "version")
 
 
 @F.udf(returnType=StringType(), useArrow=False)
-def _value(image: str | None) -> str | None:
+def value_of(image: str | None) -> str | None:
     """A text that two images share exactly when DynamoDB would call the items equal; None for no image."""
     if image is None:
         return None
@@ -119,7 +119,7 @@ def _value(image: str | None) -> str | None:
         return "!" + image  # no item: equal to its own text only
 
 
-def _entries(records: DataFrame) -> DataFrame:
+def entries(records: DataFrame) -> DataFrame:
     """One row per stream version and per base tuple (label, run, present), which is then its `version`.
 
     Two images under one version cannot be; if they are, the one that was written first stands, whatever came first.
@@ -144,8 +144,8 @@ def _entries(records: DataFrame) -> DataFrame:
         "version",
         "time_ms",
         F.col("first.new_image").alias("item"),
-        _value("first.new_image").alias("image"),
-        _value("first.old_image").alias("old"),
+        value_of("first.new_image").alias("image"),
+        value_of("first.old_image").alias("old"),
         # A stream of new images only leaves the old one open, but an INSERT says that there was none.
         (F.col("first.old_image").isNotNull() | (F.col("first.event_name") == "INSERT")).alias("old_is_known"),
     )

@@ -14,7 +14,7 @@ from lakebound.cli.history import FolderHistory
 from lakebound.cli.pipeline import QueuePipeline
 from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
 from lakebound.errors import Misconfigured
-from lakebound.verify import Patience, Report, verify
+from lakebound.verify import Patience, Report, document, told_lines, verify
 
 _SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys still suspected"}
 
@@ -75,35 +75,6 @@ def command(
         raise typer.Exit(1)
 
 
-def document(table: str, target: str, report: Report) -> dict[str, object]:
-    """The report for a program: every list whole."""
-    return {
-        "table": table,
-        "target": target,
-        "equal": report.is_equal,
-        "keys": report.keys,
-        "missing": list(report.missing),
-        "ghost": list(report.ghost),
-        "stale": list(report.stale),
-        "different": list(report.different),
-        "left_out": [{"key": key, "reason": reason} for key, reason in report.left_out],
-        "read_again": report.read_again,
-    }
-
-
 def _tell(report: Report, show: int) -> None:
-    tell(str(report))
-    lists = {
-        "missing": report.missing,
-        "ghost": report.ghost,
-        "stale": report.stale,
-        "different": report.different,
-        "left out": tuple(f"{key} ({reason})" for key, reason in report.left_out),
-    }
-    for name, keys in lists.items():
-        for key in keys[:show]:
-            tell(f"  {name:<9} {key}")
-        if len(keys) > show:
-            tell(f"  {name:<9} and {len(keys) - show:,} more (--json lists them all)")
-    if len(report.left_out) * 100 > report.keys:
-        tell("  over 1 % of the keys were left out")
+    for line in told_lines(report, show):
+        tell(line)
