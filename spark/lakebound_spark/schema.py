@@ -34,6 +34,9 @@ RECORD: Final = StructType(
     ]
 )
 
+# With `ttl_deletes: keep` a TTL delete shows the item it removed, so that one image more has to be read.
+RECORD_WITH_OLD_IMAGE: Final = StructType([*RECORD.fields, StructField("old_image", StringType())])
+
 # What silver keeps beside the declared columns (`_key` stands first in the table).
 SILVER: Final = StructType(
     [
@@ -56,8 +59,11 @@ BAD_FILES: Final = StructType(
     ]
 )
 
+RESCUED: Final = "_rescued"
+"""With `columns: auto`: the attributes that no column could take, as one DynamoDB-JSON object."""
+
 RESERVED_COLUMNS: Final = frozenset(
-    ("_key", *SILVER.fieldNames(), "_change_type", "_commit_version", "_commit_timestamp")
+    ("_key", *SILVER.fieldNames(), RESCUED, "_change_type", "_commit_version", "_commit_timestamp")
 )
 
 LABEL_DIGITS: Final = 15
