@@ -8,9 +8,10 @@ import time
 from collections.abc import Sequence
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.merge import is_path
 from lakebound_spark.session import default_log, job_session
 from lakebound_spark.sweep import Refused, Sweep, Swept, sweep
+from lakebound_spark.tables import is_path
+from lakebound_spark.versions import condition_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         # The class and Spark's error name only: a message can quote an item's values.
-        name = getattr(error, "getCondition", lambda: None)() or type(error).__name__
+        name = condition_of(error)
         print(f"sweep: stopped by {name}; sweeping again is safe. Spark's own words: {default_log()}", file=sys.stderr)
         return 1
     default_log().unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 
 from lakebound_spark.casting import exact_decimal, text
 from lakebound_spark.columns import DeclaredColumn, unusable
@@ -142,8 +142,10 @@ _NUMBER: Final = r'^\{"N":"(.*)"\}$'
 _TAG: Final = r'^\{"([A-Z]+)":'
 
 
-def grow(spark: SparkSession, target: str, latest: DataFrame) -> tuple[DeclaredColumn, ...]:
+def grow(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tuple[DeclaredColumn, ...], bool]:
     """The columns by which the rows of ``latest`` are to be typed, after the table has been given what it lacked.
+
+    The second value says whether the table was changed.
 
     Widening is Delta's own: no file is rewritten, and old values read as before. The table feature for it is only
     switched on when a column is first widened, since readers older than Delta 3.2 then refuse the table.
@@ -156,9 +158,9 @@ def grow(spark: SparkSession, target: str, latest: DataFrame) -> tuple[DeclaredC
             spark.sql(f"ALTER TABLE {named(target)} ALTER COLUMN {quoted(column.name)} TYPE {column.sql_type}")
     if growth.added:
         add_columns(spark, target, growth.added)
-    if growth.added or growth.widened:
-        schema = open_table(spark, target).toDF().schema
-    return columns_of(schema)
+    if growth == Growth((), ()):
+        return columns_of(schema), False
+    return columns_of(open_table(spark, target).toDF().schema), True
 
 
 def add_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
@@ -167,6 +169,11 @@ def add_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColu
     if any(column.needs_mapping for column in columns):
         spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ({_sql_properties(MAPPING)})")
     spark.sql(f"ALTER TABLE {named(target)} ADD COLUMNS ({lines})")
+
+
+def is_ours(field: StructField) -> bool:
+    """Whether a column of the table is made from an attribute."""
+    return field.metadata.get("comment") in (COMMENT, JSON_COMMENT)
 
 
 def comment_of(column: DeclaredColumn) -> str:

@@ -26,6 +26,7 @@ def text(value: str) -> str:
 
 def tags_read(kind: Type) -> DataType:
     """The schema by which `from_json` reads an attribute of this type: only the tags that can fill it."""
+    tags: dict[str, DataType]
     match kind:
         case Scalar("json"):
             return StringType()
@@ -33,7 +34,7 @@ def tags_read(kind: Type) -> DataType:
             tags = dict.fromkeys(_tags(kind), _TEXT)
         case ArrayOf(element):
             inner = tags_read(element)
-            tags = {"L": ArrayType(inner)} | {tag: ArrayType(StringType()) for tag in _set_tags(element)}
+            tags = {"L": ArrayType(inner), **{tag: ArrayType(StringType()) for tag in _set_tags(element)}}
         case MapOf(value):
             tags = {"M": MapType(StringType(), tags_read(value))}
         case StructOf(fields):
@@ -161,7 +162,8 @@ def _scalar(attribute: str, kind: Scalar) -> str:
         case "double":
             return f"try_cast({number} AS DOUBLE)"
         case "float":
-            return f"CASE WHEN abs(try_cast({number} AS FLOAT)) < CAST('Infinity' AS FLOAT) THEN try_cast({number} AS FLOAT) END"
+            nearest = f"try_cast({number} AS FLOAT)"
+            return f"CASE WHEN abs({nearest}) < CAST('Infinity' AS FLOAT) THEN {nearest} END"
         case "boolean":
             return f"try_cast({attribute}.BOOL AS BOOLEAN)"
         case "binary":
@@ -184,8 +186,7 @@ def exact_decimal(token: str, precision: int, scale: int) -> str:
     """
     mantissa = f"substring_index(upper({token}), 'E', 1)"
     exponent = (
-        f"CASE WHEN upper({token}) LIKE '%E%' "
-        f"THEN try_cast(substring_index(upper({token}), 'E', -1) AS INT) ELSE 0 END"
+        f"CASE WHEN upper({token}) LIKE '%E%' THEN try_cast(substring_index(upper({token}), 'E', -1) AS INT) ELSE 0 END"
     )
     fraction = f"CASE WHEN {mantissa} LIKE '%.%' THEN length(substring_index({mantissa}, '.', -1)) ELSE 0 END"
     digits = f"translate({mantissa}, '+-.', '')"

@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.schema import RECORD
+from lakebound_spark.schema import RECORD, record_time_ms
 from lakebound_spark.tables import beside, create_beside, open_table, properties
 
 PURGED_BEFORE: Final = "lakebound.purged_before_ms"
@@ -59,7 +59,7 @@ def parse_horizon(document: Mapping[str, Any]) -> Horizon | None:
             raise Misconfigured(f"{unneeded[0]} needs `deletes: hard`; with soft, tombstones stay for ever")
         return None
     days = document.get("purge_after_days")
-    if not _is_days(days):
+    if not isinstance(days, int) or not _is_days(days):
         raise Misconfigured("deletes: hard needs purge_after_days, a whole number of days")
     assumed = _assumed(document.get("assumed_days", {}))
     total = sum(assumed.values())
@@ -89,12 +89,6 @@ def floor_of(spark: SparkSession, target: str) -> int | None:
     """The time (ms) before which tombstones have been purged from the table; None for a table never purged."""
     floor = properties(spark, target).get(PURGED_BEFORE)
     return None if floor is None else int(floor)
-
-
-def record_time_ms() -> Column:
-    """A record's own time: a stream record's creation time, a base record's label."""
-    is_stream = F.col("origin") == "stream"
-    return F.when(is_stream, F.col("approx_creation_time_ms")).otherwise(F.col("snapshot_label_ms"))
 
 
 def is_stale(floor_ms: int) -> Column:
@@ -132,6 +126,7 @@ def record_stale(spark: SparkSession, target: str, stale: DataFrame) -> int:
     create_beside(spark, place, RECORD)
     same = ("key", "origin", "version", "snapshot_label_ms", "snapshot_run")
     names = RECORD.fieldNames()
+    values: dict[str, str | Column] = {name: f"s.{name}" for name in names}
     (
         open_table(spark, place)
         .alias("t")
@@ -139,7 +134,7 @@ def record_stale(spark: SparkSession, target: str, stale: DataFrame) -> int:
             stale.select(*names).dropDuplicates(list(same)).alias("s"),
             " AND ".join(f"t.{name} <=> s.{name}" for name in same),
         )
-        .whenNotMatchedInsert(values={name: f"s.{name}" for name in names} | {"detected_at": "current_timestamp()"})
+        .whenNotMatchedInsert(values=values | {"detected_at": "current_timestamp()"})
         .execute()
     )
     return count

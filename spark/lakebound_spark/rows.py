@@ -15,6 +15,7 @@ from lakebound_spark.types import Scalar, folded, quoted
 # An attribute may be called `_corrupt_record`, the name Spark reserves in `from_json` unless it is moved away.
 JSON_OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": "\u0001lakebound"}
 
+
 def typed_rows(latest: DataFrame, columns: Sequence[DeclaredColumn], *, rescue: bool = False) -> DataFrame:
     """Add to each row of `latest_per_key` its typed columns, for either register's image, and the counts.
 
@@ -32,25 +33,30 @@ def typed_rows(latest: DataFrame, columns: Sequence[DeclaredColumn], *, rescue: 
     """
     images = visible_images()
     groups = _parses(columns)
-    rows = latest
-    for register, image in images.items():
-        for number, (schema, _) in enumerate(groups):
-            rows = rows.withColumn(f"_{register}_{number}", F.from_json(image, schema, JSON_OPTIONS))
+    parses = [
+        F.from_json(image, schema, JSON_OPTIONS).alias(f"_{register}_{number}")
+        for register, image in images.items()
+        for number, (schema, _) in enumerate(groups)
+    ]
     parsed = {column: number for number, (_, members) in enumerate(groups) for column in members}
+    structs: list[Column] = []
+    rests: list[Column] = []
     terms: list[str] = []
-    rescued: list[Column] = []
     for register, image in images.items():
         at = {column: _attribute(f"_{register}_{parsed[column]}", column.path) for column in columns}
         if columns:
             fields = [F.expr(_exact(at[column], column)).alias(f"c{number}") for number, column in enumerate(columns)]
-            rows = rows.withColumn(f"{register}_columns", F.struct(*fields))
+            structs.append(F.struct(*fields).alias(f"{register}_columns"))
         wrong = [_unfit(at[column], column, f"{register}_columns.c{number}") for number, column in enumerate(columns)]
         terms += [f"CASE WHEN {one} THEN 1 ELSE 0 END" for one in wrong if one != "false"]
         if rescue:
-            rows = rows.withColumn(f"_{register}_rest", _left_over(image, columns, wrong))
-            rescued.append(F.expr(_object(f"_{register}_rest")).alias(f"{register}_rescued"))
+            rests.append(_left_over(image, columns, wrong).alias(f"_{register}_rest"))
+    rows = latest.select("*", *parses).select("*", *structs)
     counts = [F.expr(_sum(terms)).cast("long").alias("inexact")]
+    rescued: list[Column] = []
     if rescue:
+        rows = rows.select("*", *rests)
+        rescued = [F.expr(_object(f"_{register}_rest")).alias(f"{register}_rescued") for register in images]
         sizes = [f"coalesce(nullif(cardinality(_{register}_rest), -1), 0)" for register in images]
         counts.append(F.expr(_sum(sizes)).cast("long").alias("rescued"))
     typed = [f"{register}_columns" for register in images if columns]
@@ -75,13 +81,15 @@ def visible_images() -> dict[str, Column]:
 
 def attributes(image: Column) -> Column:
     """The image as a map of attribute names to DynamoDB-JSON texts, whose look-up keeps case apart."""
-    return F.from_json(image, MapType(StringType(), StringType()), JSON_OPTIONS)
+    return F.from_json(image, "map<string,string>", JSON_OPTIONS)
 
 
 def _exact(attribute: str, column: DeclaredColumn) -> str:
     typed = value(attribute, column.type)
     # A scalar's value is NULL already where it does not fit.
-    return typed if isinstance(column.type, Scalar) else f"CASE WHEN NOT {unfit(attribute, column.type)} THEN {typed} END"
+    return (
+        typed if isinstance(column.type, Scalar) else f"CASE WHEN NOT {unfit(attribute, column.type)} THEN {typed} END"
+    )
 
 
 def _unfit(attribute: str, column: DeclaredColumn, typed: str) -> str:

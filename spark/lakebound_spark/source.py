@@ -111,7 +111,7 @@ def literal_path(path: str) -> str:
     return re.sub(r"([\\*?\[\]{}])", r"\\\1", path)
 
 
-Reader = Callable[[SparkSession, list[str], StructType], DataFrame]
+_Reader = Callable[[SparkSession, list[str], StructType], DataFrame]
 
 
 def _read_ndjson(spark: SparkSession, paths: list[str], record: StructType) -> DataFrame:
@@ -128,7 +128,7 @@ def _read_ndjson(spark: SparkSession, paths: list[str], record: StructType) -> D
     )
 
 
-def _read_columnar(ext: str) -> Reader:
+def _read_columnar(ext: str) -> _Reader:
     def read(spark: SparkSession, paths: list[str], record: StructType) -> DataFrame:
         return (
             spark.read.schema(record)
@@ -143,16 +143,16 @@ def _read_columnar(ext: str) -> Reader:
     return read
 
 
-READERS: Final[dict[str, Reader]] = {
+READERS: Final[dict[str, _Reader]] = {
     "ndjson.gz": _read_ndjson,
     "avro": _read_columnar("avro"),
     "parquet": _read_columnar("parquet"),
 }
-"""How the files of each extension become the columns asked for and `_corrupt`. A new format is one line here."""
+"""How the files of each extension become the columns of a record and `_corrupt`. A new format is one line here."""
 
 
 def read_records(spark: SparkSession, files: Sequence[DataFile], record: StructType = RECORD) -> DataFrame:
-    """All records of ``files`` (at least one): ``record``'s columns, `_whole`, and `_file`, the file's url.
+    """All records of ``files`` (at least one): ``record``'s columns, `_corrupt`, `_whole`, and `_file`, the file's url.
 
     Reading is lazy. A damaged file raises when the rows are computed: see `files.find_damaged`.
     """

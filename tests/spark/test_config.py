@@ -9,8 +9,8 @@ import pytest
 from lakebound_spark.columns import parse_column, parse_path
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.job import parse_trigger
 from lakebound_spark.session import local_settings
+from lakebound_spark.streams import parse_trigger
 
 
 def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ VALUES: list[tuple[str, dict[str, Any], Any]] = [
 
 
 def typed_all(
-    spark: SparkSession, columns: dict[str, str], rows: list[tuple[str, str | None, str | None]]
+    spark: SparkSession, columns: dict[str, Any], rows: list[tuple[str, str | None, str | None]]
 ) -> list[Row]:
     """The rows that `latest_per_key` would give for (keys, stream image, base image), typed."""
     schema = "key STRING, keys STRING, version STRING, stream_image STRING, base STRING, base_image STRING"
@@ -93,7 +93,7 @@ def typed_all(
     return typed_rows(spark.createDataFrame(values, schema).coalesce(1), declared).collect()
 
 
-def typed(spark: SparkSession, columns: dict[str, str], image: str, base_image: str | None = None) -> Row:
+def typed(spark: SparkSession, columns: dict[str, Any], image: str, base_image: str | None = None) -> Row:
     (row,) = typed_all(spark, columns, [("{}", image, base_image)])
     return row
 
