@@ -24,12 +24,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructField, StructType
 
+from lakebound.names import RESERVED_COLUMNS, folded, unusable
 from lakebound_spark.casting import exact_decimal, text
-from lakebound_spark.columns import DeclaredColumn, unusable
+from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.rows import attributes, visible_images
-from lakebound_spark.schema import RESERVED_COLUMNS
 from lakebound_spark.tables import named, open_table
-from lakebound_spark.types import ArrayOf, Scalar, Type, folded, parse_type, quoted
+from lakebound_spark.types import ArrayOf, Scalar, Type, parse_type, quoted
 
 MOST_COLUMNS: Final = 500
 """So many attributes become columns, the most frequent first; what is beyond stays in `_item` and `_rescued`."""

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from lakebound.names import RESERVED_COLUMNS, folded, unusable
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.schema import RESERVED_COLUMNS
 from lakebound_spark.timeformat import check_format
-from lakebound_spark.types import Scalar, Type, folded, names_in, parse_type
-
-LONGEST_NAME: Final = 255
-"""Longest column name in characters: what catalogs accept."""
+from lakebound_spark.types import Scalar, Type, names_in, parse_type
 
 _SETTINGS: Final = ("type", "path", "name", "unit", "format", "zone")
 _UNITS: Final = {"timestamp": ("s", "ms", "us"), "date": ("d",)}
@@ -96,13 +93,6 @@ def _check_names(columns: Iterable[DeclaredColumn]) -> None:
         for name in (column.name, *names_in(column.type)):
             if reason := unusable(name):
                 raise Misconfigured(f"columns: {name[:60]!r} {reason}; give the column another with `name:`")
-
-
-def unusable(name: str) -> str | None:
-    """Why no column can bear the name, None for a usable one."""
-    if "`" in name:
-        return "has a backtick, with which Delta's MERGE fails"
-    return f"has more than {LONGEST_NAME} characters" if len(name) > LONGEST_NAME else None
 
 
 def parse_column(written: str, how: str | Mapping[str, Any]) -> DeclaredColumn:

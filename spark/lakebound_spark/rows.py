@@ -8,9 +8,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
 
+from lakebound.names import folded
 from lakebound_spark.casting import tags_read, text, unfit, value
 from lakebound_spark.columns import DeclaredColumn
-from lakebound_spark.types import Scalar, folded, quoted
+from lakebound_spark.types import Scalar, quoted
 
 # An attribute may be called `_corrupt_record`, the name Spark reserves in `from_json` unless it is moved away.
 JSON_OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": "\u0001lakebound"}

@@ -62,10 +62,6 @@ BAD_FILES: Final = StructType(
 RESCUED: Final = "_rescued"
 """With `columns: auto`: the attributes that no column could take, as one DynamoDB-JSON object."""
 
-RESERVED_COLUMNS: Final = frozenset(
-    ("_key", *SILVER.fieldNames(), RESCUED, "_change_type", "_commit_version", "_commit_timestamp")
-)
-
 LABEL_DIGITS: Final = 15
 
 

@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType, StringType
 
+from lakebound.names import folded
 from lakebound_spark.auto import MAPPING, add_columns, comment_of, is_ours
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.config import MergeConfig
@@ -20,7 +21,7 @@ from lakebound_spark.keys import parse_key
 from lakebound_spark.rows import typed_rows
 from lakebound_spark.schema import RESCUED, SILVER
 from lakebound_spark.tables import beside, exists, is_path, named, open_table, properties, retried
-from lakebound_spark.types import folded, quoted
+from lakebound_spark.types import quoted
 from lakebound_spark.versions import condition_of
 
 _SOURCE_TABLE = "lakebound.source_table"

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from lakebound.names import folded
 from lakebound_spark.errors import Misconfigured
 
 INTEGERS: Final = ("bigint", "int", "smallint", "tinyint")
@@ -107,19 +108,6 @@ Type = Scalar | ArrayOf | MapOf | StructOf
 def quoted(name: str) -> str:
     """A column name for SQL, whatever it contains."""
     return "`" + name.replace("`", "``") + "`"
-
-
-def folded(name: str) -> str:
-    """One text for all names that Spark takes for the same column: it compares character by character, without case.
-
-    `str.casefold` is another relation: it keeps `İ` and `i` apart, which Java's comparison takes for one.
-    """
-    return "".join(map(_folded, name))
-
-
-def _folded(character: str) -> str:
-    upper = character.upper()
-    return (upper if len(upper) == 1 else character).lower()[0]
 
 
 def names_in(kind: Type) -> list[str]:
