@@ -72,7 +72,8 @@ def _measure(token: str) -> tuple[int, int, bool]:
     shift = int(exponent or 0)
     before = max(len(whole.lstrip("0")) + shift, 0)
     after = max(len(fraction) - shift, 0)
-    return before, after, after == 0 and before < 20 and -(2**63) <= int(whole) * 10**shift < 2**63
+    value = int(text.partition(".")[0]) if not exponent else 0
+    return before, after, after == 0 and before < 20 and not exponent and -(2**63) <= value < 2**63
 
 
 def _kind_of_text(text: str) -> str:

@@ -159,20 +159,35 @@ def typed(spark: SparkSession, columns: dict[str, Any], image: str, base_image: 
 
 
 def test_every_type_takes_what_fits_exactly_and_counts_the_rest(spark: SparkSession) -> None:
-    image = {f"a{i}": value for i, (_, value, _) in enumerate(VALUES)}
-    columns = {f"a{i}": type_ for i, (type_, _, _) in enumerate(VALUES)}
-    # Timestamps are compared as microseconds: a collected one takes the zone of this machine.
-    row = typed(spark, columns, json.dumps(image))
+    """One column for each type, and as many rows as the type with the most cases has."""
+    cases: dict[str, list[tuple[dict[str, Any], Any]]] = {}
+    types: dict[str, Any] = {}
+    for type_, value, expected in VALUES:
+        cases.setdefault(str(type_), []).append((value, expected))
+        types[str(type_)] = type_
+    columns = {f"a{number}": types[name] for number, name in enumerate(cases)}
+    lines: list[dict[str, tuple[dict[str, Any], Any]]] = [
+        {f"a{number}": found[line] for number, found in enumerate(cases.values()) if line < len(found)}
+        for line in range(max(map(len, cases.values())))
+    ]
+    images = [json.dumps({name: value for name, (value, _) in line.items()}) for line in lines]
+    rows = typed_all(spark, columns, [("{}", image, None) for image in images])
     wrong = []
-    for i, (type_, value, expected) in enumerate(VALUES):
-        got = row["stream_columns"][f"c{i}"]
-        if isinstance(got, list) and type_ == "array<binary>":
-            got = [bytes(member) for member in got]
-        got = got.astimezone(UTC) if isinstance(got, datetime) else bytes(got) if isinstance(got, bytearray) else got
-        if got != (None if expected is UNFIT else expected):
-            wrong.append((type_, value, got))
+    for line, row in zip(lines, sorted(rows, key=lambda row: int(row["key"])), strict=True):
+        for number, (name, type_) in enumerate(columns.items()):
+            value, expected = line.get(name, (None, None))
+            got = plain(row["stream_columns"][f"c{number}"])
+            if got != (None if expected is UNFIT else expected):
+                wrong.append((type_, value, got))
+        assert row["inexact"] == sum(expected is UNFIT for _, expected in line.values())
     assert wrong == []
-    assert row["inexact"] == sum(expected is UNFIT for _, _, expected in VALUES)
+
+
+def plain(got: Any) -> Any:
+    """A collected value as the cases have it: a timestamp comes in the zone of this machine, bytes as a bytearray."""
+    if isinstance(got, list):
+        return [plain(member) for member in got]
+    return got.astimezone(UTC) if isinstance(got, datetime) else bytes(got) if isinstance(got, bytearray) else got
 
 
 def test_before_and_after(spark: SparkSession) -> None:
