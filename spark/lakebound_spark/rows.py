@@ -107,12 +107,14 @@ def _attribute(parsed: str, path: tuple[str, ...]) -> str:
 def _left_over(image: Column, columns: Sequence[DeclaredColumn], wrong: Sequence[str]) -> Column:
     """The attributes without a column, and those that do not fit theirs, as a map."""
     known = [column.path[0] for column in columns]
+    # A NULL fits every column, and needs none.
+    rest = F.map_filter(attributes(image), lambda _, tagged: tagged != F.lit('{"NULL":true}'))
     if not known:
-        return attributes(image)
+        return rest
     misfits = ", ".join(f"CASE WHEN {one} THEN {text(name)} END" for name, one in zip(known, wrong, strict=True))
     unfit_names = F.expr(f"array({misfits})")
     return F.map_filter(
-        attributes(image),
+        rest,
         lambda name, _: ~name.isin(known) | F.coalesce(F.array_contains(unfit_names, name), F.lit(False)),
     )
 
