@@ -1,4 +1,4 @@
-"""The merge's own benchmark: whole micro-batches against the engine's bare MERGE of the same rows, in turns, in one run.
+"""Whole micro-batches against the engine's bare MERGE of the same rows, in turns, in one run.
 
 python -m bench.merging --rows 1000000 --events 100000 --keys uniform --keys recent
 
@@ -81,8 +81,8 @@ class Merging:
 
 
 HEAD: Final = (
-    "| rows in the table | keys | events | ours, events/s | bare MERGE, events/s | ours / bare | aim | rows written anew "
-    "an event |\n|---|---|---|---|---|---|---|---|"
+    "| rows in the table | keys | events | ours, events/s | bare MERGE, events/s | ours / bare | aim "
+    "| rows written anew an event |\n|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -163,8 +163,8 @@ def fill(spark: SparkSession, target: str, config: MergeConfig, rows: int) -> No
 _SQL_ITEM: Final = (
     """concat('{"id":{"S":"', format_string('%010d', id), '"},"trip":{"S":"t', id % 977, '"},"soc":{"N":"', """
     """(id % 1000) / 10, '"},"speed":{"N":"', id % 130, '.5"},"odometer":{"N":"', id * 7, '"},"at":{"N":"17950000', """
-    """lpad(id % 100000, 5, '0'), '"},"plugged":{"BOOL":false},"doors":{"SS":["left","right"]},"state":{"S":"driving"},"""
-    """"temperature":{"N":"21.5"}}')"""
+    """lpad(id % 100000, 5, '0'), '"},"plugged":{"BOOL":false},"doors":{"SS":["left","right"]},"""
+    """"state":{"S":"driving"},"temperature":{"N":"21.5"}}')"""
 )
 
 
@@ -174,10 +174,7 @@ def write_events(folder: Path, rows: int, events: int, keys: str, number: int) -
     new = events // 10
     again = events // 10
     known = events - new - again
-    if keys == "uniform":
-        chosen = chance.sample(range(rows), known)
-    else:
-        chosen = list(range(rows - known, rows))
+    chosen = chance.sample(range(rows), known) if keys == "uniform" else list(range(rows - known, rows))
     chosen += range(rows + number * new, rows + (number + 1) * new)
     chosen += chance.choices(chosen, k=again)
     lines = [_line(key, (number + 1) * 10**9 + place, chance) for place, key in enumerate(chosen)]

@@ -12,6 +12,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructFi
 from lakebound_spark.timeformat import reading
 from lakebound_spark.types import INTEGERS, ArrayOf, MapOf, Scalar, StructOf, Type, quoted
 
+_ONE_ELEMENT: Final = r"(?s)\A\[(.*)\]\z"
 _DATE: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
 _TIMESTAMP: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})\z"
 # Years 1 to 9999, which every reader of Delta can show.
@@ -22,6 +23,11 @@ _END_SECOND: Final = 253_402_300_800
 def text(value: str) -> str:
     """A string literal for SQL."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def json_string(value: str) -> str:
+    """SQL for the text as a JSON string, with its quotes."""
+    return f"regexp_extract(to_json(array({value})), {text(_ONE_ELEMENT)}, 1)"
 
 
 def tags_read(kind: Type) -> DataType:

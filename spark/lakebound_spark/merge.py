@@ -38,9 +38,9 @@ def merge_rows(
     |------|-------|-------------|----------|-----------------|-------|
     | k    | NULL  | true        | L|…09    | 5000            | ''    |
 
-    ``keys``, the least and the greatest key of ``rows``, let Delta pass over files whose keys lie outside. Raises
-    DeltaConcurrentModificationException when another writer's commit came between: see `tables.retried`. Trying
-    again is harmless, since the guard compares with what the table holds by then.
+    ``keys``, the least and the greatest key of ``rows``, let Delta pass over files whose keys lie outside. Delta
+    refuses when another writer's commit came between: see `tables.retried`. Trying again is harmless, since the
+    guard compares with what the table holds by then.
     """
     table = open_table(spark, target)
     return execute_merge(spark, table, _guarded_merge(table, rows, columns, keys, rescue=rescue))

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
 
 from lakebound.names import folded
-from lakebound_spark.casting import tags_read, text, unfit, value
+from lakebound_spark.casting import json_string, tags_read, text, unfit, value
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.types import Scalar, quoted
 
@@ -121,8 +121,9 @@ def _left_over(image: Column, columns: Sequence[DeclaredColumn], wrong: Sequence
 
 def _object(attributes: str) -> str:
     """SQL for the map as one JSON object; NULL when it is empty."""
-    name = "regexp_extract(to_json(array(e.key)), " + text(r"(?s)\A\[(.*)\]\z") + ", 1)"
-    members = f"array_join(transform(map_entries({attributes}), e -> concat({name}, ':', e.value)), ',')"
+    members = (
+        f"array_join(transform(map_entries({attributes}), e -> concat({json_string('e.key')}, ':', e.value)), ',')"
+    )
     return f"CASE WHEN cardinality({attributes}) > 0 THEN concat('{{', {members}, '}}') END"
 
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
+
+from lakebound_spark.versions import is_conflict
 
 ATTEMPTS: Final = 5
 
@@ -65,6 +66,8 @@ def retried(commit: Callable[[], T]) -> T:
     for attempt in range(1, ATTEMPTS):
         try:
             return commit()
-        except DeltaConcurrentModificationException:
+        except Exception as error:
+            if not is_conflict(error):
+                raise
             time.sleep(attempt)
     return commit()

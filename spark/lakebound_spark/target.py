@@ -10,14 +10,14 @@ from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import DataType, StringType
+from pyspark.sql.types import DataType
 
 from lakebound.names import folded
 from lakebound_spark.auto import MAPPING, add_columns, comment_of, is_ours
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.config import MergeConfig
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.keys import parse_key
+from lakebound_spark.keys import keys_sql
 from lakebound_spark.rows import typed_rows
 from lakebound_spark.schema import RESCUED, SILVER
 from lakebound_spark.tables import beside, exists, is_path, named, open_table, properties, retried
@@ -171,14 +171,9 @@ def stored_rows(silver: DataFrame) -> DataFrame:
     nothing = F.lit(None).cast("string")
     return silver.select(
         F.col("_key").alias("key"),
-        F.when(F.col("_item").isNull(), keys_of(F.col("_key"))).alias("keys"),
+        F.when(F.col("_item").isNull(), F.expr(keys_sql("_key"))).alias("keys"),
         F.lit("stored").alias("version"),
         F.col("_item").alias("stream_image"),
         F.lit("").alias("base"),
         nothing.alias("base_image"),
     )
-
-
-def keys_of(key: Column) -> Column:
-    """The key attributes as DynamoDB-JSON, read back from the canonical key."""
-    return F.udf(lambda text: json.dumps(parse_key(text)), StringType())(key)

@@ -11,10 +11,11 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import pyspark
+from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.sql import SparkSession
 
@@ -68,6 +69,35 @@ def _newest(table: DeltaTable) -> int:
     newest = table.history(1).head()
     assert newest is not None
     return int(newest["version"])
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether Delta refused a commit because another writer's came between.
+
+    Delta 4 turns the Java exception into its Python class only where somebody has imported `delta.exceptions.captured`;
+    elsewhere a conflict arrives as py4j's own error, so the Java class is looked at too.
+    """
+    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while cause is not None:
+        if cause.getClass().getName() in _CONFLICTS:
+            return True
+        cause = cause.getCause()
+    return isinstance(error, DeltaConcurrentModificationException)
+
+
+_CONFLICTS: Final = frozenset(
+    f"{package}.{name}"
+    for package in ("io.delta.exceptions", "org.apache.spark.sql.delta")
+    for name in (
+        "ConcurrentAppendException",
+        "ConcurrentDeleteDeleteException",
+        "ConcurrentDeleteReadException",
+        "ConcurrentTransactionException",
+        "ConcurrentWriteException",
+        "MetadataChangedException",
+        "ProtocolChangedException",
+    )
+)
 
 
 def condition_of(error: BaseException) -> str:

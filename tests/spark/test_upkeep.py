@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
 from jobs.maintain import main as maintain_main
+from lakebound.attributes import canonical_key
 from lakebound_spark import silver as bringing
 from lakebound_spark.config import parse_config
 from lakebound_spark.errors import Misconfigured
+from lakebound_spark.keys import keys_sql, parse_key
 from lakebound_spark.metrics import METRICS
 from lakebound_spark.schema import BRONZE_RECORD
 from lakebound_spark.source import DataFile, bounded
 from lakebound_spark.target import prepare_target
+from lakebound_spark.versions import is_conflict
 from tests.spark.records import TABLE, Record, item, stream, write_records
 from tests.spark.silver import Silver, run_job, write_config
 
@@ -127,6 +129,19 @@ def test_a_column_more_is_filled_for_the_rows_that_are_there(silver: Silver) -> 
             prepare_target(spark, silver.path, parse_config({"source_table": TABLE, "columns": changed}))
 
 
+def test_keys_are_read_back_in_sql_as_in_python(spark: SparkSession) -> None:
+    attributes = [
+        {"id": {"S": "k1"}},
+        {"a|b=c\\": {"S": "x|y\\|"}, "n": {"N": "-1.5"}},
+        {'q"': {"S": '"\n\\\\é😀\u0000'}},
+        {"b": {"B": "AP8="}, "é": {"S": "=S:|"}},
+    ]
+    keys = [canonical_key(one) for one in attributes]
+    frame = spark.createDataFrame([(key,) for key in keys], "key STRING").coalesce(1)
+    read = [json.loads(row[0]) for row in frame.select(F.expr(keys_sql("key"))).collect()]
+    assert read == [parse_key(key) for key in keys] == attributes
+
+
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -136,7 +151,7 @@ def test_an_optimize_in_the_middle_of_a_merge(silver: Silver, tmp_path: Path, mo
     spark, merge_rows = silver.spark, bringing.merge_rows
     started, go = tmp_path / "started", tmp_path / "go"
 
-    def held(key: str) -> str:
+    def held(key):  # type: ignore[no-untyped-def]  # hints would make Spark guess another kind of function
         started.touch()
         while not go.exists():
             time.sleep(0.02)
@@ -146,11 +161,11 @@ def test_an_optimize_in_the_middle_of_a_merge(silver: Silver, tmp_path: Path, mo
 
     def attempt(spark: SparkSession, target: str, rows: DataFrame, *more: Any, **named: Any) -> Any:
         attempts.append("begun")
-        slow = rows.coalesce(1).withColumn("key", F.udf(held, "string")("key"))
+        slow = rows.coalesce(1).withColumn("key", F.udf(held, StringType())("key"))
         try:
             return merge_rows(spark, target, slow, *more, **named)
-        except DeltaConcurrentModificationException:
-            attempts.append("refused")
+        except Exception as error:
+            attempts.append("refused" if is_conflict(error) else repr(error))
             raise
 
     def optimize() -> None:
