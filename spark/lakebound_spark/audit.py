@@ -16,7 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import LongType, StructField, StructType
 
 from lakebound_spark.history import entries, value_of
-from lakebound_spark.merge import beside, is_path, open_table
+from lakebound_spark.tables import beside, is_path, open_table
 
 REGRESSION_ALARM_MS: Final = 30_000
 """Half of MARGIN. Creation times further back than that in version order come near what the margin allows."""

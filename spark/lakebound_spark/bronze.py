@@ -20,21 +20,24 @@ from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StringType, StructField, StructType
 
-from lakebound_spark.commits import retried
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
-from lakebound_spark.merge import beside, exists, is_path, open_table, record_bad_files
+from lakebound_spark.merge import record_bad_files
 from lakebound_spark.schema import BRONZE_RECORD, CORRUPT, FILE
 from lakebound_spark.source import DataFile, data_files, stream_of_files
 from lakebound_spark.streams import claim_checkpoint, path_exists, run_micro_batches
+from lakebound_spark.tables import beside, create_beside, exists, is_path, open_table, properties, retried
 from lakebound_spark.versions import condition_of, execute_merge
 
 INGEST_DATE: Final = "_ingest_date"
 BRONZE_COLUMNS: Final = (*BRONZE_RECORD.names, FILE, INGEST_DATE)
 
-_MADE_FROM = "lakebound.bronze_of"
+BRONZE_OF: Final = "lakebound.bronze_of"
+"""The table property that names the source table."""
 _DAY_MS = 86_400_000
+_BAD_LINES = StructType([StructField(FILE, StringType()), StructField("line", StringType())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
         builder = builder.location(target) if is_path(target) else builder.tableName(target)
         builder = builder.addColumns(BRONZE_RECORD).addColumn(FILE, "STRING", nullable=False)
         builder = builder.addColumn(INGEST_DATE, "DATE", nullable=False).partitionedBy(INGEST_DATE)
-        builder = builder.property("delta.appendOnly", "true").property(_MADE_FROM, source_table)
+        builder = builder.property("delta.appendOnly", "true").property(BRONZE_OF, source_table)
         try:
             builder.execute()
         except AnalysisException as error:
@@ -140,21 +143,20 @@ def bronze_of(spark: SparkSession, target: str) -> str:
     """The source table whose records the bronze table at ``target`` holds. Raises Misconfigured if it is none."""
     if not exists(spark, target):
         raise Misconfigured(f"there is no bronze table at {target}; run ingest_bronze first")
-    detail = open_table(spark, target).detail().select("properties").head()
-    made_from = detail["properties"].get(_MADE_FROM) if detail is not None else None
+    made_from = properties(spark, target).get(BRONZE_OF)
     if made_from is None:
         raise Misconfigured(f"{target} is a Delta table that ingest_bronze did not make; name another one")
-    return str(made_from)
+    return made_from
 
 
 def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_table: str) -> Appended | None:
-    """Check and append the files named in ``batch`` (columns `path`, `url`); None without a data file.
+    """Check and append the files named in ``batch`` (columns `path`, `url`, `length`); None without a data file.
 
     Running it again appends nothing, whatever the checkpoint says.
     """
     started = time.monotonic()
     spark = batch.sparkSession
-    found = data_files((row["path"], row["url"]) for row in batch.collect())
+    found = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
     if not found:
         return None
     # One content may lie in two folders: its first path stands for it.
@@ -230,13 +232,14 @@ def _append(spark: SparkSession, target: str, rows: DataFrame, names: Sequence[s
     wanted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
     same = f"t.{FILE} = s.{FILE} AND t.{FILE} IN ({wanted})"
     within = f"t.{INGEST_DATE} BETWEEN DATE'{days[0]}' AND DATE'{days[1]}'"
-    table = open_table(spark, target)
-    merge = (
-        table.alias("t")
-        .merge(rows.alias("s"), f"{within} AND {same}")
-        .whenNotMatchedInsert(values={_quoted(name): f"s.{_quoted(name)}" for name in BRONZE_COLUMNS})
-    )
-    return retried(lambda: execute_merge(spark, table, merge)[0])
+
+    def commit() -> int:
+        table = open_table(spark, target)
+        merge = table.alias("t").merge(rows.alias("s"), f"{within} AND {same}")
+        merge = merge.whenNotMatchedInsert(values={_quoted(name): f"s.{_quoted(name)}" for name in BRONZE_COLUMNS})
+        return execute_merge(spark, table, merge).inserted
+
+    return retried(commit)
 
 
 def bad_lines_of(not_whole: DataFrame) -> DataFrame:
@@ -255,9 +258,7 @@ def bad_lines_of(not_whole: DataFrame) -> DataFrame:
 def _keep_bad_lines(spark: SparkSession, target: str, lines: DataFrame) -> int:
     """Keep each line once in `<target>_bad_lines`; how many there are (twins in one file count as one)."""
     place = beside(target, "_bad_lines")
-    table = DeltaTable.createIfNotExists(spark)
-    table = table.location(place) if is_path(place) else table.tableName(place)
-    table.addColumn(FILE, "STRING").addColumn("line", "STRING").addColumn("detected_at", "TIMESTAMP").execute()
+    create_beside(spark, place, _BAD_LINES)
     distinct = lines.distinct().persist()
     try:
         (

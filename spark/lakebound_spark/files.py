@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
-from lakebound_spark.schema import FILE, RECORD, WHOLE
+from lakebound_spark.schema import FILE, RECORD, WHOLE, record_time_ms
 from lakebound_spark.source import DataFile, read_records
 
 MISSING = "missing"
@@ -66,6 +66,8 @@ class Checked:
     oldest_ingest_ms: int | None
     newest_ingest_ms: int | None
     not_whole: DataFrame | None = None
+    oldest_record_ms: int | None = None
+    """The least creation time or label among ``records``."""
 
 
 @contextmanager
@@ -121,6 +123,7 @@ def _compare(
         bad_files=tuple(bad_files),
         oldest_ingest_ms=min((count["oldest"] for count in good if count["oldest"] is not None), default=None),
         newest_ingest_ms=max((count["newest"] for count in good if count["newest"] is not None), default=None),
+        oldest_record_ms=min((count["aged"] for count in good if count["aged"] is not None), default=None),
         not_whole=records.where(~F.col(WHOLE)) if any(bad.reason == NOT_WHOLE for bad in bad_files) else None,
     )
 
@@ -168,7 +171,7 @@ def damage_of(error: BaseException) -> str | None:
 def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
     """What is compared with the count in each file's name, and the clock of its records' writer.
 
-    before                                                   after (`source_table` is `flights`)
+    before (`origin` and times left out)                     after (`source_table` is `flights`; `aged` left out)
     | _file | _whole | source_table | ingest_time_ms |    | _file | read | whole | foreign | oldest | newest |
     |-------|--------|--------------|----------------|    |-------|------|-------|---------|--------|--------|
     | f1    | true   | flights      | 70             |    | f1    | 3    | 2     | 0       | 70     | 80     |
@@ -183,6 +186,7 @@ def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
         F.count_if(F.col(WHOLE) & (F.col("source_table") != source_table)).alias("foreign"),
         F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
         F.max(F.when(ours, F.col("ingest_time_ms"))).alias("newest"),
+        F.min(F.when(ours, record_time_ms())).alias("aged"),
     )
 
 

@@ -52,10 +52,9 @@ from pyspark.sql.types import BooleanType, StringType, StructField, StructType, 
 
 from lakebound.errors import Poison
 from lakebound.verify import digest_of
-from lakebound_spark.commits import retried
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.latest import base_register
-from lakebound_spark.merge import exists, is_path, open_table
+from lakebound_spark.tables import exists, is_path, open_table, retried
 
 READ_MS: Final = 120_000
 """How long after a snapshot's label its page may have been read, errors of both clocks included: twice MARGIN."""

@@ -34,6 +34,9 @@ _UNREAD = ("event_id", "old_image", "sequence_number", "size_bytes")
 RECORD: Final = StructType([field for field in BRONZE_RECORD if field.name not in _UNREAD])
 """What the merge reads of a record."""
 
+# With `ttl_deletes: keep` a TTL delete shows the item it removed, so that one image more has to be read.
+RECORD_WITH_OLD_IMAGE: Final = StructType([*RECORD.fields, BRONZE_RECORD["old_image"]])
+
 # What silver keeps beside the declared columns (`_key` stands first in the table).
 SILVER: Final = StructType(
     [
@@ -56,9 +59,8 @@ BAD_FILES: Final = StructType(
     ]
 )
 
-RESERVED_COLUMNS: Final = frozenset(
-    ("_key", *SILVER.fieldNames(), "_change_type", "_commit_version", "_commit_timestamp")
-)
+RESCUED: Final = "_rescued"
+"""With `columns: auto`: the attributes that no column could take, as one DynamoDB-JSON object."""
 
 LABEL_DIGITS: Final = 15
 LAST_MS: Final = 253_402_300_799_999
@@ -66,7 +68,12 @@ LAST_MS: Final = 253_402_300_799_999
 
 
 def is_whole() -> Column:
-    """True for a record this code can merge; false for a line that did not parse whole, never null.
+    """True for a line that parsed whole into a record that this code can merge; never null."""
+    return F.col(CORRUPT).isNull() & is_whole_record()
+
+
+def is_whole_record() -> Column:
+    """True for a record this code can merge; false for any other, never null.
 
     The corrupt column alone is not enough. `{}` parses without complaint and has a NULL key. A line that
     breaks after its key and version, with the image last, keeps both and has a NULL image: merged, it would
@@ -76,8 +83,7 @@ def is_whole() -> Column:
     stream = F.col("version").rlike(r"\|[0-9]{40}\z") & (F.col("approx_creation_time_ms") >= 0)
     base = F.col("snapshot_label_ms").between(0, 10**LABEL_DIGITS - 1) & F.col("snapshot_run").isNotNull()
     whole = (
-        F.col(CORRUPT).isNull()
-        & (F.col("schema") == 1)
+        (F.col("schema") == 1)
         & (F.col("key") != "")
         & (F.col("source_table") != "")
         & F.col("keys").startswith("{")
@@ -92,3 +98,9 @@ def is_whole() -> Column:
 def mark_whole(records: DataFrame) -> DataFrame:
     """Add the boolean `_whole` of :func:`is_whole`. The corrupt text stays: bronze keeps it."""
     return records.withColumn(WHOLE, is_whole())
+
+
+def record_time_ms() -> Column:
+    """A record's own time: a stream record's creation time, a base record's label."""
+    is_stream = F.col("origin") == "stream"
+    return F.when(is_stream, F.col("approx_creation_time_ms")).otherwise(F.col("snapshot_label_ms"))

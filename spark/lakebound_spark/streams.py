@@ -11,7 +11,6 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.merge import is_path
 
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
 
@@ -24,14 +23,6 @@ def parse_trigger(text: str) -> dict[str, Any]:
     if interval is None:
         raise Misconfigured(f"--trigger {text}: use available-now, or processing-time=30s")
     return {"processingTime": f"{interval[1]} {_UNITS[interval[2]]}"}
-
-
-def stream_of_table(spark: SparkSession, table: str, files_per_micro_batch: int) -> DataFrame:
-    """What is appended to a Delta table (path or name), as a stream. Rows that its owner removes or changes are no
-    news, and neither is OPTIMIZE."""
-    reader = spark.readStream.format("delta").option("maxFilesPerTrigger", files_per_micro_batch)
-    reader = reader.option("skipChangeCommits", "true")
-    return reader.load(table) if is_path(table) else reader.table(table)
 
 
 def run_micro_batches(

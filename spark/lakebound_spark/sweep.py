@@ -7,7 +7,6 @@ and is newer than the run still wins.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound.attributes import Image
 from lakebound.batches import assemble
 from lakebound.encoders import ndjson
 from lakebound.envelope import encode_line
@@ -28,14 +26,13 @@ from lakebound.manifest import Manifest
 from lakebound.messages import Member
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
-from lakebound_spark.merge import exists, open_table
+from lakebound_spark.keys import parse_key
 from lakebound_spark.source import DataFile, literal_path, parse_data_file
+from lakebound_spark.tables import exists, open_table
 
 LEAST_GUARD: Final = 1_000
 GUARD_SHARE: Final = 0.01
 LINES_PER_MEMBER: Final = 4_000
-
-_PART = re.compile(r"(?P<name>(?:[^\\|=]|\\.)*)=(?P<tag>[SNB]):(?P<value>(?:[^\\|]|\\.)*)(?:\||$)", re.DOTALL)
 
 
 class Refused(Exception):
@@ -159,7 +156,9 @@ def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> D
     """
     own = f"{label_ms:015d}|{run}|0"
     untouched = F.col("_stream_time_ms").isNull() | (F.col("_stream_time_ms") < label_ms)
-    candidates = silver.where(~F.col("_is_deleted") & untouched & (F.coalesce(F.col("_base"), F.lit("")) < own))
+    # With `ttl_deletes: keep` an expired row is shown though the source has it no longer: that is no ghost.
+    shown = ~F.col("_is_deleted") & ~F.coalesce(F.col("_ttl_expired"), F.lit(False))
+    candidates = silver.where(shown & untouched & (F.coalesce(F.col("_base"), F.lit("")) < own))
     return candidates.select("_key").join(run_keys.select(F.col("key").alias("_key")), "_key", "left_anti")
 
 
@@ -214,24 +213,6 @@ def landed(spark: SparkSession, source: str, manifest: Manifest) -> list[DataFil
             "mirror the bucket again, merge, then sweep again"
         )
     return list(found.values())
-
-
-def parse_key(text: str) -> Image:
-    """The key attributes behind a record's `key`. Raises LakeboundError for a text that is none."""
-    keys: Image = {}
-    place = 0
-    while place < len(text) or not keys:
-        part = _PART.match(text, place)
-        if part is None:
-            raise LakeboundError("silver holds a _key that is no key", hint="Find rows that the merge did not write")
-        value = part["value"] if part["tag"] != "S" else _unescaped(part["value"])
-        keys[_unescaped(part["name"])] = {part["tag"]: value}
-        place = part.end()
-    return keys
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
 def absent_files(job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> Iterator[tuple[str, bytes]]:

@@ -17,8 +17,8 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
 from lakebound_spark.history import value_of
 from lakebound_spark.latest import base_register
-from lakebound_spark.merge import exists, open_table
 from lakebound_spark.sweep import Refused, Sweep, check_manifest, landed, load_manifest
+from lakebound_spark.tables import exists, open_table
 
 CHANGED_SINCE = "it changed after the run read it"
 

@@ -2,7 +2,6 @@
 
 | what                             | 4.1 and 4.2                    | 3.5 and 3.3                                     |
 |----------------------------------|--------------------------------|-------------------------------------------------|
-| a cast that gives NULL           | `Column.try_cast`              | `Column.cast` with ANSI mode off                |
 | the counts of a MERGE            | what `execute()` returns       | the commit's metrics                            |
 | the name of Spark's error        | `getCondition()`               | `getErrorClass()`                               |
 | an object read as STRING by the  | its text as it stands          | the same value; spaces, escapes and numbers     |
@@ -12,21 +11,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import pyspark
+from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaMergeBuilder, DeltaTable
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import SparkSession
 
 IS_SPARK_35: Final = pyspark.__version__.startswith("3.5.")
 
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
-
-
-def try_cast(column: Column, sql_type: str) -> Column:
-    """The column in another type, NULL where it cannot be (on 3.5 only after :func:`settle_casts`)."""
-    return column.cast(sql_type) if IS_SPARK_35 else column.try_cast(sql_type)
+_NEWEST_COMMITS = 20
 
 
 def settle_casts(spark: SparkSession) -> None:
@@ -35,35 +31,73 @@ def settle_casts(spark: SparkSession) -> None:
         spark.conf.set("spark.sql.ansi.enabled", "false")
 
 
-def execute_merge(spark: SparkSession, table: DeltaTable, merge: DeltaMergeBuilder) -> tuple[int, int]:
-    """Run the MERGE; how many rows it inserted and updated."""
-    if not IS_SPARK_35:
-        counts = merge.execute().head()
-        assert counts is not None
-        return int(counts["num_inserted_rows"]), int(counts["num_updated_rows"])
-    before = _newest(table)
+class Counts(NamedTuple):
+    """Rows of the target that a MERGE inserted, updated, and copied unchanged because their file was rewritten."""
+
+    inserted: int
+    updated: int
+    copied: int
+
+
+def execute_merge(spark: SparkSession, table: DeltaTable, merge: DeltaMergeBuilder) -> Counts:
+    """Run the MERGE; what it did to the target's rows."""
+    before = _newest(table) if IS_SPARK_35 else -1
     # Other writers may commit in between: the mark tells this MERGE's commit from theirs.
     mark, told = uuid4().hex, spark.conf.get(_USER_METADATA, None)
     spark.conf.set(_USER_METADATA, mark)
     try:
-        merge.execute()
+        answer = merge.execute()
     finally:
         if told is None:
             spark.conf.unset(_USER_METADATA)
         else:
             spark.conf.set(_USER_METADATA, told)
-    commits = _newest(table) - before
+    if IS_SPARK_35:
+        commits = _newest(table) - before
+    else:
+        counts = answer.head()
+        assert counts is not None
+        commits = _NEWEST_COMMITS if counts["num_affected_rows"] else 0
     ours = table.history(commits).where(f"userMetadata = '{mark}'").head() if commits else None
     if ours is None:  # no row changed, no commit
-        return 0, 0
+        return Counts(0, 0, 0)
     metrics = ours["operationMetrics"]
-    return int(metrics["numTargetRowsInserted"]), int(metrics["numTargetRowsUpdated"])
+    return Counts(*(int(metrics[f"numTargetRows{name}"]) for name in ("Inserted", "Updated", "Copied")))
 
 
 def _newest(table: DeltaTable) -> int:
     newest = table.history(1).head()
     assert newest is not None
     return int(newest["version"])
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether Delta refused a commit because another writer's came between.
+
+    Delta 4 turns the Java exception into its Python class only where somebody has imported `delta.exceptions.captured`;
+    elsewhere a conflict arrives as py4j's own error, so the Java class is looked at too.
+    """
+    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while cause is not None:
+        if cause.getClass().getName() in _CONFLICTS:
+            return True
+        cause = cause.getCause()
+    return isinstance(error, DeltaConcurrentModificationException)
+
+
+_CONFLICTS: Final = frozenset(
+    f"{package}.{name}"
+    for package in ("io.delta.exceptions", "org.apache.spark.sql.delta")
+    for name in (
+        "ConcurrentAppendException",
+        "ConcurrentDeleteDeleteException",
+        "ConcurrentDeleteReadException",
+        "ConcurrentTransactionException",
+        "ConcurrentWriteException",
+        "MetadataChangedException",
+        "ProtocolChangedException",
+    )
+)
 
 
 def condition_of(error: BaseException) -> str:

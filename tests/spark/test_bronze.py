@@ -124,7 +124,7 @@ def test_a_file_left_out_goes_in_whole_once_its_true_bytes_are_there(spark: Spar
     whole = file.read_bytes()
     for content, expected in ((whole[:-20], 0), (whole, 5)):
         file.write_bytes(content)
-        listing = spark.createDataFrame([(f"file:{file}", f"file:{file}")], "path STRING, url STRING")
+        listing = spark.createDataFrame([(f"file:{file}", f"file:{file}", 1)], "path STRING, url STRING, length LONG")
         done = append_micro_batch(listing, 0, target, TABLE)
         assert done is not None
         assert done.records == expected

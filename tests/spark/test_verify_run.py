@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from lakebound.verify import Report
 from lakebound_spark.jobs.verify_run import main
-from lakebound_spark.merge import open_table
+from lakebound_spark.tables import open_table
 from lakebound_spark.verify_run import CHANGED_SINCE, judge, report_of
 from tests.spark.jobs import bronze_frame, run_main
 from tests.spark.records import Record, base, item, stream, write_records

@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.audit import audit, record_audit, records_to_audit
 from lakebound_spark.bronze import bronze_of
-from lakebound_spark.merge import is_path
 from lakebound_spark.running import run_job
+from lakebound_spark.tables import is_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,14 +12,17 @@ from dataclasses import asdict
 from pyspark.sql import DataFrame, SparkSession
 
 from lakebound_spark.bronze import bronze_of
+from lakebound_spark.bronze_source import stream_of_bronze
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.history import bring_forward, prepare_history, rebuild
-from lakebound_spark.merge import beside, is_path
 from lakebound_spark.running import refuse, run_job
-from lakebound_spark.streams import claim_checkpoint, parse_trigger, run_micro_batches, stream_of_table
+from lakebound_spark.streams import claim_checkpoint, parse_trigger, run_micro_batches
+from lakebound_spark.tables import beside, is_path
 
 FILES_PER_MICRO_BATCH = 1_000
+# Only keys are read of the stream, so the files' number bounds the work, not their bytes.
+BYTES_PER_MICRO_BATCH = 1 << 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds = round(time.monotonic() - started, 3)
             print(json.dumps({"batch": batch_id, **asdict(done), "seconds": seconds}), flush=True)
 
-        stream = stream_of_table(spark, options.bronze, options.max_files).select("key")
+        stream = stream_of_bronze(spark, options.bronze, options.max_files, BYTES_PER_MICRO_BATCH).select("key")
         run_micro_batches(stream, forward, options.checkpoint, trigger, stop)
         print(f"rows={rows}")
         return 0

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pyspark.sql import SparkSession
 
 from lakebound.verify import document, told_lines
-from lakebound_spark.merge import is_path
 from lakebound_spark.running import run_job
 from lakebound_spark.sweep import Refused, Sweep
+from lakebound_spark.tables import is_path
 from lakebound_spark.verify_run import verify_run
 
 

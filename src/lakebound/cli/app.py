@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from lakebound.cli import backfill, cost, dlq, doctor, files, init, replay, report, status, trace, verify
+from lakebound.cli import backfill, config, cost, dlq, doctor, files, init, replay, report, status, trace, verify
 from lakebound.errors import LakeboundError, Misconfigured
 
 OK: Final = 0
@@ -39,6 +39,7 @@ app.command("report")(report.command)
 app.add_typer(files.app, name="files")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:

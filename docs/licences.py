@@ -1,0 +1,82 @@
+"""Writes docs/LICENCES.md: the licence of every package that a deployment of ours carries (`make licences`).
+
+The Lambda layers carry what src/*.txt pin, the wheel what pyproject.toml names; pip-licenses reads each package's own
+metadata in .venv. Tools that only build or test are not carried, so they are not listed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PAGE: Final = ROOT / "docs" / "LICENCES.md"
+ALLOWED: Final = re.compile(r"(Apache|MIT|BSD|PSF|Python Software Foundation|MPL-2\.0|0BSD|ISC)", re.IGNORECASE)
+"""What an Apache-2.0 work may be shipped beside without further duties than the notices themselves."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def carried(root: Path = ROOT) -> set[str]:
+    """The normalised names of what a deployment carries."""
+    locked = [line for lock in sorted((root / "src").glob("*.txt")) for line in lock.read_text().splitlines()]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = [name for extra in project["optional-dependencies"].values() for name in extra]
+    found = (_NAME.match(line) for line in [*locked, *project["dependencies"], *extras])
+    return {re.sub(r"[-_.]+", "-", name[0]).lower() for name in found if name}
+
+
+def licences(names: set[str]) -> list[dict[str, Any]]:
+    """What pip-licenses says of these packages: Name, Version, License."""
+    command = [
+        ".venv-audit/bin/pip-licenses",
+        f"--python={sys.executable}",
+        "--format=json",
+        "--from=mixed",
+        "--packages",
+    ]
+    done = subprocess.run([*command, *sorted(names)], cwd=ROOT, capture_output=True, text=True, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return sorted(found, key=lambda entry: str(entry["Name"]).lower())
+
+
+def page(entries: list[dict[str, Any]]) -> str:
+    """The document."""
+    rows = [f"| {entry['Name']} | {entry['Version']} | {entry['License']} |" for entry in entries]
+    return "\n".join(
+        [
+            "# Licences",
+            "",
+            "*Written by `make licences`; a test fails when a package that is carried is missing here.*",
+            "",
+            "Lakebound is Apache-2.0. A deployment carries these packages beside it: the Lambda layers what",
+            "`src/*.txt` pin, the wheel what `pyproject.toml` names.",
+            "",
+            "| package | version | licence |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def listed(text: str) -> dict[str, str]:
+    """Licence by normalised name, of a page."""
+    rows = re.findall(r"^\| ([A-Za-z0-9._-]+) \| [^|]+ \| ([^|]+) \|$", text, re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): licence.strip() for name, licence in rows if name != "package"}
+
+
+def faults(text: str, names: set[str]) -> list[str]:
+    """What is wrong with a page: packages that it lacks, and licences that are not allowed."""
+    known = listed(text)
+    missing = [f"{name} is not listed: run make licences" for name in sorted(names - known.keys())]
+    return missing + [f"{name}: {licence}" for name, licence in sorted(known.items()) if not ALLOWED.search(licence)]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(licences(carried())))
