@@ -78,11 +78,11 @@ def maintain(spark: SparkSession, job: Upkeep, now_ms: int) -> Iterator[Kept]:
         if exists(spark, table):
             purged = 0 if suffix or is_bronze else purge(spark, job, now_ms)
             if is_bronze and not suffix and not job.dry_run:
-                _sort_by_key(spark, table, now_ms)
+                sort_by_key(spark, table, now_ms)
             yield _compact_and_vacuum(spark, table, job, purged)
 
 
-def _sort_by_key(spark: SparkSession, bronze: str, now_ms: int) -> None:
+def sort_by_key(spark: SparkSession, bronze: str, now_ms: int) -> None:
     """Sort yesterday's records by key, so that the history of a few keys reads a few files of each day.
 
     Only a day that has ended, and once: Delta sorts all of a day again each time it is asked to.

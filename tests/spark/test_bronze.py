@@ -15,15 +15,17 @@ from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
 from lakebound.envelope import FIELDS
-from lakebound_spark.bronze import BRONZE_COLUMNS, append_micro_batch, bad_lines_of, bronze_rows, prepare_bronze
+from lakebound_spark.bronze import BRONZE_COLUMNS, bad_lines_of, bronze_rows
+from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.flatten import changed_attributes, flattened, make_views
 from lakebound_spark.jobs.ingest_bronze import main
+from lakebound_spark.maintenance import Upkeep, maintain, sort_by_key
 from lakebound_spark.schema import BRONZE_RECORD, CORRUPT, RECORD
 from tests.spark.jobs import Ran, bronze_frame, run_main
-from tests.spark.records import TABLE, base, item, stream, write_bytes, write_lines, write_records
+from tests.spark.records import base, item, stream, write_lines, write_records
 from tests.spark.silver import write_config
-from tests.spark.test_files import BAD_BYTES, BAD_LINES
+from tests.spark.test_files import BAD_LINES
 
 DAY_MS = 86_400_000
 OLD = item("k", v={"N": "1.50"}, tags={"SS": ["a", "b"]})
@@ -36,35 +38,44 @@ RECORDS = [
 ]
 
 
+BRONZE = "flights_bronze"
+
+
 @dataclass(frozen=True, slots=True)
 class Ingested:
+    """Two runs of the job into the table BRONZE. ``restored`` was truncated in the first and is whole in the second."""
+
     source: Path
-    target: Path
     config: Path
     bad: set[str]
+    restored: str
     runs: list[Ran]
 
     def rows(self, spark: SparkSession) -> list[dict[str, Any]]:
-        return [row.asDict() for row in spark.read.format("delta").load(str(self.target)).collect()]
+        return [row.asDict() for row in spark.table(BRONZE).collect()]
 
 
 @pytest.fixture(scope="module")
 def ingested(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ingested:
-    """Good files among bad ones, ingested; then from another folder under a new checkpoint, in two micro-batches."""
+    """Good files among bad ones; then all of them from another folder under a new checkpoint."""
     root = tmp_path_factory.mktemp("bronze")
     source = root / "ddb" / "flights"
-    bad = {
-        write_lines(source, BAD_LINES[name][0], count=BAD_LINES[name][1], hour=f"dt=2013-01-02/HH={number:02d}").name
-        for number, name in enumerate(("json broken off", "empty object", "version not padded", "fewer than named"))
-    }
-    bad.add(write_bytes(source, 2000, BAD_BYTES["truncated"]).name)
+    cases = [BAD_LINES[name][0] for name in ("json broken off", "empty object", "version not padded")]
+    lines = [line for case in cases for line in case]
+    fewer, count, _ = BAD_LINES["fewer than named"]
+    bad = {write_lines(source, lines, hour="bad").name, write_lines(source, fewer, count=count, hour="fewer").name}
+    # A mirror that stopped half-way leaves a short file under the true name; the next one brings the rest.
+    late = write_records(source, [stream(f"late-{n}", n + 1, item(f"late-{n}")) for n in range(400)], hour="late")
+    whole = late.read_bytes()
+    late.write_bytes(whole[: len(whole) // 2])
     write_records(source, RECORDS)
     write_records(source, [stream("x", 1, item("x"), source_table="weather"), stream("y", 1, item("y"))], hour="other")
     config = write_config(root)
-    runs = [_run(source, root / "a", root / "bronze", config)]
+    runs = [_run(source, root / "a", BRONZE, config)]
     shutil.copytree(source, root / "copied")
-    runs.append(_run(root / "copied", root / "b", root / "bronze", config, "--max-files", "4"))
-    return Ingested(source, root / "bronze", config, bad, runs)
+    (root / "copied" / "late" / late.name).write_bytes(whole)
+    runs.append(_run(root / "copied", root / "b", BRONZE, config, "--views"))
+    return Ingested(source, config, bad, late.name, runs)
 
 
 def _run(source: Path, checkpoint: Path, target: Path | str, config: Path, *more: str) -> Ran:
@@ -77,69 +88,58 @@ def test_every_field_of_every_record_is_there(spark: SparkSession, ingested: Ing
         return json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else value
 
     expected = [{name: text(record[name]) for name, _, _ in FIELDS} for record in [*RECORDS, stream("y", 1, item("y"))]]
-    rows = ingested.rows(spark)
+    rows = [row for row in ingested.rows(spark) if row["_file"] != ingested.restored]
     found = [{name: row[name] for name, _, _ in FIELDS} for row in rows]
     assert sorted(found, key=str) == sorted(expected, key=str)
     assert [*rows[0]] == list(BRONZE_COLUMNS)
     assert {row["_ingest_date"] for row in rows} == {date(1970, 1, 1), date(1970, 1, 2)}
-    assert all(
-        (ingested.source / "dt=2013-01-01/HH=05" / row["_file"]).exists() for row in rows if row["key"] != "id=S:y"
-    )
+    files = {path.name for path in ingested.source.rglob("*.gz")}
+    assert {row["_file"] for row in rows} == files - ingested.bad - {ingested.restored}
 
 
-def test_files_that_come_again_add_nothing(ingested: Ingested) -> None:
+def test_files_that_come_again_add_nothing_and_a_restored_one_goes_in_whole(
+    spark: SparkSession, ingested: Ingested
+) -> None:
     first, again = ingested.runs
     assert (first.status, again.status) == (0, 0)
     assert (first.batches[0]["records"], first.batches[0]["refused"], first.batches[0]["known"]) == (6, 1, 0)
-    assert len(again.batches) == 2, "four files a micro-batch"
-    assert sum(batch["records"] for batch in again.batches) == 0
-    assert sum(batch["known"] for batch in again.batches) == 2
-
-
-def test_the_table_has_one_commit_of_records_and_no_more(spark: SparkSession, ingested: Ingested) -> None:
-    history = DeltaTable.forPath(spark, str(ingested.target)).history().collect()
-    written = [int(row["operationMetrics"].get("numOutputRows", 0)) for row in history if row["operation"] == "MERGE"]
-    assert [count for count in written if count] == [6]
+    assert (again.batches[0]["records"], again.batches[0]["known"]) == (400, 2)
+    restored = [row["key"] for row in ingested.rows(spark) if row["_file"] == ingested.restored]
+    assert sorted(restored) == sorted(f"id=S:late-{n}" for n in range(400))
 
 
 def test_bad_files_and_bad_lines_are_kept_and_counted_once(spark: SparkSession, ingested: Ingested) -> None:
-    files = spark.read.format("delta").load(f"{ingested.target}_bad_files").collect()
+    files = spark.table(f"{BRONZE}_bad_files").collect()
     names = Counter(row["path"].rsplit("/", 1)[1] for row in files if "/copied/" not in row["path"])
-    assert names == Counter(ingested.bad)
-    lines = [row["line"] for row in spark.read.format("delta").load(f"{ingested.target}_bad_lines").collect()]
-    assert len(lines) == len(set(lines))
-    kept = " ".join(lines)
+    assert names == Counter({*ingested.bad, ingested.restored})
+    lines = [row["line"] for row in spark.table(f"{BRONZE}_bad_lines").collect()]
+    assert len(lines) == len(set(lines)) == 3
     assert '{"schema":1,"key":"id=S:j2","new_' in lines, "broken off: the text as it stands"
     assert "{}" in lines
-    assert '"version":"2013|9"' in kept
-    first = ingested.runs[0]
-    assert f"bad_files={len(ingested.bad)} bad_lines={len(lines)}" in first.last_line
+    assert '"version":"2013|9"' in " ".join(lines)
+    assert f"bad_files={len(ingested.bad) + 1} bad_lines=3" in ingested.runs[0].last_line
 
 
-def test_a_file_left_out_goes_in_whole_once_its_true_bytes_are_there(spark: SparkSession, tmp_path: Path) -> None:
-    """A mirror that stopped half-way leaves a short file under the true name; the next one brings the rest."""
-    target = str(tmp_path / "bronze")
-    prepare_bronze(spark, target, TABLE)
-    file = write_records(tmp_path, RECORDS)
-    whole = file.read_bytes()
-    for content, expected in ((whole[:-20], 0), (whole, 5)):
-        file.write_bytes(content)
-        listing = spark.createDataFrame([(f"file:{file}", f"file:{file}", 1)], "path STRING, url STRING, length LONG")
-        done = append_micro_batch(listing, 0, target, TABLE)
-        assert done is not None
-        assert done.records == expected
-    assert spark.read.format("delta").load(target).count() == 5
+def test_maintenance_takes_bronze_and_sorts_the_day_that_has_ended(spark: SparkSession, ingested: Ingested) -> None:
+    before = ingested.rows(spark)
+    job = Upkeep(BRONZE, load_config(str(ingested.config)), dry_run=True)
+    assert [kept.table.removeprefix(BRONZE) for kept in maintain(spark, job, 0)] == ["", "_bad_files", "_bad_lines"]
+    sort_by_key(spark, BRONZE, 2 * DAY_MS + 1)
+    (commit,) = DeltaTable.forName(spark, BRONZE).history(1).collect()
+    assert commit["operationParameters"]["zOrderBy"] == '["key"]'
+    assert "1970-01-02" in commit["operationParameters"]["predicate"]
+    assert sorted(ingested.rows(spark), key=str) == sorted(before, key=str)
 
 
 def test_a_table_of_another_source_is_refused(
     ingested: Ingested, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weather = write_config(tmp_path, source_table="weather")
-    assert _run(ingested.source, tmp_path / "c", ingested.target, weather).status == 2
+    assert _run(ingested.source, tmp_path / "c", BRONZE, weather).status == 2
     assert "holds the records of flights" in capsys.readouterr().err
-    assert _run(tmp_path / "nowhere", tmp_path / "c", ingested.target, ingested.config).status == 2
+    assert _run(tmp_path / "nowhere", tmp_path / "c", BRONZE, ingested.config).status == 2
     assert "is not there" in capsys.readouterr().err
-    assert _run(ingested.source, tmp_path / "c", ingested.target, ingested.config, "--views").status == 2
+    assert _run(ingested.source, tmp_path / "c", tmp_path / "b", ingested.config, "--views").status == 2
     assert "is a path" in capsys.readouterr().err
 
 
@@ -196,12 +196,9 @@ def test_one_row_for_each_attribute_that_changed(spark: SparkSession) -> None:
     ]
 
 
-def test_the_views_say_what_the_functions_say(spark: SparkSession, tmp_path: Path) -> None:
-    write_records(tmp_path / "source", RECORDS)
-    config = write_config(tmp_path)
-    assert _run(tmp_path / "source", tmp_path / "c", "flights_bronze", config, "--views").status == 0
-    records = spark.table("flights_bronze")
-    flat, changes = spark.table("flights_bronze_flat"), spark.table("flights_bronze_changes")
+def test_the_views_say_what_the_functions_say(spark: SparkSession, ingested: Ingested) -> None:
+    records = spark.table(BRONZE)
+    flat, changes = spark.table(f"{BRONZE}_flat"), spark.table(f"{BRONZE}_changes")
     assert sorted(flat.columns[7:]) == ["id", "tags", "v"]
     assert sorted(flat.collect(), key=str) == sorted(flattened(records, flat.columns[7:]).collect(), key=str)
     assert sorted(changes.collect(), key=str) == sorted(changed_attributes(records).collect(), key=str)

