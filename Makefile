@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit test demo bench soak deploy lock audit licences clean
+.PHONY: help setup check unit test test-spark35 demo bench soak deploy lock audit licences clean
 
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what everything else needs, into .venv and its neighbours (quick when nothing changed)
 	@requirements/setup.sh
@@ -34,6 +34,10 @@ demo: ## set up, then live a real table through the whole pipeline on this machi
 bench: setup ## benchmarks against the obvious implementation, as ratios of one run
 	@exec $(BIN)/python -m bench
 
+test-spark35: setup ## the Spark tests on Spark 3.5 and Delta 3.3, in an environment of their own
+	@requirements/setup.sh spark35
+	@exec .venv-spark35/bin/python -m pytest -q -m "spark and not soak" tests/spark
+
 soak: setup ## the long tests
 	@exec $(BIN)/pytest -m soak
 
@@ -54,7 +58,7 @@ else
 endif
 
 lock: ## pin again after an edit of pyproject.toml or requirements/*.in (UPGRADE=1 takes newer versions)
-	@for pair in "pyproject.toml src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/audit.in requirements/audit.txt"; do \
+	@for pair in "pyproject.toml src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt"; do \
 		set -- $$pair; \
 		$(BIN)/uv pip compile $$1 --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(UPGRADE),--upgrade) --output-file $$2; \
@@ -70,4 +74,4 @@ licences: setup ## write docs/LICENCES.md: the licence of every package that a d
 	@$(BIN)/python -m docs.licences
 
 clean: ## remove what was built (the environments too with ALL=1)
-	@rm -rf .build .aws-sam dist *.egg-info src/*.egg-info spark/*.egg-info $(if $(ALL),.venv .venv-sam .venv-audit)
+	@rm -rf .build .aws-sam dist *.egg-info src/*.egg-info spark/*.egg-info $(if $(ALL),.venv .venv-spark35 .venv-sam .venv-audit)

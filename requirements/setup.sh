@@ -3,7 +3,8 @@
 # tests' servers. Run by `make setup`; safe to run again.
 #
 # Each step leaves a stamp named by the digest of what it was made from, so a second run only compares digests.
-# PYTHON=/path/to/python3 chooses the interpreter of both environments (3.11 or later).
+# With the word spark35 it makes .venv-spark35 instead, once .venv is there.
+# PYTHON=/path/to/python3 chooses the interpreter of the environments (3.11 or later).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -165,8 +166,16 @@ resolve_servers() {
     done
 }
 
+# The Spark suite's second environment, for `make test-spark35` only. Spark fetches its jars at the first start.
+make_spark35() {
+    make_environment .venv-spark35 requirements/spark35.txt
+    printf '%s\n' "$PWD" "$PWD/src" "$PWD/spark" \
+        >"$(.venv-spark35/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lakebound-workspace.pth"
+}
+
 started=$SECONDS
 check_prerequisites
+if [ "${1:-}" = spark35 ]; then make_spark35; exit; fi
 make_environment .venv requirements/main.txt
 # The other environments do not touch the first: they are filled while Spark fetches its jars.
 make_environment .venv-sam requirements/sam.txt &

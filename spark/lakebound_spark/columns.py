@@ -1,61 +1,142 @@
-"""The columns a person declares for the silver table: a path into the item and a scalar Spark SQL type."""
+"""The columns a person declares for the silver table: a path into the item, a type, and how to read it."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
+from lakebound.names import RESERVED_COLUMNS, folded, unusable
 from lakebound_spark.errors import Misconfigured
+from lakebound_spark.timeformat import check_format
+from lakebound_spark.types import Scalar, Type, names_in, parse_type
 
-_ALIASES = {"long": "bigint", "integer": "int", "short": "smallint", "byte": "tinyint", "bool": "boolean"}
-_PLAIN_TYPES = frozenset(
-    ("string", "bigint", "int", "smallint", "tinyint", "double", "boolean", "binary", "date", "timestamp")
-)
-_DECIMAL = re.compile(r"(?:decimal|numeric|dec)(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
-_ALLOWED = "string, bigint, int, smallint, tinyint, decimal(p,s), double, boolean, binary, date, timestamp"
+_SETTINGS: Final = ("type", "path", "name", "unit", "format", "zone")
+_UNITS: Final = {"timestamp": ("s", "ms", "us"), "date": ("d",)}
+_AWKWARD: Final = re.compile(r"[ ,;{}()\n\t=]")
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredColumn:
-    """One column of silver: its name (the path as written), the path into the item, and its type.
-
-    ``sql_type`` is normalised, so ``Decimal(10)`` reads ``decimal(10,0)``. ``precision`` and ``scale`` are
-    set for decimals only.
-    """
+    """One column of silver: its name, the path into the item, and its type."""
 
     name: str
     path: tuple[str, ...]
-    sql_type: str
-    precision: int = 0
-    scale: int = 0
+    type: Type
+
+    @property
+    def sql_type(self) -> str:
+        """The type in Delta's words: ``Decimal(10)`` reads ``decimal(10,0)``."""
+        return self.type.sql
+
+    @property
+    def needs_mapping(self) -> bool:
+        """Whether Delta refuses one of its names unless the table maps columns by name."""
+        return any(map(_AWKWARD.search, (self.name, *names_in(self.type))))
+
+    @property
+    def described(self) -> Any:
+        """What the table's properties keep of it: two equal descriptions fill a column alike."""
+        how = {"type": self.type.written}
+        if isinstance(self.type, Scalar):
+            told = {"unit": self.type.unit, "format": self.type.pattern, "zone": self.type.zone}
+            how |= {name: value for name, value in told.items() if value is not None}
+        if _steps(self.name) != self.path:
+            how["path"] = ".".join(step.replace(".", r"\.") for step in self.path)
+        return how if len(how) > 1 else self.type.written
 
 
 def parse_path(written: str) -> tuple[str, ...]:
     r"""``a.b`` is the attribute ``b`` of the map ``a``; ``a\.b`` is the one attribute ``a.b``."""
-    steps = tuple(step.replace(r"\.", ".") for step in re.split(r"(?<!\\)\.", written))
+    steps = _steps(written)
     if not all(steps):
         raise Misconfigured(rf"columns: the path {written!r} has an empty name; write \. for a dot in a name")
     return steps
 
 
-def parse_column(written: str, declared_type: str) -> DeclaredColumn:
-    """The column for one line of ``columns`` in the configuration. Raises Misconfigured."""
-    path = parse_path(written)
-    name = declared_type.strip().lower()
-    name = _ALIASES.get(name, name)
-    if name in _PLAIN_TYPES:
-        return DeclaredColumn(written, path, name)
-    decimal = _DECIMAL.fullmatch(name)
-    if decimal is None:
-        raise Misconfigured(
-            f"columns: {written!r} has the type {declared_type!r}, which cannot be cast exactly yet; "
-            f"use one of {_ALLOWED}"
-        )
-    precision = int(decimal[1] or 10)
-    scale = int(decimal[2] or 0)
-    if not (1 <= precision <= 38 and scale <= precision):
-        raise Misconfigured(
-            f"columns: {written!r} has the type {declared_type!r}; a decimal has 1 to 38 digits and no more "
-            "after the point than in all"
-        )
-    return DeclaredColumn(written, path, f"decimal({precision},{scale})", precision, scale)
+def _steps(written: str) -> tuple[str, ...]:
+    return tuple(step.replace(r"\.", ".") for step in re.split(r"(?<!\\)\.", written))
+
+
+def parse_columns(declared: Any) -> tuple[DeclaredColumn, ...]:
+    """The columns of the configuration's `columns`, which is not `auto`. Raises Misconfigured."""
+    if declared is None:
+        return ()
+    if not isinstance(declared, dict):
+        raise Misconfigured("columns must be lines of `attribute: type`, or the word auto")
+    columns = []
+    for written, how in declared.items():
+        if not isinstance(written, str) or not isinstance(how, str | dict):
+            # YAML reads an unquoted `on`, `no` or `12` as a boolean or a number.
+            raise Misconfigured(f"columns: put quotes around {written!r} and its type, both must be text")
+        columns.append(parse_column(written, how))
+    _check_names(columns)
+    return tuple(columns)
+
+
+def _check_names(columns: Iterable[DeclaredColumn]) -> None:
+    names: dict[str, str] = {folded(name): name for name in RESERVED_COLUMNS}
+    for column in columns:
+        other = names.get(folded(column.name))
+        if other in RESERVED_COLUMNS:
+            raise Misconfigured(
+                f"columns: {column.name!r} is a name that silver or Delta's change feed uses itself; "
+                "give the column another with `name:`"
+            )
+        if other is not None:
+            raise Misconfigured(
+                f"columns: {column.name!r} and {other!r} are one column name to Spark, which ignores case; "
+                "give one of them another with `name:`"
+            )
+        names[folded(column.name)] = column.name
+        for name in (column.name, *names_in(column.type)):
+            if reason := unusable(name):
+                raise Misconfigured(f"columns: {name[:60]!r} {reason}; give the column another with `name:`")
+
+
+def parse_column(written: str, how: str | Mapping[str, Any]) -> DeclaredColumn:
+    """The column for one line of ``columns`` in the configuration. Raises Misconfigured.
+
+    | line                                         | column      | reads                              |
+    |----------------------------------------------|-------------|------------------------------------|
+    | `a.b: int`                                   | `a.b`       | `b` of the map `a`                 |
+    | `a.b: {type: int, name: b}`                  | `b`         | the same                           |
+    | `day: {path: at, type: date, unit: d}`       | `day`       | `at`, days since 1970              |
+    | `at: {type: timestamp, format: yyyyMMdd, …}` | `at`        | `at`, text of that format          |
+    """
+    settings = {"type": how} if isinstance(how, str) else dict(how)
+    where = f"columns: {written!r}"
+    unknown = [str(name) for name in settings if name not in _SETTINGS]
+    if unknown:
+        raise Misconfigured(f"{where} has the unknown setting {', '.join(unknown)}; known are {', '.join(_SETTINGS)}")
+    wrong = [name for name, value in settings.items() if not isinstance(value, str) or not value]
+    if wrong or "type" not in settings:
+        raise Misconfigured(f"{where}: {wrong[0]} must be text" if wrong else f"{where} has no type")
+    if "path" in settings and "name" in settings:
+        raise Misconfigured(f"{where} has both path and name; with either, the line's own text is the other")
+    path = parse_path(settings.get("path", written))
+    name = settings.get("name", written)
+    try:
+        kind = _read_as(parse_type(settings["type"]), settings)
+    except Misconfigured as error:
+        raise Misconfigured(f"{where}: {error}") from None
+    return DeclaredColumn(name, path, kind)
+
+
+def _read_as(kind: Type, settings: Mapping[str, str]) -> Type:
+    unit, pattern, zone = (settings.get(name) for name in ("unit", "format", "zone"))
+    if unit is None and pattern is None and zone is None:
+        return kind
+    if not isinstance(kind, Scalar) or kind.name not in _UNITS:
+        raise Misconfigured("unit, format and zone belong to the types timestamp and date only")
+    if unit is not None:
+        if pattern is not None or zone is not None:
+            raise Misconfigured("a unit stands alone: the attribute is then a number since 1970")
+        if unit not in _UNITS[kind.name]:
+            raise Misconfigured(f"the unit {unit!r} of a {kind.name} must be one of {', '.join(_UNITS[kind.name])}")
+        return replace(kind, unit=unit)
+    if pattern is None:
+        raise Misconfigured("zone says what a format without an offset means; give the format too")
+    check_format(pattern, zone, is_date=kind.name == "date")
+    return replace(kind, pattern=pattern, zone=zone)

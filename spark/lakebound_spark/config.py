@@ -9,19 +9,28 @@ from typing import Any
 
 import yaml
 
-from lakebound_spark.columns import DeclaredColumn, parse_column
+from lakebound_spark.columns import DeclaredColumn, parse_columns
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.schema import RESERVED_COLUMNS
+from lakebound_spark.horizon import Horizon, parse_horizon
 
-_SETTINGS = ("source_table", "columns", "deletes", "history")
+_SETTINGS = ("source_table", "columns", "deletes", "purge_after_days", "assumed_days", "ttl_deletes", "history")
+HISTORIES = ("none", "scd2")
 
 
 @dataclass(frozen=True, slots=True)
 class MergeConfig:
-    """What one silver table is made from: the source table's name and the declared columns."""
+    """What one silver table is made from.
+
+    ``columns`` are the declared ones; with ``auto`` there are none, and top-level attributes become columns as they
+    appear. ``horizon`` is set with `deletes: hard`. With ``keep_expired`` a row that TTL deleted stays visible.
+    """
 
     source_table: str
     columns: tuple[DeclaredColumn, ...] = ()
+    auto: bool = False
+    horizon: Horizon | None = None
+    keep_expired: bool = False
+    history: str = "none"
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -60,36 +69,24 @@ def parse_config(document: Any) -> MergeConfig:
     """The checked configuration of an already parsed document. Raises Misconfigured."""
     if not isinstance(document, dict):
         raise Misconfigured(f"the configuration needs the settings {', '.join(_SETTINGS)}")
-    unknown = [str(name) for name in document if name not in _SETTINGS and name != "purge_after_days"]
+    unknown = [str(name) for name in document if name not in _SETTINGS]
     if unknown:
         raise Misconfigured(f"unknown setting {', '.join(unknown)}; known are {', '.join(_SETTINGS)}")
     source_table = document.get("source_table")
     if not isinstance(source_table, str) or not source_table:
         raise Misconfigured("source_table is missing; set it to the DynamoDB table's name")
-    if document.get("deletes", "soft") != "soft" or "purge_after_days" in document:
-        raise Misconfigured("only `deletes: soft` exists in this version; tombstones are kept, the view hides them")
-    if document.get("history", "none") != "none":
-        raise Misconfigured("only `history: none` exists in this version; the change feed of silver has the changes")
-    return MergeConfig(source_table, _parse_columns(document.get("columns")))
-
-
-def _parse_columns(declared: Any) -> tuple[DeclaredColumn, ...]:
-    if declared is None:
-        return ()
-    if not isinstance(declared, dict):
-        raise Misconfigured("columns must be lines of `attribute: type`")
-    names: dict[str, str] = {name.casefold(): name for name in RESERVED_COLUMNS}
-    columns = []
-    for written, declared_type in declared.items():
-        if not isinstance(written, str) or not isinstance(declared_type, str):
-            # YAML reads an unquoted `on`, `no` or `12` as a boolean or a number.
-            raise Misconfigured(f"columns: put quotes around {written!r} and its type, both must be text")
-        other = names.setdefault(written.casefold(), written)
-        if other is not written:
-            raise Misconfigured(
-                f"columns: {written!r} and {other!r} are one column name to Spark, which ignores case"
-                if other not in RESERVED_COLUMNS
-                else f"columns: {written!r} is a name that silver or Delta's change feed uses itself"
-            )
-        columns.append(parse_column(written, declared_type))
-    return tuple(columns)
+    history = document.get("history", "none")
+    if history not in HISTORIES:
+        raise Misconfigured(f"history: {history} is not known; use {' or '.join(HISTORIES)}")
+    ttl_deletes = document.get("ttl_deletes", "delete")
+    if ttl_deletes not in ("delete", "keep"):
+        raise Misconfigured("ttl_deletes must be delete (a TTL delete is a delete) or keep (the row stays visible)")
+    columns = document.get("columns")
+    return MergeConfig(
+        source_table=source_table,
+        columns=() if columns == "auto" else parse_columns(columns),
+        auto=columns == "auto",
+        horizon=parse_horizon(document),
+        keep_expired=ttl_deletes == "keep",
+        history=history,
+    )

@@ -11,8 +11,9 @@ from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
-from lakebound_spark.schema import FILE, WHOLE
+from lakebound_spark.schema import FILE, RECORD, WHOLE, record_time_ms
 from lakebound_spark.source import DataFile, read_records
 
 MISSING = "missing"
@@ -54,7 +55,8 @@ class BadFile:
 class Checked:
     """The records of whole files that belong to the table (None when there are none), and what was left out.
 
-    ``count`` is the number of ``records``; ``refused`` counts whole records of another table.
+    ``count`` is the number of ``records``; ``refused`` counts whole records of another table. ``not_whole`` are the
+    rows that did not parse whole, of files that were left out for them (None when there are none).
     """
 
     records: DataFrame | None
@@ -63,10 +65,15 @@ class Checked:
     bad_files: tuple[BadFile, ...]
     oldest_ingest_ms: int | None
     newest_ingest_ms: int | None
+    not_whole: DataFrame | None = None
+    oldest_record_ms: int | None = None
+    """The least creation time or label among ``records``."""
 
 
 @contextmanager
-def checked_records(spark: SparkSession, files: Sequence[DataFile], source_table: str) -> Iterator[Checked]:
+def checked_records(
+    spark: SparkSession, files: Sequence[DataFile], source_table: str, record: StructType = RECORD
+) -> Iterator[Checked]:
     """Read ``files``, compare each with its name, and hold the records persisted for the length of the block.
 
     They are persisted before anything is counted: a query that needs only the corrupt column of a JSON read
@@ -77,10 +84,10 @@ def checked_records(spark: SparkSession, files: Sequence[DataFile], source_table
         records: DataFrame | None = None
         try:
             try:
-                records = read_records(spark, files).persist()
+                records = read_records(spark, files, record).persist()
                 counts = {row[FILE]: row for row in count_by_file(records, source_table).collect()}
             except (Py4JJavaError, PySparkException) as error:
-                damaged = find_damaged(spark, files) if damage_of(error) else []
+                damaged = find_damaged(spark, files, record) if damage_of(error) else []
                 if not damaged:  # nothing is wrong with a file: what failed is the storage or this machine
                     raise
                 bad_files += damaged
@@ -116,10 +123,12 @@ def _compare(
         bad_files=tuple(bad_files),
         oldest_ingest_ms=min((count["oldest"] for count in good if count["oldest"] is not None), default=None),
         newest_ingest_ms=max((count["newest"] for count in good if count["newest"] is not None), default=None),
+        oldest_record_ms=min((count["aged"] for count in good if count["aged"] is not None), default=None),
+        not_whole=records.where(~F.col(WHOLE)) if any(bad.reason == NOT_WHOLE for bad in bad_files) else None,
     )
 
 
-def find_damaged(spark: SparkSession, files: Sequence[DataFile]) -> list[BadFile]:
+def find_damaged(spark: SparkSession, files: Sequence[DataFile], record: StructType = RECORD) -> list[BadFile]:
     """The files among ``files`` that cannot be read to their end, found by halving.
 
     Spark's `ignoreCorruptFiles` would be one pass, but it keeps the rows read before the damage, and one
@@ -128,7 +137,7 @@ def find_damaged(spark: SparkSession, files: Sequence[DataFile]) -> list[BadFile
     the run instead of leaving good files out.
     """
     try:
-        read_records(spark, files).write.format("noop").mode("overwrite").save()
+        read_records(spark, files, record).write.format("noop").mode("overwrite").save()
     except (Py4JJavaError, PySparkException) as error:
         reason = damage_of(error)
         if reason is None:
@@ -136,7 +145,7 @@ def find_damaged(spark: SparkSession, files: Sequence[DataFile]) -> list[BadFile
         if len(files) == 1:
             return [BadFile(files[0].path, reason, files[0].count)]
         half = len(files) // 2
-        return find_damaged(spark, files[:half]) + find_damaged(spark, files[half:])
+        return find_damaged(spark, files[:half], record) + find_damaged(spark, files[half:], record)
     return []
 
 
@@ -162,7 +171,7 @@ def damage_of(error: BaseException) -> str | None:
 def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
     """What is compared with the count in each file's name, and the clock of its records' writer.
 
-    before                                                   after (`source_table` is `flights`)
+    before (`origin` and times left out)                     after (`source_table` is `flights`; `aged` left out)
     | _file | _whole | source_table | ingest_time_ms |    | _file | read | whole | foreign | oldest | newest |
     |-------|--------|--------------|----------------|    |-------|------|-------|---------|--------|--------|
     | f1    | true   | flights      | 70             |    | f1    | 3    | 2     | 0       | 70     | 80     |
@@ -177,6 +186,7 @@ def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
         F.count_if(F.col(WHOLE) & (F.col("source_table") != source_table)).alias("foreign"),
         F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
         F.max(F.when(ours, F.col("ingest_time_ms"))).alias("newest"),
+        F.min(F.when(ours, record_time_ms())).alias("aged"),
     )
 
 

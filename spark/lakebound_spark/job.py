@@ -1,34 +1,36 @@
-"""The streaming shell around the pure parts: files of a micro-batch in, one MERGE out, and the totals."""
+"""The merge job: what a micro-batch brings, one MERGE out of it, and the totals."""
 
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
-from lakebound_spark.columns import DeclaredColumn
+from lakebound_spark.bronze_source import bronze_records, check_bronze, stream_of_bronze
 from lakebound_spark.config import MergeConfig
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.files import checked_records
-from lakebound_spark.latest import latest_per_key
-from lakebound_spark.merge import Merged, merge_rows, prepare_target, record_bad_files
-from lakebound_spark.rows import typed_rows
-from lakebound_spark.source import data_files, stream_of_files
+from lakebound_spark.files import Checked, checked_records
+from lakebound_spark.merge import record_bad_files
+from lakebound_spark.metrics import MicroBatch, Totals, append_metrics
+from lakebound_spark.schema import RECORD, RECORD_WITH_OLD_IMAGE
+from lakebound_spark.silver import Brought, bring_forward
+from lakebound_spark.source import BYTES_PER_MERGE, DataFile, bounded, data_files, stream_of_files
+from lakebound_spark.streams import claim_checkpoint, path_exists, run_micro_batches
+from lakebound_spark.target import prepare_target
 
-_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
+BRONZE = "bronze"
+"""The reader whose source is a bronze table instead of files."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergeJob:
-    """One run: where files come from, where the table is, and when micro-batches start."""
+    """One run: where records come from, where the table is, and when micro-batches start."""
 
     source: str
     checkpoint: str
@@ -37,58 +39,7 @@ class MergeJob:
     trigger: dict[str, Any]
     reader: str
     files_per_micro_batch: int
-
-
-@dataclass(frozen=True, slots=True)
-class MicroBatch:
-    """What one micro-batch did, printed as one JSON line. Counts and times only, never an item's values.
-
-    ``files`` counts batch files, bad ones included; ``records`` those merged; ``keys`` the rows they came
-    down to. ``newest_ingest_ms`` is the greatest clock of the writer among them, and ``merged_at_ms`` this
-    machine's clock after the commit.
-    """
-
-    batch: int
-    files: int
-    bad_files: int
-    records: int
-    refused: int
-    keys: int
-    inserted: int
-    updated: int
-    inexact: int
-    oldest_ingest_ms: int | None
-    newest_ingest_ms: int | None
-    merged_at_ms: int
-    seconds: float
-
-
-@dataclass(slots=True)
-class Totals:
-    """Sums over the micro-batches of a run; `str()` is the job's last line."""
-
-    inexact: int = 0
-    refused: int = 0
-    bad_files: int = 0
-    busy: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, done: MicroBatch) -> None:
-        self.inexact += done.inexact
-        self.refused += done.refused
-        self.bad_files += done.bad_files
-
-    def __str__(self) -> str:
-        return f"inexact={self.inexact} refused={self.refused} bad_files={self.bad_files}"
-
-
-def parse_trigger(text: str) -> dict[str, Any]:
-    """`available-now` or `processing-time=30s` (ms, s, m, h) as arguments of `DataStreamWriter.trigger`."""
-    if text == "available-now":
-        return {"availableNow": True}
-    interval = re.fullmatch(r"processing-time=(\d+)(ms|s|m|h)", text)
-    if interval is None:
-        raise Misconfigured(f"--trigger {text}: use available-now, or processing-time=30s")
-    return {"processingTime": f"{interval[1]} {_UNITS[interval[2]]}"}
+    bytes_per_merge: int = BYTES_PER_MERGE
 
 
 def run(
@@ -98,119 +49,93 @@ def run(
     report: Callable[[str], None] = print,
     stop: threading.Event | None = None,
 ) -> Totals:
-    """Merge until caught up (available-now) or until ``stop`` is set; ``report`` gets one JSON line a micro-batch.
+    """Merge until caught up (available-now) or until ``stop`` is set; ``report`` gets one JSON line a MERGE.
 
-    Raises Misconfigured before anything is merged, and the micro-batch's own error if one fails: nothing is
-    lost then, since the next run takes the same files again.
+    The same line is appended to `<target>_metrics`. Raises Misconfigured before anything is merged, and the
+    micro-batch's own error if one fails: nothing is lost then, since the next run takes the same records again.
     """
-    if _path_exists(spark, job.source) is False:
+    if job.reader == BRONZE:
+        check_bronze(spark, job.source)
+    elif path_exists(spark, job.source) is False:
         raise Misconfigured(f"--source {job.source} is not there; give the folder that holds the hour partitions")
     table_id = prepare_target(spark, job.target, job.config)
-    _claim_checkpoint(spark, job.checkpoint, job.target, table_id)
+    claim_checkpoint(spark, job.checkpoint, job.target, table_id)
     totals = Totals()
-    failures: list[Exception] = []
 
     def merge(batch: DataFrame, batch_id: int) -> None:
-        with totals.busy:
-            try:
-                done = merge_micro_batch(batch, batch_id, job.target, job.config)
-            except Exception as error:
-                failures.append(error)
-                raise
-            if done is not None:
-                totals.add(done)
-                report(json.dumps(asdict(done)))
+        work = merge_bronze_micro_batch if job.reader == BRONZE else merge_micro_batches
+        for done in work(batch, batch_id, job):
+            totals.add(done)
+            report(json.dumps(asdict(done)))
+            append_metrics(batch.sparkSession, job.target, done)
 
-    stream = stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
-    writer = stream.writeStream.foreachBatch(merge).option("checkpointLocation", job.checkpoint)
-    query = writer.trigger(**job.trigger).start()
-    stop = stop or threading.Event()
-    try:
-        while not query.awaitTermination(1):
-            if stop.is_set():
-                with totals.busy:  # lets the micro-batch under way finish
-                    query.stop()
-    except PySparkException:
-        if stop.is_set() and not failures:
-            return totals
-        raise failures[0] if failures else RuntimeError("the stream of file names failed") from None
+    run_micro_batches(_stream(spark, job), merge, job.checkpoint, job.trigger, stop)
     return totals
 
 
-def merge_micro_batch(batch: DataFrame, batch_id: int, target: str, config: MergeConfig) -> MicroBatch | None:
-    """Check, reduce, cast and merge the files named in ``batch`` (columns `path`, `url`); None without a data file.
+def _stream(spark: SparkSession, job: MergeJob) -> DataFrame:
+    if job.reader == BRONZE:
+        return stream_of_bronze(spark, job.source, job.files_per_micro_batch, job.bytes_per_merge)
+    return stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
+
+
+def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
+    """Merge the files named in ``batch`` (columns `path`, `url`, `length`), at most `bytes_per_merge` in one MERGE.
 
     Running it again changes nothing in the target, whatever the checkpoint says. That is why Delta's
     `txnAppId` is not set: it saves one empty MERGE after a crash, and a checkpoint restored from an older
     copy would carry the same identity with other files behind its numbers, which Delta would then skip.
     """
+    files = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
+    for some in bounded(files, job.bytes_per_merge):
+        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config)
+
+
+def merge_micro_batch(
+    spark: SparkSession, files: list[DataFile], batch_id: int, target: str, config: MergeConfig
+) -> MicroBatch:
+    """Check, reduce, cast and merge these files (at least one)."""
     started = time.monotonic()
-    spark = batch.sparkSession
-    files = data_files((row["path"], row["url"]) for row in batch.collect())
-    if not files:
-        return None
-    with checked_records(spark, files, config.source_table) as checked:
+    with checked_records(spark, files, config.source_table, record_of(config)) as checked:
         if checked.bad_files:
             record_bad_files(spark, target, checked.bad_files)
-        keys, inexact, merged = _merge_records(spark, target, checked.records, config.columns)
+        brought = bring_forward(spark, target, checked, config)
+    return _told(batch_id, len(files), checked, brought, started)
+
+
+def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
+    """Reduce, cast and merge the records of ``batch``, rows of a bronze table; nothing without one."""
+    started = time.monotonic()
+    with bronze_records(batch, job.config.source_table, record_of(job.config)) as checked:
+        if not checked.count and not checked.refused:
+            return
+        brought = bring_forward(batch.sparkSession, job.target, checked, job.config)
+    yield _told(batch_id, 0, checked, brought, started)
+
+
+def record_of(config: MergeConfig) -> StructType:
+    """The fields of a record that the merge reads."""
+    return RECORD_WITH_OLD_IMAGE if config.keep_expired else RECORD
+
+
+def _told(batch_id: int, files: int, checked: Checked, brought: Brought, started: float) -> MicroBatch:
+    now_ms, oldest = time.time_ns() // 1_000_000, checked.oldest_ingest_ms
     return MicroBatch(
         batch=batch_id,
-        files=len(files),
+        files=files,
         bad_files=len(checked.bad_files),
-        records=checked.count,
+        records=checked.count - brought.stale,
         refused=checked.refused,
-        keys=keys,
-        inserted=merged.inserted,
-        updated=merged.updated,
-        inexact=inexact,
-        oldest_ingest_ms=checked.oldest_ingest_ms,
+        stale=brought.stale,
+        keys=brought.keys,
+        inserted=brought.counts.inserted,
+        updated=brought.counts.updated,
+        rewritten=brought.counts.updated + brought.counts.copied,
+        inexact=brought.inexact,
+        rescued=brought.rescued,
+        oldest_ingest_ms=oldest,
         newest_ingest_ms=checked.newest_ingest_ms,
-        merged_at_ms=time.time_ns() // 1_000_000,
+        merged_at_ms=now_ms,
+        lag_ms=None if oldest is None else now_ms - oldest,
         seconds=round(time.monotonic() - started, 3),
     )
-
-
-def _merge_records(
-    spark: SparkSession, target: str, records: DataFrame | None, columns: Sequence[DeclaredColumn]
-) -> tuple[int, int, Merged]:
-    if records is None:
-        return 0, 0, Merged(0, 0)
-    rows = typed_rows(latest_per_key(records), columns).persist()
-    try:
-        counts = rows.agg(F.count("*").alias("keys"), F.sum("inexact").alias("inexact")).head()
-        assert counts is not None
-        if not counts["keys"]:
-            return 0, 0, Merged(0, 0)
-        return counts["keys"], counts["inexact"], merge_rows(spark, target, rows, columns)
-    finally:
-        rows.unpersist()
-
-
-def _path_exists(spark: SparkSession, path: str) -> bool | None:
-    """None where the session has no Java gateway (Spark Connect): there the stream itself says what is missing."""
-    gateway: Any = getattr(spark, "_jvm", None)
-    if gateway is None:
-        return None
-    place = gateway.org.apache.hadoop.fs.Path(path)
-    configuration = spark._jsparkSession.sessionState().newHadoopConf()
-    return bool(place.getFileSystem(configuration).exists(place))
-
-
-def _claim_checkpoint(spark: SparkSession, checkpoint: str, target: str, table_id: str) -> None:
-    """Tie the checkpoint to the table: its list of files already merged is true for that table only.
-
-    A silver table dropped and made again would otherwise stay empty, and a second target would miss every
-    file the first has had, both without a word.
-    """
-    place = f"{checkpoint.rstrip('/')}/lakebound_target"
-    try:
-        claim = spark.read.text(place).head()
-    except AnalysisException:
-        claim = None
-    if claim is None:
-        spark.createDataFrame([(table_id,)], "value STRING").coalesce(1).write.mode("overwrite").text(place)
-    elif claim["value"] != table_id:
-        raise Misconfigured(
-            f"--checkpoint {checkpoint} knows which files another table has, not {target} as it is now; "
-            "give a new checkpoint, and every file is merged again"
-        )

@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.merge import exists, open_table
 from lakebound_spark.schema import SILVER
+from lakebound_spark.tables import exists, open_table
 
 
 class SilverRow(NamedTuple):
-    """One key of silver. ``item`` is DynamoDB-JSON text, None for a tombstone."""
+    """One key of silver. ``item`` is DynamoDB-JSON text, None for a tombstone and for what TTL has deleted."""
 
     key: str
     item: str | None
@@ -46,6 +47,10 @@ def read_silver(spark: SparkSession, target: str, *, keys: Collection[str] | Non
     if keys is not None:
         wanted = spark.createDataFrame([(key,) for key in keys], "_key STRING")
         silver = silver.join(wanted, "_key", "left_semi")
-    columns = ("_key", "_item", "_version", "_base", "_stream_time_ms", "_is_deleted")
-    for row in silver.select(*columns).toLocalIterator(prefetchPartitions=True):
+    # With `ttl_deletes: keep` an expired item is still shown; the source has it no longer.
+    gone = F.col("_is_deleted") | F.coalesce(F.col("_ttl_expired"), F.lit(False))
+    item = F.when(~gone, F.col("_item"))
+    for row in silver.select("_key", item, "_version", "_base", "_stream_time_ms", gone).toLocalIterator(
+        prefetchPartitions=True
+    ):
         yield SilverRow(*row)

@@ -15,6 +15,21 @@ def base_register() -> Column:
     return F.concat_ws("|", label, F.col("snapshot_run"), present)
 
 
+def showing_expired(records: DataFrame) -> DataFrame:
+    """TTL deletes as what they removed, for `ttl_deletes: keep`: the row stays, marked by `ttl_expired`.
+
+    The image comes from the REMOVE itself and not from the row that is there, which may be of an older version
+    when records arrive out of order. A REMOVE without its old image (another stream view) stays a delete.
+
+    | new_image | old_image | ttl_expired |    | new_image | ttl_expired |
+    |-----------|-----------|-------------|    |-----------|-------------|
+    |           | {"v":"7"} | true        |    | {"v":"7"} | true        |
+    |           | {"v":"7"} | false       |    |           | false       |
+    """
+    expired = F.when(F.col("ttl_expired"), F.col("old_image"))
+    return records.withColumn("new_image", F.coalesce("new_image", expired))
+
+
 def latest_per_key(records: DataFrame) -> DataFrame:
     """One row per key: what a micro-batch has to say to the stream register and to the base register.
 

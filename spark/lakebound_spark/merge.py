@@ -1,148 +1,59 @@
-"""The silver table: how it is made, and the one guarded MERGE that brings it forward."""
+"""The one guarded MERGE that brings silver forward."""
 
 from __future__ import annotations
 
-import json
-import re
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
-from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaMergeBuilder, DeltaTable
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.columns import DeclaredColumn
-from lakebound_spark.config import MergeConfig
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import BadFile
-from lakebound_spark.schema import BAD_FILES, LABEL_DIGITS, SILVER
-
-_ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """Rows of silver that one MERGE inserted and updated."""
-
-    inserted: int
-    updated: int
+from lakebound_spark.schema import BAD_FILES, LABEL_DIGITS, RESCUED
+from lakebound_spark.tables import beside, create_beside, open_table, retried
+from lakebound_spark.types import quoted
+from lakebound_spark.versions import Counts, execute_merge
 
 
-def is_path(target: str) -> bool:
-    """A target with `/` is a path, else a table's name."""
-    return "/" in target
-
-
-def beside(target: str, suffix: str) -> str:
-    """The table or path that belongs to ``target``: `a.b.flights` and `_current` make `a.b.flights_current`."""
-    if is_path(target):
-        return target.rstrip("/") + suffix
-    return target[:-1] + suffix + "`" if target.endswith("`") else target + suffix
-
-
-def exists(spark: SparkSession, target: str) -> bool:
-    """Whether the Delta table is there."""
-    return DeltaTable.isDeltaTable(spark, target) if is_path(target) else spark.catalog.tableExists(target)
-
-
-def open_table(spark: SparkSession, target: str) -> DeltaTable:
-    """The Delta table at a path or of a name."""
-    return DeltaTable.forPath(spark, target) if is_path(target) else DeltaTable.forName(spark, target)
-
-
-def quoted(name: str) -> str:
-    """A column name for SQL, whatever it contains."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str:
-    """Make the silver table (and its view, for a name) unless they are there. Returns the Delta table's id.
-
-    Raises Misconfigured when the table there was not made from the same source table and columns: a column
-    added to the configuration would be NULL in every row that does not happen to change again.
-    """
-    made_from = {
-        "lakebound.source_table": config.source_table,
-        "lakebound.columns": json.dumps({c.name: c.sql_type for c in config.columns}, sort_keys=True),
-    }
-    if not exists(spark, target):
-        _create(spark, target, config.columns, made_from)
-    detail = open_table(spark, target).detail().select("id", "properties").head()
-    assert detail is not None
-    for name, value in made_from.items():
-        there = detail["properties"].get(name)
-        if there != value:
-            raise Misconfigured(
-                f"{target} was made with {name.removeprefix('lakebound.')} {there}, the configuration says "
-                f"{value}; merge into a new target with a new checkpoint"
-                if there is not None
-                else f"{target} is a Delta table that this job did not make; name another target"
-            )
-    lost = {"_key", *SILVER.fieldNames(), *(c.name for c in config.columns)} - set(
-        open_table(spark, target).toDF().columns
-    )
-    if lost:
-        raise Misconfigured(f"{target} has lost its columns {', '.join(sorted(lost))}; merge into a new target")
-    if not is_path(target) and not spark.catalog.tableExists(beside(target, "_current")):
-        spark.sql(
-            f"CREATE VIEW IF NOT EXISTS {beside(target, '_current')} AS SELECT * FROM {target} WHERE NOT _is_deleted"
-        )
-    return str(detail["id"])
-
-
-def _create(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn], properties: dict[str, str]) -> None:
-    builder = DeltaTable.createIfNotExists(spark)
-    builder = builder.location(target) if is_path(target) else builder.tableName(target)
-    builder = builder.addColumn("_key", "STRING", nullable=False)
-    for column in columns:
-        builder = builder.addColumn(column.name, column.sql_type)
-    builder = builder.addColumns(SILVER).property("delta.enableChangeDataFeed", "true")
-    # Without deletion vectors a MERGE copies every row of a file in which a key matched, even when the guard
-    # then changes none: a replay would rewrite the table. With them it makes no commit at all.
-    builder = builder.property("delta.enableDeletionVectors", "true")
-    if any(re.search(r"[ ,;{}()\n\t=]", column.name) for column in columns):
-        builder = builder.property("delta.columnMapping.mode", "name")
-    for name, value in properties.items():
-        builder = builder.property(name, value)
-    try:
-        builder.execute()
-    except AnalysisException as error:
-        raise Misconfigured(f"cannot create the target {target}: {error.getCondition()}") from None
-
-
-def merge_rows(spark: SparkSession, target: str, rows: DataFrame, columns: Sequence[DeclaredColumn]) -> Merged:
+def merge_rows(
+    spark: SparkSession,
+    target: str,
+    rows: DataFrame,
+    columns: Sequence[DeclaredColumn],
+    *,
+    keys: tuple[str, str] | None = None,
+    rescue: bool = False,
+) -> Counts:
     """Bring silver forward by the rows of `rows.typed_rows` (one per key, whatever was merged before).
 
     t, before                                        s
     | _key | _version | _stream_time_ms | _base |    | key | version | stream_time_ms | stream_image | base |
     |------|----------|-----------------|-------|    |-----|---------|----------------|--------------|------|
-    | k    | L|…07    | 5000            | ''    |    | k   | L|…09   | 4000           | NULL         | ''   |
+    | k    | L|…07   | 5000            | ''    |    | k   | L|…09   | 4000           | NULL         | ''   |
 
     t, after: version 9 is the greater, so the key is gone; the greatest time stays
     | _key | _item | _is_deleted | _version | _stream_time_ms | _base |
     |------|-------|-------------|----------|-----------------|-------|
     | k    | NULL  | true        | L|…09    | 5000            | ''    |
 
-    Another writer's commit (OPTIMIZE, a second job) can make Delta refuse this one; it is then tried again,
-    five times in all. Retrying is harmless, since the guard compares with what the table holds by then.
+    ``keys``, the least and the greatest key of ``rows``, let Delta pass over files whose keys lie outside. Delta
+    refuses when another writer's commit came between: see `tables.retried`. Trying again is harmless, since the
+    guard compares with what the table holds by then.
     """
-    merge = _guarded_merge(open_table(spark, target), rows, columns)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            counts = merge.execute().head()
-        except DeltaConcurrentModificationException:
-            if attempt == _ATTEMPTS:
-                raise
-            time.sleep(attempt)
-        else:
-            assert counts is not None
-            return Merged(int(counts["num_inserted_rows"]), int(counts["num_updated_rows"]))
-    raise AssertionError("unreachable")
+    table = open_table(spark, target)
+    return execute_merge(spark, table, _guarded_merge(table, rows, columns, keys, rescue=rescue))
 
 
-def _guarded_merge(table: DeltaTable, rows: DataFrame, columns: Sequence[DeclaredColumn]) -> DeltaMergeBuilder:
+def _guarded_merge(
+    table: DeltaTable,
+    rows: DataFrame,
+    columns: Sequence[DeclaredColumn],
+    keys: tuple[str, str] | None,
+    *,
+    rescue: bool,
+) -> DeltaMergeBuilder:
     """The rule in its compacted form, one clause for each thing that can happen to a key.
 
     The three matched clauses together fire when `s.version > t._version OR s.base > t._base OR
@@ -154,11 +65,16 @@ def _guarded_merge(table: DeltaTable, rows: DataFrame, columns: Sequence[Declare
     none = _Registers("''", "CAST(NULL AS BIGINT)", "''")
     stream = _shown("s.stream_image", "s.stream_ttl", "s.stream_columns", columns)
     base = _shown("s.base_image", "false", "s.base_columns", columns)
+    if rescue:
+        stream[RESCUED], base[RESCUED] = "s.stream_rescued", "s.base_rescued"
     moved = "s.version > t._version OR s.base > t._base OR s.stream_time_ms > t._stream_time_ms"
     key = {"_key": "s.key"}
+    same = F.col("t._key") == F.col("s.key")
+    if keys is not None:
+        same = same & F.col("t._key").between(*map(F.lit, keys))
     return (
         table.alias("t")
-        .merge(rows.alias("s"), "t._key = s.key")
+        .merge(rows.alias("s"), same)
         .whenMatchedUpdate(f"s.version > t._version AND {t.stream_is_visible}", {**t.greatest, **stream})
         .whenMatchedUpdate(f"s.base > t._base AND NOT ({t.stream_is_visible})", {**t.greatest, **base})
         .whenMatchedUpdate(moved, dict(t.greatest))
@@ -203,15 +119,13 @@ class _Registers:
 def record_bad_files(spark: SparkSession, target: str, bad_files: Iterable[BadFile]) -> None:
     """Note each file once in `<target>_bad_files`, so that a replayed micro-batch adds nothing."""
     place = beside(target, "_bad_files")
-    table = DeltaTable.createIfNotExists(spark)
-    table = table.location(place) if is_path(place) else table.tableName(place)
-    table.addColumns(BAD_FILES).addColumn("detected_at", "TIMESTAMP").execute()
+    create_beside(spark, place, BAD_FILES)
     rows = spark.createDataFrame([astuple(bad) for bad in bad_files], BAD_FILES)
     values = {name: f"s.{name}" for name in BAD_FILES.names} | {"detected_at": "current_timestamp()"}
-    (
+    merge = (
         open_table(spark, place)
         .alias("t")
         .merge(rows.alias("s"), "t.path = s.path AND t.reason = s.reason")
         .whenNotMatchedInsert(values=dict(values))
-        .execute()
     )
+    retried(merge.execute)

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakebound.manifest import Manifest
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
-from lakebound_spark.merge import beside, exists, open_table
 from lakebound_spark.source import DataFile, literal_path, parse_data_file
+from lakebound_spark.tables import beside, exists, open_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> D
     """
     own = f"{label_ms:015d}|{run}|0"
     untouched = F.col("_stream_time_ms").isNull() | (F.col("_stream_time_ms") < label_ms)
-    candidates = silver.where(~F.col("_is_deleted") & untouched & (F.coalesce(F.col("_base"), F.lit("")) < own))
+    # With `ttl_deletes: keep` an expired row is shown though the source has it no longer: that is no ghost.
+    shown = ~F.col("_is_deleted") & ~F.coalesce(F.col("_ttl_expired"), F.lit(False))
+    candidates = silver.where(shown & untouched & (F.coalesce(F.col("_base"), F.lit("")) < own))
     return candidates.select("_key").join(run_keys.select(F.col("key").alias("_key")), "_key", "left_anti")
 
 

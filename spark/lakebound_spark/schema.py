@@ -6,33 +6,36 @@ from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import BooleanType, IntegerType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import BooleanType, DataType, IntegerType, LongType, StringType, StructField, StructType
+
+from lakebound.envelope import FIELDS
 
 CORRUPT: Final = "_corrupt"
 FILE: Final = "_file"
 WHOLE: Final = "_whole"
 
-# Images and keys are STRING though they are objects in NDJSON: Spark's JSON reader then hands over the text
-# exactly as it stands in the file, so no number is rewritten on its way to `_item`. `old_image` is left out:
-# the merge never reads it, and parsing it costs a fifth of the whole read.
-RECORD: Final = StructType(
-    [
-        StructField("schema", IntegerType()),
-        StructField("event_name", StringType()),
-        StructField("origin", StringType()),
-        StructField("source_table", StringType()),
-        StructField("key", StringType()),
-        StructField("keys", StringType()),
-        StructField("new_image", StringType()),
-        StructField("is_deleted", BooleanType()),
-        StructField("ttl_expired", BooleanType()),
-        StructField("version", StringType()),
-        StructField("snapshot_label_ms", LongType()),
-        StructField("snapshot_run", StringType()),
-        StructField("approx_creation_time_ms", LongType()),
-        StructField("ingest_time_ms", LongType()),
-    ]
-)
+_SPARK_TYPES: Final[dict[str, DataType]] = {
+    "int": IntegerType(),
+    "long": LongType(),
+    "string": StringType(),
+    "boolean": BooleanType(),
+    # Images and keys are STRING though they are objects in NDJSON: Spark's JSON reader then hands over the text
+    # exactly as it stands in the file, so no number is rewritten on its way to `_item`.
+    "json": StringType(),
+}
+
+BRONZE_RECORD: Final = StructType([StructField(name, _SPARK_TYPES[kind]) for name, kind, _ in FIELDS])
+"""Every field of the record, in the contract's order: what bronze keeps."""
+
+# The merge never reads `old_image`, and parsing it costs a fifth of the whole read; the other three name a record
+# to people and are not compared.
+_UNREAD = ("event_id", "old_image", "sequence_number", "size_bytes")
+
+RECORD: Final = StructType([field for field in BRONZE_RECORD if field.name not in _UNREAD])
+"""What the merge reads of a record."""
+
+# With `ttl_deletes: keep` a TTL delete shows the item it removed, so that one image more has to be read.
+RECORD_WITH_OLD_IMAGE: Final = StructType([*RECORD.fields, BRONZE_RECORD["old_image"]])
 
 # What silver keeps beside the declared columns (`_key` stands first in the table).
 SILVER: Final = StructType(
@@ -56,15 +59,21 @@ BAD_FILES: Final = StructType(
     ]
 )
 
-RESERVED_COLUMNS: Final = frozenset(
-    ("_key", *SILVER.fieldNames(), "_change_type", "_commit_version", "_commit_timestamp")
-)
+RESCUED: Final = "_rescued"
+"""With `columns: auto`: the attributes that no column could take, as one DynamoDB-JSON object."""
 
 LABEL_DIGITS: Final = 15
+LAST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, where dates end in Python and in most other places."""
 
 
 def is_whole() -> Column:
-    """True for a record this code can merge; false for a line that did not parse whole, never null.
+    """True for a line that parsed whole into a record that this code can merge; never null."""
+    return F.col(CORRUPT).isNull() & is_whole_record()
+
+
+def is_whole_record() -> Column:
+    """True for a record this code can merge; false for any other, never null.
 
     The corrupt column alone is not enough. `{}` parses without complaint and has a NULL key. A line that
     breaks after its key and version, with the image last, keeps both and has a NULL image: merged, it would
@@ -74,18 +83,24 @@ def is_whole() -> Column:
     stream = F.col("version").rlike(r"\|[0-9]{40}\z") & (F.col("approx_creation_time_ms") >= 0)
     base = F.col("snapshot_label_ms").between(0, 10**LABEL_DIGITS - 1) & F.col("snapshot_run").isNotNull()
     whole = (
-        F.col(CORRUPT).isNull()
-        & (F.col("schema") == 1)
+        (F.col("schema") == 1)
         & (F.col("key") != "")
         & (F.col("source_table") != "")
         & F.col("keys").startswith("{")
         & (F.col("new_image").isNull() | F.col("new_image").startswith("{"))
         & (F.col("is_deleted") == F.col("new_image").isNull())
+        & F.col("ingest_time_ms").between(0, LAST_MS)
         & F.when(F.col("origin") == "stream", stream).otherwise(F.col("origin").isNotNull() & base)
     )
     return F.coalesce(whole, F.lit(False))
 
 
 def mark_whole(records: DataFrame) -> DataFrame:
-    """Add the boolean `_whole` of :func:`is_whole` and drop the corrupt text."""
-    return records.withColumn(WHOLE, is_whole()).drop(CORRUPT)
+    """Add the boolean `_whole` of :func:`is_whole`. The corrupt text stays: bronze keeps it."""
+    return records.withColumn(WHOLE, is_whole())
+
+
+def record_time_ms() -> Column:
+    """A record's own time: a stream record's creation time, a base record's label."""
+    is_stream = F.col("origin") == "stream"
+    return F.when(is_stream, F.col("approx_creation_time_ms")).otherwise(F.col("snapshot_label_ms"))

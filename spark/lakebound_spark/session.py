@@ -16,13 +16,16 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from lakebound_spark.errors import Misconfigured
+from lakebound_spark.versions import IS_SPARK_35, settle_casts
 
 SETTINGS: Final = Path(__file__).with_name("local.conf")
+SETTINGS_OF_35: Final = SETTINGS.with_name("spark35.conf")
 
 
 def local_settings() -> dict[str, str]:
-    """The lines of `local.conf`, the one list of settings that plain Python and spark-submit share."""
-    lines = (line.split(None, 1) for line in SETTINGS.read_text().splitlines() if line and line[0] != "#")
+    """The lines of `local.conf`, which plain Python and spark-submit share, and of `spark35.conf` on Spark 3.5."""
+    text = SETTINGS.read_text() + (SETTINGS_OF_35.read_text() if IS_SPARK_35 else "")
+    lines = (line.split(None, 1) for line in text.splitlines() if line and line[0] != "#")
     return {name: value.strip() for name, value in lines}
 
 
@@ -38,6 +41,8 @@ def local_session(
     """
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise Misconfigured("Java is missing; install Java 17 or later, on Debian: apt-get install default-jre")
+    # Executors run Python with what this process runs, not with the `python3` that the path happens to name.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     log = log or default_log()
     builder = SparkSession.builder.appName(app)
     for name, value in {**local_settings(), **(settings or {})}.items():
@@ -59,9 +64,16 @@ def local_session(
 def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
     """The session to use, and whether the job made it and has to stop it.
 
-    A session that runs already is used as it is, and so is what Databricks or spark-submit prepares;
-    otherwise (plain `python`) it is `local_session`. Raises Misconfigured when spark-submit brings no Delta.
+    A session that runs already is used as it is, and so is what Databricks or spark-submit prepares (but for ANSI
+    mode on Spark 3.5); otherwise (plain `python`) it is `local_session`. Raises Misconfigured when spark-submit
+    brings no Delta.
     """
+    spark, ours = _platform_session(app, catalog)
+    settle_casts(spark)
+    return spark, ours
+
+
+def _platform_session(app: str, catalog: bool) -> tuple[SparkSession, bool]:
     active = SparkSession.getActiveSession()
     if active is not None:
         return active, False

@@ -7,7 +7,6 @@ and is newer than the run still wins.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from pyspark import StorageLevel
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound.attributes import Image
 from lakebound.batches import assemble
 from lakebound.encoders import ndjson
 from lakebound.envelope import encode_line
@@ -28,15 +26,14 @@ from lakebound.messages import Member
 from lakebound.snapshots import SnapshotDecoder
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
-from lakebound_spark.merge import exists, open_table
+from lakebound_spark.keys import parse_key
 from lakebound_spark.merged import ghosts, keys_of_run, landed, least_label, unmerged
-from lakebound_spark.source import literal_path
+from lakebound_spark.source import DataFile, literal_path
+from lakebound_spark.tables import exists, open_table
 
 LEAST_GUARD: Final = 1_000
 GUARD_SHARE: Final = 0.01
 LINES_PER_MEMBER: Final = 4_000
-
-_PART = re.compile(r"(?P<name>(?:[^\\|=]|\\.)*)=(?P<tag>[SNB]):(?P<value>(?:[^\\|]|\\.)*)(?:\||$)", re.DOTALL)
 
 
 class Refused(Exception):
@@ -81,12 +78,7 @@ def sweep(spark: SparkSession, job: Sweep, now_ms: int) -> Swept:
     """
     manifest = load_manifest(spark, job)
     check_manifest(manifest, job.table)
-    files, missing = landed(spark, job.source, manifest)
-    if missing:
-        raise Refused(
-            f"{len(missing)} files of run {manifest.run} are not below {job.source}, the first is {missing[0]}; "
-            "mirror the bucket again, merge, then sweep again"
-        )
+    files = all_landed(spark, job.source, manifest)
     if not exists(spark, job.target):
         raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
     silver = open_table(spark, job.target).toDF()
@@ -115,6 +107,17 @@ def sweep(spark: SparkSession, job: Sweep, now_ms: int) -> Swept:
         finally:
             found.unpersist()
     return Swept(job.run, manifest.records, visible, count, written)
+
+
+def all_landed(spark: SparkSession, source: str, manifest: Manifest) -> list[DataFile]:
+    """The run's files below the data prefix. Raises Refused when one is missing."""
+    files, missing = landed(spark, source, manifest)
+    if missing:
+        raise Refused(
+            f"{len(missing)} files of run {manifest.run} are not below {source}, the first is {missing[0]}; "
+            "mirror the bucket again, merge, then try again"
+        )
+    return files
 
 
 def check_manifest(manifest: Manifest, table: str) -> None:
@@ -160,24 +163,6 @@ def load_manifest(spark: SparkSession, job: Sweep) -> Manifest:
         raise Misconfigured(
             f"there is no manifest at {path} ({type(error).__name__}); the run has not ended, or --aside is wrong"
         ) from None
-
-
-def parse_key(text: str) -> Image:
-    """The key attributes behind a record's `key`. Raises LakeboundError for a text that is none."""
-    keys: Image = {}
-    place = 0
-    while place < len(text) or not keys:
-        part = _PART.match(text, place)
-        if part is None:
-            raise LakeboundError("silver holds a _key that is no key", hint="Find rows that the merge did not write")
-        value = part["value"] if part["tag"] != "S" else _unescaped(part["value"])
-        keys[_unescaped(part["name"])] = {part["tag"]: value}
-        place = part.end()
-    return keys
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
 def absent_files(job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> Iterator[tuple[str, bytes]]:

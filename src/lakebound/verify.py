@@ -144,6 +144,48 @@ class Report:
         return f"{told}, {len(self.left_out):,} left out" if self.left_out else told
 
 
+def document(table: str, target: str, report: Report) -> dict[str, object]:
+    """The report for a program: every list whole."""
+    return {
+        "table": table,
+        "target": target,
+        "equal": report.is_equal,
+        "keys": report.keys,
+        "missing": list(report.missing),
+        "ghost": list(report.ghost),
+        "stale": list(report.stale),
+        "different": list(report.different),
+        "left_out": [{"key": key, "reason": reason} for key, reason in report.left_out],
+        "read_again": report.read_again,
+        "rows": report.rows,
+        "from_base": report.from_base,
+    }
+
+
+def told_lines(report: Report, show: int) -> Iterator[str]:
+    """The report for a person: the counts, and at most ``show`` keys of each list."""
+    yield str(report)
+    if report.from_base:
+        yield (
+            f"from the backfill: {report.from_base:,} of {report.rows:,} rows ({report.from_base / report.rows:.0%}) "
+            "show what it read"
+        )
+    lists = {
+        "missing": report.missing,
+        "ghost": report.ghost,
+        "stale": report.stale,
+        "different": report.different,
+        "left out": tuple(f"{key} ({reason})" for key, reason in report.left_out),
+    }
+    for name, keys in lists.items():
+        for key in keys[:show]:
+            yield f"  {name:<9} {key}"
+        if len(keys) > show:
+            yield f"  {name:<9} and {len(keys) - show:,} more (--json lists them all)"
+    if len(report.left_out) * 100 > report.keys:
+        yield "  over 1 % of the keys were left out"
+
+
 ABSENT: Final = b"-"
 """Stands for an item that is not there: in the source, or in the lake no row or a tombstone."""
 _BROKEN: Final = b"!"

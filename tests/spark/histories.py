@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.spark.records import Record, base, canonical, stream, version
@@ -28,13 +28,23 @@ class Change:
     label: str
     sequence: int
     image: Any
+    old_image: Any = None
+
+    @property
+    def event_name(self) -> str:
+        if self.image is None:
+            return "REMOVE"
+        return "INSERT" if self.old_image is None else "MODIFY"
 
 
 @dataclass(slots=True)
 class History:
-    """What three keys went through. ``records`` is everything that is ever delivered, once each."""
+    """What three keys went through. ``records`` is everything that is ever delivered, once each; ``written`` holds
+    every change of each key, the lost ones too."""
 
     truth: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, list[Change]] = field(default_factory=dict)
+    is_lossy: bool = False
     records: list[Record] = field(default_factory=list)
 
 
@@ -48,7 +58,15 @@ def two_registers(margin_ms: int) -> Rule:
         keys = {"id": {"S": key}}
         return [
             *(
-                stream(keys, c.sequence, c.image, time_ms=c.stamp_ms, version=version(c.sequence, c.label))
+                stream(
+                    keys,
+                    c.sequence,
+                    c.image,
+                    time_ms=c.stamp_ms,
+                    version=version(c.sequence, c.label),
+                    old_image=c.old_image,
+                    event_name=c.event_name,
+                )
                 for c in changes
             ),
             *(
@@ -89,7 +107,7 @@ def history(seed: int, rules: dict[str, Rule]) -> dict[str, History]:
     scanner_off = chance.randrange(-5_000, 5_001)
     runs = [f"run-{chance.randrange(10**6):06d}" for _ in range(1 if lossy else chance.randrange(0, 3))]
     starts = {run: second_phase + chance.randrange(0, 20_000) for run in runs}
-    outcome = {name: History() for name in rules}
+    outcome = {name: History(is_lossy=lossy) for name in rules}
     for number in range(3):
         written: list[Change] = []
         image: Any = None
@@ -98,6 +116,7 @@ def history(seed: int, rules: dict[str, Rule]) -> dict[str, History]:
         if chance.random() < 0.5:  # several writes within one second
             moments += [moments[0] + step for step in range(chance.randrange(1, 4))]
         for step, moment in enumerate(sorted(moments)):
+            before = image
             if image is not None and chance.random() < 0.35:
                 image = None
             else:
@@ -112,6 +131,7 @@ def history(seed: int, rules: dict[str, Rule]) -> dict[str, History]:
                     label=LABELS[re_created],
                     sequence=sequence - 10**21 * 9 if re_created else sequence,
                     image=image,
+                    old_image=before,
                 )
             )
         reads = []
@@ -131,6 +151,7 @@ def history(seed: int, rules: dict[str, Rule]) -> dict[str, History]:
             seen_reads = [(at, by, run, _rename(shown, key)) for at, by, run, shown in reads]
             outcome[name].records += rule(key, named, seen_reads)
             outcome[name].truth[canonical({"id": {"S": key}})] = _rename(image, key)
+            outcome[name].written[canonical({"id": {"S": key}})] = [_with_key(change, key) for change in written]
     return outcome
 
 
@@ -139,7 +160,7 @@ def _rename(image: Any, key: str) -> Any:
 
 
 def _with_key(change: Change, key: str) -> Change:
-    return Change(change.time_ms, change.stamp_ms, change.label, change.sequence, _rename(change.image, key))
+    return replace(change, image=_rename(change.image, key), old_image=_rename(change.old_image, key))
 
 
 def deliver(records: list[Record], chance: random.Random, deliveries: int) -> list[list[Record]]:

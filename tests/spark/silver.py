@@ -13,10 +13,12 @@ from typing import Any
 from delta.tables import DeltaTable
 from pyspark.sql import Row, SparkSession
 
-from jobs.merge_changes import main
 from lakebound_spark.config import MergeConfig, parse_config
-from lakebound_spark.job import MicroBatch, merge_micro_batch
-from lakebound_spark.merge import prepare_target
+from lakebound_spark.job import merge_micro_batch
+from lakebound_spark.jobs.merge_changes import main
+from lakebound_spark.metrics import MicroBatch
+from lakebound_spark.source import DataFile, data_files
+from lakebound_spark.target import prepare_target
 from tests.spark.records import TABLE
 
 
@@ -29,17 +31,15 @@ class Silver:
     config: MergeConfig
 
     @classmethod
-    def create(cls, spark: SparkSession, path: Path, columns: Mapping[str, str]) -> Silver:
-        config = parse_config({"source_table": TABLE, "columns": dict(columns)})
+    def create(cls, spark: SparkSession, path: Path, columns: Mapping[str, Any] | str, **more: Any) -> Silver:
+        """The empty table; ``more`` are further settings of the configuration."""
+        config = parse_config({"source_table": TABLE, "columns": columns, **more})
         prepare_target(spark, str(path), config)
         return cls(spark, str(path), config)
 
     def merge(self, *files: Path) -> MicroBatch:
         """One micro-batch of these files, without the stream around it."""
-        listing = self.spark.createDataFrame([(f"file:{f}", f"file:{f}") for f in files], "path STRING, url STRING")
-        done = merge_micro_batch(listing, 0, self.path, self.config)
-        assert done is not None
-        return done
+        return merge_micro_batch(self.spark, data_files_at(files), 0, self.path, self.config)
 
     def rows(self) -> dict[str, Row]:
         found = self.spark.read.format("delta").load(self.path).collect()
@@ -58,6 +58,10 @@ class Silver:
             return []
         feed = self.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", after + 1)
         return feed.load(self.path).collect()
+
+
+def data_files_at(paths: Iterable[Path]) -> list[DataFile]:
+    return data_files((f"file:{path}", f"file:{path}", path.stat().st_size) for path in paths)
 
 
 @dataclass(frozen=True, slots=True)

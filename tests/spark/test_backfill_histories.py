@@ -19,8 +19,8 @@ from pyspark.sql import SparkSession
 from lakebound.reread import KeysAgain
 from lakebound.snapshots import SnapshotDecoder
 from lakebound_spark.config import parse_config
-from lakebound_spark.merge import prepare_target
 from lakebound_spark.sweep import Sweep, sweep
+from lakebound_spark.target import prepare_target
 from tests.functional import test_backfill_histories as lived
 from tests.functional.backfill_world import PREFIX, World
 from tests.spark.histories import deliver

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lakebound_spark.columns import parse_column, parse_path
-from lakebound_spark.config import load_config
+from lakebound_spark.config import load_config, parse_config
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.job import parse_trigger
 from lakebound_spark.session import local_settings
+from lakebound_spark.streams import parse_trigger
 
 
 def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
@@ -40,14 +40,43 @@ def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
         ("source_table: t\ncolumns: {_commit_version: string}", "uses itself"),
         ("source_table: t\ncolumns: {on: string}", "put quotes around True"),
         ("source_table: t\ncolumns: [a]", "lines of"),
-        ("source_table: t\ncolumns: {a: float}", "cannot be cast exactly"),
-        ("source_table: t\ncolumns: {a: 'array<string>'}", "cannot be cast exactly"),
+        ("source_table: t\ncolumns: {a: variant}", "is none of string"),
+        ("source_table: t\ncolumns: {a: 'array<string'}", "is not like any of"),
+        ("source_table: t\ncolumns: {a: 'int int'}", "goes on after its end"),
+        ("source_table: t\ncolumns: {a: 'map<int,string>'}", "write map<string"),
+        ("source_table: t\ncolumns: {a: 'struct<b:int,B:int>'}", "two members 'B'"),
+        ("source_table: t\ncolumns: {İd: string, id: string}", "ignores case"),
+        ("source_table: t\ncolumns: {'a`b': string}", "has a backtick"),
+        ("source_table: t\ncolumns: {a: {type: int, unit: s}}", "timestamp and date only"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, unit: h}}", "one of s, ms, us"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, unit: s, format: yyyy}}", "stands alone"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, format: yyyy-MM-dd}}", "has no offset"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, format: yyyy-MM-ddX, zone: Z}}", "takes no zone"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, format: yyyy-MM-dd, zone: CET}}", "must be Z or an offset"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, format: yyyy-MM-dd hh, zone: Z}}", "'hh' in a format"),
+        ("source_table: t\ncolumns: {a: {type: date, format: yyyy-MM}}", "has no day"),
+        ("source_table: t\ncolumns: {a: {type: date, format: yyyy-MM-dd HH}}", "use the type timestamp"),
+        ('source_table: t\ncolumns: {a: {type: date, format: "yyyy-MM-dd\'T"}}', "does not end"),
+        ("source_table: t\ncolumns: {a: {type: date, zone: Z}}", "give the format too"),
+        ("source_table: t\ncolumns: {a: {typ: int}}", "unknown setting typ"),
+        ("source_table: t\ncolumns: {a: {name: b}}", "has no type"),
+        ("source_table: t\ncolumns: {a: {type: int, name: b, path: c}}", "both path and name"),
+        ("source_table: t\ncolumns: automatic", "or the word auto"),
         ("source_table: t\ncolumns: {a: 'decimal(39,2)'}", "1 to 38 digits"),
         ("source_table: t\ncolumns: {a: 'decimal(4,5)'}", "1 to 38 digits"),
         ("source_table: t\ncolumns: {a..b: string}", "empty name"),
-        ("source_table: t\ndeletes: hard", "deletes: soft"),
-        ("source_table: t\npurge_after_days: 3", "deletes: soft"),
-        ("source_table: t\nhistory: scd2", "history: none"),
+        ("source_table: t\ndeletes: maybe", "soft (tombstones stay) or hard"),
+        ("source_table: t\ndeletes: hard", "needs purge_after_days"),
+        ("source_table: t\npurge_after_days: 300", "needs `deletes: hard`"),
+        (
+            "source_table: t\ndeletes: hard\npurge_after_days: 37",
+            "stream 1 + queue 14 + dead_letters 14 + backfill 2 + replay 7 = 38 days",
+        ),
+        ("source_table: t\ndeletes: hard\npurge_after_days: 90\nassumed_days: {replay: 70}", "= 101 days"),
+        ("source_table: t\ndeletes: hard\npurge_after_days: 90\nassumed_days: {sqs: 7}", "takes days for stream"),
+        ("source_table: t\ndeletes: hard\npurge_after_days: 90\nassumed_days: {queue: 0}", "queue must be"),
+        ("source_table: t\nttl_deletes: hide", "ttl_deletes must be delete"),
+        ("source_table: t\nhistory: scd3", "use none or scd2"),
         ("source_table: [", "is not YAML near line"),
         ("source_table: t\n? [a, b]\n: c", "is not YAML"),
     ],
@@ -83,6 +112,27 @@ def test_a_dot_goes_into_a_map_unless_it_is_escaped(written: str, path: tuple[st
 def test_types_are_written_one_way() -> None:
     types = [parse_column("a", t).sql_type for t in ("LONG", "Integer", "decimal", "numeric(5)", "DECIMAL( 7 , 2 )")]
     assert types == ["bigint", "int", "decimal(10,0)", "decimal(5,0)", "decimal(7,2)"]
+    nested = parse_column("a", "Struct< `b c`: ARRAY<long>, d: map<string, struct<e:json>> >")
+    assert nested.sql_type == "struct<`b c`:array<bigint>,`d`:map<string,struct<`e`:string>>>"
+    assert nested.needs_mapping
+
+
+def test_a_column_reads_another_path_or_bears_another_name() -> None:
+    renamed = parse_column("a.b", {"type": "int", "name": "b"})
+    assert (renamed.name, renamed.path) == ("b", ("a", "b"))
+    assert parse_column("b", {"type": "int", "path": "a.b"}) == renamed
+    # What the table's properties keep: an old table's plain type stays plain, whatever reads otherwise says so.
+    assert parse_column(r"a\.b", "int").described == "int"
+    assert renamed.described == {"type": "int", "path": "a.b"}
+    moment = parse_column("at", {"type": "timestamp", "format": "yyyyMMddHHmm", "zone": "+01:00"})
+    assert moment.described == {"type": "timestamp", "format": "yyyyMMddHHmm", "zone": "+01:00"}
+
+
+def test_a_shorter_way_makes_a_shorter_horizon_legal() -> None:
+    hard = {"source_table": "t", "deletes": "hard", "purge_after_days": 12}
+    config = parse_config({**hard, "assumed_days": {"queue": 4, "dead_letters": 4, "replay": 1}})
+    assert config.horizon is not None
+    assert config.horizon.floor_ms(13 * 86_400_000) == 86_400_000
 
 
 def test_triggers() -> None:

@@ -124,7 +124,7 @@ def test_every_bad_file_is_named_once_with_its_reason(spark: SparkSession, folde
 
 
 def test_the_job_ends_well_and_says_what_it_left_out(folder: Folder) -> None:
-    expected = f"inexact=0 refused=1 bad_files={len(folder.bad)}"
+    expected = f"stale=0 rescued=0 inexact=0 refused=1 bad_files={len(folder.bad)}"
     assert (folder.first.status, folder.first.last_line) == (0, expected)
     assert (folder.second.status, folder.second.last_line) == (0, expected)
 

@@ -29,7 +29,7 @@ def test_every_format_reads_back_as_the_same_rows(spark: SparkSession, tmp_path:
         path = tmp_path / file_format / file.key.rsplit("/", 1)[1]
         path.parent.mkdir()
         path.write_bytes(file.body)
-        files = data_files([(f"file:{path}", f"file:{path}")])
+        files = data_files([(f"file:{path}", f"file:{path}", 0)])
         with checked_records(spark, files, "cars") as checked:
             assert checked.bad_files == ()
             assert checked.count == len(events)

@@ -18,6 +18,7 @@ from tests.spark.records import item, stream, version, write_records
 from tests.spark.silver import Silver, run_job, write_config
 
 JOB = Path(__file__).parents[2] / "spark" / "jobs" / "merge_changes.py"
+CLEAN = "stale=0 rescued=0 inexact=0 refused=0 bad_files=0"
 RECORDS = [stream(f"k{n % 40}", n + 1, item(f"k{n % 40}", v={"N": str(n)}) if n % 7 else None) for n in range(200)]
 
 
@@ -34,7 +35,11 @@ def merged(spark: SparkSession, folder: Path) -> Silver:
     write_records(source, RECORDS[120:], hour="dt=2013-01-01/HH=06")
     config = write_config(folder, ["id: string", "v: int"])
     done = run_job(source, folder / "a", folder / "silver", config, "--max-files", "1")
-    assert (done.status, done.last_line, len(done.batches)) == (0, "inexact=0 refused=0 bad_files=0", 2)
+    assert (done.status, done.last_line, len(done.batches)) == (
+        0,
+        "stale=0 rescued=0 inexact=0 refused=0 bad_files=0",
+        2,
+    )
     silver = Silver(spark, str(folder / "silver"), None)  # type: ignore[arg-type]
     assert len(silver.rows()) == 40
     return silver
@@ -109,7 +114,7 @@ def test_a_missing_source_is_refused_and_an_empty_one_is_fine(
     assert "is not there" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     done = run_job(tmp_path / "empty", tmp_path / "c", tmp_path / "silver", config)
-    assert (done.status, done.last_line) == (0, "inexact=0 refused=0 bad_files=0")
+    assert (done.status, done.last_line) == (0, CLEAN)
     assert list(read_silver(spark, str(tmp_path / "silver"))) == []
 
 
@@ -118,7 +123,7 @@ def test_a_table_by_name_has_a_view_without_tombstones(spark: SparkSession, tmp_
     write_records(tmp_path / "source", records)
     config = write_config(tmp_path, ["id: string", "v: int"])
     done = run_job(tmp_path / "source", tmp_path / "c", "flights_silver", config)
-    assert (done.status, done.last_line) == (0, "inexact=1 refused=0 bad_files=0")
+    assert (done.status, done.last_line) == (0, "stale=0 rescued=0 inexact=1 refused=0 bad_files=0")
     assert {row["id"] for row in spark.table("flights_silver").collect()} == {"here", "gone"}
     assert {row["id"] for row in spark.table("flights_silver_current").collect()} == {"here"}
 
@@ -159,6 +164,6 @@ def test_plain_python_runs_the_job_until_it_is_told_to_stop(tmp_path: Path) -> N
         assert json.loads(job.stdout.readline())["records"] == 100
         job.send_signal(signal.SIGTERM)
         rest, errors = job.communicate(timeout=120)
-    assert (job.returncode, rest) == (0, "inexact=0 refused=0 bad_files=0\n")
+    assert (job.returncode, rest) == (0, f"{CLEAN}\n")
     assert errors == ""
     assert not os.path.exists(tmp_path / "spark-warehouse")

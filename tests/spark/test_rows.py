@@ -17,7 +17,7 @@ N38 = "12345678901234567890123456789012345678"
 UNFIT = object()
 """Present, but not exactly of the declared type: NULL and counted."""
 
-VALUES: list[tuple[str, dict[str, Any], Any]] = [
+VALUES: list[tuple[str | dict[str, str], dict[str, Any], Any]] = [
     ("string", {"S": "81.50"}, "81.50"),
     ("string", {"S": ""}, ""),
     ("string", {"S": "é\u2028\u0000\r\n"}, "é\u2028\u0000\r\n"),
@@ -77,11 +77,71 @@ VALUES: list[tuple[str, dict[str, Any], Any]] = [
     ("timestamp", {"S": "2013-01-01T05:15:00.1234567Z"}, UNFIT),
     ("timestamp", {"S": "2013-01-01T05:15:00Z\n"}, UNFIT),
     ("timestamp", {"N": "1357017300"}, UNFIT),
+    # float: the nearest; what lies beyond the greatest float is no float
+    ("float", {"N": "0.5"}, 0.5),
+    ("float", {"N": "1E39"}, UNFIT),
+    # json: anything, as its text
+    ("json", {"N": "1.50"}, '{"N":"1.50"}'),
+    ("json", {"L": [{"S": "é"}, {"NULL": True}]}, '{"L":[{"S":"é"},{"NULL":true}]}'),
+    # numbers since 1970, whole microseconds only, within the years 1 to 9999
+    ({"type": "timestamp", "unit": "s"}, {"N": "1357017300"}, datetime(2013, 1, 1, 5, 15, tzinfo=UTC)),
+    ({"type": "timestamp", "unit": "s"}, {"N": "-0.000001"}, datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
+    ({"type": "timestamp", "unit": "s"}, {"N": "0.0000001"}, UNFIT),
+    ({"type": "timestamp", "unit": "s"}, {"N": "253402300800"}, UNFIT),
+    ({"type": "timestamp", "unit": "s"}, {"S": "1357017300"}, UNFIT),
+    ({"type": "timestamp", "unit": "ms"}, {"N": "1357017300001.5"}, datetime(2013, 1, 1, 5, 15, 0, 1500, tzinfo=UTC)),
+    ({"type": "timestamp", "unit": "us"}, {"N": "1.357017300000001E15"}, datetime(2013, 1, 1, 5, 15, 0, 1, tzinfo=UTC)),
+    ({"type": "timestamp", "unit": "us"}, {"N": "9.9E125"}, UNFIT),
+    ({"type": "date", "unit": "d"}, {"N": "15706"}, date(2013, 1, 1)),
+    ({"type": "date", "unit": "d"}, {"N": "0.5"}, UNFIT),
+    # formats, to the letter
+    (
+        {"type": "timestamp", "format": "yyyy-MM-dd'T'HH:mm:ssX"},
+        {"S": "2013-01-01T05:15:00+01"},
+        datetime(2013, 1, 1, 4, 15, tzinfo=UTC),
+    ),
+    (
+        {"type": "timestamp", "format": "dd.MM.yyyy HH:mm:ss.SSSXXX"},
+        {"S": "31.01.2013 05:15:00.250-05:30"},
+        datetime(2013, 1, 31, 10, 45, 0, 250000, tzinfo=UTC),
+    ),
+    (
+        {"type": "timestamp", "format": "yyyyMMddHHmm", "zone": "+01:00"},
+        {"N": "201301010515"},
+        datetime(2013, 1, 1, 4, 15, tzinfo=UTC),
+    ),
+    ({"type": "timestamp", "format": "yyyy-MM-dd", "zone": "Z"}, {"S": "2013-02-30"}, UNFIT),
+    ({"type": "timestamp", "format": "yyyy-MM-dd", "zone": "Z"}, {"S": "2013-02-28 "}, UNFIT),
+    ({"type": "date", "format": "d/M/yyyy"}, {"S": "1/12/2013"}, date(2013, 12, 1)),
+    ({"type": "date", "format": "d/M/yyyy"}, {"S": "1/13/2013"}, UNFIT),
+    # arrays: a list in its order, a set ascending; one member that does not fit and the whole is NULL
+    ("array<string>", {"L": [{"S": "b"}, {"NULL": True}, {"S": "a"}]}, ["b", None, "a"]),
+    ("array<string>", {"SS": ["b", "a"]}, ["a", "b"]),
+    ("array<string>", {"NS": ["2", "10"]}, ["10", "2"]),
+    ("array<string>", {"BS": ["AA=="]}, UNFIT),
+    ("array<string>", {"L": [{"S": "b"}, {"BOOL": True}]}, UNFIT),
+    ("array<decimal(3,1)>", {"NS": ["10", "-2.5", "9"]}, [Decimal("-2.5"), Decimal("9.0"), Decimal("10.0")]),
+    ("array<decimal(3,1)>", {"NS": ["10", "2.55"]}, UNFIT),
+    ("array<binary>", {"BS": ["/w==", "AA=="]}, [b"\x00", b"\xff"]),
+    ("array<int>", {"L": []}, []),
+    ("array<int>", {"M": {}}, UNFIT),
+    ("array<array<int>>", {"L": [{"L": [{"N": "1"}]}, {"L": []}]}, [[1], []]),
+    ("array<array<int>>", {"L": [{"L": [{"N": "1.5"}]}]}, UNFIT),
+    ("array<json>", {"L": [{"N": "1"}, {"S": "a"}]}, ['{"N":"1"}', '{"S":"a"}']),
+    ("array<int>", {"NULL": True}, None),
+    # maps and structs
+    ("map<string,int>", {"M": {"a": {"N": "1"}, "A": {"NULL": True}}}, {"a": 1, "A": None}),
+    ("map<string,int>", {"M": {"a": {"N": "1.5"}}}, UNFIT),
+    ("map<string,int>", {"M": {}}, {}),
+    ("struct<x:int,y:struct<z:array<int>>>", {"M": {"x": {"N": "1"}, "more": {"S": "?"}}}, (1, None)),
+    ("struct<x:int,y:struct<z:array<int>>>", {"M": {"y": {"M": {"z": {"NS": ["2", "1"]}}}}}, (None, ([1, 2],))),
+    ("struct<x:int,y:struct<z:array<int>>>", {"M": {"y": {"M": {"z": {"NS": ["0.5"]}}}}}, UNFIT),
+    ("struct<x:int>", {"S": "no map"}, UNFIT),
 ]
 
 
 def typed_all(
-    spark: SparkSession, columns: dict[str, str], rows: list[tuple[str, str | None, str | None]]
+    spark: SparkSession, columns: dict[str, Any], rows: list[tuple[str, str | None, str | None]]
 ) -> list[Row]:
     """The rows that `latest_per_key` would give for (keys, stream image, base image), typed."""
     schema = "key STRING, keys STRING, version STRING, stream_image STRING, base STRING, base_image STRING"
@@ -93,24 +153,41 @@ def typed_all(
     return typed_rows(spark.createDataFrame(values, schema).coalesce(1), declared).collect()
 
 
-def typed(spark: SparkSession, columns: dict[str, str], image: str, base_image: str | None = None) -> Row:
+def typed(spark: SparkSession, columns: dict[str, Any], image: str, base_image: str | None = None) -> Row:
     (row,) = typed_all(spark, columns, [("{}", image, base_image)])
     return row
 
 
 def test_every_type_takes_what_fits_exactly_and_counts_the_rest(spark: SparkSession) -> None:
-    image = {f"a{i}": value for i, (_, value, _) in enumerate(VALUES)}
-    columns = {f"a{i}": type_ for i, (type_, _, _) in enumerate(VALUES)}
-    # Timestamps are compared as microseconds: a collected one takes the zone of this machine.
-    row = typed(spark, columns, json.dumps(image))
+    """One column for each type, and as many rows as the type with the most cases has."""
+    cases: dict[str, list[tuple[dict[str, Any], Any]]] = {}
+    types: dict[str, Any] = {}
+    for type_, value, expected in VALUES:
+        cases.setdefault(str(type_), []).append((value, expected))
+        types[str(type_)] = type_
+    columns = {f"a{number}": types[name] for number, name in enumerate(cases)}
+    lines: list[dict[str, tuple[dict[str, Any], Any]]] = [
+        {f"a{number}": found[line] for number, found in enumerate(cases.values()) if line < len(found)}
+        for line in range(max(map(len, cases.values())))
+    ]
+    images = [json.dumps({name: value for name, (value, _) in line.items()}) for line in lines]
+    rows = typed_all(spark, columns, [("{}", image, None) for image in images])
     wrong = []
-    for i, (type_, value, expected) in enumerate(VALUES):
-        got = row["stream_columns"][f"c{i}"]
-        got = got.astimezone(UTC) if isinstance(got, datetime) else bytes(got) if isinstance(got, bytearray) else got
-        if got != (None if expected is UNFIT else expected):
-            wrong.append((type_, value, got))
+    for line, row in zip(lines, sorted(rows, key=lambda row: int(row["key"])), strict=True):
+        for number, (name, type_) in enumerate(columns.items()):
+            value, expected = line.get(name, (None, None))
+            got = plain(row["stream_columns"][f"c{number}"])
+            if got != (None if expected is UNFIT else expected):
+                wrong.append((type_, value, got))
+        assert row["inexact"] == sum(expected is UNFIT for _, expected in line.values())
     assert wrong == []
-    assert row["inexact"] == sum(expected is UNFIT for _, _, expected in VALUES)
+
+
+def plain(got: Any) -> Any:
+    """A collected value as the cases have it: a timestamp comes in the zone of this machine, bytes as a bytearray."""
+    if isinstance(got, list):
+        return [plain(member) for member in got]
+    return got.astimezone(UTC) if isinstance(got, datetime) else bytes(got) if isinstance(got, bytearray) else got
 
 
 def test_before_and_after(spark: SparkSession) -> None:
@@ -158,6 +235,13 @@ def test_names_that_mean_something_elsewhere(spark: SparkSession) -> None:
     ]
     row = typed(spark, dict.fromkeys(names, "string"), json.dumps({name: {"S": f"<{name}>"} for name in names}))
     assert list(row["stream_columns"]) == [f"<{name}>" for name in names]
+
+
+def test_one_attribute_read_in_several_ways(spark: SparkSession) -> None:
+    image = '{"m":{"M":{"a":{"N":"1"},"b":{"N":"2"}}}}'
+    columns = {"m": "map<string,int>", "m.a": "string", "whole": {"type": "json", "path": "m"}}
+    row = typed(spark, columns, image)
+    assert tuple(row["stream_columns"]) == ({"a": 1, "b": 2}, "1", '{"M":{"a":{"N":"1"},"b":{"N":"2"}}}')
 
 
 def test_names_that_differ_only_by_case_stay_apart(spark: SparkSession) -> None:

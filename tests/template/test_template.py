@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ DEPLOYMENTS = {
     "existing table and bucket": {"TableName": "flights", "TableStreamArn": STREAM, "S3Bucket": "lake-files"},
     "customer key": {**NEW, "KmsKeyArn": KEY},
     "encrypted existing table": {"TableName": "flights", "TableStreamArn": STREAM, "TableKmsKeyArn": KEY},
+    "readers": {**NEW, "ReaderAccountIds": "210987654321,333333333333"},
     "longest flush and window": {**NEW, "FlusherTimeout": "900", "QueueWindowSeconds": "300"},
 }
 
@@ -77,6 +79,30 @@ def a_new_bucket_is_encrypted_and_closed(resources: Resources) -> None:
         rules = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert all(rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms") for rule in rules)
         assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def readers_of_other_accounts_read_data_and_nothing_else(resources: Resources) -> None:
+    """By the statements' own logic: what an outside role that its account allows everything may still do."""
+    for policy in of_type(resources, "AWS::S3::BucketPolicy").values():
+        found = policy["PolicyDocument"]["Statement"]
+        allows = [one for one in found if one["Effect"] == "Allow"]
+        (bound,) = [one for one in found if one["Sid"] == "ThisAccountOnly"]
+        known = listed(bound["Condition"]["StringNotEquals"]["aws:PrincipalAccount"])
+        assert sorted({account for one in allows for account in one["Principal"]["AWS"]}) == sorted(known[1:])
+        assert all(set(listed(one["Action"])) <= READS for one in allows)
+        for one in allows:
+            data = [resource for resource in listed(one["Resource"]) if resource != "<Bucket.Arn>"]
+            assert all(re.match(r"<Bucket.Arn>/(ddb/flights|_lakebound/flights/manifests)(/\*)?$", r) for r in data)
+        if known[1:]:
+            outside = {"aws:PrincipalAccount": "123456789012"}
+            others = [one for one in found if one["Sid"] != "ThisAccountOnly"]
+            denies = [one for one in others if one.get("Condition", {}).get("StringNotEquals") == outside]
+            assert [set(one["NotAction"]) for one in denies if "NotAction" in one] == [READS]
+            data = [one["Resource"] for one in allows if one["Action"] == "s3:GetObject"]
+            assert [one["NotResource"] for one in denies if one.get("Action") == "s3:GetObject"] == data
+
+
+READS = {"s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"}
 
 
 def only_failure_objects_expire(resources: Resources) -> None:
@@ -345,6 +371,7 @@ class Promise:
 
 SIX_TIMES_ONLY = {"Fn::FindInMap": ["VisibilityTimeout", "60", "Seconds"]}
 POLICY = "Properties.Policies.0.PolicyDocument.Statement"
+BUCKET = "BucketPolicy.Properties.PolicyDocument.Statement"
 PROMISES = [
     Promise(
         nothing_that_holds_data_goes_with_the_stack,
@@ -374,6 +401,15 @@ PROMISES = [
         ),
     ),
     Promise(queues_take_the_largest_message, (setting("BufferQueue.Properties.MaximumMessageSize", 262144),)),
+    Promise(
+        readers_of_other_accounts_read_data_and_nothing_else,
+        (
+            removing(f"{BUCKET}.2"),
+            removing(f"{BUCKET}.3"),
+            setting(f"{BUCKET}.4.Fn::If.1.Action", "s3:*"),
+            setting(f"{BUCKET}.4.Fn::If.1.Resource", {"Fn::Sub": "${Bucket.Arn}/*"}),
+        ),
+    ),
     Promise(an_outage_is_no_poison, (setting("BufferQueue.Properties.RedrivePolicy.maxReceiveCount", 3),)),
     Promise(
         dead_letters_can_be_redriven_to_the_buffer_only,

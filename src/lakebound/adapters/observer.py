@@ -151,11 +151,15 @@ class Observer:
 
 
 def put_gap(client: Any, table: str, is_gap: bool) -> None:
-    """Put the metric that the alarm StatusGap looks at."""
-    value = {
-        "MetricName": "Gap",
-        "Dimensions": [{"Name": "table", "Value": table}],
-        "Value": float(is_gap),
-        "Unit": "Count",
-    }
-    call(client, "put_metric_data", "metric Gap", Namespace="Lakebound", MetricData=[value])
+    """Put the metric that the alarm StatusGap looks at. Raises LakeboundError."""
+    _put(client, table, "Gap", float(is_gap))
+
+
+def put_chain_breaks(client: Any, table: str, breaks: int) -> None:
+    """Put the metric that the alarm ChainBreaks looks at. Raises LakeboundError."""
+    _put(client, table, "ChainBreaks", float(breaks))
+
+
+def _put(client: Any, table: str, name: str, value: float) -> None:
+    metric = {"MetricName": name, "Dimensions": [{"Name": "table", "Value": table}], "Value": value, "Unit": "Count"}
+    call(client, "put_metric_data", f"metric {name}", Namespace="Lakebound", MetricData=[metric])

@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from lakebound.cli import backfill, close, cost, dlq, doctor, files, init, replay, report, status, trace, verify
+from lakebound.cli import backfill, close, config, cost, dlq, doctor, files, init, replay, report, status, trace, verify
 from lakebound.errors import LakeboundError, Misconfigured
 
 OK: Final = 0
@@ -40,6 +40,7 @@ app.add_typer(files.app, name="files")
 backfill.app.command("close")(close.command)
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def check_files(
 
     Exit status 1 with the list when one is not whole.
     """
-    files, prefix = _open(source)
+    files, prefix = open_source(source)
     with bars(quiet=as_json) as count:
 
         def checked(more_files: int, records: int) -> None:
@@ -130,7 +130,7 @@ def flatten_files(
 
     docs/FORMAT.md lists what can then no longer be told apart. Exit status 1 when a file is not whole: it is left out.
     """
-    files, prefix = _open(source)
+    files, prefix = open_source(source)
     with bars(quiet=as_json or folder is None) as count:
         result = flatten_all(files, prefix, folder, dry_run=dry_run, flattened=lambda: count("files", 1))
     if as_json:
@@ -158,7 +158,7 @@ def flatten_files(
         raise typer.Exit(1)
 
 
-def _open(source: str) -> tuple[Files, str]:
+def open_source(source: str) -> tuple[Files, str]:
     """What to read and under which prefix. Raises BadParameter, which is a usage error."""
     if "://" in source:
         location = Location.parse(source)

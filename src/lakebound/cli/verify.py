@@ -24,7 +24,7 @@ from lakebound.ports import Clock, ObjectStore
 from lakebound.repair import Repaired, RepairRules
 from lakebound.repair import repair as write_again
 from lakebound.settings import BackfillSettings
-from lakebound.verify import AsLanded, Patience, Report, SourceTable, verify
+from lakebound.verify import AsLanded, Patience, Report, SourceTable, document, told_lines, verify
 
 _SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys still suspected"}
 
@@ -158,40 +158,6 @@ def _tell_repair(done: Repaired | None, keys: int, *, dry_run: bool) -> None:
         tell("merge them with spark/jobs/merge_changes.py, then verify again")
 
 
-def document(table: str, target: str, report: Report) -> dict[str, object]:
-    """The report for a program: every list whole."""
-    return {
-        "table": table,
-        "target": target,
-        "equal": report.is_equal,
-        "keys": report.keys,
-        "missing": list(report.missing),
-        "ghost": list(report.ghost),
-        "stale": list(report.stale),
-        "different": list(report.different),
-        "left_out": [{"key": key, "reason": reason} for key, reason in report.left_out],
-        "read_again": report.read_again,
-        "rows": report.rows,
-        "from_base": report.from_base,
-    }
-
-
 def _tell(report: Report, show: int) -> None:
-    tell(str(report))
-    if report.from_base:
-        share = report.from_base / report.rows
-        tell(f"from the backfill: {report.from_base:,} of {report.rows:,} rows ({share:.0%})")
-    lists = {
-        "missing": report.missing,
-        "ghost": report.ghost,
-        "stale": report.stale,
-        "different": report.different,
-        "left out": tuple(f"{key} ({reason})" for key, reason in report.left_out),
-    }
-    for name, keys in lists.items():
-        for key in keys[:show]:
-            tell(f"  {name:<9} {key}")
-        if len(keys) > show:
-            tell(f"  {name:<9} and {len(keys) - show:,} more (--json lists them all)")
-    if len(report.left_out) * 100 > report.keys:
-        tell("  over 1 % of the keys were left out")
+    for line in told_lines(report, show):
+        tell(line)

@@ -1,0 +1,273 @@
+"""Whole micro-batches against the engine's bare MERGE of the same rows, in turns, in one run.
+
+python -m bench.merging --rows 1000000 --events 100000 --keys uniform --keys recent
+
+Both sides start from equal tables of the same layout, clustered by key. Ours reads the batch file, checks it, reduces
+it to a row a key, parses and casts its images, and merges under the guard; the bare MERGE is given the reduced, typed
+rows as Parquet and updates or inserts by key without any condition. A ratio of 1.2 means a fifth longer than that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.config import MergeConfig, parse_config
+from lakebound_spark.files import checked_records
+from lakebound_spark.job import merge_micro_batch
+from lakebound_spark.latest import latest_per_key
+from lakebound_spark.rows import typed_rows
+from lakebound_spark.session import local_session
+from lakebound_spark.source import DataFile, data_files
+from lakebound_spark.tables import open_table
+from lakebound_spark.target import prepare_target
+from lakebound_spark.types import quoted
+
+AIM: Final = 1.2
+LABEL: Final = "2026-11-01T00:00:00.000"
+COLUMNS: Final = {
+    "id": "string",
+    "trip": "string",
+    "soc": "decimal(5,2)",
+    "speed": "double",
+    "odometer": "bigint",
+    "at": {"type": "timestamp", "unit": "ms"},
+    "plugged": "boolean",
+    "doors": "array<string>",
+    "state": "string",
+    "temperature": "decimal(4,1)",
+}
+
+
+@dataclass(slots=True)
+class Merging:
+    """One size of table and one way of choosing keys: seconds of each round, and what ours wrote."""
+
+    rows: int
+    events: int
+    keys: str
+    bare: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    rewritten: list[int] = field(default_factory=list)
+
+    def ratios(self) -> tuple[float, float, float]:
+        """Least, median and greatest of ours / bare."""
+        each = [ours / bare for ours, bare in zip(self.ours, self.bare, strict=True)]
+        return min(each), median(each), max(each)
+
+    def line(self) -> str:
+        """A row of the table."""
+        low, mid, high = self.ratios()
+        missed = "" if mid <= AIM else " missed"
+        return (
+            f"| {self.rows:,} | {self.keys} | {self.events:,} | {self.events / median(self.ours):,.0f} "
+            f"| {self.events / median(self.bare):,.0f} | {low:.2f} – **{mid:.2f}** – {high:.2f} | ≤ {AIM}{missed} "
+            f"| {median(self.rewritten) / self.events:.2f} |"
+        )
+
+
+HEAD: Final = (
+    "| rows in the table | keys | events | ours, events/s | bare MERGE, events/s | ours / bare | aim "
+    "| rows written anew an event |\n|---|---|---|---|---|---|---|---|"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.merging", description="Micro-batches against bare MERGEs.")
+    parser.add_argument("--rows", type=int, action="append", help="rows of the table (1000000 and 5000000)")
+    parser.add_argument("--keys", choices=("uniform", "recent"), action="append", help="which keys change (both)")
+    parser.add_argument("--events", type=int, default=100_000, help="events a micro-batch (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="the rounds as JSON")
+    given = parser.parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="lakebound-bench-"))
+    spark = local_session("lakebound bench", log=folder / "java.log")
+    try:
+        found = [
+            measure(spark, folder / f"{rows}-{keys}", rows, given.events, keys, given.rounds)
+            for rows in given.rows or (1_000_000, 5_000_000)
+            for keys in given.keys or ("uniform", "recent")
+        ]
+    finally:
+        spark.stop()
+        shutil.rmtree(folder)
+    if given.json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        print("\n".join([HEAD, *(one.line() for one in found)]))
+
+
+def measure(spark: SparkSession, folder: Path, rows: int, events: int, keys: str, rounds: int) -> Merging:
+    """Both sides in turns on tables of their own; the first round warms up and is not counted."""
+    config = parse_config({"source_table": "cars", "columns": COLUMNS})
+    ours, bare = str(folder / "ours"), str(folder / "bare")
+    for target in (ours, bare):
+        prepare_target(spark, target, config)
+        fill(spark, target, config, rows)
+    measured = Merging(rows, events, keys)
+    for number in range(rounds + 1):
+        file = write_events(folder, rows, events, keys, number)
+        staged = stage(spark, folder / f"rows-{number}", file, config)
+        started = time.perf_counter()
+        bare_merge(spark, bare, staged, config)
+        between = time.perf_counter()
+        done = merge_micro_batch(spark, [file], number, ours, config)
+        ended = time.perf_counter()
+        if number:
+            measured.bare.append(between - started)
+            measured.ours.append(ended - between)
+            measured.rewritten.append(done.rewritten)
+    check_equal(spark, ours, bare)
+    return measured
+
+
+def fill(spark: SparkSession, target: str, config: MergeConfig, rows: int) -> None:
+    """Rows as the merge would have written them, in files sorted by key."""
+    made = spark.range(rows).select(
+        F.format_string("id=S:%010d", "id").alias("key"),
+        F.lit("{}").alias("keys"),
+        F.concat(F.lit(f"{LABEL}|"), F.lpad((F.col("id") + 1).cast("string"), 40, "0")).alias("version"),
+        F.lit(1_000).alias("stream_time_ms"),
+        F.expr(_SQL_ITEM).alias("stream_image"),
+        F.lit("").alias("base"),
+        F.lit(None).cast("string").alias("base_image"),
+    )
+    typed = typed_rows(made, config.columns)
+    typed.select(
+        F.col("key").alias("_key"),
+        *[F.col(f"stream_columns.c{n}").alias(column.name) for n, column in enumerate(config.columns)],
+        F.col("stream_image").alias("_item"),
+        F.lit(False).alias("_is_deleted"),
+        F.col("version").alias("_version"),
+        F.col("stream_time_ms").cast("long").alias("_stream_time_ms"),
+        F.col("base").alias("_base"),
+        F.lit(False).alias("_ttl_expired"),
+    ).repartitionByRange(max(2, rows // 100_000), "_key").write.format("delta").mode("append").save(target)
+
+
+_SQL_ITEM: Final = (
+    """concat('{"id":{"S":"', format_string('%010d', id), '"},"trip":{"S":"t', id % 977, '"},"soc":{"N":"', """
+    """(id % 1000) / 10, '"},"speed":{"N":"', id % 130, '.5"},"odometer":{"N":"', id * 7, '"},"at":{"N":"17950000', """
+    """lpad(id % 100000, 5, '0'), '"},"plugged":{"BOOL":false},"doors":{"SS":["left","right"]},"""
+    """"state":{"S":"driving"},"temperature":{"N":"21.5"}}')"""
+)
+
+
+def write_events(folder: Path, rows: int, events: int, keys: str, number: int) -> DataFile:
+    """A batch file of ``events`` changes, one in ten of a new key and one in ten a second change of a key."""
+    chance = random.Random(f"{rows}-{keys}-{number}")
+    new = events // 10
+    again = events // 10
+    known = events - new - again
+    chosen = chance.sample(range(rows), known) if keys == "uniform" else list(range(rows - known, rows))
+    chosen += range(rows + number * new, rows + (number + 1) * new)
+    chosen += chance.choices(chosen, k=again)
+    lines = [_line(key, (number + 1) * 10**9 + place, chance) for place, key in enumerate(chosen)]
+    members = ("".join(lines[start : start + 500]) for start in range(0, events, 500))
+    content = b"".join(gzip.compress(member.encode(), 1, mtime=0) for member in members)
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    path = folder / f"stream-20261118T110000000Z-{events}-{digest}.ndjson.gz"
+    path.write_bytes(content)
+    (file,) = data_files([(f"file:{path}", f"file:{path}", len(content))])
+    return file
+
+
+def _line(key: int, sequence: int, chance: random.Random) -> str:
+    image = {
+        "id": {"S": f"{key:010d}"},
+        "trip": {"S": f"t{chance.randrange(10_000)}"},
+        "soc": {"N": f"{chance.randrange(10_000) / 100}"},
+        "speed": {"N": f"{chance.random() * 130:.3f}"},
+        "odometer": {"N": str(chance.randrange(500_000))},
+        "at": {"N": str(1_795_000_000_000 + sequence)},
+        "plugged": {"BOOL": chance.random() < 0.5},
+        "doors": {"SS": ["left", "right"]},
+        "state": {"S": chance.choice(("driving", "parked", "charging"))},
+        "temperature": {"N": f"{chance.randrange(-200, 400) / 10}"},
+    }
+    record: dict[str, Any] = {
+        "schema": 1,
+        "event_name": "MODIFY",
+        "event_id": f"e{sequence}",
+        "origin": "stream",
+        "source_table": "cars",
+        "key": f"id=S:{key:010d}",
+        "keys": {"id": image["id"]},
+        "new_image": image,
+        "old_image": image,
+        "is_deleted": False,
+        "ttl_expired": False,
+        "sequence_number": str(sequence),
+        "version": f"{LABEL}|{sequence:040d}",
+        "snapshot_label_ms": None,
+        "snapshot_run": None,
+        # Recent, as on the live path.
+        "approx_creation_time_ms": time.time_ns() // 1_000_000,
+        "ingest_time_ms": 1_795_000_001_000,
+        "size_bytes": 200,
+    }
+    return json.dumps(record, separators=(",", ":")) + "\n"
+
+
+def stage(spark: SparkSession, folder: Path, file: DataFile, config: MergeConfig) -> DataFrame:
+    """The micro-batch reduced and typed, as Parquet."""
+    with checked_records(spark, [file], config.source_table) as checked:
+        assert checked.records is not None
+        assert not checked.bad_files
+        typed_rows(latest_per_key(checked.records), config.columns).write.parquet(str(folder))
+    return spark.read.parquet(str(folder))
+
+
+def bare_merge(spark: SparkSession, target: str, rows: DataFrame, config: MergeConfig) -> None:
+    """Update or insert by key, whatever is there."""
+    columns = {quoted(column.name): f"s.stream_columns.c{number}" for number, column in enumerate(config.columns)}
+    values: dict[str, Any] = {
+        "_item": "s.stream_image",
+        "_is_deleted": "s.stream_image IS NULL",
+        "_version": "s.version",
+        "_stream_time_ms": "s.stream_time_ms",
+        "_base": "s.base",
+        "_ttl_expired": "s.stream_ttl",
+        **columns,
+    }
+    (
+        open_table(spark, target)
+        .alias("t")
+        .merge(rows.alias("s"), "t._key = s.key")
+        .whenMatchedUpdate(set=values)
+        .whenNotMatchedInsert(values={"_key": "s.key", **values})
+        .execute()
+    )
+
+
+def check_equal(spark: SparkSession, ours: str, bare: str) -> None:
+    """Both tables hold the same: a side that merged less would look faster than it is."""
+    one, other = (_fingerprint(spark, target) for target in (ours, bare))
+    if one != other:
+        raise AssertionError("the two sides of the benchmark do not hold the same rows")
+
+
+def _fingerprint(spark: SparkSession, target: str) -> Any:
+    rows = open_table(spark, target).toDF()
+    return rows.agg(
+        F.count("*"), F.sum(F.xxhash64("_key", "_item", "_version", "soc", "at").cast("decimal(38,0)"))
+    ).head()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Audit bronze: the old-image chain of every key, times in version order, versions with two images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from pyspark.sql import SparkSession
+
+from lakebound_spark.audit import audit, record_audit, records_to_audit
+from lakebound_spark.bronze import bronze_of
+from lakebound_spark.running import run_job
+from lakebound_spark.tables import is_path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job: 0 when nothing is wrong, 1 when something is or after a failure, 2 for what a person set wrong."""
+    options = _parser().parse_args(arguments)
+
+    def work(spark: SparkSession, stop: threading.Event) -> int:
+        table = bronze_of(spark, options.bronze)
+        found = audit(records_to_audit(spark, options.bronze, options.days), examples=options.show)
+        record_audit(spark, options.bronze, found)
+        if options.publish:
+            _publish(table, found.chain_breaks)
+        print(json.dumps({"source_table": table, **asdict(found)}), flush=True)
+        print(
+            f"chain_breaks={found.chain_breaks} time_regressions={found.time_regressions} conflicts={found.conflicts}"
+        )
+        return 0 if found.is_clean else 1
+
+    return run_job("audit", work, catalog=not is_path(options.bronze))
+
+
+def _publish(table: str, breaks: int) -> None:
+    """Put the metric that the alarm ChainBreaks looks at, with the credentials of the job's own role."""
+    from lakebound.adapters.clients import client
+    from lakebound.adapters.observer import put_chain_breaks
+
+    put_chain_breaks(client("cloudwatch"), table, breaks)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="audit", description=__doc__)
+    parser.add_argument("--bronze", required=True, help="bronze table: a path (with a /) or a table's name")
+    parser.add_argument(
+        "--days", type=int, default=0, help="only keys that a record ingested in the last DAYS touches (default: all)"
+    )
+    parser.add_argument("--show", type=int, default=20, help="broken keys named at most (%(default)s)")
+    parser.add_argument("--publish", action="store_true", help="put the metric ChainBreaks to CloudWatch")
+    return parser

@@ -1,0 +1,82 @@
+"""Keep the history of each item (`<target>_history`, SCD2) from bronze."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from pyspark.sql import DataFrame, SparkSession
+
+from lakebound_spark.bronze import bronze_of
+from lakebound_spark.bronze_source import stream_of_bronze
+from lakebound_spark.config import load_config
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.history import bring_forward, prepare_history, rebuild
+from lakebound_spark.running import refuse, run_job
+from lakebound_spark.streams import claim_checkpoint, parse_trigger, run_micro_batches
+from lakebound_spark.tables import beside, is_path
+
+FILES_PER_MICRO_BATCH = 1_000
+# Only keys are read of the stream, so the files' number bounds the work, not their bytes.
+BYTES_PER_MICRO_BATCH = 1 << 40
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job: 0 when caught up or stopped by a signal, 1 after a failure, 2 for what a person set wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        config, trigger = load_config(options.config), parse_trigger(options.trigger)
+        if config.history != "scd2":
+            raise Misconfigured(f"{options.config} says `history: {config.history}`; set `history: scd2`")
+        if not options.rebuild and not options.checkpoint:
+            raise Misconfigured("--checkpoint is missing; only --rebuild works without")
+    except Misconfigured as error:
+        return refuse("build_history", error)
+    target = beside(options.target, "_history")
+
+    def work(spark: SparkSession, stop: threading.Event) -> int:
+        there = bronze_of(spark, options.bronze)
+        if there != config.source_table:
+            raise Misconfigured(f"{options.bronze} holds the records of {there}, not of {config.source_table}")
+        table_id = prepare_history(spark, target, config.source_table)
+        if options.rebuild:
+            print(f"rows={rebuild(spark, target, options.bronze)}")
+            return 0
+        claim_checkpoint(spark, options.checkpoint, target, table_id)
+        rows = 0
+
+        def forward(batch: DataFrame, batch_id: int) -> None:
+            nonlocal rows
+            started = time.monotonic()
+            done = bring_forward(batch.sparkSession, target, options.bronze, batch)
+            rows += done.rows
+            seconds = round(time.monotonic() - started, 3)
+            print(json.dumps({"batch": batch_id, **asdict(done), "seconds": seconds}), flush=True)
+
+        stream = stream_of_bronze(spark, options.bronze, options.max_files, BYTES_PER_MICRO_BATCH).select("key")
+        run_micro_batches(stream, forward, options.checkpoint, trigger, stop)
+        print(f"rows={rows}")
+        return 0
+
+    return run_job("build_history", work, catalog=not (is_path(target) and is_path(options.bronze)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="build_history", description=__doc__)
+    parser.add_argument("--bronze", required=True, help="bronze table: a path (with a /) or a table's name")
+    parser.add_argument("--target", required=True, help="silver table, whose name the history bears with _history")
+    parser.add_argument("--checkpoint", help="folder of the stream's progress, one per target")
+    parser.add_argument("--config", required=True, help="the YAML of merge_changes, with history: scd2")
+    parser.add_argument("--trigger", default="available-now", help="available-now (default) or processing-time=10m")
+    parser.add_argument(
+        "--max-files",
+        type=int,
+        default=FILES_PER_MICRO_BATCH,
+        help="files of bronze per micro-batch at most (%(default)s)",
+    )
+    parser.add_argument("--rebuild", action="store_true", help="replace the history by what the whole bronze says")
+    return parser

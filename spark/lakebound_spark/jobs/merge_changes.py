@@ -1,0 +1,86 @@
+"""Merge batch files into a silver table: `merge_changes.py --source … --checkpoint … --target … --config …`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from lakebound_spark.config import load_config
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.job import BRONZE, MergeJob, run
+from lakebound_spark.metrics import Totals
+from lakebound_spark.running import until_told
+from lakebound_spark.session import default_log, job_session
+from lakebound_spark.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
+from lakebound_spark.streams import parse_trigger
+from lakebound_spark.tables import beside, is_path
+from lakebound_spark.versions import condition_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job: 0 when caught up or stopped by a signal, 1 after a failure, 2 for what a person set wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        totals = _merge(options)
+    except Misconfigured as error:
+        print(f"merge_changes: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        # The class and Spark's error name only: a message can quote an item's values.
+        name = condition_of(error)
+        print(
+            f"merge_changes: stopped by {name} while merging into {options.target}; nothing is lost, the same "
+            f"command goes on from the last finished micro-batch. Spark's own words: {default_log()}",
+            file=sys.stderr,
+        )
+        return 1
+    default_log().unlink(missing_ok=True)
+    if totals.stale:
+        print(
+            f"GAP: {totals.stale} records came after the tombstones of their time were purged and are not in "
+            f"{options.target}, but in {beside(options.target, '_stale_records')}; heal with a full backfill "
+            "and a sweep",
+            file=sys.stderr,
+        )
+    print(totals)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="merge_changes", description=__doc__)
+    parser.add_argument(
+        "--source", required=True, help="data prefix: the folder that holds the hour partitions; or the bronze table"
+    )
+    parser.add_argument("--checkpoint", required=True, help="folder of the stream's progress, one per target")
+    parser.add_argument("--target", required=True, help="silver table: a path (with a /) or a table's name")
+    parser.add_argument("--config", required=True, help="YAML: source_table, columns, deletes, history, …")
+    parser.add_argument("--trigger", default="available-now", help="available-now (default) or processing-time=30s")
+    parser.add_argument("--reader", choices=("auto-loader", "files", BRONZE), default=default_reader())
+    parser.add_argument(
+        "--max-files", type=int, default=FILES_PER_MICRO_BATCH, help="files per micro-batch at most (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-bytes", type=int, default=BYTES_PER_MERGE, help="compressed bytes per MERGE at most (%(default)s)"
+    )
+    return parser
+
+
+def _merge(options: argparse.Namespace) -> Totals:
+    job = MergeJob(
+        source=options.source,
+        checkpoint=options.checkpoint,
+        target=options.target,
+        config=load_config(options.config),
+        trigger=parse_trigger(options.trigger),
+        reader=options.reader,
+        files_per_micro_batch=options.max_files,
+        bytes_per_merge=options.max_bytes,
+    )
+    spark, ours = job_session("lakebound merge_changes", catalog=not is_path(job.target))
+    try:
+        with until_told() as stop:
+            return run(spark, job, report=lambda line: print(line, flush=True), stop=stop)
+    finally:
+        if ours:
+            spark.stop()

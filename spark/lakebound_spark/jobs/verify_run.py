@@ -1,0 +1,50 @@
+"""Compare the files of a finished backfill run with silver, key by key and item by item as values."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
+
+from lakebound.verify import document, told_lines
+from lakebound_spark.running import run_job
+from lakebound_spark.sweep import Refused, Sweep
+from lakebound_spark.tables import is_path
+from lakebound_spark.verify_run import verify_run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job: 0 when equal, 1 when not, refused or failed, 2 for what a person set wrong."""
+    options = _parser().parse_args(arguments)
+    run = Sweep(options.run, options.table, options.source, options.aside, options.target)
+
+    def work(spark: SparkSession, stop: threading.Event) -> int:
+        try:
+            report = verify_run(spark, run, bronze=options.bronze)
+        except Refused as refused:
+            print(f"verify_run: refused: {refused}", file=sys.stderr)
+            return 1
+        if options.json:
+            print(json.dumps(document(run.table, run.target, report)))
+        else:
+            print("\n".join(told_lines(report, options.show)))
+        return 0 if report.is_equal else 1
+
+    return run_job("verify_run", work, catalog=not is_path(run.target))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="verify_run", description=__doc__)
+    parser.add_argument("--run", required=True, help="the backfill run: a complete scan or a full export")
+    parser.add_argument("--table", required=True, help="source table")
+    parser.add_argument("--source", required=True, help="data prefix: the folder that holds the hour partitions")
+    parser.add_argument("--aside", required=True, help="the folder _lakebound/<table>, with manifests/ in it")
+    parser.add_argument("--target", required=True, help="silver table: a path (with a /) or a table's name")
+    parser.add_argument("--bronze", default="", help="bronze table, to tell stale from different")
+    parser.add_argument("--show", type=int, default=20, help="keys shown of each list (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="the report as one JSON document, every list whole")
+    return parser

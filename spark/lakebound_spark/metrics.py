@@ -1,0 +1,86 @@
+"""What each MERGE did: a JSON line, the run's totals, and `<target>_metrics` for dashboards of the lake's own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Final
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import DoubleType, LongType, StructField, StructType
+
+from lakebound_spark.tables import beside, create_beside, is_path
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """What one micro-batch did, printed as one JSON line. Counts and times only, never an item's values.
+
+    ``files`` counts batch files, bad ones included (0 from bronze); ``records`` those merged; ``keys`` the rows they
+    came down to; ``rewritten`` rows of the target that were written anew, changed or not. ``inexact`` attributes did
+    not fit their column, ``rescued`` ones went to `_rescued`, ``stale`` records came after their tombstones were
+    purged. ``newest_ingest_ms`` is the greatest clock of the writer among the records, ``merged_at_ms`` this
+    machine's clock after the commit, and ``lag_ms`` from the oldest record's writer to that. ``chain_breaks`` is
+    for the audit of old images; None where it was not asked for.
+    """
+
+    batch: int
+    files: int
+    bad_files: int
+    records: int
+    refused: int
+    stale: int
+    keys: int
+    inserted: int
+    updated: int
+    rewritten: int
+    inexact: int
+    rescued: int
+    oldest_ingest_ms: int | None
+    newest_ingest_ms: int | None
+    merged_at_ms: int
+    lag_ms: int | None
+    seconds: float
+    chain_breaks: int | None = None
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over the micro-batches of a run; `str()` is the job's last line."""
+
+    stale: int = 0
+    rescued: int = 0
+    inexact: int = 0
+    refused: int = 0
+    bad_files: int = 0
+
+    def add(self, done: MicroBatch) -> None:
+        self.stale += done.stale
+        self.rescued += done.rescued
+        self.inexact += done.inexact
+        self.refused += done.refused
+        self.bad_files += done.bad_files
+
+    def __str__(self) -> str:
+        return (
+            f"stale={self.stale} rescued={self.rescued} "
+            f"inexact={self.inexact} refused={self.refused} bad_files={self.bad_files}"
+        )
+
+
+METRICS: Final = StructType(
+    [StructField(one.name, DoubleType() if one.name == "seconds" else LongType()) for one in fields(MicroBatch)]
+)
+"""The columns of `<target>_metrics`, beside `detected_at`: one row a MERGE, also for one that changed nothing."""
+
+
+def append_metrics(spark: SparkSession, target: str, done: MicroBatch) -> None:
+    """Append a row. A micro-batch that is replayed after a crash appends a second one: it is a log of runs."""
+    place = beside(target, "_metrics")
+    create_beside(spark, place, METRICS)
+    row = spark.createDataFrame([tuple(asdict(done).values())], METRICS).coalesce(1)
+    writer = row.withColumn("detected_at", F.current_timestamp()).write.format("delta").mode("append")
+    if is_path(place):
+        writer.save(place)
+    else:
+        writer.saveAsTable(place)

@@ -1,0 +1,93 @@
+"""Records of a micro-batch brought into silver: stale ones aside, one row per key, typed, one MERGE."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.auto import grow
+from lakebound_spark.config import MergeConfig
+from lakebound_spark.files import Checked
+from lakebound_spark.horizon import DAY_MS, floor_of, is_stale, record_stale
+from lakebound_spark.latest import latest_per_key, showing_expired
+from lakebound_spark.merge import merge_rows
+from lakebound_spark.rows import typed_rows
+from lakebound_spark.tables import retried
+from lakebound_spark.target import make_view
+from lakebound_spark.versions import Counts
+
+_NOTHING: Final = Counts(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What the records came down to in silver."""
+
+    keys: int = 0
+    inexact: int = 0
+    rescued: int = 0
+    stale: int = 0
+    counts: Counts = _NOTHING
+
+
+def bring_forward(spark: SparkSession, target: str, checked: Checked, config: MergeConfig) -> Brought:
+    """Merge the records; those older than what has been purged go to `<target>_stale_records` instead.
+
+    Tried again from the start when another writer's commit came between: a purge may have been the other writer.
+    """
+    records = checked.records
+    if records is None or not checked.count:
+        return Brought()
+    return retried(lambda: _bring_forward(spark, target, records, checked.oldest_record_ms, config))
+
+
+def _bring_forward(
+    spark: SparkSession, target: str, records: DataFrame, oldest_ms: int | None, config: MergeConfig
+) -> Brought:
+    # No horizon is shorter than a day, so younger records cannot be stale and need no look at the properties.
+    old = oldest_ms is not None and oldest_ms < time.time_ns() // 1_000_000 - DAY_MS
+    floor = floor_of(spark, target) if old else None
+    fresh = records if floor is None else records.where(~is_stale(floor))
+    stale = 0 if floor is None else record_stale(spark, target, records.where(is_stale(floor)))
+    brought = _merge(spark, target, fresh, config)
+    if old and (since := floor_of(spark, target)) is not None and since != floor:
+        # A purge has begun after the floor was read and may have ended before the MERGE began: what is stale by now
+        # may have been merged onto nothing. It is kept and told, so that a repair takes back what it may have done.
+        stale = record_stale(spark, target, records.where(is_stale(since)))
+    return Brought(brought.keys, brought.inexact, brought.rescued, stale, brought.counts)
+
+
+def _merge(spark: SparkSession, target: str, records: DataFrame, config: MergeConfig) -> Brought:
+    latest = latest_per_key(showing_expired(records) if config.keep_expired else records)
+    columns = config.columns
+    if config.auto:
+        latest = latest.persist()
+    try:
+        if config.auto:
+            columns, grew = grow(spark, target, latest)
+            if grew:
+                make_view(spark, target, anew=True)
+        rows = typed_rows(latest, columns, rescue=config.auto).persist()
+        try:
+            counts = rows.agg(
+                F.count("*").alias("keys"),
+                F.sum("inexact").alias("inexact"),
+                F.sum("rescued" if config.auto else F.lit(0)).alias("rescued"),
+                F.min("key").alias("first"),
+                F.max("key").alias("last"),
+            ).head()
+            assert counts is not None
+            if not counts["keys"]:
+                return Brought()
+            between = (counts["first"], counts["last"])
+            merged = merge_rows(spark, target, rows, columns, keys=between, rescue=config.auto)
+            return Brought(counts["keys"], counts["inexact"], counts["rescued"], 0, merged)
+        finally:
+            rows.unpersist()
+    finally:
+        if config.auto:
+            latest.unpersist()

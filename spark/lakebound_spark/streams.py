@@ -1,0 +1,92 @@
+"""The streaming shell of every job: triggers, checkpoints that belong to one table, and stopping between two."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from lakebound_spark.errors import Misconfigured
+
+_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
+
+
+def parse_trigger(text: str) -> dict[str, Any]:
+    """`available-now` or `processing-time=30s` (ms, s, m, h) as arguments of `DataStreamWriter.trigger`."""
+    if text == "available-now":
+        return {"availableNow": True}
+    interval = re.fullmatch(r"processing-time=(\d+)(ms|s|m|h)", text)
+    if interval is None:
+        raise Misconfigured(f"--trigger {text}: use available-now, or processing-time=30s")
+    return {"processingTime": f"{interval[1]} {_UNITS[interval[2]]}"}
+
+
+def run_micro_batches(
+    stream: DataFrame,
+    work: Callable[[DataFrame, int], None],
+    checkpoint: str,
+    trigger: dict[str, Any],
+    stop: threading.Event | None = None,
+) -> None:
+    """Give ``work`` each micro-batch until caught up (available-now) or until ``stop`` is set.
+
+    Raises the error of ``work`` as it was if a micro-batch fails: nothing is lost then, since the next run takes
+    the same input again.
+    """
+    busy = threading.Lock()
+    failures: list[Exception] = []
+
+    def each(batch: DataFrame, batch_id: int) -> None:
+        with busy:
+            try:
+                work(batch, batch_id)
+            except Exception as error:
+                failures.append(error)
+                raise
+
+    writer = stream.writeStream.foreachBatch(each).option("checkpointLocation", checkpoint)
+    query = writer.trigger(**trigger).start()
+    stop = stop or threading.Event()
+    try:
+        while not query.awaitTermination(1):
+            if stop.is_set():
+                with busy:  # lets the micro-batch under way finish
+                    query.stop()
+    except PySparkException:
+        if stop.is_set() and not failures:
+            return
+        raise failures[0] if failures else RuntimeError("the stream that feeds the job failed") from None
+
+
+def path_exists(spark: SparkSession, path: str) -> bool | None:
+    """None where the session has no Java gateway (Spark Connect): there the stream itself says what is missing."""
+    gateway: Any = getattr(spark, "_jvm", None)
+    if gateway is None:
+        return None
+    place = gateway.org.apache.hadoop.fs.Path(path)
+    configuration = spark._jsparkSession.sessionState().newHadoopConf()
+    return bool(place.getFileSystem(configuration).exists(place))
+
+
+def claim_checkpoint(spark: SparkSession, checkpoint: str, target: str, table_id: str) -> None:
+    """Tie the checkpoint to the table: its list of files already merged is true for that table only.
+
+    A silver table dropped and made again would otherwise stay empty, and a second target would miss every
+    file the first has had, both without a word.
+    """
+    place = f"{checkpoint.rstrip('/')}/lakebound_target"
+    try:
+        claim = spark.read.text(place).head()
+    except AnalysisException:
+        claim = None
+    if claim is None:
+        spark.createDataFrame([(table_id,)], "value STRING").coalesce(1).write.mode("overwrite").text(place)
+    elif claim["value"] != table_id:
+        raise Misconfigured(
+            f"--checkpoint {checkpoint} knows which files another table has, not {target} as it is now; "
+            "give a new checkpoint, and every file is merged again"
+        )

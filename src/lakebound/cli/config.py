@@ -1,0 +1,105 @@
+"""`lakebound config`: the merge job's YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.dynamodb import DynamoDBTable
+from lakebound.check import MAX_FILE_BYTES
+from lakebound.cli.files import open_source
+from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
+from lakebound.encoders.choice import reader_of
+from lakebound.errors import Misconfigured
+from lakebound.infer import Inference, written
+from lakebound.layout import DataKey
+
+app = typer.Typer(no_args_is_help=True, help="The merge job's YAML.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `infer` a verb of its own while it is the only one."""
+
+
+@app.command()
+def infer(
+    table: Annotated[str | None, typer.Option(help="The DynamoDB table, to look at its items.")] = None,
+    files: Annotated[
+        str | None, typer.Option(help="Batch files instead: the data prefix (s3://BUCKET/PREFIX), or a folder.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Items looked at, at most.")] = 10_000,
+    segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table that items are taken from.")] = 16,
+    output: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Where the YAML goes; without it to stdout.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --output: show the YAML, write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Propose the columns of the merge job's YAML from items of a table or from batch files.
+
+    Each type comes with how many of the values seen would not fit it. A table is read consistently, one read unit
+    for 4 KB; DynamoDB spreads items over its parts by their keys' hash, so a few pages of each part are a fair sample.
+    """
+    if (table is None) == (files is None):
+        raise Misconfigured("Nothing to look at, or two things", hint="Give either --table or --files")
+    if output is not None and output.exists() and not dry_run:
+        raise Misconfigured(f"{output} exists", hint="Name another file, or move it away")
+    inference = Inference()
+    source_table = table
+    found = _items_of_table(table, segments) if table is not None else _items_of_files(files or "")
+    with bars(quiet=as_json, totals={"items": sample}) as count:
+        for name, item in islice(found, sample):
+            source_table = name
+            inference.see(item)
+            count("items", 1)
+    if source_table is None or not inference.items:
+        raise Misconfigured(f"{table or files} holds no item", hint="Look at a table with items, or at its batch files")
+    text = inference.yaml(source_table)
+    if output is not None and not dry_run:
+        output.write_text(text, encoding="utf-8")
+    if as_json:
+        tell_json(
+            {"source_table": source_table, "items": inference.items, "yaml": text, "columns": _columns(inference)}
+        )
+    elif output is None or dry_run:
+        tell(text.rstrip())
+    else:
+        tell(f"{output}: {len(inference.columns())} columns from {inference.items:,} items")
+
+
+def _columns(inference: Inference) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": written(one.path),
+            "name": one.name or written(one.path),
+            "type": one.type,
+            "seen": one.seen,
+            "exceptions": one.exceptions,
+        }
+        for one in inference.columns()
+    ]
+
+
+def _items_of_table(table: str, segments: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    for item in DynamoDBTable(table, aws_client("dynamodb"), SystemClock(), segments=segments).scan():
+        yield table, item
+
+
+def _items_of_files(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """New images of the records, with their source table; deletes have none. A damaged file ends the look at it."""
+    store, prefix = open_source(source)
+    for stored in store.list(prefix + "/"):
+        key = DataKey.parse(prefix, stored.key)
+        if key is None:
+            continue
+        for record in reader_of(key.ext)(store.get(stored.key, MAX_FILE_BYTES)):
+            image = record["new_image"]
+            if image is not None:
+                yield record["source_table"], image if isinstance(image, dict) else orjson.loads(image)

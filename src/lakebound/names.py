@@ -1,0 +1,34 @@
+"""Names of silver's columns: what Spark takes for one name, and which names no attribute's column can bear."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SILVER_COLUMNS: Final = ("_key", "_item", "_is_deleted", "_version", "_stream_time_ms", "_base", "_ttl_expired")
+RESERVED_COLUMNS: Final = frozenset(
+    (*SILVER_COLUMNS, "_rescued", "_change_type", "_commit_version", "_commit_timestamp")
+)
+"""Silver's own columns and those of Delta's change feed."""
+
+LONGEST_NAME: Final = 255
+"""Longest column name in characters: what catalogs accept."""
+
+
+def folded(name: str) -> str:
+    """One text for all names that Spark takes for the same column: it compares character by character, without case.
+
+    `str.casefold` is another relation: it keeps `İ` and `i` apart, which Java's comparison takes for one.
+    """
+    return "".join(map(_folded, name))
+
+
+def _folded(character: str) -> str:
+    upper = character.upper()
+    return (upper if len(upper) == 1 else character).lower()[0]
+
+
+def unusable(name: str) -> str | None:
+    """Why no column can bear the name, None for a usable one."""
+    if "`" in name:
+        return "has a backtick, with which Delta's MERGE fails"
+    return f"has more than {LONGEST_NAME} characters" if len(name) > LONGEST_NAME else None

@@ -1,0 +1,51 @@
+"""Jobs run by their own `main`, in this process and its session; and bronze made without the job."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.bronze import bronze_rows
+from lakebound_spark.schema import BRONZE_RECORD
+from tests.spark.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run answered and printed: the lines that are JSON, and the last one that is not."""
+
+    status: int
+    batches: list[dict[str, Any]]
+    last_line: str
+
+
+def run_main(main: Callable[[Sequence[str]], int], *arguments: object) -> Ran:
+    out = io.StringIO()
+    with redirect_stdout(out):
+        status = main([str(argument) for argument in arguments])
+    lines = out.getvalue().splitlines()
+    told = [line for line in lines if not line.startswith("{")]
+    return Ran(status, [json.loads(line) for line in lines if line.startswith("{")], told[-1] if told else "")
+
+
+def bronze_frame(spark: SparkSession, records: Iterable[Record]) -> DataFrame:
+    """The records with bronze's fields and types."""
+    rows = [
+        [json.dumps(r[n], separators=(",", ":")) if isinstance(r[n], dict) else r[n] for n in BRONZE_RECORD.names]
+        for r in records
+    ]
+    return spark.createDataFrame(rows, BRONZE_RECORD)
+
+
+def append_to_bronze(target: Path, records: DataFrame, file: str) -> None:
+    """What the job would append if ``records`` stood in the file of that name."""
+    rows = bronze_rows(records.withColumn("_file", F.lit(f"file:/{file}")), set())
+    rows.coalesce(1).write.format("delta").mode("append").save(str(target))

@@ -1,0 +1,35 @@
+"""The merge's benchmark still runs, and both of its sides hold the same rows. No time is asserted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from bench import merging
+from lakebound_spark.config import parse_config
+from lakebound_spark.target import prepare_target
+
+
+def test_a_round_gives_both_sides_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
+    """`measure` compares the two tables itself and raises when they differ."""
+    (tmp_path / "merge").mkdir()
+    one = merging.measure(spark, tmp_path / "merge", rows=300, events=100, keys="uniform", rounds=0)
+    assert (one.ours, one.bare) == ([], []), "the round that warms up is not counted"
+
+
+@pytest.mark.soak
+def test_the_check_of_the_two_tables_can_fail(spark: SparkSession, tmp_path: Path) -> None:
+    config = parse_config({"source_table": "cars", "columns": merging.COLUMNS})
+    for name, rows in (("ours", 3), ("bare", 4)):
+        prepare_target(spark, str(tmp_path / name), config)
+        merging.fill(spark, str(tmp_path / name), config, rows)
+    with pytest.raises(AssertionError, match="do not hold the same rows"):
+        merging.check_equal(spark, str(tmp_path / "ours"), str(tmp_path / "bare"))
+
+
+def test_the_table_says_what_was_missed() -> None:
+    one = merging.Merging(1_000, 100, "uniform", bare=[1.0, 2.0], ours=[1.5, 2.6], rewritten=[80, 90])
+    assert one.ratios() == (1.3, 1.4, 1.5)
+    assert "1.30 – **1.40** – 1.50 | ≤ 1.2 missed | 0.85 |" in one.line()

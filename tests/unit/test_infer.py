@@ -1,0 +1,131 @@
+"""What `lakebound config infer` proposes, and that the merge job's own parser takes it back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from lakebound.cli.app import app
+from lakebound.infer import Inference, type_of, written
+from lakebound_spark.config import load_config, parse_config
+from tests.spark.records import item, stream, write_records
+
+
+def proposed(*items: dict[str, Any]) -> dict[str, tuple[str, int]]:
+    inference = Inference()
+    for one in items:
+        inference.see(one)
+    return {written(column.path): (column.type, column.exceptions) for column in inference.columns()}
+
+
+CASES: list[tuple[list[dict[str, Any]], str, int]] = [
+    ([{"N": "1"}, {"N": "-9223372036854775808"}], "bigint", 0),
+    ([{"N": "9223372036854775808"}], "decimal(38,0)", 0),
+    ([{"N": "1"}, {"N": "81.50"}, {"N": "0.125"}], "decimal(38,3)", 0),
+    ([{"N": "1E+2"}], "bigint", 0),
+    ([{"N": "1.5"}] * 9 + [{"N": "1E-130"}], "decimal(38,1)", 1),
+    ([{"N": "1E-130"}], "json", 0),
+    ([{"S": "a"}, {"N": "1"}], "string", 0),
+    ([{"S": "2013-01-31"}, {"NULL": True}], "date", 0),
+    ([{"S": "2013-01-31"}, {"S": "2013-02-30"}], "string", 0),
+    ([{"S": "2013-01-31T05:00:00Z"}, {"S": "2013-01-31T05:00:00.5+01:00"}], "timestamp", 0),
+    ([{"S": "2013-01-31T05:00:00"}], "string", 0),
+    ([{"BOOL": True}] * 19 + [{"N": "1"}], "boolean", 1),
+    ([{"BOOL": True}, {"N": "1"}], "json", 0),
+    ([{"B": "AA=="}], "binary", 0),
+    ([{"SS": ["a"]}, {"SS": ["b", "c"]}], "array<string>", 0),
+    ([{"NS": ["1", "2.5"]}], "array<decimal(38,1)>", 0),
+    ([{"L": [{"N": "1"}]}, {"L": []}], "array<bigint>", 0),
+    ([{"L": [{"N": "1"}, {"S": "a"}]}], "array<string>", 0),
+    ([{"L": [{"M": {}}]}], "json", 0),
+    ([{"M": {f"k{n}": {"N": "1"} for n in range(17)}}], "map<string,bigint>", 0),
+    ([{"M": {f"k{n}": {"N": "1"} if n else {"BOOL": True} for n in range(17)}}], "json", 0),
+]
+
+
+@pytest.mark.parametrize(("values", "kind", "exceptions"), CASES)
+def test_the_type_of_what_was_seen(values: list[dict[str, Any]], kind: str, exceptions: int) -> None:
+    assert proposed(*({"a": value} for value in values)) == {"a": (kind, exceptions)}
+
+
+def test_members_of_maps_become_columns_and_names_that_clash_get_another() -> None:
+    inference = Inference()
+    inference.see({"m": {"M": {"a.b": {"N": "1"}, "n": {"M": {"x": {"S": "y"}}}}}, "only": {"NULL": True}})
+    inference.see({"Name": {"S": "u"}, "name": {"S": "l"}, "_key": {"S": "k"}, "`": {"S": "t"}, "on": {"BOOL": True}})
+    config = parse_config(yaml.safe_load(inference.yaml("cars")))
+    assert {column.name: (column.path, column.sql_type) for column in config.columns} == {
+        r"m.a\.b": (("m", "a.b"), "bigint"),
+        "m.n.x": (("m", "n", "x"), "string"),
+        "Name": (("Name",), "string"),
+        "name_2": (("name",), "string"),
+        "_key_2": (("_key",), "string"),
+        "__2": (("`",), "string"),
+        "on": (("on",), "boolean"),
+    }
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
+SCALARS = st.one_of(
+    st.text(max_size=3).map(lambda text: {"S": text}),
+    st.decimals(allow_nan=False, allow_infinity=False, places=3).map(lambda number: {"N": format(number, "f")[:38]}),
+    st.booleans().map(lambda yes: {"BOOL": yes}),
+    st.just({"NULL": True}),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda members: {"L": members}),
+        st.dictionaries(NAMES, inner, max_size=3).map(lambda members: {"M": members}),
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.dictionaries(NAMES, VALUES, max_size=4), max_size=5))
+def test_whatever_is_proposed_is_a_configuration(items: list[dict[str, Any]]) -> None:
+    inference = Inference()
+    for one in items:
+        inference.see(one)
+    config = parse_config(yaml.safe_load(inference.yaml("cars")))
+    assert [(column.path, column.type.written) for column in config.columns] == [
+        (column.path, column.type) for column in inference.columns()
+    ]
+
+
+def test_a_type_nobody_would_take_is_not_proposed() -> None:
+    """Red control of the exceptions' count: with one value in three of another type, `json` is told instead."""
+    inference = Inference()
+    for value in ({"N": "1"}, {"N": "2"}, {"BOOL": True}):
+        inference.see({"a": value})
+    assert type_of(inference._root.members["a"]) == ("json", 0)
+
+
+def test_the_command_proposes_from_files(tmp_path: Path) -> None:
+    write_records(tmp_path / "data", [stream("k", 1, item("k", v={"N": "1.5"})), stream("gone", 2, None)])
+    target = tmp_path / "cars.yaml"
+    done = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path / "data"), "--output", str(target)])
+    assert (done.exit_code, done.output) == (0, f"{target}: 2 columns from 1 items\n")
+    assert '  v: "decimal(38,1)"  # all of 1' in target.read_text()
+    assert [column.sql_type for column in load_config(str(target)).columns] == ["string", "decimal(38,1)"]
+    told = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path / "data"), "--json"])
+    assert [column["path"] for column in json.loads(told.output)["columns"]] == ["id", "v"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--table", "t", "--files", "f"]])
+def test_one_thing_is_looked_at(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, ["config", "infer", *arguments])
+    assert "Nothing to look at, or two things" in str(done.exception)
+
+
+def test_files_without_an_item_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.gz").write_bytes(gzip.compress(b""))
+    done = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path)])
+    assert "holds no item" in str(done.exception)
