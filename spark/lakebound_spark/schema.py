@@ -63,6 +63,8 @@ RESCUED: Final = "_rescued"
 """With `columns: auto`: the attributes that no column could take, as one DynamoDB-JSON object."""
 
 LABEL_DIGITS: Final = 15
+LAST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, where dates end in Python and in most other places."""
 
 
 def is_whole() -> Column:
@@ -87,6 +89,7 @@ def is_whole_record() -> Column:
         & F.col("keys").startswith("{")
         & (F.col("new_image").isNull() | F.col("new_image").startswith("{"))
         & (F.col("is_deleted") == F.col("new_image").isNull())
+        & F.col("ingest_time_ms").between(0, LAST_MS)
         & F.when(F.col("origin") == "stream", stream).otherwise(F.col("origin").isNotNull() & base)
     )
     return F.coalesce(whole, F.lit(False))

@@ -1,0 +1,63 @@
+"""Append every record of the batch files to the bronze table, once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from pyspark.sql import SparkSession
+
+from lakebound_spark.bronze import BronzeJob, run_bronze
+from lakebound_spark.config import load_config
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.flatten import make_views
+from lakebound_spark.merge import is_path
+from lakebound_spark.running import refuse, run_job
+from lakebound_spark.source import FILES_PER_MICRO_BATCH, default_reader
+from lakebound_spark.streams import parse_trigger
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job: 0 when caught up or stopped by a signal, 1 after a failure, 2 for what a person set wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        job = BronzeJob(
+            source=options.source,
+            checkpoint=options.checkpoint,
+            target=options.target,
+            source_table=load_config(options.config).source_table,
+            trigger=parse_trigger(options.trigger),
+            reader=options.reader,
+            files_per_micro_batch=options.max_files,
+        )
+        if options.views and is_path(job.target):
+            raise Misconfigured(f"--views needs a table in a catalog; {job.target} is a path")
+    except Misconfigured as error:
+        return refuse("ingest_bronze", error)
+
+    def work(spark: SparkSession, stop: threading.Event) -> int:
+        totals = run_bronze(spark, job, report=lambda done: print(json.dumps(asdict(done)), flush=True), stop=stop)
+        if options.views:
+            make_views(spark, job.target)
+        print(totals)
+        return 0
+
+    return run_job("ingest_bronze", work, catalog=not is_path(job.target))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ingest_bronze", description=__doc__)
+    parser.add_argument("--source", required=True, help="data prefix: the folder that holds the hour partitions")
+    parser.add_argument("--checkpoint", required=True, help="folder of the stream's progress, one per target")
+    parser.add_argument("--target", required=True, help="bronze table: a path (with a /) or a table's name")
+    parser.add_argument("--config", required=True, help="the YAML of merge_changes; bronze reads source_table of it")
+    parser.add_argument("--trigger", default="available-now", help="available-now (default) or processing-time=30s")
+    parser.add_argument("--reader", choices=("auto-loader", "files"), default=default_reader())
+    parser.add_argument(
+        "--max-files", type=int, default=FILES_PER_MICRO_BATCH, help="files per micro-batch at most (%(default)s)"
+    )
+    parser.add_argument("--views", action="store_true", help="make <target>_flat and <target>_changes at the end")
+    return parser
