@@ -97,6 +97,10 @@ class Redaction:
             old_image=None if event.old_image is None else self._image(event.old_image),
         )
 
+    def item(self, item: Image) -> Image:
+        """A legal item as it may land."""
+        return self._image(item)
+
     def record(self, record: object) -> object:
         """A poison stream record as it may go to quarantine. Total: what cannot be walked is hashed whole."""
         body = record.get("dynamodb") if type(record) is dict else None

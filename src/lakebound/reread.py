@@ -119,7 +119,7 @@ class KeysAgain:
         following = {"file": number, "line": line} if number < len(self._files) else None
         # The place counts as reached only once its keys were read: a throttled page is asked for again from `start`.
         self._open = (-1, 0)
-        values, units, asked = self._read_all(keys)
+        values, units, asked = read_all(self._reader, self._clock, self._table, self._key_names, keys)
         self._read.update(keys)
         self._open = (number, line)
         return Page(asked, asked - self._margin_ms, values, units, following)
@@ -151,17 +151,24 @@ class KeysAgain:
         if self._stretch.from_ms <= moment <= self._stretch.to_ms and record["key"] not in self._read:
             keys[record["key"]] = record["keys"]
 
-    def _read_all(self, keys: dict[str, Image]) -> tuple[list[tuple[Image, Image | None]], float, int]:
-        asked = self._clock.now_ms()
-        units, found, wanted = 0.0, {}, list(keys.values())
-        for _ in range(_ROUNDS):
-            if not wanted:
-                break
-            answer, _ = self._reader.read_items(wanted)
-            for item in answer.get("Responses", {}).get(self._table, []):
-                found[canonical_key({name: item[name] for name in self._key_names})] = item
-            units += sum(float(entry.get("CapacityUnits", 0)) for entry in answer.get("ConsumedCapacity") or ())
-            wanted = (answer.get("UnprocessedKeys") or {}).get(self._table, {}).get("Keys", [])
-        if wanted:
-            raise Throttled(f"table {self._table} throttled a read of {len(keys)} keys")
-        return [(key, found.get(text)) for text, key in keys.items()], units, asked
+
+def read_all(
+    reader: KeyReader, clock: Clock, table: str, key_names: Sequence[str], keys: dict[str, Image]
+) -> tuple[list[tuple[Image, Image | None]], float, int]:
+    """One consistent read of at most 100 keys: (key attributes, item or None) of each, read units, ms just before it.
+
+    `keys` are key attributes by canonical key. Raises Throttled when the table leaves some unread again and again.
+    """
+    asked = clock.now_ms()
+    units, found, wanted = 0.0, {}, list(keys.values())
+    for _ in range(_ROUNDS):
+        if not wanted:
+            break
+        answer, _ = reader.read_items(wanted)
+        for item in answer.get("Responses", {}).get(table, []):
+            found[canonical_key({name: item[name] for name in key_names})] = item
+        units += sum(float(entry.get("CapacityUnits", 0)) for entry in answer.get("ConsumedCapacity") or ())
+        wanted = (answer.get("UnprocessedKeys") or {}).get(table, {}).get("Keys", [])
+    if wanted:
+        raise Throttled(f"table {table} throttled a read of {len(keys)} keys")
+    return [(key, found.get(text)) for text, key in keys.items()], units, asked

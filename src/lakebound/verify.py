@@ -28,6 +28,7 @@ import orjson
 from lakebound.attributes import Image, canonical_item, canonical_key
 from lakebound.errors import Poison
 from lakebound.ports import Clock
+from lakebound.redaction import Redaction
 
 
 class SourceTable(Protocol):
@@ -42,6 +43,27 @@ class SourceTable(Protocol):
 
     def read(self, keys: Sequence[Image]) -> Iterator[Image]:
         """The items of these key attributes that exist, strongly consistent, in no order."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsLanded:
+    """Port SourceTable: a source as DROP_ATTRIBUTES and HASH_ATTRIBUTES let it land.
+
+    Keys are read again by their attributes, so none of these may be hashed.
+    """
+
+    source: SourceTable
+    redaction: Redaction
+
+    @property
+    def key_names(self) -> Sequence[str]:
+        return self.source.key_names
+
+    def scan(self) -> Iterator[Image]:
+        return map(self.redaction.item, self.source.scan())
+
+    def read(self, keys: Sequence[Image]) -> Iterator[Image]:
+        return map(self.redaction.item, self.source.read(keys))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from lakebound.events import ChangeEvent, StreamDecoder
 from lakebound.flush import FlushRules, flush
 from lakebound.gaps import Gap
 from lakebound.ingest import IngestRules
-from lakebound.layout import DataKey, GapKey, partitioner
+from lakebound.layout import DataKey, GapKey, format_time, partitioner
 from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.redrive import Road, pending_failures, pending_quarantine
+from lakebound.repair import Repaired, RepairRules, repair
 from lakebound.status import Seen, Status, judge, open_gaps
 from lakebound.verify import LakeRow, Patience, Report, verify
 from tests.events.building import ARN, TABLE
@@ -249,6 +250,17 @@ class Plant:
             del self.bucket.objects[key]
             closed = Gap(gap.from_ms, gap.to_ms, gap.cause, healed_by=run)
             self.bucket.put_if_absent(key, closed.encode(), {})
+
+    def repair(self, keys: Sequence[str]) -> Repaired:
+        """`lakebound verify --repair`."""
+        rules = RepairRules(TABLE, PREFIX, partitioner("dt=%Y-%m-%d/HH=%H"), MARGIN_MS)
+        run = f"repair-{format_time(self.clock.now_ms())}"
+        return repair(keys, run, rules, ("id",), self, self.bucket, self.clock)
+
+    def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
+        """Port KeyReader over the table."""
+        found = (self.table.get(canonical_key(key)) for key in keys)
+        return {"Responses": {TABLE: [item for item in found if item is not None]}}, self.clock.now_ms()
 
     def found(self, gap: Gap) -> None:
         """A gap is recorded."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,18 +12,29 @@ import typer
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dynamodb import DynamoDBTable
+from lakebound.adapters.dynamodb_scan import BackfillTable
+from lakebound.adapters.stack import function_environment
 from lakebound.cli.history import FolderHistory
 from lakebound.cli.pipeline import QueuePipeline
+from lakebound.cli.stacks import StackName, find_stack, road_of, store_of
 from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
 from lakebound.errors import Misconfigured
-from lakebound.verify import Patience, Report, verify
+from lakebound.layout import format_time
+from lakebound.ports import Clock, ObjectStore
+from lakebound.repair import Repaired, RepairRules
+from lakebound.repair import repair as write_again
+from lakebound.settings import BackfillSettings
+from lakebound.verify import AsLanded, Patience, Report, SourceTable, verify
 
 _SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys still suspected"}
 
 
 def command(
-    table: Annotated[str, typer.Option(help="The DynamoDB table.", show_default=False)],
     target: Annotated[str, typer.Option(help="The silver table: a Delta path, or a table's name.", show_default=False)],
+    table: Annotated[
+        str | None, typer.Option(help="The DynamoDB table, where no stack is named.", show_default=False)
+    ] = None,
+    stack: StackName = "",
     lag: Annotated[
         float, typer.Option(min=0.1, help="Seconds from a change to silver (p99). Two of them at rest decide.")
     ] = 90.0,
@@ -35,6 +48,10 @@ def command(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="A mirror of the batch files, to tell stale from different."),
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Read what differs again and write it as files for the merge job.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: tell what it would write.")] = False,
     segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table scanned side by side.")] = 4,
     show: Annotated[int, typer.Option(min=0, help="Keys shown of each list; --json gives them all.")] = 20,
     as_json: AsJson = False,
@@ -43,21 +60,34 @@ def command(
 
     Consistent reads of the whole table: one read unit for 4 KB. A key that differs is read again on both sides until
     it is equal, or has rested for two lags. Exit status 1 when anything differs or over 1 % of the keys were left out.
+
+    With a stack, items are compared as DropAttributes and HashAttributes let them land, and the queue is its buffer
+    queue. --repair reads the keys that differ once more and writes what the source holds of them, or that it holds
+    nothing, as batch files of origin `reread`; merge them, then verify again.
     """
+    place = _Place.of(table, stack, repair=repair)
     if limit <= 2 * lag:
         raise Misconfigured(
             f"--limit {limit:g} leaves no key the time to rest for two lags of {lag:g} s",
             hint=f"Give more than {2 * lag:g} seconds, or a smaller --lag",
         )
     clock = SystemClock()
-    source = DynamoDBTable(table, aws_client("dynamodb"), clock, segments=segments)
+    source: SourceTable = DynamoDBTable(place.table, aws_client("dynamodb"), clock, segments=segments)
+    if place.rules is not None and place.rules.redaction is not None:
+        if place.rules.redaction.hashes_any(source.key_names):
+            raise Misconfigured(
+                "HashAttributes names a key attribute: no key of the lake can be read again in the source",
+                hint="Compare such a table in Spark, with the files of a finished backfill",
+            )
+        source = AsLanded(source, place.rules.redaction)
+    queue = queue or place.queue
     pipeline = QueuePipeline(queue, aws_client("sqs")) if queue else None
     history = FolderHistory(files) if files else None
     from lakebound.cli.silver import open_silver  # Spark takes seconds to load, and only this verb needs it
 
-    with ExitStack() as stack:
-        silver = stack.enter_context(open_silver(target))
-        count = stack.enter_context(bars(quiet=as_json))
+    with ExitStack() as opened:
+        silver = opened.enter_context(open_silver(target))
+        count = opened.enter_context(bars(quiet=as_json))
         report = verify(
             source,
             silver,
@@ -67,12 +97,65 @@ def command(
             patience=Patience(lag=lag, limit=limit),
             progress=lambda side, more: count(_SIDES[side], more),
         )
+        keys = sorted({*report.missing, *report.ghost, *report.stale, *report.different}) if repair else []
+        done = None
+        if keys and not dry_run:
+            done = place.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
     if as_json:
-        tell_json(document(table, target, report))
+        told = document(place.table, target, report)
+        tell_json(told | ({"dry_run": dry_run, "repair": asdict(done) if done else None} if repair else {}))
     else:
         _tell(report, show)
+        if repair:
+            _tell_repair(done, len(keys), dry_run=dry_run)
     if not report.is_equal:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is compared, and with a stack also by which rules its records land."""
+
+    table: str
+    queue: str | None = None
+    store: ObjectStore | None = None
+    rules: RepairRules | None = None
+
+    @staticmethod
+    def of(table: str | None, name: str, *, repair: bool) -> _Place:
+        """Raises Misconfigured where neither a table nor a stack is named."""
+        if table and not name and not repair:
+            return _Place(table)
+        found = find_stack(name)
+        if table and table != found.table:
+            raise Misconfigured(f"The stack {found.name} is of table {found.table}", hint="Leave --table out")
+        road = road_of(found).rules
+        settings = BackfillSettings.read(function_environment(aws_client("lambda"), found.output("BackfillName")))
+        rules = RepairRules(
+            found.table, found.prefix, road.partition, settings.margin_ms, road.file_format, road.redaction
+        )
+        return _Place(found.table, found.output("BufferQueueUrl"), store_of(found), rules)
+
+    def repair(
+        self, keys: Sequence[str], key_names: Sequence[str], clock: Clock, progress: Callable[[int], None]
+    ) -> Repaired:
+        """Write what the source holds of these keys now."""
+        assert self.rules is not None
+        assert self.store is not None
+        reader = BackfillTable(self.table, aws_client("dynamodb"), clock)
+        run = f"repair-{format_time(clock.now_ms())}"
+        return write_again(keys, run, self.rules, key_names, reader, self.store, clock, progress)
+
+
+def _tell_repair(done: Repaired | None, keys: int, *, dry_run: bool) -> None:
+    if dry_run:
+        tell(f"would read {keys:,} keys again and write a record of each")
+    elif done is None:
+        tell("nothing to repair")
+    else:
+        kept = f", {done.quarantined:,} in quarantine" if done.quarantined else ""
+        tell(f"run {done.run}: {done.items:,} items and {done.absent:,} absent keys in {len(done.files)} files{kept}")
+        tell("merge them with spark/jobs/merge_changes.py, then verify again")
 
 
 def document(table: str, target: str, report: Report) -> dict[str, object]:
