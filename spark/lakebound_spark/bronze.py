@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -24,17 +23,17 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
-from lakebound_spark.merge import beside, exists, is_path, open_table, record_bad_files
+from lakebound_spark.merge import record_bad_files
 from lakebound_spark.schema import BRONZE_RECORD, CORRUPT, FILE
 from lakebound_spark.source import DataFile, data_files, stream_of_files
 from lakebound_spark.streams import claim_checkpoint, path_exists, run_micro_batches
+from lakebound_spark.tables import beside, exists, is_path, open_table, retried
 from lakebound_spark.versions import condition_of, execute_merge
 
 INGEST_DATE: Final = "_ingest_date"
 BRONZE_COLUMNS: Final = (*BRONZE_RECORD.names, FILE, INGEST_DATE)
 
 _MADE_FROM = "lakebound.bronze_of"
-_ATTEMPTS = 5
 _DAY_MS = 86_400_000
 
 
@@ -228,14 +227,7 @@ def _append(spark: SparkSession, target: str, rows: DataFrame, names: Sequence[s
         .merge(rows.alias("s"), f"{within} AND {same}")
         .whenNotMatchedInsert(values={_quoted(name): f"s.{_quoted(name)}" for name in BRONZE_COLUMNS})
     )
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return execute_merge(spark, table, merge)[0]
-        except DeltaConcurrentModificationException:
-            if attempt == _ATTEMPTS:
-                raise
-            time.sleep(attempt)
-    raise AssertionError("unreachable")
+    return retried(lambda: execute_merge(spark, table, merge).inserted)
 
 
 def bad_lines_of(not_whole: DataFrame) -> DataFrame:

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.merge import beside, is_path, open_table
+from lakebound_spark.tables import beside, is_path, open_table
 
 SAMPLE: Final = 10_000
 """Records that are looked through for names of attributes."""

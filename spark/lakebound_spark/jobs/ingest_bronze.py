@@ -14,10 +14,10 @@ from lakebound_spark.bronze import BronzeJob, run_bronze
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.flatten import make_views
-from lakebound_spark.merge import is_path
 from lakebound_spark.running import refuse, run_job
 from lakebound_spark.source import FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.streams import parse_trigger
+from lakebound_spark.tables import is_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
