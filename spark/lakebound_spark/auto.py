@@ -10,8 +10,9 @@
 | SS, NS, BS                              | `array<…>`        |                                                        |
 | L, M, mixed, a number beyond all these  | `string` (json)   | takes anything, as DynamoDB-JSON text                  |
 
-Where Delta cannot widen (3.3 on Spark 3.5), whole numbers start as `decimal(38,18)` too. Everything else goes to `_rescued`. The table itself remembers the lattice's state: a column of ours bears a comment,
-and a json column another, so a column that a person added is never written to.
+Where Delta cannot widen (3.3 on Spark 3.5), whole numbers start as `decimal(38,18)` too. Everything else goes to
+`_rescued`. The table itself remembers the lattice's state: a column of ours bears a comment, and a json column
+another, so a column that a person added is never written to.
 """
 
 from __future__ import annotations
