@@ -10,8 +10,9 @@
 | SS, NS, BS                              | `array<…>`        |                                                        |
 | L, M, mixed, a number beyond all these  | `string` (json)   | takes anything, as DynamoDB-JSON text                  |
 
-Everything else goes to `_rescued`. The table itself remembers the lattice's state: a column of ours bears a comment,
-and a json column another, so a column that a person added is never written to.
+Where Delta cannot widen (3.3 on Spark 3.5), whole numbers start as `decimal(38,18)` too. Everything else goes to
+`_rescued`. The table itself remembers the lattice's state: a column of ours bears a comment, and a json column
+another, so a column that a person added is never written to.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructField, StructType
 
 from lakebound.names import RESERVED_COLUMNS, folded, unusable
+from lakebound_spark import versions
 from lakebound_spark.casting import exact_decimal, text
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.rows import attributes, visible_images
@@ -93,7 +95,7 @@ def plan_growth(schema: StructType, seen: Iterable[Seen]) -> Growth:
     for one in sorted(seen, key=lambda one: (-one.images, one.name)):
         there = present.get(one.name)
         if there is not None:
-            if there.type == Scalar("bigint") and _EXACT in one.kinds:
+            if versions.CAN_WIDEN and there.type == Scalar("bigint") and _EXACT in one.kinds:
                 widened.append(DeclaredColumn(there.name, there.path, _WIDE))
         elif one.kinds and unusable(one.name) is None and folded(one.name) not in taken:
             if len(present) + len(added) == MOST_COLUMNS:
@@ -107,7 +109,8 @@ def kind_of(kinds: frozenset[str]) -> Type:
     """The type for a new attribute with these kinds of values."""
     if kinds <= {"S", _WHOLE, _EXACT, _BEYOND} and "S" in kinds:
         return Scalar("string")
-    return _KINDS.get(kinds, Scalar("json"))
+    found = _KINDS.get(kinds, Scalar("json"))
+    return found if versions.CAN_WIDEN or found != Scalar("bigint") else _WIDE
 
 
 def seen_attributes(latest: DataFrame, columns: Sequence[DeclaredColumn]) -> list[Seen]:

@@ -84,7 +84,7 @@ def default_reader() -> str:
     return "auto-loader" if "DATABRICKS_RUNTIME_VERSION" in os.environ else "files"
 
 
-def data_files(listing: Iterable[tuple[str, str, int]]) -> list[DataFile]:
+def data_files(listing: Iterable[tuple[str, str] | tuple[str, str, int]]) -> list[DataFile]:
     """The batch files among (path, url, length), sorted by path. Other names below the prefix are not data."""
     found = (parse_data_file(*listed) for listed in listing)
     return sorted((file for file in found if file is not None), key=lambda file: file.path)

@@ -6,6 +6,8 @@
 | the name of Spark's error        | `getCondition()`               | `getErrorClass()`                               |
 | an object read as STRING by the  | its text as it stands          | the same value; spaces, escapes and numbers     |
 | JSON reader                      |                                | without a tag are written anew                  |
+| `ALTER COLUMN … TYPE` from bigint | the column is widened          | refused, so numbers start as the wide type      |
+| to decimal                       |                                |                                                 |
 | a member name of 50,000 letters  | the row is NULL, file left out | read like any other                             |
 """
 
@@ -20,6 +22,9 @@ from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.sql import SparkSession
 
 IS_SPARK_35: Final = pyspark.__version__.startswith("3.5.")
+
+CAN_WIDEN: Final = not IS_SPARK_35
+"""Whether Delta turns a bigint column into a decimal one without rewriting files."""
 
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _NEWEST_COMMITS = 20

@@ -61,7 +61,8 @@ class Silver:
 
 
 def data_files_at(paths: Iterable[Path]) -> list[DataFile]:
-    return data_files((f"file:{path}", f"file:{path}", path.stat().st_size) for path in paths)
+    lengths = {path: path.stat().st_size if path.exists() else 0 for path in paths}
+    return data_files((f"file:{path}", f"file:{path}", length) for path, length in lengths.items())
 
 
 @dataclass(frozen=True, slots=True)

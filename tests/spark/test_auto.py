@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql.types import StructType
 
-from lakebound_spark import auto
+from lakebound_spark import auto, versions
 from lakebound_spark.auto import Growth, Seen, columns_of, plan_growth
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.metrics import MicroBatch
@@ -141,7 +141,15 @@ def test_the_plan_depends_on_what_was_seen_and_not_on_its_order() -> None:
     assert not {"a1", "x" * 256, "_ITEM"} & set(names)
 
 
-def test_only_a_whole_number_widens() -> None:
+def test_a_number_starts_wide_where_delta_cannot_widen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for can, name in ((True, "bigint"), (False, "decimal(38,18)")):
+        monkeypatch.setattr(versions, "CAN_WIDEN", can)
+        (column,) = plan_growth(StructType(), [Seen("n", 1, frozenset(("whole",)))]).added
+        assert column.sql_type == name
+
+
+def test_only_a_whole_number_widens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "CAN_WIDEN", True)
     schema = (
         StructType()
         .add("n", "long", True, {"comment": auto.COMMENT})
