@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import pyspark
-from delta.exceptions import DeltaConcurrentModificationException
+from delta import exceptions
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.sql import SparkSession
 
@@ -80,28 +80,31 @@ def is_conflict(error: BaseException) -> bool:
     """Whether Delta refused a commit because another writer's came between.
 
     Delta 4 turns the Java exception into its Python class only where somebody has imported `delta.exceptions.captured`;
-    elsewhere a conflict arrives as py4j's own error, so the Java class is looked at too.
+    elsewhere a conflict arrives as py4j's own error, so the Java class is looked at too. In Delta 3.3 the Python
+    classes have no common base.
     """
     cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     while cause is not None:
-        if cause.getClass().getName() in _CONFLICTS:
+        if cause.getClass().getName() in _JAVA_CONFLICTS:
             return True
         cause = cause.getCause()
-    return isinstance(error, DeltaConcurrentModificationException)
+    return isinstance(error, _CONFLICTS)
 
 
-_CONFLICTS: Final = frozenset(
-    f"{package}.{name}"
+_CONFLICTS: Final = (
+    exceptions.DeltaConcurrentModificationException,
+    exceptions.ConcurrentAppendException,
+    exceptions.ConcurrentDeleteDeleteException,
+    exceptions.ConcurrentDeleteReadException,
+    exceptions.ConcurrentTransactionException,
+    exceptions.ConcurrentWriteException,
+    exceptions.MetadataChangedException,
+    exceptions.ProtocolChangedException,
+)
+_JAVA_CONFLICTS: Final = frozenset(
+    f"{package}.{conflict.__name__}"
     for package in ("io.delta.exceptions", "org.apache.spark.sql.delta")
-    for name in (
-        "ConcurrentAppendException",
-        "ConcurrentDeleteDeleteException",
-        "ConcurrentDeleteReadException",
-        "ConcurrentTransactionException",
-        "ConcurrentWriteException",
-        "MetadataChangedException",
-        "ProtocolChangedException",
-    )
+    for conflict in _CONFLICTS
 )
 
 
