@@ -15,8 +15,10 @@ from typing import Final
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bench import report, stages
+from bench import artefacts, billing, report, stages
 from bench.loopback import ROOT
+from demo.local_stack import LocalStack
+from lakebound.adapters.sqs import SqsQueue
 
 DOCS: Final = ROOT / "docs"
 CORPORA: Final = ("flat", "nested", "large")
@@ -66,10 +68,19 @@ def main() -> None:
             if wanted(f"backfill, {corpus}"):
                 results.measured.append(stages.page_decode(corpus, rounds))
                 results.measured.append(stages.export_conversion(corpus, rounds))
+        if wanted("billed SQS requests"):
+            with LocalStack() as stack:
+                sqs = stack.client("sqs")
+                for corpus in CORPORA:
+                    queue_url = sqs.create_queue(QueueName=f"bench-{corpus}")["QueueUrl"]
+                    ours = billing.ours(sqs, SqsQueue(queue_url, sqs), corpus, 10)
+                    results.billed[corpus] = (billing.baseline(sqs, queue_url, corpus, 1), ours)
+        if wanted("artefacts"):
+            results.artefacts |= artefacts.built()
         if wanted("cold start"):
             results.measured.append(stages.cold_start(heavy))
     if arguments.only:
-        print("\n".join(report.table(results)))
+        print("\n".join([*report.table(results), "", *report.bill_table(results), "", *report.artefact_table(results)]))
         return
     text = report.markdown(results)
     print(text)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
-from bench.loopback import ROOT
+from bench.artefacts import Size
+from bench.billing import MESSAGE_BYTES, Bill
 from bench.stages import Ingested, Measured, cores
 
 SQS_PER_MILLION: Final = 0.40
@@ -19,8 +19,7 @@ LAMBDA_PER_GB_SECOND: Final = 0.0000166667
 PUT_PER_THOUSAND: Final = 0.005
 INGEST_GB: Final = 0.5
 FLUSHER_GB: Final = 1.0
-MESSAGE_BYTES: Final = 262_144
-BILLED_BYTES: Final = 65_536
+FEWER_REQUESTS: Final = 25
 FILE_BYTES: Final = 5_000_000
 """A small file of a table that is not busy; larger ones need fewer puts."""
 
@@ -41,6 +40,9 @@ class Results:
     larger: dict[str, float] = field(default_factory=dict)
     bytes: dict[str, dict[str, float]] = field(default_factory=dict)
     item_bytes: dict[str, float] = field(default_factory=dict)
+    billed: dict[str, tuple[Bill, Bill]] = field(default_factory=dict)
+    """Counted on a live queue: the baseline's bill and ours."""
+    artefacts: dict[str, Size] = field(default_factory=dict)
 
     def rows(self) -> Iterator[Measured]:
         """Every line of the table."""
@@ -55,9 +57,8 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a million changes cost: billed SQS requests (send, receive, delete) and dollars of each part."""
+    """What a million changes cost, in dollars of each part."""
 
-    requests: float
     sqs: float
     ingest: float
     flusher: float
@@ -70,20 +71,14 @@ class Cost:
 
 
 def costs(results: Results, corpus: str) -> tuple[Cost, Cost]:
-    """The obvious implementation and ours, from measured bytes and times, per million changes.
-
-    Ours is billed per started 64 KiB of each message, sent and received, and one delete for ten messages. A message is
-    filled to MESSAGE_BYTES, so the measured body bytes are spread over full messages.
-    """
+    """The obvious implementation and ours per million changes: counted SQS requests, measured bytes and times."""
     one = results.ingests[corpus]
     million = 1e6 / one.records
     per_record = one.ours_sent.body_bytes / one.records
-    messages = 1e6 * per_record / MESSAGE_BYTES
-    requests = messages * (2 * MESSAGE_BYTES / BILLED_BYTES + 0.1)
+    base_requests, requests = (bill.per_million for bill in results.billed[corpus])
     flushed = results.find("flusher to ndjson.gz", corpus)
     deliveries_6mb = 1e6 * per_record / 6_000_000
     ours = Cost(
-        requests,
         requests * SQS_PER_MILLION / 1e6,
         million * (LAMBDA_PER_MILLION / 1e6 + median(one.wall.ours) * INGEST_GB * LAMBDA_PER_GB_SECOND),
         deliveries_6mb * LAMBDA_PER_MILLION / 1e6
@@ -91,10 +86,7 @@ def costs(results: Results, corpus: str) -> tuple[Cost, Cost]:
         1e6 * results.bytes[corpus]["ndjson.gz"] / FILE_BYTES * PUT_PER_THOUSAND / 1000,
     )
     base_bytes = one.base_sent.body_bytes / one.records
-    tens = 1e5 * max(1.0, 10 * base_bytes / BILLED_BYTES)
-    base_requests = 2 * tens + 1e5
     base = Cost(
-        base_requests,
         base_requests * SQS_PER_MILLION / 1e6,
         million * (LAMBDA_PER_MILLION / 1e6 + median(one.wall.base) * INGEST_GB * LAMBDA_PER_GB_SECOND),
         1e6 * base_bytes / 6_000_000 * LAMBDA_PER_MILLION / 1e6
@@ -150,25 +142,60 @@ def markdown(results: Results) -> str:
         "",
         "Bytes of one record with both images, in a line and in batch files.",
         "",
+        "## Billed SQS requests of a million changes",
+        "",
+        "Counted while both sides send to, receive from and delete from a live queue, the local stack's: a call is one"
+        " request for each started 64 KiB of its bodies. The baseline sends and reads by tens.",
+        "",
+        *bill_table(results),
+        "",
         "## Cost of a million changes",
         "",
         f"us-east-1 prices, from the bytes and times above; {INGEST_GB:g} GB stream_ingest, {FLUSHER_GB:g} GB flusher,"
-        f" files of {FILE_BYTES / 1e6:g} MB. SQS: sends, receives and deletes, each started 64 KiB. Lambda: CPU time of"
-        " this machine, without the waits of the flusher's top-up.",
+        f" files of {FILE_BYTES / 1e6:g} MB. SQS: the requests counted"
+        " above. Lambda: times of this machine, without the waits of the flusher's top-up.",
         "",
-        "| corpus | | billed SQS requests | SQS | stream_ingest | flusher | S3 puts | sum |",
-        "|---|---|---|---|---|---|---|---|",
+        "| corpus | | SQS | stream_ingest | flusher | S3 puts | sum |",
+        "|---|---|---|---|---|---|---|",
     ]
     for corpus in results.ingests:
         base, ours = costs(results, corpus)
+        line = results.bytes[corpus]["line"]
         for name, cost in (("baseline", base), ("ours", ours)):
             parts = (cost.sqs, cost.ingest, cost.flusher, cost.puts, cost.total)
             money = " | ".join(f"${dollars:.4f}" for dollars in parts)
-            ratio = f" ({base.requests / ours.requests:.1f}× fewer)" if name == "ours" else ""
-            lines.append(f"| {corpus} | {name} | {cost.requests:,.0f}{ratio} | {money} |")
-    lines += ["", "## Sizes of what is deployed", "", "| what | bytes unpacked |", "|---|---|"]
-    lines += [f"| {name} | {size / 1e6:,.1f} MB |" for name, size in artefacts().items()]
+            told = f"{corpus}, {line / 1000:.1f} kB a change"
+            lines.append(f"| {told} | {name} | {money} |")
+    lines += ["", "## Sizes of what is deployed", ""]
+    lines += ["Built by `src/Makefile`, as `sam build` does, for the template's default platform.", ""]
+    lines += artefact_table(results)
     return "\n".join(lines) + "\n"
+
+
+def bill_table(results: Results) -> list[str]:
+    """Billed SQS requests of a million records, by call."""
+    lines = ["| corpus | | sends | receives | deletes | sum | aim |", "|---|---|---|---|---|---|---|"]
+    for corpus, (base, ours) in results.billed.items():
+        for name, bill in (("baseline", base), ("ours", ours)):
+            each = " | ".join(
+                f"{calls * 1e6 / bill.records:,.0f}" for calls in (bill.sends, bill.receives, bill.deletes)
+            )
+            ratio, aim = "", "–"
+            if name == "ours":
+                fewer = base.per_million / ours.per_million
+                ratio = f", {fewer:.1f}× fewer"
+                if corpus == "flat":
+                    aim = f"≥ {FEWER_REQUESTS}× {'✓' if fewer >= FEWER_REQUESTS else 'missed'}"
+            lines.append(f"| {corpus} | {name} | {each} | {bill.per_million:,.0f}{ratio} | {aim} |")
+    return lines
+
+
+def artefact_table(results: Results) -> list[str]:
+    """What the layers and functions weigh."""
+    lines = ["| what | unpacked | zipped |", "|---|---|---|"]
+    for name, size in results.artefacts.items():
+        lines.append(f"| {name} | {_megabytes(size.unpacked)} | {_megabytes(size.zipped)} |")
+    return lines
 
 
 def scale(results: Results) -> str:
@@ -258,28 +285,6 @@ def scale(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def artefacts() -> dict[str, int]:
-    """Sizes of the packages that the layers hold, as they are installed here."""
-    import fastavro
-    import isal
-    import orjson
-    import pyarrow
-
-    def tree(folder: Path) -> int:
-        files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-        return sum(path.stat().st_size for path in files)
-
-    packages: dict[str, Any] = {"fastavro": fastavro, "isal": isal, "orjson": orjson}
-    packages["pyarrow (only in the layer of FILE_FORMAT parquet)"] = pyarrow
-    sizes = {"functions/ (two handlers)": sum(path.stat().st_size for path in (ROOT / "functions").rglob("*.py"))}
-    sizes["lakebound itself"] = tree(ROOT / "src" / "lakebound")
-    sizes |= {name: tree(Path(os.path.dirname(package.__file__))) for name, package in packages.items()}
-    built = ROOT / ".aws-sam" / "build" / "LakeboundLayer"
-    if built.is_dir():
-        sizes["the built layer of template.yaml"] = tree(built)
-    return sizes
-
-
 def plot(results: Results, path: Path) -> None:
     """One bar a stage: the median ratio, its least and greatest, and the aim."""
     import matplotlib
@@ -305,6 +310,10 @@ def plot(results: Results, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"
 
 
 def _rate(number: float) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+from base64 import b64decode
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
 
 import pytest
+from aws_lambda_powertools import Logger, Metrics
 
 from lakebound.errors import Misconfigured
 from lakebound.events import StreamDecoder
 from lakebound.layout import DataKey
 from lakebound.redaction import Redaction, parse_paths
+from lakebound.telemetry import report_backfill
 from tests.functional.backfill_world import PREFIX, World, world
+from tests.functional.exports_made import Exports
 from tests.statemachines.machine import Failed, start
 
 CANARY = "canary-4711"
@@ -77,3 +85,108 @@ def test_a_snapshot_reads_back_the_same_from_every_format(file_format: str) -> N
     names = [DataKey.parse(PREFIX, key) for key in made.bucket.objects]
     assert {one.ext for one in names if one is not None} == {file_format}
     assert {one["keys"]["id"]["S"]: one["new_image"] for one in made.bucket.records()} == made.table.items
+
+
+# Every sink of a run, in every mode: objects, what the state machine keeps, log lines, metrics.
+
+_services = count(1)
+MODES = ["scan", "export", "incremental_export"]
+
+
+def canaried(rules: Redaction | None, key: str = CANARY) -> World:
+    """Items with canaries in every type, one of them of a name that no reader takes: it goes to quarantine."""
+    made = world(redaction=rules)
+    exports = Exports(made.table, made.bucket)
+    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
+    made.clock.pass_ms(3_600_000)
+    private = {
+        "L": [
+            {"S": CANARY},
+            {"M": {CANARY: {"SS": [CANARY]}, "b": {"B": "Y2FuYXJ5LTQ3MTE="}, "n": {"N": "4711471147114711"}}},
+        ]
+    }
+    for number in range(6):
+        name = f"{key}-{number}"
+        image: dict[str, Any] = {
+            "id": {"S": name},
+            "owner": private,
+            "trips": {"L": [{"M": {"home": private, "kept": {"S": "kept"}}}]},
+        }
+        if number == 3:
+            image["n" * 50_001] = {"S": "kept"}
+        made.table.items[name] = image
+        made.table._emit("INSERT", name, image, None)
+    made.clock.pass_ms(3_600_000)
+    return made
+
+
+def run(made: World, mode: str) -> list[str]:
+    """A whole run; what it told: log lines, metrics, the events and answers that the state machine keeps."""
+    out = io.StringIO()
+    logger = Logger(service=f"backfill-{next(_services)}", stream=out)
+    metrics = Metrics(namespace="Lakebound", service="backfill")
+    metrics.clear_metrics()
+    answers: list[Any] = []
+
+    def function(event: dict[str, Any]) -> dict[str, Any]:
+        answer = made.function(event)
+        report_backfill(logger, metrics, str(event["action"]), answer)
+        answers.append(answer)
+        return answer
+
+    given: dict[str, Any] = {"mode": mode}
+    if mode == "incremental_export":
+        given |= {name: iso(made.clock.ms - ago) for name, ago in (("from", 7_000_000), ("to", 1_000_000))}
+    answers.append(start(function, given, sleep=made.clock.sleep).run())
+    told = [out.getvalue(), json.dumps(metrics.serialize_metric_set()), json.dumps([made.calls, answers])]
+    metrics.clear_metrics()
+    assert "BackfillRecords" in told[1]
+    assert '"action":"finish"' in told[0]
+    return told
+
+
+def iso(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def objects(made: World) -> list[str]:
+    """Keys and contents of all that the backfill wrote, inflated and decoded. What DynamoDB exported itself is raw, as
+    the guarantees name it."""
+    found = [json.dumps(made.bucket.records())]
+    for key, body in made.bucket.objects.items():
+        if "AWSDynamoDB/" in key:
+            continue
+        found += [key, body.decode("latin-1")]
+        if "/quarantine/" in key:
+            found.append(b64decode(json.loads(body)["payload"]).decode())
+    return found
+
+
+SPELLINGS = ("canary-4711", "Y2FuYXJ5LTQ3MTE", "4711471147114711")
+
+
+def seen(sinks: list[str]) -> list[str]:
+    return [spelling for spelling in SPELLINGS for sink in sinks if spelling in sink]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_redacted_value_is_in_any_object_log_line_or_metric(mode: str) -> None:
+    # An incremental export is refused where keys are hashed: there its keys are no canaries.
+    if mode == "incremental_export":
+        made = canaried(redaction(drop="owner", hashed="trips.home"), key="item")
+    else:
+        made = canaried(redaction(drop="owner", hashed="id,trips.home"))
+    told = run(made, mode)
+    assert seen([*told, *objects(made)]) == []
+    assert "kept" in objects(made)[0]
+    assert any("/quarantine/" in key for key in made.bucket.objects), "the item of a name too long"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_redaction_values_are_in_objects_only(mode: str) -> None:
+    """Also the red control: unredacted, every spelling is found where it may be."""
+    made = canaried(None)
+    told = run(made, mode)
+    assert seen(told) == []
+    assert set(seen(objects(made))) == set(SPELLINGS)
+    assert seen([*told, CANARY]) == [CANARY]

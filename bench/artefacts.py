@@ -1,0 +1,62 @@
+"""Sizes of what is deployed: the layers as `sam build` builds them, and the functions beside them."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bench.loopback import ROOT
+
+LAYERS: Final = {
+    "layer of every function": "LakeboundLayer",
+    "layer of FILE_FORMAT parquet": "ParquetLayer",
+}
+
+
+class Size(NamedTuple):
+    """Bytes of one artefact, as Lambda unpacks it (250 MB at most for a function and its layers) and as it is sent."""
+
+    unpacked: int
+    zipped: int
+
+
+def built() -> Iterator[tuple[str, Size]]:
+    """Build each layer for the template's default platform and measure it; then what is largest in the first."""
+    with tempfile.TemporaryDirectory(prefix="lakebound-artefacts-") as folder:
+        for told, name in LAYERS.items():
+            _build(name, Path(folder) / name)
+            yield told, _size(Path(folder) / name)
+        packages = sorted((Path(folder) / LAYERS["layer of every function"] / "python").iterdir())
+        sizes = {f"– {package.name}": _size(package) for package in packages if package.is_dir()}
+        for told, size in sorted(sizes.items(), key=lambda entry: -entry[1].unpacked)[:6]:
+            yield told, size
+    for app in sorted((ROOT / "functions").glob("*/app.py")):
+        yield f"function {app.parent.name}", _size(app.parent)
+
+
+def _build(layer: str, folder: Path) -> None:
+    made = subprocess.run(
+        ["make", "--silent", "-C", str(ROOT / "src"), f"build-{layer}", f"ARTIFACTS_DIR={folder}"],
+        env=os.environ | {"LAKEBOUND_PYTHON": sys.executable, "LAKEBOUND_FILE_FORMAT": "parquet"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        raise RuntimeError(f"{layer} was not built: {made.stderr[-1000:]}")
+
+
+def _size(folder: Path) -> Size:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in files:
+            archive.write(path, path.relative_to(folder))
+    return Size(sum(path.stat().st_size for path in files), packed.tell())
