@@ -44,7 +44,7 @@ def test_what_is_wrong_is_found_and_named(spark: SparkSession) -> None:
     new_images = under("new images only", [stream("k", 1, ONE), stream("k", 2, TWO)])
     found = found_in(spark, [*reversed(CHAIN), *CHAIN, *lost, *swapped, *late, *twice, *new_images])
     assert (found.chain_breaks, found.time_regressions, found.conflicts) == (2, 1, 1)
-    assert (found.keys, found.records, found.links) == (6, 15, 9)
+    assert (found.keys, found.records, found.links) == (6, 13, 7)
     assert (found.unchecked, found.greatest_regression_ms, found.is_clean) == (1, 31_000, False)
     assert found.examples == (
         ("late", version(2), "time went back"),

@@ -123,7 +123,7 @@ def test_bad_files_and_bad_lines_are_kept_and_counted_once(spark: SparkSession, 
 def test_maintenance_takes_bronze_and_sorts_the_day_that_has_ended(spark: SparkSession, ingested: Ingested) -> None:
     before = ingested.rows(spark)
     job = Upkeep(BRONZE, load_config(str(ingested.config)), dry_run=True)
-    assert [kept.table.removeprefix(BRONZE) for kept in maintain(spark, job, 0)] == ["", "_bad_files", "_bad_lines"]
+    assert next(maintain(spark, job, 0)).table == BRONZE
     sort_by_key(spark, BRONZE, 2 * DAY_MS + 1)
     (commit,) = DeltaTable.forName(spark, BRONZE).history(1).collect()
     assert commit["operationParameters"]["zOrderBy"] == '["key"]'
