@@ -20,8 +20,8 @@ def put(folder: Path, path: str, records: list[dict[str, Any]], modified_ms: int
     return StoredObject(path, place.stat().st_size, modified_ms)
 
 
-def record(key: str, version: str) -> dict[str, Any]:
-    return {"key": key, "version": version}
+def record(key: str, version: str | None, origin: str = "stream") -> dict[str, Any]:
+    return {"key": key, "version": version, "origin": origin}
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,13 @@ def test_files_are_found_in_the_checkpoint_compacted_or_not(tmp_path: Path) -> N
     (log / ".10.crc").write_text("junk")
     ended = [{"batch": batch, "merged_at_ms": batch * 1000} for batch in (0, 9, 10)]
     assert merged_by_file(tmp_path / "checkpoint", files, ended) == {"dt=1/a": 0, "dt=1/b": 9000, "dt=1/c": 10_000}
+
+
+def test_a_backfills_records_are_counted_and_not_timed(tmp_path: Path) -> None:
+    files = {
+        "x": put(tmp_path, "x", [record("a", None, "scan"), record("c", None, "scan")], 3_000),
+        "y": put(tmp_path, "y", [record("a", "v1")], 5_000),
+    }
+    measured = measure(tmp_path, files, {"a": [1_000]}, {"x": 4_000, "y": 7_000})
+    assert (measured.records, measured.base, measured.duplicates, measured.unmatched) == (3, 2, 0, 0)
+    assert measured.to_file == Seconds(4.0, 4.0)

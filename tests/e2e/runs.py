@@ -10,7 +10,36 @@ from typing import Any
 
 import boto3
 
+from demo.flights import writes_of
+from demo.run import Life
+from lakebound.attributes import canonical_key
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """What the small demo's writes leave, worked out from the writes alone."""
+
+    before: int
+    streamed: int
+    items: int
+    tombstones: int
+
+    @staticmethod
+    def of(size: str) -> Lived:
+        """A key that was deleted before the stream began is known to nobody."""
+        life = Life.of(size)
+        alive: set[str] = set()
+        known: set[str] = set()
+        for number, write in enumerate(writes_of(size)):
+            if number == life.before:
+                known = set(alive)
+            key = canonical_key(write.key)
+            if number >= life.before:
+                known.add(key)
+            (alive.discard if write.operation == "delete_item" else alive.add)(key)
+        return Lived(life.before, life.streamed, len(alive), len(known - alive))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,14 @@ from typing import Any
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
-from demo.flights import count_writes
 from lakebound.adapters.s3 import S3Store
 from lakebound.cli.mirror import copy_missing, plan_mirror
 from lakebound.layout import DataKey
 from lakebound.messages import Member
-from tests.e2e.runs import DemoRun, Interrupted, processes_of
+from tests.e2e.runs import DemoRun, Interrupted, Lived, processes_of
 
 Merge = Callable[[Path, Path], list[dict[str, Any]]]
+LIVED = Lived.of("small")
 
 
 def told(run: DemoRun, name: str) -> str:
@@ -36,8 +36,9 @@ def number(text: str) -> int:
 
 
 def batch_files(run: DemoRun) -> list[str]:
+    """Those of the stream."""
     pages = run.client("s3").get_paginator("list_objects_v2").paginate(Bucket=run.output("BucketName"))
-    return [entry["Key"] for page in pages for entry in page.get("Contents", ()) if entry["Key"].endswith(".gz")]
+    return [entry["Key"] for page in pages for entry in page.get("Contents", ()) if "/stream-" in entry["Key"]]
 
 
 def member_of(run: DemoRun, key: str) -> Member:
@@ -91,14 +92,41 @@ def test_a_run_after_an_interrupted_one_ends_equal(demo_run: DemoRun) -> None:
 
 
 def test_the_summary_tells_of_every_record_and_times_each(demo_run: DemoRun) -> None:
-    # Every write makes one record; a record that came twice is told of, and made nothing unequal.
-    records, twice = re.fullmatch(r"([\d,]+)(?:, ([\d,]+) of them twice)?", told(demo_run, "records")).groups()
-    assert number(records) - number(twice or "0") == count_writes("small")
+    # Every write after the stream began makes one record; one that came twice is told of, and made nothing unequal.
+    line = re.fullmatch(
+        r"([\d,]+) of the stream(?:, ([\d,]+) of them twice)?, ([\d,]+) of the backfill", told(demo_run, "records")
+    )
+    assert line is not None
+    assert number(line[1]) - number(line[2] or "0") == LIVED.streamed
+    read = re.match(r"([\d,]+) records in [\d,]+ files, \d+ s, beside ([\d,]+) writes$", told(demo_run, "backfill"))
+    assert read is not None
+    assert number(read[1]) == number(line[3]) > 0
+    assert number(read[2]) > 0, "nothing was written while the backfill ran"
     assert re.fullmatch(r"p50 \d+\.\d s, p99 \d+\.\d s", told(demo_run, "change to file"))
     assert re.fullmatch(r"p50 \d+\.\d s, p99 \d+\.\d s", told(demo_run, "change to silver"))
     assert told(demo_run, "merge job").endswith("inexact=0 refused=0 bad_files=0")
     assert "not timed" not in demo_run.out
     assert re.search(r"JetBlue Airways\| +\d+\|", demo_run.out)  # the query's own answer
+
+
+def test_a_share_of_the_rows_shows_what_the_backfill_read(demo_run: DemoRun, spark: SparkSession) -> None:
+    line = re.search(r"from the backfill: ([\d,]+) of ([\d,]+) rows", demo_run.out)
+    assert line is not None
+    rows = spark.read.format("delta").load(str(demo_run.silver)).where("NOT _is_deleted")
+    assert number(line[2]) == rows.count() == LIVED.items
+    shown = "_base <> '' AND (_stream_time_ms IS NULL OR _stream_time_ms < CAST(substring(_base, 1, 15) AS BIGINT))"
+    assert number(line[1]) == rows.where(shown).count() > 0
+    assert rows.where("_version = ''").count() > 0, "no row is known from the backfill alone"
+
+
+def test_red_control_without_the_backfill_rows_are_missing(
+    demo_run: DemoRun, spark: SparkSession, merge: Merge, tmp_path: Path
+) -> None:
+    alone = Path(shutil.copytree(demo_run.files, tmp_path / "files", ignore=shutil.ignore_patterns("scan-*")))
+    merge(alone, tmp_path / "streamed")
+    streamed = spark.read.format("delta").load(str(tmp_path / "streamed")).where("NOT _is_deleted")
+    live = spark.read.format("delta").load(str(demo_run.silver)).where("NOT _is_deleted")
+    assert live.join(streamed, "_key", "left_anti").count() == live.where("_version = ''").count() > 0
 
 
 def test_keep_leaves_the_stack_up_and_says_how_to_end_it(demo_run: DemoRun) -> None:
@@ -108,10 +136,11 @@ def test_keep_leaves_the_stack_up_and_says_how_to_end_it(demo_run: DemoRun) -> N
 
 
 def test_nothing_went_to_quarantine_or_to_the_dead_letters(demo_run: DemoRun) -> None:
-    aside = demo_run.client("s3").list_objects_v2(
-        Bucket=demo_run.output("BucketName"), Prefix=demo_run.output("AsidePrefix")
-    )
-    assert aside["KeyCount"] == 0
+    prefix = demo_run.output("AsidePrefix")
+    aside = demo_run.client("s3").list_objects_v2(Bucket=demo_run.output("BucketName"), Prefix=prefix)
+    # Beside what the backfill keeps of itself and the looks at the stream.
+    folders = {entry["Key"].removeprefix(prefix).partition("/")[0] for entry in aside["Contents"]}
+    assert {"backfills", "manifests"} <= folders <= {"backfills", "manifests", "gaps"}
     dead = demo_run.client("sqs").get_queue_attributes(
         QueueUrl=demo_run.output("DeadLetterQueueUrl"), AttributeNames=["ApproximateNumberOfMessages"]
     )
@@ -136,7 +165,7 @@ def test_silver_has_typed_columns_and_the_whole_item(demo_run: DemoRun, spark: S
 
 def test_cancelled_flights_are_tombstones_with_their_keys(demo_run: DemoRun, spark: SparkSession) -> None:
     gone = spark.read.format("delta").load(str(demo_run.silver)).where("_is_deleted")
-    assert gone.count() == 472
+    assert gone.count() == LIVED.tombstones > 0
     assert (
         gone.where("flight_id IS NULL OR flight_date IS NULL OR _item IS NOT NULL OR carrier IS NOT NULL").count() == 0
     )
@@ -176,7 +205,7 @@ def test_merging_every_file_again_under_a_new_checkpoint_adds_nothing_to_the_cha
     table = DeltaTable.forPath(spark, str(silver))
     before = version_of(table)
     batches = merge(demo_run.files, silver)
-    assert sum(batch["records"] for batch in batches) >= count_writes("small")
+    assert sum(batch["records"] for batch in batches) >= LIVED.streamed
     assert sum(batch["inserted"] + batch["updated"] for batch in batches) == 0
     if version_of(table) > before:
         changes = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", before + 1)
@@ -193,4 +222,4 @@ def test_silver_rebuilt_from_the_files_equals_the_live_one(
     live = spark.read.format("delta").load(str(demo_run.silver)).select(*columns)
     rebuilt = spark.read.format("delta").load(str(tmp_path / "rebuilt")).select(*columns)
     assert live.exceptAll(rebuilt).count() == 0
-    assert rebuilt.count() == live.count() == 930
+    assert rebuilt.count() == live.count() == LIVED.items + LIVED.tombstones
