@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from lakebound.encoders.choice import reader_of
+from lakebound.envelope import FIELDS
 from lakebound.errors import LakeboundError, ObjectMissing, Poison, StoreUnavailable
 from lakebound.layout import DataKey
 from lakebound.ports import StoredObject
@@ -51,13 +52,15 @@ class CheckReport:
 def check_file(key: DataKey, body: bytes) -> None:
     """Prove one file whole: digest, every member, every record, their count, greatest time and origin.
 
-    Raises Poison (`digest`, `count`, `time`, `origin`, and what the format's reader raises).
+    Raises Poison (`digest`, `record_shape`, `count`, `time`, `origin`, and what the format's reader raises).
     """
     if sha256(body).hexdigest()[: len(key.digest)] != key.digest:
         raise Poison("digest", "the content is not the one that the name was made from")
     count, newest = 0, 0
     for record in reader_of(key.ext)(body):
         count += 1
+        if not _is_record(record):
+            raise Poison("record_shape", f"record {count} has not the fields of a record")
         newest = max(newest, record["ingest_time_ms"])
         if record["origin"] != key.origin:
             raise Poison("origin", f"record {count} is of another origin than the name says")
@@ -65,6 +68,17 @@ def check_file(key: DataKey, body: bytes) -> None:
         raise Poison("count", f"{count} records, the name says {key.count}")
     if newest != key.time_ms:
         raise Poison("time", "the greatest ingest_time_ms is not the time in the name")
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    return len(record) == len(FIELDS) and all(
+        type(record.get(name, _ABSENT)) is _TYPES[kind] or (nullable and record.get(name, _ABSENT) is None)
+        for name, kind, nullable in FIELDS
+    )
+
+
+_TYPES: Final[dict[str, type]] = {"int": int, "long": int, "string": str, "boolean": bool, "json": dict}
+_ABSENT: Final = object()
 
 
 def check(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
+import boto3
 import pytest
+from moto import mock_aws
 from typer.testing import CliRunner
 
 from lakebound import batches
@@ -88,3 +91,62 @@ def test_the_command_reads_a_folder_and_exits_1_with_the_list(tmp_path: Path) ->
     assert bad.exit_code == 1
     assert '"code": "digest"' in bad.stdout
     assert RUN.invoke(app, ["files", "check", str(tmp_path / "nowhere")]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"schema":1}',
+        b'{"schema":1,"ingest_time_ms":"x","origin":"stream"}',
+        b'{"schema":1,"ingest_time_ms":true,"origin":"stream"}',
+    ],
+    ids=["no fields", "time as text", "time as a truth value"],
+)
+def test_a_line_that_is_no_record_is_named_though_name_and_digest_fit(line: bytes) -> None:
+    file = write([event({}, 1)], "ndjson.gz")
+    body = gzip.compress(line + b"\n", mtime=0)
+    forged = rename(file, partition="forged", digest=digest_of(body))
+    report = check(store_of((file.key, file.body), (forged, body)), "ddb/cars")
+    assert (report.files, report.records) == (2, 1)
+    assert [(one.key, one.code) for one in report.damaged] == [(forged, "record_shape")]
+
+
+def test_the_command_tells_the_path_of_what_is_gone_or_a_link_to_nowhere(tmp_path: Path) -> None:
+    file = write([event({}, 1)], "avro")
+    path = tmp_path / "dt=2026-11-18" / Path(file.key).name
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "nowhere")
+    told = RUN.invoke(app, ["files", "check", str(tmp_path)])
+    assert told.exit_code == 1
+    assert told.stdout.splitlines()[0] == f"{path}: missing, listed, and gone when it was read"
+
+
+def test_the_command_says_so_where_there_is_no_batch_file(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    told = RUN.invoke(app, ["files", "check", str(tmp_path)])
+    assert (told.exit_code, told.stdout.split(";")[0]) == (0, f"no batch file below {tmp_path}")
+
+
+def test_the_command_reads_a_bucket_and_exits_1_with_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "t",
+        "AWS_SECRET_ACCESS_KEY": "t",
+    }.items():
+        monkeypatch.setenv(name, value)
+    files = [write([event({"s": {"S": str(number)}}, number)], "ndjson.gz") for number in range(3)]
+    with mock_aws():
+        bucket = boto3.resource("s3").create_bucket(Bucket="lake")
+        for file in files:
+            bucket.put_object(Key=file.key, Body=file.body)
+        good = RUN.invoke(app, ["files", "check", "s3://lake/ddb/cars"])
+        assert good.exit_code == 0
+        assert good.stdout.startswith("3 of 3 files whole, 3 records")
+        bucket.put_object(Key=files[1].key, Body=files[1].body[:-1])
+        bad = RUN.invoke(app, ["files", "check", "s3://lake/ddb/cars"])
+        assert bad.exit_code == 1
+        assert bad.stdout.splitlines()[0].startswith(f"{files[1].key}: digest, ")
+        assert bad.stdout.splitlines()[1].startswith("2 of 3 files whole, 2 records")
+        assert RUN.invoke(app, ["files", "check", "s3://nowhere/ddb/cars"]).exit_code != 0

@@ -182,7 +182,13 @@ def _tell_check(source: str, report: CheckReport, *, as_json: bool) -> None:
         )
         return
     for one in report.damaged:
-        tell(f"{one.key}: {one.code}, {one.detail}")
+        where = one.key if "://" in source else Path(source) / one.key.removeprefix(f"{PREFIX}/")
+        tell(f"{where}: {one.code}, {one.detail}")
+    if not report.files:
+        tell(
+            f"no batch file below {source}; the data prefix of a stack is its output DataPrefix, s3://BUCKET/ddb/TABLE"
+        )
+        return
     whole = report.files - len(report.damaged)
     tell(
         f"{whole:,} of {report.files:,} files whole, {report.records:,} records, {report.bytes:,} bytes; "

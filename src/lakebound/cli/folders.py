@@ -36,6 +36,11 @@ class FolderFiles:
             for name in sorted(names):
                 if not name.startswith("."):
                     path = Path(folder, name)
-                    state = path.stat()
                     key = f"{PREFIX}/{path.relative_to(self._folder).as_posix()}"
+                    try:
+                        state = path.stat()
+                    except OSError:
+                        # Gone since the folder was listed, or a link to nowhere: reading it tells.
+                        yield StoredObject(key, 0, 0)
+                        continue
                     yield StoredObject(key, state.st_size, state.st_mtime_ns // 1_000_000)
