@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakebound.attributes import Image, canonical_key
-from lakebound.verify import LakeRow, Patience, Report, key_attributes, verify
+from lakebound.verify import LakeRow, Patience, Report, key_attributes, told_lines, verify
 
 PATIENCE = Patience(lag=10, limit=100)
 
@@ -110,7 +110,7 @@ def test_equal_as_values_is_equal_though_the_texts_differ() -> None:
 def test_a_tombstone_of_a_key_that_is_gone_is_no_key() -> None:
     source, lake = equal_sides(2)
     lake.put("UA9", None)
-    assert run(source, lake) == Report(keys=2)
+    assert run(source, lake) == Report(keys=2, rows=2)
 
 
 def test_an_edited_row_is_different() -> None:
@@ -183,7 +183,7 @@ def test_a_row_that_arrives_late_is_equal_in_the_end() -> None:
             lake.put("UA7", flight("UA7", delay="60"))
 
     report = run(source, lake, Time(world))
-    assert report == Report(keys=300, read_again=1)
+    assert report == Report(keys=300, read_again=1, rows=300)
 
 
 def test_a_key_is_called_unequal_only_after_two_lags_at_rest() -> None:
@@ -234,7 +234,7 @@ def test_a_key_deleted_on_both_sides_while_verify_ran_is_no_key_any_more() -> No
         source.items.pop("UA7", None)
         lake.put("UA7", None)
 
-    assert run(source, lake, Time(world)) == Report(keys=299, read_again=1)
+    assert run(source, lake, Time(world)) == Report(keys=299, read_again=1, rows=300)
 
 
 def test_items_that_cannot_be_carried_are_left_out_and_above_one_percent_fail() -> None:
@@ -275,3 +275,13 @@ def test_key_attributes_are_read_back_from_the_canonical_key(keys: Image) -> Non
     read = key_attributes(canonical_key(keys))
     assert canonical_key(read) == canonical_key(keys)
     assert read.keys() == keys.keys()
+
+
+def test_rows_that_show_what_a_backfill_read_are_counted() -> None:
+    source, lake = equal_sides(3)
+    rows = list(lake.rows())
+    shown = [LakeRow(row.key, row.item, from_base=place == 0) for place, row in enumerate(rows)]
+    lake.rows = lambda: iter(shown)  # type: ignore[method-assign]
+    report = run(source, lake)
+    assert (report.is_equal, report.rows, report.from_base) == (True, 3, 1)
+    assert "from the backfill: 1 of 3 rows (33%) show what it read" in list(told_lines(report, 5))
