@@ -24,11 +24,9 @@ class SilverRow(NamedTuple):
     is_deleted: bool
 
     @property
-    def from_base(self) -> bool:
-        """Whether the row shows what a backfill read: the stream tells of nothing at or after that label."""
-        if not self.base:
-            return False
-        return self.stream_time_ms is None or self.stream_time_ms < int(self.base.partition("|")[0])
+    def backfilled(self) -> bool:
+        """Whether a backfill alone told of the key: a base record came, and no stream record ever did."""
+        return bool(self.base) and self.stream_time_ms is None
 
 
 def read_silver(spark: SparkSession, target: str, *, keys: Collection[str] | None = None) -> Iterator[SilverRow]:

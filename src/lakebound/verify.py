@@ -70,12 +70,12 @@ class AsLanded:
 class LakeRow:
     """A row of silver: `key` is `_key`, `item` is `_item` (null: a tombstone).
 
-    `from_base`: what it shows is the base register's, which a backfill read, and not the stream's (ORDERING.md).
+    `backfilled`: the stream never told of the key; all that the lake knows of it, a backfill read.
     """
 
     key: str
     item: str | None
-    from_base: bool = False
+    backfilled: bool = False
 
 
 class LakeTable(Protocol):
@@ -127,8 +127,8 @@ class Report:
     """How many keys were suspected and read again."""
     rows: int = 0
     """Visible rows of the lake at the first look."""
-    from_base: int = 0
-    """Those of them that show what a backfill read: its label is greater than any time the stream told of the key."""
+    backfilled: int = 0
+    """Those of them that the stream never told of: without a backfill they would be missing."""
 
     @property
     def is_equal(self) -> bool:
@@ -215,12 +215,12 @@ def verify(
     for item in source.scan():
         compared.take_item(item)
         progress("source", 1)
-    rows = from_base = 0
+    rows = backfilled = 0
     for row in lake.rows():
         compared.take_row(row)
         if row.item is not None:
             rows += 1
-            from_base += row.from_base
+            backfilled += row.backfilled
         progress("lake", 1)
     suspects = compared.suspects()
     read_again = len(suspects)
@@ -245,7 +245,7 @@ def verify(
         left_out=tuple(sorted(left_out)),
         read_again=read_again,
         rows=rows,
-        from_base=from_base,
+        backfilled=backfilled,
     )
 
 
