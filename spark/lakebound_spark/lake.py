@@ -24,8 +24,8 @@ class SilverRow(NamedTuple):
     is_deleted: bool
 
     @property
-    def backfilled(self) -> bool:
-        """Whether a backfill alone told of the key: a base record came, and no stream record ever did."""
+    def from_base(self) -> bool:
+        """Whether only a backfill has told of the row: the stream has said nothing of its key."""
         return bool(self.base) and self.stream_time_ms is None
 
 

@@ -70,12 +70,12 @@ class AsLanded:
 class LakeRow:
     """A row of silver: `key` is `_key`, `item` is `_item` (null: a tombstone).
 
-    `backfilled`: the stream never told of the key; all that the lake knows of it, a backfill read.
+    `from_base`: only a backfill has told of its key, the stream has said nothing (ORDERING.md's base register).
     """
 
     key: str
     item: str | None
-    backfilled: bool = False
+    from_base: bool = False
 
 
 class LakeTable(Protocol):
@@ -127,8 +127,8 @@ class Report:
     """How many keys were suspected and read again."""
     rows: int = 0
     """Visible rows of the lake at the first look."""
-    backfilled: int = 0
-    """Those of them that the stream never told of: without a backfill they would be missing."""
+    from_base: int = 0
+    """Those of them of which only a backfill has told."""
 
     @property
     def is_equal(self) -> bool:
@@ -167,8 +167,8 @@ def told_lines(report: Report, show: int) -> Iterator[str]:
     yield str(report)
     if report.from_base:
         yield (
-            f"from the backfill: {report.from_base:,} of {report.rows:,} rows ({report.from_base / report.rows:.0%}) "
-            "show what it read"
+            f"from the backfill: {report.from_base:,} of {report.rows:,} rows ({report.from_base / report.rows:.0%}), "
+            "of which the stream has said nothing"
         )
     lists = {
         "missing": report.missing,
@@ -215,12 +215,12 @@ def verify(
     for item in source.scan():
         compared.take_item(item)
         progress("source", 1)
-    rows = backfilled = 0
+    rows = from_base = 0
     for row in lake.rows():
         compared.take_row(row)
         if row.item is not None:
             rows += 1
-            backfilled += row.backfilled
+            from_base += row.from_base
         progress("lake", 1)
     suspects = compared.suspects()
     read_again = len(suspects)
@@ -245,7 +245,7 @@ def verify(
         left_out=tuple(sorted(left_out)),
         read_again=read_again,
         rows=rows,
-        backfilled=backfilled,
+        from_base=from_base,
     )
 
 

@@ -28,12 +28,12 @@ class SilverTable:
     def rows(self) -> Iterator[LakeRow]:
         """Every row, tombstones too, of the version that is the newest now."""
         for row in read_silver(self._spark, self._target):
-            yield LakeRow(row.key, row.item, row.backfilled)
+            yield LakeRow(row.key, row.item, row.from_base)
 
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
         """The rows of these keys in the newest version."""
         for row in read_silver(self._spark, self._target, keys=keys):
-            yield LakeRow(row.key, row.item, row.backfilled)
+            yield LakeRow(row.key, row.item, row.from_base)
 
 
 @contextmanager
