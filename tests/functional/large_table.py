@@ -191,6 +191,10 @@ def main() -> None:
                 "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{port}",
                 "TABLE_NAME": TABLE,
                 "S3_BUCKET": BUCKET,
+                # Only a heal and a look ask these.
+                "QUEUE_URL": f"{stack.endpoint}/000000000000/buffer",
+                "DEAD_LETTER_QUEUE_URL": f"{stack.endpoint}/000000000000/dead",
+                "STREAM_INGEST_NAME": "stream_ingest",
                 "POWERTOOLS_METRICS_NAMESPACE": "Lakebound",
                 "POWERTOOLS_SERVICE_NAME": "backfill",
             }

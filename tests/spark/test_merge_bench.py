@@ -12,6 +12,7 @@ from lakebound_spark.config import parse_config
 from lakebound_spark.target import prepare_target
 
 
+@pytest.mark.soak
 def test_a_round_gives_both_sides_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
     """`measure` compares the two tables itself and raises when they differ."""
     (tmp_path / "merge").mkdir()
