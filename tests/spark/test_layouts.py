@@ -140,7 +140,7 @@ def test_silver_equals_the_source_in_every_layout_and_format(
     folder, found = sources
     config = write_config(folder, ["id: string", "v: decimal(10,2)"])
     done = run_job(folder / "bucket" / PREFIX, folder / "checkpoint", folder / "silver", config)
-    assert (done.status, done.last_line) == (0, "inexact=0 refused=0 bad_files=0")
+    assert (done.status, done.last_line) == (0, "stale=0 rescued=0 inexact=0 refused=0 bad_files=0")
     rows = Silver(spark, str(folder / "silver"), None).rows()  # type: ignore[arg-type]
     items = {row["id"]: json.loads(row["_item"]) for row in rows.values() if not row["_is_deleted"]}
     assert items == {text: item for source in found.values() for text, item in source.items.items()}
