@@ -166,10 +166,8 @@ def told_lines(report: Report, show: int) -> Iterator[str]:
     """The report for a person: the counts, and at most ``show`` keys of each list."""
     yield str(report)
     if report.from_base:
-        yield (
-            f"from the backfill: {report.from_base:,} of {report.rows:,} rows ({report.from_base / report.rows:.0%}), "
-            "of which the stream has said nothing"
-        )
+        share = report.from_base / report.rows
+        yield f"from the backfill alone: {report.from_base:,} of {report.rows:,} rows ({share:.0%})"
     lists = {
         "missing": report.missing,
         "ghost": report.ghost,

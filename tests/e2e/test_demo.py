@@ -110,7 +110,7 @@ def test_the_summary_tells_of_every_record_and_times_each(demo_run: DemoRun) -> 
 
 
 def test_a_share_of_the_rows_shows_what_the_backfill_read(demo_run: DemoRun, spark: SparkSession) -> None:
-    line = re.search(r"from the backfill: ([\d,]+) of ([\d,]+) rows", demo_run.out)
+    line = re.search(r"from the backfill alone: ([\d,]+) of ([\d,]+) rows", demo_run.out)
     assert line is not None
     rows = spark.read.format("delta").load(str(demo_run.silver)).where("NOT _is_deleted")
     assert number(line[2]) == rows.count() == LIVED.items

@@ -284,4 +284,4 @@ def test_rows_that_show_what_a_backfill_read_are_counted() -> None:
     lake.rows = lambda: iter(shown)  # type: ignore[method-assign]
     report = run(source, lake)
     assert (report.is_equal, report.rows, report.from_base) == (True, 3, 1)
-    assert "from the backfill: 1 of 3 rows (33%), of which the stream has said nothing" in list(told_lines(report, 5))
+    assert "from the backfill alone: 1 of 3 rows (33%)" in list(told_lines(report, 5))
