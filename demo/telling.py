@@ -26,7 +26,7 @@ class Query:
     def of(paths: Paths) -> Query:
         sql = (
             "SELECT airline, count(*) AS flown, round(avg(dep_delay), 1) AS minutes_late "
-            f"FROM delta.`{shown(paths.silver)}` WHERE NOT _is_deleted "
+            f"FROM delta.`{paths.silver}` WHERE NOT _is_deleted "
             "GROUP BY airline ORDER BY flown DESC, airline LIMIT 5"
         )
         code = f'from lakebound_spark.session import local_session; local_session("look").sql("{sql}").show()'
