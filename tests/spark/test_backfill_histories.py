@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +31,6 @@ from tests.statemachines.machine import start
 
 SEEDS = range(12)
 Scenario = Callable[[int], World]
-
-
-def beside_writes(mode: str) -> Scenario:
-    def scenario(seed: int) -> World:
-        chance = random.Random(seed)
-        made = lived.exporting(page_items=2)
-        made.table.page_ms = 2_000
-        lived.before_the_stream(made, chance)
-        now = made.clock.ms
-        lived.writes(made, chance, now, now + 400_000, 60)
-        lived.writes(made, chance, now + 175_000, now + 200_000, 40)
-        start(made.function, {"mode": mode}, sleep=made.clock.sleep).run()
-        made.clock.pass_ms(600_000)
-        return made
-
-    return scenario
-
-
-def two_at_once(seed: int) -> World:
-    chance = random.Random(seed)
-    made = lived.exporting(page_items=2)
-    made.table.page_ms = 2_000
-    lived.before_the_stream(made, chance)
-    now = made.clock.ms
-    lived.writes(made, chance, now, now + 400_000, 80)
-    second = start(made.function, {"segments": 3}, name="run-2", sleep=made.clock.sleep)
-    made.clock.at(now + 183_000, lambda: second.run() and None)
-    start(made.function, {"segments": 2}, name="run-1", sleep=made.clock.sleep).run()
-    made.clock.pass_ms(600_000)
-    return made
 
 
 def zombie(seed: int) -> World:
@@ -102,9 +73,9 @@ def no_reread(seed: int) -> World:
 
 
 RIGHT: dict[str, Scenario] = {
-    "scan": beside_writes("scan"),
-    "export": beside_writes("export"),
-    "two-at-once": two_at_once,
+    "scan": partial(lived.beside_writes, "scan"),
+    "export": partial(lived.beside_writes, "export"),
+    "two-at-once": lived.two_at_once,
     "zombie": zombie,
     "healed-by-windows": lived.healed_by_windows,
 }
