@@ -51,7 +51,9 @@ def parts() -> list[Part]:
     ]
     if (ROOT / SIMULATION).exists():
         found.append(Part("simulation", 4, ("-n", "2", "-m", "not spark and not stack and not soak", SIMULATION)))
-    found.append(Part("Spark", 4, ("-m", "spark and not stack and not soak", "tests")))
+    # Two sessions, each with whole files: a file's tests share its tables.
+    apart = ("-n", "2", "--dist", "loadfile")
+    found.append(Part("Spark", 4, (*apart, "-m", "spark and not stack and not soak", "tests")))
     found.append(Part("local stack", 3, ("-m", "stack and not soak", "tests")))
     return found
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from lakebound.attributes import key_writer
+from lakebound.attributes import Image, canonical_key
 from lakebound.errors import Poison
 from lakebound.events import ChangeEvent
 
@@ -90,7 +91,7 @@ def lines_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, I
     begin, source, image, between, rest = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE).split(b"\0")
     source = b'"' + source.removesuffix(b'"key":')
     end = between + b"null" + rest
-    key_of, dumps = key_writer(tuple(event.keys)), orjson.dumps
+    key_fields = _key_fields(tuple(event.keys))
 
     def lines(prefix: str, first: int, items: Iterable[SaidItem]) -> bytes:
         start = begin + b'"' + prefix.encode()
@@ -101,7 +102,7 @@ def lines_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, I
                 start,
                 b"%d" % number,
                 source,
-                dumps({"key": key_of(item.keys), "keys": item.keys})[1:-1],
+                key_fields(item.keys),
                 image,
                 item.text,
                 end if item.created_ms is None else b"%b%d%b" % (between, item.created_ms, rest),
@@ -110,6 +111,35 @@ def lines_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, I
         return b"".join(pieces)
 
     return lines
+
+
+# What JSON and a canonical key both write as it is: no control character, quote, backslash, bar or lone surrogate.
+_PLAIN: Final = re.compile(r'[^\x00-\x1f"\\|\ud800-\udfff]*').fullmatch
+
+
+def _key_fields(names: Sequence[str]) -> Callable[[Image], bytes]:
+    """A function to `"key":…,"keys":…` of key attributes of these names. It raises Poison (`keys`).
+
+    A plain string as the only key attribute, the usual case of a whole page, is put between what its page shares.
+    """
+
+    def encoded(keys: Image) -> bytes:
+        return orjson.dumps({"key": canonical_key(keys), "keys": keys})[1:-1]
+
+    if len(names) != 1 or not _PLAIN(names[0]):
+        return encoded
+    (name,) = names
+    begin, middle, end = encoded({name: {"S": "\0"}}).decode().split("\\u0000")
+
+    def fields(keys: Image) -> bytes:
+        value = keys[name]
+        if len(value) == 1:
+            text = value.get("S")
+            if type(text) is str and _PLAIN(text):
+                return f"{begin}{text}{middle}{text}{end}".encode()
+        return encoded(keys)
+
+    return fields
 
 
 def decode_line(line: bytes) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+import pytest
+
 from demo.flights import KEY_SCHEMA, SIZES, Attribute, Write, count_writes, writes_of
 
 SMALL = list(writes_of("small"))
@@ -106,6 +108,7 @@ def test_a_key_stays_in_its_lane() -> None:
     assert len({lane for each in lanes.values() for lane in each}) == 8
 
 
+@pytest.mark.soak
 def test_the_full_size_lives_the_whole_year() -> None:
     assert SIZES["full"].days == 365
     assert count_writes("full") == 1_054_072

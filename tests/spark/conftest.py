@@ -25,6 +25,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     # Compiling a plan of its own for each handful of rows took a third of the run; the job's own process, which
     # test_job starts, compiles as users' jobs do.
     settings = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+    # A third of what was left: plans made again between stages, tasks without a row, a sum of each table's state.
+    settings |= {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2"}
+    settings |= {"spark.databricks.delta.snapshotPartitions": "1"}
+    settings |= {"spark.databricks.delta.writeChecksumFile.enabled": "false"}
     settings["spark.sql.warehouse.dir"] = str(folder / "warehouse")
     session = local_session("lakebound tests", log=folder / "java.log", settings=settings)
     yield session

@@ -142,6 +142,7 @@ def test_red_control_a_wrong_label_or_no_reread_is_found(merged: Merged, scenari
     assert merged.wrong(scenario)
 
 
+@pytest.mark.soak
 def test_a_gap_is_healed_by_a_scan_and_the_real_sweep(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed, capsys: p
     assert (status, told["closed"], told["refused"]) == (0, [], [])
 
 
+@pytest.mark.soak
 def test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too(
     healed: Healed, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too(
     assert healed.book.open() == []
 
 
+@pytest.mark.soak
 def test_files_that_are_gone_or_damaged_keep_the_gap_open(healed: Healed, capsys: pytest.CaptureFixture[str]) -> None:
     whole = write_records(healed.folder / "source", [base("k1", LABEL, item("k1"), origin="incremental_export")])
     other = write_records(healed.folder / "source", [base("k2", LABEL, item("k2"), origin="incremental_export")])
@@ -133,6 +135,7 @@ def test_files_that_are_gone_or_damaged_keep_the_gap_open(healed: Healed, capsys
     assert healed.close(capsys)[0] == 0
 
 
+@pytest.mark.soak
 def test_a_file_that_the_merge_left_out_is_named(spark: SparkSession, tmp_path: Path) -> None:
     silver = Silver.create(spark, tmp_path / "silver", {})
     run = write_records(tmp_path / "source", [base("k1", LABEL, item("k1"))])

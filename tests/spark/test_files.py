@@ -149,6 +149,7 @@ def test_a_file_that_vanished_is_noted_and_the_rest_is_merged(spark: SparkSessio
     assert noted["reason"] == MISSING
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("ext", ["parquet", "avro"])
 def test_parquet_and_avro_are_the_same_records(spark: SparkSession, tmp_path: Path, ext: str) -> None:
     records = [stream("k", 1, item("k", n={"N": "1.50"})), stream("k", 2, None), base("m", 5000, item("m"))]

@@ -77,6 +77,7 @@ def silver(spark: SparkSession, folder: Path, bronze: Path) -> Silver:
     )
 
 
+@pytest.mark.soak
 def test_silver_from_bronze_is_silver_from_files(silver: Silver, folder: Path) -> None:
     for number, records in enumerate(LIFE):
         write_records(folder / "files", records, hour=f"h={number}")
@@ -97,6 +98,7 @@ def test_a_source_that_is_no_bronze_is_refused(
         assert says in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_a_column_more_is_filled_for_the_rows_that_are_there(silver: Silver) -> None:
     spark = silver.spark
     columns = {

@@ -55,6 +55,7 @@ def of(*names: str) -> tuple[str, ...]:
     return tuple(f"id=S:{name}" for name in names)
 
 
+@pytest.mark.soak
 def test_every_difference_is_named(spark: SparkSession) -> None:
     bronze = [stream("stale", 1, item("stale", v={"N": "1"})), stream("different", 1, item("different", v={"N": "6"}))]
     report = judged(spark, RUN_RECORDS, bronze)

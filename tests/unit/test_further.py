@@ -13,9 +13,12 @@ from tests.unit import (
     test_batches,
     test_envelope,
     test_events,
+    test_infer,
     test_layout,
     test_messages,
     test_quarantine,
+    test_said,
+    test_surely_legal,
 )
 
 MODULES = [
@@ -24,10 +27,13 @@ MODULES = [
     test_envelope,
     test_events,
     test_flush,
+    test_infer,
     test_ingest,
     test_layout,
     test_messages,
     test_quarantine,
+    test_said,
+    test_surely_legal,
 ]
 PROPERTIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": test
@@ -36,7 +42,7 @@ PROPERTIES = {
     if name.startswith("test_") and hasattr(test, "hypothesis") and not hasattr(test, "pytestmark")
 }
 FURTHER = settings(
-    max_examples=20_000, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=5_000, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.attributes import canonical_item
@@ -65,6 +65,7 @@ def read(item: Any, key_names: tuple[str, ...] = ("id",), written: Any = compact
 # ── the same record ──
 
 
+@settings(max_examples=40)
 @given(st.lists(images(), max_size=4), st.sampled_from([compact, spaced]), st.sampled_from(FORMATS))
 def test_text_and_values_give_one_record(some: list[Any], written: Any, file_format: str) -> None:
     numbered = [item | {"id": {"S": f"k{place}|é"}, "at": {"N": f"{place}.0"}} for place, item in enumerate(some)]
@@ -94,6 +95,7 @@ def test_the_lines_of_a_run_are_those_of_each_event(item: Any) -> None:
     assert [event.approx_creation_time_ms for event in events] == [None, 5, 0]
 
 
+@settings(max_examples=40)
 @given(images(), st.sampled_from([compact, spaced]))
 def test_an_exports_lines_give_the_record_of_their_values(item: Any, written: Any) -> None:
     item = item | {"id": {"S": "k"}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.attributes import check_image
@@ -54,6 +54,7 @@ def test_what_is_surely_legal_passes_each_check(delivery: list[Any]) -> None:
         assert all(legal(image) for image in delivery)
 
 
+@settings(max_examples=40)
 @given(images(SCALARS))
 def test_every_legal_delivery_is_found_legal_at_once(delivery: list[Any]) -> None:
     assert surely_legal(delivery) == all(legal(image) for image in delivery)
