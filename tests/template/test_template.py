@@ -92,7 +92,9 @@ def readers_of_other_accounts_read_data_and_nothing_else(resources: Resources) -
         assert all(set(listed(one["Action"])) <= READS for one in allows)
         for one in allows:
             data = [resource for resource in listed(one["Resource"]) if resource != "<Bucket.Arn>"]
-            assert all(re.match(r"<Bucket.Arn>/(ddb/flights|_lakebound/flights/manifests)(/\*)?$", r) for r in data)
+            assert all(
+                re.match(r"<Bucket.Arn>/(ddb/flights|_lakebound/flights/(manifests|gaps))(/\*)?$", r) for r in data
+            )
         if known[1:]:
             outside = {"aws:PrincipalAccount": "123456789012"}
             others = [one for one in found if one["Sid"] != "ThisAccountOnly"]
