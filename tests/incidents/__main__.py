@@ -29,7 +29,7 @@ A heal's seconds are mostly waiting: until a look has seen that the stream is wh
 wrong type is repaired by a merge of all files into a new target, which takes as long as reading them does.
 
 Where: `tests/incidents` on the ports (the real use cases, state machine and looks; queue, bucket and clock in memory),
-`tests/spark/test_wrong_type.py` on Spark with Delta.
+`tests/spark/test_repairs.py` on Spark with Delta.
 """
 
 SPARK_ROWS: Final = (

@@ -1,7 +1,7 @@
 """Incidents: each is staged, seen by its alarm's condition, repaired by its page's command, and ends equal.
 
 On the ports, in the pipeline's own time; `python -m tests.incidents` writes docs/INCIDENTS.md of them. Two more have
-real parts of their own: a wrong type in a silver column (tests/spark/test_wrong_type.py), and the deploy of real
+real parts of their own: a wrong type in a silver column (tests/spark/test_repairs.py), and the deploy of real
 code onto the local stack (tests/local_stack).
 """
 
