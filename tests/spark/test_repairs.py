@@ -1,4 +1,4 @@
-"""Repairs of docs/OPERATIONS.md#unequal on real Spark: a column's wrong type, and a table restored to an older version."""
+"""Repairs of docs/OPERATIONS.md#unequal on real Spark: a column's wrong type, a table restored to an older version."""
 
 from __future__ import annotations
 
