@@ -39,6 +39,7 @@ test-spark35: setup ## the Spark tests on Spark 3.5 and Delta 3.3, in an environ
 	@exec .venv-spark35/bin/python -m pytest -q -m "spark and not soak" tests/spark
 
 soak: setup ## the long tests
+	@requirements/setup.sh soak
 	@exec $(BIN)/pytest -m soak
 
 # The layer is built for what the template's parameters say: those given here, else those that samconfig.toml kept.

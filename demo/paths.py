@@ -33,6 +33,16 @@ class Paths:
         return self.folder / "checkpoint"
 
     @property
+    def verified(self) -> Path:
+        """What `lakebound verify` found."""
+        return self.folder / "verified.json"
+
+    @property
+    def report(self) -> Path:
+        """The page of `lakebound report`."""
+        return self.folder / "report.html"
+
+    @property
     def kept(self) -> Path:
         """What is known of a stack that KEEP=1 left up."""
         return self.folder / "kept.json"
@@ -41,7 +51,8 @@ class Paths:
         """Remove what an earlier run left."""
         for made in (self.stack, self.files, self.silver.parent, self.checkpoint):
             shutil.rmtree(made, ignore_errors=True)
-        self.kept.unlink(missing_ok=True)
+        for file in (self.kept, self.verified, self.report):
+            file.unlink(missing_ok=True)
 
 
 def shown(path: Path) -> str:

@@ -29,8 +29,8 @@ from demo.backfilling import MARGIN_SECONDS, Backfill, estimate
 from demo.board import Board
 from demo.commands import LAKEBOUND, DemoFailed, run
 from demo.flights import SIZES, Write, count_writes, writes_of
-from demo.local_stack import Deployment, LocalStack, LocalStackError
-from demo.measuring import measure, merged_by_file
+from demo.local_stack import STACK_NAME, Deployment, LocalStack, LocalStackError
+from demo.measuring import Measured, measure, merged_by_file
 from demo.merging import ROOT, MergeFailed, MergePaths, MergeProcess
 from demo.mirroring import Mirror
 from demo.paths import TABLE, Paths, shown
@@ -167,6 +167,9 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         with board.step("measure"):
             merged_ms = merged_by_file(paths.checkpoint, paths.files, job.micro_batches)
             measured = measure(paths.files, mirror.files, sent_ms, merged_ms)
+        with board.step("lakebound report") as told:
+            report(stack, paths, measured)
+            told(shown(paths.report))
         with board.step("query silver"):
             query = Query.of(paths)
             answer = query.answer()
@@ -260,11 +263,27 @@ def verify(stack: LocalStack, deployment: Deployment, paths: Paths) -> tuple[boo
         *("--queue", deployment.outputs["BufferQueueUrl"]),
         *("--files", str(paths.files)),
         *("--lag", "5", "--limit", "60"),
+        *("--out", str(paths.verified)),
     ]
     done = run(command, env=os.environ | stack.env())
     if done.returncode not in (0, 1) or not done.stdout:
         raise DemoFailed(f"lakebound verify ended with status {done.returncode}\n{done.stderr}")
     return done.returncode == 0, done.stdout.strip()
+
+
+def report(stack: LocalStack, paths: Paths, measured: Measured) -> None:
+    """Run the command, while the stack is still there to be looked at. Raises DemoFailed."""
+    latency = f"{measured.to_silver.p50:.1f},{measured.to_silver.p99:.1f}"
+    command = [
+        *(LAKEBOUND, "report"),
+        *("--stack", STACK_NAME),
+        *("--out", str(paths.report)),
+        *("--verification", str(paths.verified)),
+        *("--latency", latency),
+    ]
+    done = run(command, env=os.environ | stack.env())
+    if done.returncode != 0:
+        raise DemoFailed(f"lakebound report ended with status {done.returncode}\n{done.stderr}")
 
 
 # ── starting and ending ─────────────────────────────────────────────────────────────────────────────────────

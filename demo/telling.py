@@ -59,6 +59,7 @@ def summary(paths: Paths, deployment: Deployment, measured: Measured, files: int
         "change to silver": f"p50 {measured.to_silver.p50:.1f} s, p99 {measured.to_silver.p99:.1f} s",
         "bucket": f"{deployment.outputs['MergeSource']}, mirrored in {shown(paths.files)}",
         "Delta table": shown(paths.silver),
+        "report": f"{shown(paths.report)}, for a browser",
     }
     if measured.unmatched:
         rows["not timed"] = f"{measured.unmatched:,} keys have other than one record a write"

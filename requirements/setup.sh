@@ -3,7 +3,8 @@
 # tests' servers. Run by `make setup`; safe to run again.
 #
 # Each step leaves a stamp named by the digest of what it was made from, so a second run only compares digests.
-# With the word spark35 it makes .venv-spark35 instead, once .venv is there.
+# With the word spark35 it makes .venv-spark35 instead, once .venv is there; with soak it sees to what only the long
+# tests need.
 # PYTHON=/path/to/python3 chooses the interpreter of the environments (3.11 or later).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +28,7 @@ install_or_name() {
     case "$what" in
         Java*) die "$what is missing. Install it, then run make setup again:  brew install openjdk@17" ;;
         Maven) die "$what is missing. Install it, then run make setup again:  brew install maven" ;;
+        Chromium) die "$what is missing. Install it, then run make soak again:  brew install chromium" ;;
         *) die "$what is missing. Install it, then run make setup again:  brew install python@3.13" ;;
     esac
 }
@@ -176,6 +178,10 @@ make_spark35() {
 started=$SECONDS
 check_prerequisites
 if [ "${1:-}" = spark35 ]; then make_spark35; exit; fi
+if [ "${1:-}" = soak ]; then
+    command -v chromium >/dev/null 2>&1 || install_or_name Chromium chromium
+    exit
+fi
 make_environment .venv requirements/main.txt
 # The other environments do not touch the first: they are filled while Spark fetches its jars.
 make_environment .venv-sam requirements/sam.txt &

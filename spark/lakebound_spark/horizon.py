@@ -114,14 +114,25 @@ def purgeable(floor_ms: int) -> Column:
     return F.col("_is_deleted") & F.coalesce(newest < floor_ms - SLACK_MS, F.lit(False))
 
 
-def record_stale(spark: SparkSession, target: str, stale: DataFrame) -> int:
-    """Keep each stale record once in `<target>_stale_records`; returns how many ``stale`` holds.
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """So many records, and the times of the oldest and the newest."""
+
+    records: int
+    from_ms: int
+    to_ms: int
+
+
+def record_stale(spark: SparkSession, target: str, stale: DataFrame) -> Stale | None:
+    """Keep each stale record once in `<target>_stale_records`; what ``stale`` holds, None for nothing.
 
     A replayed micro-batch adds nothing.
     """
-    count = stale.count()
-    if not count:
-        return 0
+    time = record_time_ms()
+    found = stale.agg(F.count("*").alias("records"), F.min(time).alias("first"), F.max(time).alias("last")).head()
+    assert found is not None
+    if not found["records"]:
+        return None
     place = beside(target, "_stale_records")
     create_beside(spark, place, RECORD)
     same = ("key", "origin", "version", "snapshot_label_ms", "snapshot_run")
@@ -137,4 +148,4 @@ def record_stale(spark: SparkSession, target: str, stale: DataFrame) -> int:
         .whenNotMatchedInsert(values=values | {"detected_at": "current_timestamp()"})
         .execute()
     )
-    return count
+    return Stale(found["records"], found["first"], found["last"])

@@ -21,6 +21,7 @@ from lakebound_spark.metrics import MicroBatch, Totals, append_metrics
 from lakebound_spark.schema import RECORD, RECORD_WITH_OLD_IMAGE
 from lakebound_spark.silver import Brought, bring_forward
 from lakebound_spark.source import BYTES_PER_MERGE, DataFile, bounded, data_files, stream_of_files
+from lakebound_spark.stale import keep_gap_of_stale, mark, read_gaps
 from lakebound_spark.streams import claim_checkpoint, path_exists, run_micro_batches
 from lakebound_spark.target import prepare_target
 
@@ -40,6 +41,8 @@ class MergeJob:
     reader: str
     files_per_micro_batch: int
     bytes_per_merge: int = BYTES_PER_MERGE
+    aside: str = ""
+    """The folder `_lakebound/<table>`, whose gaps mark silver; empty: nothing is known of gaps."""
 
 
 def run(
@@ -53,6 +56,9 @@ def run(
 
     The same line is appended to `<target>_metrics`. Raises Misconfigured before anything is merged, and the
     micro-batch's own error if one fails: nothing is lost then, since the next run takes the same records again.
+
+    Silver is marked by the gaps that are open before the first micro-batch, once a minute, and after records that
+    came too late.
     """
     if job.reader == BRONZE:
         check_bronze(spark, job.source)
@@ -62,14 +68,22 @@ def run(
     claim_checkpoint(spark, job.checkpoint, job.target, table_id)
     totals = Totals()
 
+    def look() -> None:
+        if job.aside:
+            gaps = read_gaps(spark, job.aside, job.config.source_table)
+            totals.stale_since = mark(spark, job.target, gaps)
+
     def merge(batch: DataFrame, batch_id: int) -> None:
         work = merge_bronze_micro_batch if job.reader == BRONZE else merge_micro_batches
         for done in work(batch, batch_id, job):
             totals.add(done)
             report(json.dumps(asdict(done)))
             append_metrics(batch.sparkSession, job.target, done)
+            if done.stale:
+                look()
 
-    run_micro_batches(_stream(spark, job), merge, job.checkpoint, job.trigger, stop)
+    look()
+    run_micro_batches(_stream(spark, job), merge, job.checkpoint, job.trigger, stop, between=look)
     return totals
 
 
@@ -88,18 +102,19 @@ def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Itera
     """
     files = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
     for some in bounded(files, job.bytes_per_merge):
-        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config)
+        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config, job.aside)
 
 
 def merge_micro_batch(
-    spark: SparkSession, files: list[DataFile], batch_id: int, target: str, config: MergeConfig
+    spark: SparkSession, files: list[DataFile], batch_id: int, target: str, config: MergeConfig, aside: str = ""
 ) -> MicroBatch:
-    """Check, reduce, cast and merge these files (at least one)."""
+    """Check, reduce, cast and merge these files (at least one); with ``aside``, record those too late as a gap."""
     started = time.monotonic()
     with checked_records(spark, files, config.source_table, record_of(config)) as checked:
         if checked.bad_files:
             record_bad_files(spark, target, checked.bad_files)
         brought = bring_forward(spark, target, checked, config)
+    _keep_gap(spark, aside, config.source_table, brought)
     return _told(batch_id, len(files), checked, brought, started)
 
 
@@ -110,7 +125,15 @@ def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob) -> 
         if not checked.count and not checked.refused:
             return
         brought = bring_forward(batch.sparkSession, job.target, checked, job.config)
+    _keep_gap(batch.sparkSession, job.aside, job.config.source_table, brought)
     yield _told(batch_id, 0, checked, brought, started)
+
+
+def _keep_gap(spark: SparkSession, aside: str, table: str, brought: Brought) -> None:
+    # Before the micro-batch is committed: a crash here brings the same records again, and then their gap.
+    if aside and brought.stale is not None:
+        now_ms = time.time_ns() // 1_000_000
+        keep_gap_of_stale(spark, aside, table, brought.stale.from_ms, brought.stale.to_ms, now_ms)
 
 
 def record_of(config: MergeConfig) -> StructType:
@@ -120,13 +143,14 @@ def record_of(config: MergeConfig) -> StructType:
 
 def _told(batch_id: int, files: int, checked: Checked, brought: Brought, started: float) -> MicroBatch:
     now_ms, oldest = time.time_ns() // 1_000_000, checked.oldest_ingest_ms
+    stale = 0 if brought.stale is None else brought.stale.records
     return MicroBatch(
         batch=batch_id,
         files=files,
         bad_files=len(checked.bad_files),
-        records=checked.count - brought.stale,
+        records=checked.count - stale,
         refused=checked.refused,
-        stale=brought.stale,
+        stale=stale,
         keys=brought.keys,
         inserted=brought.counts.inserted,
         updated=brought.counts.updated,

@@ -20,8 +20,7 @@ class MicroBatch:
     came down to; ``rewritten`` rows of the target that were written anew, changed or not. ``inexact`` attributes did
     not fit their column, ``rescued`` ones went to `_rescued`, ``stale`` records came after their tombstones were
     purged. ``newest_ingest_ms`` is the greatest clock of the writer among the records, ``merged_at_ms`` this
-    machine's clock after the commit, and ``lag_ms`` from the oldest record's writer to that. ``chain_breaks`` is
-    for the audit of old images; None where it was not asked for.
+    machine's clock after the commit, and ``lag_ms`` from the oldest record's writer to that.
     """
 
     batch: int
@@ -41,7 +40,6 @@ class MicroBatch:
     merged_at_ms: int
     lag_ms: int | None
     seconds: float
-    chain_breaks: int | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +51,8 @@ class Totals:
     inexact: int = 0
     refused: int = 0
     bad_files: int = 0
+    stale_since: str = ""
+    """Since when changes may be missing from silver, as the job last saw; no sum, and not in the last line."""
 
     def add(self, done: MicroBatch) -> None:
         self.stale += done.stale

@@ -12,13 +12,13 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakebound_spark.auto import grow
 from lakebound_spark.config import MergeConfig
 from lakebound_spark.files import Checked
-from lakebound_spark.horizon import DAY_MS, floor_of, is_stale, record_stale
+from lakebound_spark.horizon import DAY_MS, Stale, floor_of, is_stale, record_stale
 from lakebound_spark.latest import latest_per_key, showing_expired
 from lakebound_spark.merge import merge_rows
 from lakebound_spark.rows import typed_rows
 from lakebound_spark.tables import retried
-from lakebound_spark.target import make_view
 from lakebound_spark.versions import Counts
+from lakebound_spark.view import make_view
 
 _NOTHING: Final = Counts(0, 0, 0)
 
@@ -30,7 +30,7 @@ class Brought:
     keys: int = 0
     inexact: int = 0
     rescued: int = 0
-    stale: int = 0
+    stale: Stale | None = None
     counts: Counts = _NOTHING
 
 
@@ -52,7 +52,7 @@ def _bring_forward(
     old = oldest_ms is not None and oldest_ms < time.time_ns() // 1_000_000 - DAY_MS
     floor = floor_of(spark, target) if old else None
     fresh = records if floor is None else records.where(~is_stale(floor))
-    stale = 0 if floor is None else record_stale(spark, target, records.where(is_stale(floor)))
+    stale = None if floor is None else record_stale(spark, target, records.where(is_stale(floor)))
     brought = _merge(spark, target, fresh, config)
     if old and (since := floor_of(spark, target)) is not None and since != floor:
         # A purge has begun after the floor was read and may have ended before the MERGE began: what is stale by now
@@ -85,7 +85,7 @@ def _merge(spark: SparkSession, target: str, records: DataFrame, config: MergeCo
                 return Brought()
             between = (counts["first"], counts["last"])
             merged = merge_rows(spark, target, rows, columns, keys=between, rescue=config.auto)
-            return Brought(counts["keys"], counts["inexact"], counts["rescued"], 0, merged)
+            return Brought(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
         finally:
             rows.unpersist()
     finally:

@@ -9,8 +9,12 @@ from typing import Any, Final
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
 from lakebound_spark.errors import Misconfigured
+
+BETWEEN_SECONDS: Final = 60
+"""How often a stream that goes on does what is to be done between two micro-batches."""
 
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
 
@@ -31,11 +35,13 @@ def run_micro_batches(
     checkpoint: str,
     trigger: dict[str, Any],
     stop: threading.Event | None = None,
+    *,
+    between: Callable[[], None] | None = None,
 ) -> None:
     """Give ``work`` each micro-batch until caught up (available-now) or until ``stop`` is set.
 
-    Raises the error of ``work`` as it was if a micro-batch fails: nothing is lost then, since the next run takes
-    the same input again.
+    ``between`` is called once a minute and never beside ``work``, also while nothing comes in. Raises the error of
+    either as it was: nothing is lost then, since the next run takes the same input again.
     """
     busy = threading.Lock()
     failures: list[Exception] = []
@@ -51,15 +57,29 @@ def run_micro_batches(
     writer = stream.writeStream.foreachBatch(each).option("checkpointLocation", checkpoint)
     query = writer.trigger(**trigger).start()
     stop = stop or threading.Event()
+    seconds = 0
     try:
         while not query.awaitTermination(1):
+            seconds += 1
             if stop.is_set():
                 with busy:  # lets the micro-batch under way finish
                     query.stop()
+            elif between is not None and seconds % BETWEEN_SECONDS == 0:
+                with busy:
+                    _called(between, query)
     except PySparkException:
         if stop.is_set() and not failures:
             return
         raise failures[0] if failures else RuntimeError("the stream that feeds the job failed") from None
+
+
+def _called(between: Callable[[], None], query: StreamingQuery) -> None:
+    """``between``, with the stream ended when it fails."""
+    try:
+        between()
+    except Exception:
+        query.stop()
+        raise
 
 
 def path_exists(spark: SparkSession, path: str) -> bool | None:

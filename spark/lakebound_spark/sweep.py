@@ -6,11 +6,10 @@ and is newer than the run still wins.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pyspark import StorageLevel
 from pyspark.sql import SparkSession
@@ -28,6 +27,7 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
 from lakebound_spark.keys import parse_key
 from lakebound_spark.merged import ghosts, keys_of_run, landed, least_label, unmerged
+from lakebound_spark.objects import write_object
 from lakebound_spark.source import DataFile, literal_path
 from lakebound_spark.tables import exists, open_table
 
@@ -195,33 +195,9 @@ def absent_files(job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) ->
 
 def write_absent(spark: SparkSession, job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> tuple[str, ...]:
     """Write the ghosts' files below the data prefix, each whole or not at all; their paths."""
-    write: Callable[[str, bytes], None] = _hadoop_writer(spark) if "://" in job.source else _write_local
     written = []
     for name, body in absent_files(job, keys, label_ms, now_ms):
         path = f"{job.source.rstrip('/')}/{name}"
-        write(path, body)
+        write_object(spark, path, body)
         written.append(path)
     return tuple(written)
-
-
-def _write_local(path: str, body: bytes) -> None:
-    place = Path(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    # Spark passes over names that begin with a dot: a reader sees the whole file or none.
-    hidden = place.with_name(f".{place.name}.{os.getpid()}")
-    hidden.write_bytes(body)
-    hidden.replace(place)
-
-
-def _hadoop_writer(spark: SparkSession) -> Callable[[str, bytes], None]:
-    context: Any = spark.sparkContext
-
-    def write(path: str, body: bytes) -> None:
-        place = context._jvm.org.apache.hadoop.fs.Path(path)
-        stream = place.getFileSystem(context._jsc.hadoopConfiguration()).create(place, False)
-        try:
-            stream.write(bytearray(body))
-        finally:
-            stream.close()
-
-    return write

@@ -20,9 +20,10 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.keys import keys_sql
 from lakebound_spark.rows import typed_rows
 from lakebound_spark.schema import RESCUED, SILVER
-from lakebound_spark.tables import beside, exists, is_path, named, open_table, properties, retried
+from lakebound_spark.tables import exists, is_path, named, open_table, properties, retried
 from lakebound_spark.types import quoted
 from lakebound_spark.versions import condition_of
+from lakebound_spark.view import make_view
 
 _SOURCE_TABLE = "lakebound.source_table"
 _COLUMNS = "lakebound.columns"
@@ -110,15 +111,6 @@ def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
         builder.execute()
     except AnalysisException as error:
         raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
-
-
-def make_view(spark: SparkSession, target: str, *, anew: bool = False) -> None:
-    """`<table>_current`, the rows that are not deleted, for a table with a name. ``anew`` after columns changed."""
-    if is_path(target):
-        return
-    view = beside(target, "_current")
-    if anew or not spark.catalog.tableExists(view):
-        spark.sql(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {target} WHERE NOT _is_deleted")
 
 
 def _add_declared(spark: SparkSession, target: str, config: MergeConfig, columns: Sequence[DeclaredColumn]) -> None:

@@ -17,8 +17,12 @@ RETENTION_MS: Final = 24 * 3_600_000
 
 STREAM_CAUSES: Final = ("stream_recreated", "mapping_disabled", "mapping_behind")
 FAILURE_CAUSES: Final = ("failures_expired", "failures_lost")
-CAUSES: Final = (*STREAM_CAUSES, *FAILURE_CAUSES)
-"""Why changes may be missing: the stream itself, or what Lambda gave up on (gone unredriven, or never written)."""
+RECORDS_STALE: Final = "records_stale"
+"""Told by the merge job: records came after the tombstones of their time were purged, and were not merged."""
+
+CAUSES: Final = (*STREAM_CAUSES, *FAILURE_CAUSES, RECORDS_STALE)
+"""Why changes may be missing: the stream itself, what Lambda gave up on (gone unredriven, or never written), or
+records that came too late to be merged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 SILVER_COLUMNS: Final = ("_key", "_item", "_is_deleted", "_version", "_stream_time_ms", "_base", "_ttl_expired")
+STALE_SINCE: Final = "_stale_since"
+"""A column of the view `<table>_current`: since when changes may be missing, NULL while no gap is open."""
+
 RESERVED_COLUMNS: Final = frozenset(
-    (*SILVER_COLUMNS, "_rescued", "_change_type", "_commit_version", "_commit_timestamp")
+    (*SILVER_COLUMNS, STALE_SINCE, "_rescued", "_change_type", "_commit_version", "_commit_timestamp")
 )
-"""Silver's own columns and those of Delta's change feed."""
+"""Silver's own columns, its view's, and those of Delta's change feed."""
 
 LONGEST_NAME: Final = 255
 """Longest column name in characters: what catalogs accept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from lakebound import estimate as estimates
 from lakebound import exports
 from lakebound.errors import Misconfigured
 from lakebound.exports import Window
+from lakebound.gaps import RECORDS_STALE
 from lakebound.layout import RunFolder
 from lakebound.requests import BackfillRequest, iso
 from lakebound.reread import Stretch
@@ -68,7 +70,7 @@ class OpeningStages(RunStages):
         elif request.from_ms is not None and request.to_ms is not None:
             stretch = Window(request.from_ms, request.to_ms)
         heals_gap = request.mode == "heal"
-        barred = self._no_windows(facts, stretch) if heals_gap and stretch else ""
+        barred = self._no_windows(facts, stretch, heals) if heals_gap and stretch else ""
         told = estimates.estimate(facts, request, self._changed_bytes(stretch), barred)
         mode = told.recommended if heals_gap else request.mode
         state |= {"mode": mode, "heals": heals, "stretch": [stretch.from_ms, stretch.to_ms] if stretch else None}
@@ -87,8 +89,11 @@ class OpeningStages(RunStages):
         }
         return state
 
-    def _no_windows(self, facts: TableFacts, stretch: Window) -> str:
+    def _no_windows(self, facts: TableFacts, stretch: Window, heals: Sequence[tuple[int, str]]) -> str:
         """Why this gap cannot be healed by incremental exports and the re-read; empty when it can."""
+        if any(cause == RECORDS_STALE for _, cause in heals):
+            # A window's rows bear its end as label, which is older than the purged tombstones too.
+            return "would give rows that the merge sets aside too: the tombstones of their time are purged"
         hidden = self._rules.redaction
         if hidden is not None and hidden.hashes_any(facts.key_names):
             return "cannot be followed by the re-read: HASH_ATTRIBUTES names a key attribute"

@@ -76,7 +76,7 @@ def page(figures: Figures) -> str:
     sections = [
         _head(figures),
         _picture(figures),
-        _section("Findings", _findings(figures)),
+        _section("Findings", _findings(figures), wide=True),
         _section("Freshness", _freshness(figures)),
         _section("File sizes", _sizes(figures)),
         _section("Verification", _verification(figures.verified)),
@@ -97,11 +97,11 @@ def page(figures: Figures) -> str:
 
 def _head(figures: Figures) -> str:
     status = figures.status
-    since = f" since {_time(status.since_ms)}" if status.since_ms is not None else ""
+    since = f" since {_time(status.since_ms)} · " if status.since_ms is not None else ""
     return (
         f'<header><p class="over">DynamoDB to the lake</p><h1>{escape(status.seen.table)}</h1>'
         f'<p><strong class="state {status.state.lower()}">{status.state}</strong>'
-        f"<span>{escape(since)} stack {escape(status.seen.stack)}</span></p></header>"
+        f"<span>{escape(since + ' · ' if since else '')}stack {escape(status.seen.stack)}</span></p></header>"
     )
 
 
@@ -182,7 +182,7 @@ def _verification(verified: Verified | None) -> str:
     if verified is None:
         return "<p>Not run. <code>lakebound verify</code> compares source and lake.</p>"
     word = "equal" if verified.is_equal else "not equal"
-    rows = "".join(f"<tr><th>{kind}<td>{getattr(verified, kind):,}" for kind in (*_KINDS, "left_out"))
+    rows = "".join(f'<tr><th>{kind}<td class="number">{getattr(verified, kind):,}' for kind in (*_KINDS, "left_out"))
     rows = rows.replace("left_out", "left out")
     level = "ok" if verified.is_equal else "gap"
     return f'<p><strong class="state {level}">{word}</strong> {verified.keys:,} keys compared.</p><table>{rows}</table>'
@@ -192,7 +192,8 @@ def _backfill(backfill: BackfillSeen | None) -> str:
     if backfill is None:
         return "<p>None was found.</p>"
     words = (
-        f"{escape(backfill.run)}: {escape(backfill.mode)}, {backfill.records:,} records in {backfill.seconds:,.0f} s."
+        f"{escape(backfill.run)}: {escape(backfill.mode)}, {backfill.records:,} records "
+        f"in {backfill.seconds:,.0f}&nbsp;s."
     )
     return f"<p>{words}</p>{_bars([(f'part {n}', count) for n, count in enumerate(backfill.parts[:24])])}"
 
@@ -214,7 +215,7 @@ def _cost(bill: Bill | None) -> str:
     if bill is None:
         return "<p>Not known.</p>"
     rows = [
-        f'<tr><th>{escape(line.part)}<td class="number">{line.amount:,.0f} {escape(line.unit)}'
+        f'<tr><th>{escape(line.part)}<td class="number small">{line.amount:,.0f} {escape(line.unit)}'
         f'<td class="number">${line.dollars:,.2f}'
         for line in bill.lines
     ]
@@ -224,8 +225,8 @@ def _cost(bill: Bill | None) -> str:
     )
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{title}</h2>{body}</section>"
+def _section(title: str, body: str, *, wide: bool = False) -> str:
+    return f"<section{' class=wide' if wide else ''}><h2>{title}</h2>{body}</section>"
 
 
 # ── charts ──
@@ -251,7 +252,7 @@ def _line(points: Sequence[tuple[int, float]], label: str) -> str:
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}, at most {top:.1f}">'
         f'<line class="axis" x1="4" y1="{_HEIGHT - 8}" x2="{_WIDTH - 4}" y2="{_HEIGHT - 8}"/>'
-        f'<polyline points="{path}"/>{dots}<text x="4" y="10">{top:,.1f} {label}</text></svg>'
+        f'<polyline points="{path}"/>{dots}<text x="4" y="11">{top:,.1f} {label}</text></svg>'
     )
 
 
@@ -265,7 +266,8 @@ def _bars(bars: Sequence[tuple[str, int]]) -> str:
 
 
 def _span(start_ms: int, end_ms: int) -> str:
-    return f'<p class="small between"><span>{_time(start_ms)}</span><span>{_time(end_ms)}</span></p>'
+    start, end = (f"{datetime.fromtimestamp(ms / 1000, UTC):%b %-d, %H:%M}" for ms in (start_ms, end_ms))
+    return f'<p class="small between"><span>{start}</span><span>{end} UTC</span></p>'
 
 
 def _bytes(size: float) -> str:
@@ -289,7 +291,7 @@ _STYLE: Final = """
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:68rem;margin:auto;padding:1.25rem;display:grid;gap:1rem;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr))}
-header,.flow{grid-column:1/-1}
+header,.flow,.wide{grid-column:1/-1}
 h1{margin:0;font-size:2rem;overflow-wrap:anywhere}
 h2{margin:0 0 .5rem;font-size:1.05rem}
 p{margin:.25rem 0 .5rem}
@@ -308,7 +310,7 @@ svg{width:100%;height:auto;display:block}
 polyline{fill:none;stroke:var(--line);stroke-width:1.5}
 circle{fill:var(--line)}
 .axis{stroke:var(--edge)}
-text{fill:var(--soft);font-size:9px}
+text{fill:var(--soft);font-size:11px}
 .bars,.findings{list-style:none;margin:0;padding:0}
 .bars li{display:grid;grid-template-columns:6.5rem 1fr 4rem;gap:.5rem;align-items:center;font-size:.9rem}
 .bars i{height:.8rem;border-radius:.2rem;
@@ -316,7 +318,8 @@ background:linear-gradient(var(--line),var(--line)) left/var(--share) 100% no-re
 .bars b{text-align:right}
 table{width:100%;border-collapse:collapse;font-size:.9rem}
 th{text-align:left;font-weight:500}
-th,td{padding:.25rem .4rem .25rem 0;border-bottom:1px solid var(--edge)}
+th,td{padding:.25rem 0 .25rem .9rem;border-bottom:1px solid var(--edge);vertical-align:top}
+th:first-child{padding-left:0;overflow-wrap:anywhere}
 .number{text-align:right}
 .findings li{border-left:3px solid;padding:.1rem 0 .1rem .7rem;margin-bottom:.6rem}
 .findings li.note{color:inherit;border-color:var(--soft)}

@@ -91,6 +91,16 @@ def test_a_run_after_an_interrupted_one_ends_equal(demo_run: DemoRun) -> None:
     assert "458 keys: 0 missing, 0 ghost, 0 stale, 0 different\n" in demo_run.out
 
 
+def test_the_report_tells_what_the_run_told(demo_run: DemoRun) -> None:
+    page = (demo_run.folder / "report.html").read_text()
+    assert str(demo_run.folder / "report.html") in told(demo_run, "report")
+    assert "458 keys, equal" in page
+    assert "demo: scan" in page
+    middle = re.match(r"p50 (\S+) s", told(demo_run, "change to silver"))
+    assert middle is not None
+    assert f"p50 {middle[1]} s" in page
+
+
 def test_the_summary_tells_of_every_record_and_times_each(demo_run: DemoRun) -> None:
     # Every write after the stream began makes one record; one that came twice is told of, and made nothing unequal.
     line = re.fullmatch(

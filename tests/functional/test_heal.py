@@ -246,6 +246,17 @@ def test_a_table_whose_keys_are_hashed_is_read_whole() -> None:
     assert "HASH_ATTRIBUTES names a key attribute" in told["reason"]
 
 
+def test_records_that_came_too_late_are_healed_by_a_read_of_the_whole_table() -> None:
+    """A window's rows would be older than the purged tombstones too, and be set aside by the merge for ever."""
+    made = with_a_gap()
+    made.clock.pass_ms(25 * MINUTE)
+    assert estimated(made)["mode"] == "incremental_export"
+    GapBook("cars", made.bucket, made.bucket).record(Gap(made.clock.ms - 1, made.clock.ms, "records_stale"))
+    told = estimated(made)
+    assert told["mode"] in ("scan", "export")
+    assert "the tombstones of their time are purged" in told["reason"]
+
+
 def test_a_gap_without_an_end_is_not_healed() -> None:
     made = with_a_gap()
     GapBook("cars", made.bucket, made.bucket).record(Gap(5, None, "mapping_disabled"))

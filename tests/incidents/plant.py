@@ -6,6 +6,7 @@ The use cases are the real ones; the mappings, the stream's 24 hours and the lak
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -105,7 +106,7 @@ class Plant:
         self.mapping_enabled = True
         self.broken: set[str] = set()
         self.edited: dict[str, str | None] = {}
-        self.errors = 0
+        self.errors: Counter[str] = Counter()
         self._tries = 0
         self._number = 0
         rules = IngestRules(TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), by_event_time=False, message_bytes=262_144)
@@ -184,7 +185,7 @@ class Plant:
             return
         unsent: str | None = str(ready[0]["dynamodb"]["SequenceNumber"])
         if "stream_ingest" in self.broken:
-            self.errors += 1
+            self.errors["stream_ingest"] += 1
         else:
             unsent = self.road.carry(ready).unsent_from
         self._measure(ready, unsent is not None)
@@ -216,7 +217,7 @@ class Plant:
             if not received:
                 return
             if "flusher" in self.broken:
-                self.errors += 1
+                self.errors["flusher"] += 1
                 self.buffer.hide([one.receipt for one in received], 30)
                 continue
             result = flush(received, rules, self.outage.queue, self.outage.store, self.clock, lambda: 120.0)
@@ -292,6 +293,18 @@ class Plant:
                 gaps=open_gaps(self.bucket, TABLE),
             )
         )
+
+    def measured(self) -> dict[str, float]:
+        """What CloudWatch would hold now, by metric: the newest value of each that an incident is seen by."""
+        seen = self.status().seen
+        return {
+            "IteratorAge": seen.iterator_age_ms or 0,
+            "ApproximateNumberOfMessagesVisible": seen.dead,
+            "RecordsQuarantined": seen.quarantined,
+            "OnFailureDestinationDeliveredEventCount": seen.failure_objects,
+            "Errors": self.errors.total(),
+            "Gap": float(bool(seen.gaps)),
+        }
 
     def pages(self) -> set[str]:
         """The pages that the status sends a person to now."""

@@ -1,4 +1,8 @@
-"""The operator's command against a deployed stack: well, then dead letters, then well again; nothing of it mocked."""
+"""The operator's command against a deployed stack: well, then dead letters, then well again; nothing of it mocked.
+
+The stack has a customer's KMS key as parameter, whose rights every role then asks for. The local stack itself encrypts
+nothing: which resources bear the key is tests/template's, and that a disabled one loses nothing tests/incidents'.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +33,13 @@ def stack() -> Iterator[LocalStack]:
 
 
 @pytest.fixture(scope="module")
-def deployment(stack: LocalStack) -> Deployment:
-    return stack.deploy({"TableName": "flights", "PartitionKeyName": "id"})
+def key(stack: LocalStack) -> str:
+    return str(stack.client("kms").create_key(Description="the customer's")["KeyMetadata"]["Arn"])
+
+
+@pytest.fixture(scope="module")
+def deployment(stack: LocalStack, key: str) -> Deployment:
+    return stack.deploy({"TableName": "flights", "PartitionKeyName": "id", "KmsKeyArn": key})
 
 
 @pytest.fixture
@@ -51,6 +60,18 @@ def test_the_smoke_test_times_an_item_to_its_file_and_leaves_none(run: Run, stac
     assert status == 0, told
     assert 0 < told["smoke"]["to_file"] < 60
     assert stack.client("dynamodb").scan(TableName="flights")["Items"] == []
+
+
+def test_a_disabled_key_is_named_with_its_page_until_it_is_enabled(run: Run, stack: LocalStack, key: str) -> None:
+    def of_key() -> list[dict[str, str]]:
+        return [one for one in run("doctor")[1]["checks"] if one["name"] == "key"]
+
+    assert of_key() == []
+    stack.client("kms").disable_key(KeyId=key)
+    (told,) = of_key()
+    assert "docs/OPERATIONS.md#key-disabled" in json.dumps(told)
+    stack.client("kms").enable_key(KeyId=key)
+    assert of_key() == []
 
 
 def test_dead_letters_of_both_kinds_are_seen_redriven_and_land(

@@ -142,6 +142,8 @@ PROMISES: Final = (
             CORE + "continuity.py:find_gaps",
             CORE + "look.py:LookStages.look",
             CORE + "closing.py:decide",
+            "spark/lakebound_spark/stale.py:mark",
+            "spark/lakebound_spark/stale.py:keep_gap_of_stale",
         ),
         (
             HISTORIES,
@@ -150,8 +152,11 @@ PROMISES: Final = (
             "tests/unit/test_continuity.py::test_looks_that_take_silence_for_delivery_miss_a_mapping_that_was_off_for_"
             "30_hours",
             "tests/unit/test_closing.py::test_whatever_is_missing_refuses_with_the_command_that_comes_before",
+            "tests/spark/test_stale_mark.py::test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed",
+            "tests/spark/test_stale_mark.py::test_records_that_came_too_late_raise_a_gap",
+            "tests/spark/test_closing.py::test_a_heal_by_windows_is_closed_once_it_is_merged",
+            "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page",
         ),
-        "the stale mark of silver waits for issue 6",
     ),
     Promise(
         "G12",
@@ -181,9 +186,20 @@ PROMISES: Final = (
         "G14",
         "No attribute value leaves encrypted stores: not in logs, metrics, exception text, message attributes or "
         "execution history.",
-        (CORE + "errors.py:Poison", CORE + "telemetry.py:report_ingest"),
-        (),
-        "the canary test over every sink waits for issue 7",
+        (
+            CORE + "errors.py:Poison",
+            CORE + "telemetry.py:report_ingest",
+            CORE + "telemetry.py:report_backfill",
+            "spark/lakebound_spark/versions.py:condition_of",
+        ),
+        (
+            "tests/functional/test_handlers.py::test_no_value_of_an_item_is_ever_told",
+            "tests/functional/test_canaries.py::test_nothing_beside_the_bodies_of_messages_and_objects_holds_a_value",
+            "tests/functional/test_canaries.py::test_an_execution_that_fails_and_is_redriven_keeps_no_value_in_its_"
+            "history",
+            "tests/functional/test_backfill_privacy.py::test_without_redaction_values_are_in_objects_only",
+            "tests/spark/test_job_tells_no_value.py::test_lines_and_errors_name_no_value",
+        ),
     ),
 )
 
@@ -319,7 +335,17 @@ ELSEWHERE: Final = (
         E2E + "test_silver_rebuilt_from_the_files_equals_the_live_one",
     ),
     Elsewhere(
-        faults.OPERATOR, "deploy and rollback under load, Delta restored to an older version", "no loss", open="issue 7"
+        faults.OPERATOR,
+        "deploy and rollback under load",
+        "no loss",
+        "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page",
+    ),
+    Elsewhere(
+        faults.OPERATOR,
+        "Delta restored to an older version",
+        "equal again once every file is merged again",
+        "tests/spark/test_repairs.py::test_a_table_restored_to_an_older_version_is_equal_again_after_every_file_is_"
+        "merged_again",
     ),
 )
 

@@ -39,6 +39,16 @@ def test_there_is_a_job_for_each_part() -> None:
     }
 
 
+def test_the_audit_feeds_its_alarm_and_the_merge_marks_silver() -> None:
+    (audit,) = JOBS["audit"]["tasks"]
+    assert "--publish" in audit["python_wheel_task"]["parameters"]
+    assert JOBS["audit"]["schedule"]["quartz_cron_expression"]
+    (cluster,) = JOBS["audit"]["job_clusters"]
+    assert cluster["new_cluster"]["aws_attributes"] == {"instance_profile_arn": "${var.metrics_profile}"}
+    (merge,) = JOBS["silver"]["tasks"]
+    assert "--aside=${var.aside}" in merge["python_wheel_task"]["parameters"]
+
+
 @pytest.mark.parametrize("name", JOBS)
 def test_databricks_knows_every_field(name: str) -> None:
     job = load(JOBS[name])

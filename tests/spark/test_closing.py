@@ -17,7 +17,10 @@ from lakebound.layout import RunFolder
 from lakebound_spark.files import BadFile
 from lakebound_spark.merge import record_bad_files
 from lakebound_spark.merged import look_at_run
+from lakebound_spark.stale import mark
 from lakebound_spark.sweep import sweep
+from lakebound_spark.tables import properties
+from lakebound_spark.view import STALE_PROPERTY
 from tests.spark.records import TABLE, base, item, stream, write_records
 from tests.spark.silver import Silver
 from tests.spark.test_sweep import BEFORE, LABEL, NOW, RUN, job, keep, manifest_of
@@ -82,15 +85,19 @@ def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed, capsys: p
     assert [gap.healed_by for gap in healed.book.all()] == [None]
 
     healed.silver.merge(run)
+    spark, target = healed.silver.spark, healed.silver.path
+    mark(spark, target, healed.book.all())
     status, told = healed.close(capsys, "--dry-run")
     assert (status, len(told["closed"]), len(told["still_open"])) == (0, 1, 1)
     assert [gap.healed_by for gap in healed.book.all()] == [None]
     assert healed.metric() == []
+    assert STALE_PROPERTY in properties(spark, target)
 
     status, told = healed.close(capsys)
     assert (status, len(told["closed"]), told["still_open"]) == (0, 1, [])
     assert [(gap.healed_by, gap.to_ms) for gap in healed.book.all()] == [(RUN, GAP.to_ms)]
     assert healed.metric() == [0.0]
+    assert STALE_PROPERTY not in properties(spark, target)
 
     status, told = healed.close(capsys)
     assert (status, told["closed"], told["refused"]) == (0, [], [])

@@ -60,7 +60,7 @@ def test_the_jars_for_spark_35_are_those_of_its_settings() -> None:
 def test_every_variable_of_a_deployment_is_one_of_the_bundle() -> None:
     bundle = (ROOT / "spark" / "databricks.yml").read_text()
     given = set(re.findall(r"--var (\w+)=", PAGE))
-    assert given == {"source_table", "data", "aside"}
+    assert given == {"source_table", "data", "aside", "metrics_profile"}
     assert all(re.search(rf"^  {name}:\n    description", bundle, re.MULTILINE) for name in given)
 
 

@@ -92,7 +92,9 @@ def readers_of_other_accounts_read_data_and_nothing_else(resources: Resources) -
         assert all(set(listed(one["Action"])) <= READS for one in allows)
         for one in allows:
             data = [resource for resource in listed(one["Resource"]) if resource != "<Bucket.Arn>"]
-            assert all(re.match(r"<Bucket.Arn>/(ddb/flights|_lakebound/flights/manifests)(/\*)?$", r) for r in data)
+            assert all(
+                re.match(r"<Bucket.Arn>/(ddb/flights|_lakebound/flights/(manifests|gaps))(/\*)?$", r) for r in data
+            )
         if known[1:]:
             outside = {"aws:PrincipalAccount": "123456789012"}
             others = [one for one in found if one["Sid"] != "ThisAccountOnly"]
@@ -288,6 +290,28 @@ def roles_may_use_no_key_but_the_given_one(resources: Resources) -> None:
         assert not encrypted or {"kms:Decrypt", "kms:GenerateDataKey"} <= set(listed(keys[0]["Action"]))
 
 
+def a_customer_key_is_on_all_that_the_stack_creates(resources: Resources) -> None:
+    """Table, bucket (what Lambda gives up on goes there too), queues, logs, and what DynamoDB exports."""
+    places: dict[str, Any] = {
+        f"queue {name}": queue.get("KmsMasterKeyId") for name, queue in of_type(resources, "AWS::SQS::Queue").items()
+    }
+    groups = of_type(resources, "AWS::Logs::LogGroup")
+    places |= {f"logs {name}": group.get("KmsKeyId") for name, group in groups.items()}
+    for name, bucket in of_type(resources, "AWS::S3::Bucket").items():
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        places[f"bucket {name}"] = rule["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")
+    for name, table in of_type(resources, "AWS::DynamoDB::Table").items():
+        places[f"table {name}"] = table["SSESpecification"].get("KMSMasterKeyId")
+    variables = properties(resources, "Backfill")["Environment"]["Variables"]
+    places["exports"] = variables["EXPORT_KMS_KEY"] or None
+    assert len(set(places.values())) == 1, places
+    if None not in places.values():
+        assert all("SqsManagedSseEnabled" not in queue for queue in of_type(resources, "AWS::SQS::Queue").values())
+        # Lambda writes failure objects with the role of the function, into the bucket whose default the key is.
+        destination = properties(resources, "StreamMapping")["DestinationConfig"]["OnFailure"]["Destination"]
+        assert not of_type(resources, "AWS::S3::Bucket") or destination == "arn:aws:s3:::<Bucket>"
+
+
 def our_objects_are_never_replaced(resources: Resources) -> None:
     """G4 once more, outside the code: without If-None-Match the role may not write where our objects are."""
     puts = [
@@ -372,6 +396,7 @@ class Promise:
 SIX_TIMES_ONLY = {"Fn::FindInMap": ["VisibilityTimeout", "60", "Seconds"]}
 POLICY = "Properties.Policies.0.PolicyDocument.Statement"
 BUCKET = "BucketPolicy.Properties.PolicyDocument.Statement"
+ENCRYPTION = "Bucket.Properties.BucketEncryption.ServerSideEncryptionConfiguration.0.ServerSideEncryptionByDefault"
 PROMISES = [
     Promise(
         nothing_that_holds_data_goes_with_the_stack,
@@ -453,6 +478,17 @@ PROMISES = [
         ),
     ),
     Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.4"),)),
+    Promise(
+        a_customer_key_is_on_all_that_the_stack_creates,
+        (
+            removing("DeadLetterQueue.Properties.KmsMasterKeyId"),
+            removing("BackfillLogs.Properties.KmsKeyId"),
+            removing("Table.Properties.SSESpecification.KMSMasterKeyId"),
+            removing(f"{ENCRYPTION}.KMSMasterKeyID"),
+            setting("Backfill.Properties.Environment.Variables.EXPORT_KMS_KEY", ""),
+            setting("StreamMapping.Properties.DestinationConfig.OnFailure.Destination", "arn:aws:s3:::another"),
+        ),
+    ),
     Promise(our_objects_are_never_replaced, (removing(f"FlusherRole.{POLICY}.1.Condition.Null"),)),
     Promise(
         the_stream_is_looked_at_every_five_minutes_by_nobody_else,
@@ -572,15 +608,3 @@ def test_a_new_table_has_the_keys_that_were_asked_for() -> None:
     ]
     without = properties(render(translated(), NEW)["Resources"], "Table")
     assert [key["KeyType"] for key in without["KeySchema"]] == ["HASH"]
-
-
-def test_a_customer_key_encrypts_all_that_the_stack_creates() -> None:
-    resources = render(translated(), DEPLOYMENTS["customer key"])["Resources"]
-    assert properties(resources, "Table")["SSESpecification"]["KMSMasterKeyId"] == KEY
-    rule = properties(resources, "Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
-    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
-    for queue in of_type(resources, "AWS::SQS::Queue").values():
-        assert queue["KmsMasterKeyId"] == KEY
-        assert "SqsManagedSseEnabled" not in queue
-    for group in of_type(resources, "AWS::Logs::LogGroup").values():
-        assert group["KmsKeyId"] == KEY

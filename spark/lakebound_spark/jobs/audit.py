@@ -10,8 +10,10 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
+from lakebound.errors import LakeboundError
 from lakebound_spark.audit import audit, record_audit, records_to_audit
 from lakebound_spark.bronze import bronze_of
+from lakebound_spark.errors import Misconfigured
 from lakebound_spark.running import run_job
 from lakebound_spark.tables import is_path
 
@@ -24,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = bronze_of(spark, options.bronze)
         found = audit(records_to_audit(spark, options.bronze, options.days), examples=options.show)
         record_audit(spark, options.bronze, found)
+        print(json.dumps({"source_table": table, **asdict(found)}), flush=True)
         if options.publish:
             _publish(table, found.chain_breaks)
-        print(json.dumps({"source_table": table, **asdict(found)}), flush=True)
         print(
             f"chain_breaks={found.chain_breaks} time_regressions={found.time_regressions} conflicts={found.conflicts}"
         )
@@ -40,7 +42,13 @@ def _publish(table: str, breaks: int) -> None:
     from lakebound.adapters.clients import client
     from lakebound.adapters.observer import put_chain_breaks
 
-    put_chain_breaks(client("cloudwatch"), table, breaks)
+    try:
+        put_chain_breaks(client("cloudwatch"), table, breaks)
+    except LakeboundError as failure:
+        raise Misconfigured(
+            f"the audit is done and kept, but its metric was not put: {failure.what}; the job needs a region and a "
+            "role that may do cloudwatch:PutMetricData, or leave out --publish"
+        ) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,5 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--days", type=int, default=0, help="only keys that a record ingested in the last DAYS touches (default: all)"
     )
     parser.add_argument("--show", type=int, default=20, help="broken keys named at most (%(default)s)")
-    parser.add_argument("--publish", action="store_true", help="put the metric ChainBreaks to CloudWatch")
+    parser.add_argument(
+        "--publish", action="store_true", help="put the metric ChainBreaks to CloudWatch, for its alarm"
+    )
     return parser

@@ -13,6 +13,7 @@ from lakebound_spark.metrics import Totals
 from lakebound_spark.running import until_told
 from lakebound_spark.session import default_log, job_session
 from lakebound_spark.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
+from lakebound_spark.stale import aside_of
 from lakebound_spark.streams import parse_trigger
 from lakebound_spark.tables import beside, is_path
 from lakebound_spark.versions import condition_of
@@ -43,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "and a sweep",
             file=sys.stderr,
         )
+    if totals.stale_since:
+        print(
+            f"GAP: {options.target} is marked stale since {totals.stale_since}; `lakebound status` says what to run",
+            file=sys.stderr,
+        )
     print(totals)
     return 0
 
@@ -58,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trigger", default="available-now", help="available-now (default) or processing-time=30s")
     parser.add_argument("--reader", choices=("auto-loader", "files", BRONZE), default=default_reader())
     parser.add_argument(
+        "--aside",
+        help="the folder _lakebound/<table>, whose gaps mark silver stale (default: that of the bucket of an s3:// or "
+        "s3a:// source; '' for none)",
+    )
+    parser.add_argument(
         "--max-files", type=int, default=FILES_PER_MICRO_BATCH, help="files per micro-batch at most (%(default)s)"
     )
     parser.add_argument(
@@ -67,15 +78,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _merge(options: argparse.Namespace) -> Totals:
+    config = load_config(options.config)
+    aside = aside_of(options.source, config.source_table) if options.aside is None else options.aside
     job = MergeJob(
         source=options.source,
         checkpoint=options.checkpoint,
         target=options.target,
-        config=load_config(options.config),
+        config=config,
         trigger=parse_trigger(options.trigger),
         reader=options.reader,
         files_per_micro_batch=options.max_files,
         bytes_per_merge=options.max_bytes,
+        aside=aside,
     )
     spark, ours = job_session("lakebound merge_changes", catalog=not is_path(job.target))
     try:

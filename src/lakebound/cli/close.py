@@ -41,22 +41,26 @@ def command(
     """Check that a heal is fully merged, then close the gaps that it healed; else say what comes before.
 
     Every file of the run has landed and is whole, every record is merged, after a scan or full export no ghost is
-    left, and nothing waits to be redriven. Exit status 1 when a gap stays open.
+    left, and nothing waits to be redriven. Silver's stale mark goes with the last gap. Exit status 1 when a gap stays
+    open.
     """
     found = find_stack(stack)
     store = store_of(found)
     manifest = _manifest(store, found.table, run)
     book = GapBook(found.table, store, S3Documents(found.bucket, aws_client("s3")))
-    from lakebound.cli.silver import look_at_merged  # Spark takes seconds to load, and few verbs need it
+    from lakebound.cli.silver import open_healed  # Spark takes seconds to load, and few verbs need it
 
-    merged = look_at_merged(source, target, manifest)
-    dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
-    failures = len(pending_failures(store, found.table, found.stream_mapping).objects)
-    closing = decide(manifest, book.all(), _wait_ms(found), merged, dead, failures)
-    if not dry_run and not closing.is_refused:
-        for gap in closing.gaps:
-            book.close(gap, run)
-        put_gap(aws_client("cloudwatch"), found.table, bool(book.open()))
+    with open_healed(target) as silver:
+        merged = silver.look(source, manifest)
+        dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
+        failures = len(pending_failures(store, found.table, found.stream_mapping).objects)
+        closing = decide(manifest, book.all(), _wait_ms(found), merged, dead, failures)
+        if not dry_run and not closing.is_refused:
+            for gap in closing.gaps:
+                book.close(gap, run)
+            put_gap(aws_client("cloudwatch"), found.table, bool(book.open()))
+            # Last: whoever dies before leaves silver marked, never the other way round.
+            silver.mark(book.open())
     document = _document(closing, run, dry_run, book.open())
     if as_json:
         tell_json(document)

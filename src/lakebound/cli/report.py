@@ -30,8 +30,12 @@ def command(
     out: Annotated[Path, typer.Option(dir_okay=False, help="The page.")] = Path("lakebound-report.html"),
     stack: StackName = "",
     verification: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="What `lakebound verify --json` said.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="What `lakebound verify --out` wrote.")
     ] = None,
+    latency: Annotated[
+        str,
+        typer.Option(help="Seconds from a change to silver, p50 and p99, where measured.", metavar="P50,P99"),
+    ] = "",
     hours: Annotated[int, typer.Option(min=1, help="Files and costs of so many hours.")] = 24,
     as_json: AsJson = False,
 ) -> None:
@@ -59,6 +63,7 @@ def command(
         verified=verified_of(verification) if verification else None,
         backfill=_backfill(store, found.table),
         bill=bill,
+        latency_s=latency_of(latency),
         notes=tuple(notes),
     )
     out.write_text(page(figures), "utf-8")
@@ -82,7 +87,18 @@ def verified_of(path: Path) -> Verified:
         counts = {kind: len(told[kind]) for kind in ("missing", "ghost", "stale", "different", "left_out")}
         return Verified(keys=int(told["keys"]), **counts)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        raise Misconfigured(f"{path} is not what `lakebound verify --json` writes", hint="Write it again") from None
+        raise Misconfigured(f"{path} is not what `lakebound verify --out` writes", hint="Write it again") from None
+
+
+def latency_of(text: str) -> tuple[float, float] | None:
+    """The two seconds of `--latency`, None for none. Raises Misconfigured."""
+    if not text:
+        return None
+    try:
+        middle, late = (float(part) for part in text.split(","))
+    except ValueError:
+        raise Misconfigured(f"--latency {text} is not two numbers", hint="Write p50 and p99: 21.4,48.9") from None
+    return middle, late
 
 
 def _backfill(store: ObjectStore, table: str) -> BackfillSeen | None:

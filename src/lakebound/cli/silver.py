@@ -10,12 +10,14 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.gaps import Gap
 from lakebound.manifest import Manifest
 from lakebound.verify import LakeRow
 from lakebound_spark import errors as spark_errors
 from lakebound_spark.lake import read_silver
 from lakebound_spark.merged import MergedRun, look_at_run
 from lakebound_spark.session import job_session
+from lakebound_spark.stale import mark
 
 
 class SilverTable:
@@ -46,10 +48,27 @@ def open_silver(target: str) -> Iterator[SilverTable]:
         yield SilverTable(spark, _absolute(target))
 
 
-def look_at_merged(source: str, target: str, manifest: Manifest) -> MergedRun:
-    """How far a run is merged: its files below the data prefix, and the silver table. Raises as `open_silver` does."""
+class HealedSilver:
+    """The silver table that a heal is merged into: how far, and its mark."""
+
+    def __init__(self, spark: SparkSession, target: str) -> None:
+        self._spark = spark
+        self._target = target
+
+    def look(self, source: str, manifest: Manifest) -> MergedRun:
+        """How far the run is merged: its files below the data prefix, and the table. Raises as `open_silver` does."""
+        return look_at_run(self._spark, _absolute(source), self._target, manifest)
+
+    def mark(self, gaps: Sequence[Gap]) -> str:
+        """Mark it stale by the gaps that are open, or take the mark away; since when, or ""."""
+        return mark(self._spark, self._target, gaps)
+
+
+@contextmanager
+def open_healed(target: str) -> Iterator[HealedSilver]:
+    """The table for as long as a heal is looked at and closed. Raises as `open_silver` does."""
     with _session("lakebound backfill close", target) as spark:
-        return look_at_run(spark, _absolute(source), _absolute(target), manifest)
+        yield HealedSilver(spark, _absolute(target))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -52,6 +53,10 @@ def command(
         bool, typer.Option("--repair", help="Read what differs again and write it as files for the merge job.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: tell what it would write.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Also write what --json says to this file, for `lakebound report`."),
+    ] = None,
     segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table scanned side by side.")] = 4,
     show: Annotated[int, typer.Option(min=0, help="Keys shown of each list; --json gives them all.")] = 20,
     as_json: AsJson = False,
@@ -101,8 +106,10 @@ def command(
         done = None
         if keys and not dry_run:
             done = place.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
+    told = document(place.table, target, report)
+    if out is not None:
+        out.write_text(json.dumps(told) + "\n", "utf-8")
     if as_json:
-        told = document(place.table, target, report)
         tell_json(told | ({"dry_run": dry_run, "repair": asdict(done) if done else None} if repair else {}))
     else:
         _tell(report, show)

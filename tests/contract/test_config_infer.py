@@ -1,0 +1,80 @@
+"""`lakebound config infer --table` against a table that speaks DynamoDB: DynamoDB Local, through the command itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lakebound_spark.config import parse_config
+from tests.contract.test_dynamodb_local import Source, make  # noqa: F401
+from tests.unit.conftest import Lakebound, lakebound  # noqa: F401
+
+
+@pytest.fixture
+def source(make: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> Source:  # noqa: F811
+    made = make()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    return made
+
+
+def test_the_columns_of_a_table_are_proposed_with_what_would_not_fit(
+    source: Source,
+    lakebound: Lakebound,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(60):
+        source.put(
+            id={"S": f"k{number:02}"},
+            soc={"N": f"{number}.5"},
+            km={"N": str(number)} if number else {"S": "none"},
+            doors={"SS": ["left", "right"]},
+            pos={"M": {"lat": {"N": "47.1"}}},
+            broken={"BOOL": number % 2 == 0},
+        )
+    out = tmp_path / "cars.yaml"
+    assert lakebound("config", "infer", "--table", source.name, "--output", str(out)) == 0
+    capsys.readouterr()
+    proposed = yaml.safe_load(out.read_text())
+    assert proposed["source_table"] == source.name
+    columns = proposed["columns"]
+    assert (columns["id"], columns["broken"], columns["doors"]) == ("string", "boolean", "array<string>")
+    assert columns["soc"].startswith("decimal")
+    # What is written is what the merge job takes.
+    assert {column.name for column in parse_config(proposed).columns} >= {"id", "soc", "km", "doors", "broken"}
+
+    assert lakebound("config", "infer", "--table", source.name, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["items"] == 60
+    by_path = {one["path"]: one for one in told["columns"]}
+    assert by_path["soc"]["exceptions"] == 0
+    assert by_path["km"]["seen"] == 60
+
+
+def test_a_sample_reads_no_more_than_was_asked_for(
+    source: Source,
+    lakebound: Lakebound,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(40):
+        source.put(id={"S": f"k{number:02}"}, v={"N": str(number)})
+    assert lakebound("config", "infer", "--table", source.name, "--sample", "7", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["items"] == 7
+
+
+def test_a_table_without_items_and_one_that_is_not_there_are_told(
+    source: Source,
+    lakebound: Lakebound,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert lakebound("config", "infer", "--table", source.name) == 2
+    assert "holds no item" in capsys.readouterr().err
+    assert lakebound("config", "infer", "--table", "nowhere") == 2
+    assert "nowhere" in capsys.readouterr().err

@@ -1,0 +1,310 @@
+"""Incidents: each is staged, seen by its alarm's condition, repaired by its page's command, and ends equal.
+
+On the ports, in the pipeline's own time; `python -m tests.incidents` writes docs/INCIDENTS.md of them. Two more have
+real parts of their own: a wrong type in a silver column (tests/spark/test_repairs.py), and the deploy of real
+code onto the local stack (tests/local_stack).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from lakebound.redrive import (
+    pending_failures,
+    pending_quarantine,
+    redrive_by_copy,
+    redrive_failures,
+    redrive_quarantine,
+)
+from lakebound.status import GAP, LAGGING, OK
+from tests.events.building import TABLE
+from tests.functional.backfill_world import unavailable, world
+from tests.functional.world import noise
+from tests.incidents.oncall import OnCall, Row
+from tests.incidents.plant import MAPPING, Plant
+from tests.spark.registers import receive_all
+from tests.statemachines.machine import Failed, start
+
+HOUR: Final = 3_600
+
+REDRIVE_BUFFER: Final = "lakebound dlq redrive --from buffer"
+REDRIVE_STREAM: Final = "lakebound dlq redrive --from stream"
+REDRIVE_QUARANTINE: Final = "lakebound dlq redrive --from quarantine"
+ENABLE_MAPPING: Final = "aws lambda update-event-source-mapping --enabled --uuid ID"
+ENABLE_KEY: Final = "aws kms enable-key --key-id KEY"
+DEPLOY: Final = "make deploy"
+HEAL: Final = "lakebound backfill start --mode heal"
+REPAIR: Final = "lakebound verify --target TARGET --repair"
+REDRIVE_EXECUTION: Final = "aws stepfunctions redrive-execution --execution-arn ARN"
+
+
+def plant() -> Plant:
+    """A pipeline that is well, with ten items in the table and in the lake."""
+    made = Plant()
+    for number in range(10):
+        made.write(f"k{number}", "first")
+    made.run(60)
+    assert_well(made)
+    return made
+
+
+def assert_well(made: Plant) -> None:
+    report = made.compare()
+    assert report.is_equal, str(report)
+    assert report.left_out == ()
+    assert made.status().state == OK
+
+
+def on_call(incident: str, made: Plant) -> OnCall:
+    return OnCall(incident, made.clock, made.measured)
+
+
+def redrive_dead(made: Plant) -> None:
+    redrive_by_copy(TABLE, made.dead, made.buffer, made.clock)
+
+
+def redrive_stream(made: Plant) -> None:
+    assert redrive_failures(made.road, pending_failures(made.bucket, TABLE, MAPPING)).failed == {}
+
+
+def poison_record() -> Row:
+    made = plant()
+    call = on_call("poison record (a clock two hours ahead)", made)
+    made.write("k1", "second", ApproximateCreationDateTime=made.clock.now_ms() // 1000 + 2 * HOUR)
+    made.write("k2", "second")
+    made.run(60)
+    call.called("Quarantine")
+    assert "quarantine" in made.pages()
+    assert made.compare().stale + made.compare().different == ("id=S:k1",), "its neighbour went on"
+    made.clock.sleep(2 * HOUR)
+    call.follow(REDRIVE_QUARANTINE, lambda: redrive_quarantine(made.road, pending_quarantine(made.bucket, TABLE)))
+    made.run(60)
+    assert_well(made)
+    return call.over()
+
+
+def oversized_record() -> Row:
+    made = plant()
+    call = on_call("oversized record", made)
+    made.write("big", noise(390_000, 1))
+    made.run(60)
+    assert any("/claims/" in key for key in made.bucket.objects)
+    call.finds("oversized", "it travels by claim check")
+    assert_well(made)
+    return call.over()
+
+
+def bucket_outage() -> Row:
+    made = plant()
+    call = on_call("buffer DLQ filled by an S3 outage of seven hours", made)
+    made.outage.down.add("bucket")
+    made.write("k1", "second")
+    # An hour must fill no dead-letter queue; only a day of refusals does.
+    made.run(HOUR, step=60)
+    assert made.dead.messages == []
+    made.run(6 * HOUR, step=600)
+    call.called("DeadLetters")
+    assert "dead-letters" in made.pages()
+    assert not made.compare().is_equal
+    made.outage.down.clear()
+    call.follow(REDRIVE_BUFFER, lambda: redrive_dead(made))
+    made.run(60)
+    assert_well(made)
+    return call.over()
+
+
+def failure_objects() -> Row:
+    made = plant()
+    call = on_call("failures in S3 (the queue refused for ten minutes)", made)
+    made.outage.down.add("queue")
+    made.write("k1", "second")
+    made.write("k2", None)
+    made.run(600, step=60)
+    call.called("FailureObjects")
+    assert "failure-objects" in made.pages()
+    made.outage.down.clear()
+    made.write("k1", "third")
+    made.run(60)
+    # The later change is in the lake before the earlier ones come back: their versions keep them behind it.
+    call.follow(REDRIVE_STREAM, lambda: redrive_stream(made))
+    made.run(60)
+    assert_well(made)
+    row = call.over()
+    before = set(made.bucket.objects)
+    redrive_stream(made)
+    made.run(60)
+    assert set(made.bucket.objects) == before, "redriven twice changes nothing"
+    return row
+
+
+def stream_unread() -> Row:
+    made = plant()
+    call = on_call("stream not read for 25 h", made)
+    made.mapping_enabled = False
+    made.write("k1", "second")
+    made.write("k2", None)
+    made.run(22 * HOUR, step=300)
+    assert made.status().state == LAGGING
+    assert {"stream-behind", "mapping-disabled"} <= made.pages()
+    call.called("StreamBehindTwentyHours")
+    made.run(3 * HOUR, step=300)
+    assert made.status().state == GAP
+    call.called("StatusGap")
+    call.follow(ENABLE_MAPPING, lambda: setattr(made, "mapping_enabled", True))
+    made.run(2 * HOUR, step=60)
+    assert made.pages() == {"status-gap"}
+    assert set(made.compare().ghost) == {"id=S:k2"}, "what the stream forgot must show, or the heal proves nothing"
+    call.follow(HEAL, lambda: made.heal("heal-1"))
+    assert_well(made)
+    return call.over()
+
+
+def stream_anew() -> Row:
+    made = plant()
+    call = on_call("stream re-created", made)
+    made.write("k1", "lost")
+    made.write("k2", None)
+    made.stream.clear()
+    made.make_stream_anew()
+    made.write("k3", "on the new stream")
+    made.run(600)
+    assert made.status().state == GAP
+    assert {"stream-recreated", "status-gap"} <= made.pages()
+    call.called("StatusGap")
+    call.follow(DEPLOY, lambda: setattr(made, "mapped_arn", made.stream_arn))
+    made.run(2 * HOUR, step=60)
+    assert made.pages() == {"status-gap"}
+    assert made.compare().different + made.compare().stale == ("id=S:k1",)
+    call.follow(HEAL, lambda: made.heal("heal-2"))
+    assert_well(made)
+    return call.over()
+
+
+def backfill_failed() -> Row:
+    """Throttled on its way, then failed in the middle of a segment; redriven, it reads no page twice."""
+    made = world(page_items=20, timeout=120, capacity=40, max_records=100)
+    for number in range(800):
+        made.table.put(f"k{number:04}", number)
+    failed = 0
+    refused: list[str] = []
+
+    def outage(key: str) -> None:
+        # The fourth file on: the bucket refuses until the retries of the state are used up.
+        if key.startswith("ddb/") and len(made.bucket.records()) >= 300 and len(refused) < 6:
+            refused.append(key)
+            unavailable(key)
+
+    made.bucket.before = outage
+    call = OnCall("backfill throttled, then failed in mid-segment", made.clock, lambda: {"ExecutionsFailed": failed})
+    given = {"segments": 1, "read_capacity": 200}
+    execution = start(made.function, given, sleep=made.clock.sleep)
+    with pytest.raises(Failed, match="could not put"):
+        execution.run()
+    failed = 1
+    assert made.table.throttles > 0
+    written = len(made.bucket.records())
+    assert 0 < written < 800, "in the middle of its only segment"
+    call.called("BackfillFailed")
+
+    results: list[dict[str, int]] = []
+    pages = made.table.pages
+    call.follow(REDRIVE_EXECUTION, lambda: results.append(execution.run()))
+    failed = 0
+    assert results[0]["records"] == 800
+    assert made.table.pages - pages < 800 / 20, "it goes on from the checkpoint"
+    found = receive_all(made.bucket.records())
+    assert {key.partition(":")[2]: one.visible for key, one in found.items()} == made.table.items
+    return call.over()
+
+
+def row_edited() -> Row:
+    made = plant()
+    call = on_call("silver drifted (one row edited)", made)
+    made.edited["id=S:k3"] = '{"id":{"S":"k3"},"v":{"S":"by hand"}}'
+    # Nothing that is merged again changes the row: its registers are right.
+    made.run(60)
+    assert made.compare().different == ("id=S:k3",)
+    call.finds("unequal", "`lakebound verify` ends with 1")
+
+    def repair() -> None:
+        done = made.repair(made.compare().different)
+        assert (done.items, done.absent, len(done.files)) == (1, 0, 1)
+
+    call.follow(REPAIR, repair)
+    assert_well(made)
+    return call.over()
+
+
+def key_disabled() -> Row:
+    made = plant()
+    call = on_call("KMS key disabled for an hour", made)
+    made.outage.down |= {"bucket", "queue"}
+    made.write("k1", "second")
+    made.run(HOUR, step=60)
+    call.called("FailureObjects")
+    assert made.pages() & {"failure-objects", "stream-behind"}
+    call.follow(ENABLE_KEY, made.outage.down.clear)
+    call.follow(REDRIVE_STREAM, lambda: redrive_stream(made))
+    made.run(20 * 60)
+    call.follow(REDRIVE_BUFFER, lambda: redrive_dead(made))
+    made.run(60)
+    assert_well(made)
+    return call.over()
+
+
+def flood() -> Row:
+    made = plant()
+    call = on_call("flood ×50", made)
+    for number in range(5_000):
+        made.write(f"k{number % 700}", f"flood {number}")
+    made.clock.sleep(600)
+    call.called("StreamLagging")
+    assert "stream-behind" in made.pages()
+
+    def more() -> None:
+        for _ in range(60):
+            made.deliver()
+
+    call.follow("StreamParallelization", more)
+    made.run(120)
+    assert made.stream == []
+    assert_well(made)
+    return call.over()
+
+
+def bad_deploy(function: str, alarm: str) -> Row:
+    made = plant()
+    call = on_call(f"bad deploy of {function}, rolled back under load", made)
+    made.broken.add(function)
+    for number in range(200):
+        made.write(f"k{number % 20}", f"load {number}")
+        if number % 20 == 0:
+            made.run(120)
+    call.called(alarm)
+    call.follow(DEPLOY, made.broken.clear)
+    made.run(600)
+    call.follow(REDRIVE_STREAM, lambda: redrive_stream(made))
+    call.follow(REDRIVE_BUFFER, lambda: redrive_dead(made))
+    made.run(600)
+    made.errors.clear()  # the alarm looks at five minutes
+    assert_well(made)
+    return call.over()
+
+
+INCIDENTS: Final[dict[str, Callable[[], Row]]] = {
+    "poison record": poison_record,
+    "oversized record": oversized_record,
+    "bucket outage": bucket_outage,
+    "failure objects": failure_objects,
+    "stream unread": stream_unread,
+    "stream anew": stream_anew,
+    "backfill failed": backfill_failed,
+    "row edited": row_edited,
+    "key disabled": key_disabled,
+    "flood": flood,
+    "bad deploy of stream_ingest": lambda: bad_deploy("stream_ingest", "StreamIngestErrors"),
+    "bad deploy of flusher": lambda: bad_deploy("flusher", "FlusherErrors"),
+}
