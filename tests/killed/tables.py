@@ -28,7 +28,10 @@ class Served:
         assert table is not None
         assert table.stream is not None
         if operation == "DescribeTable":
-            keys = [{"AttributeName": name, "KeyType": kind} for name, kind in zip(table.keys[0], ("HASH", "RANGE"))]
+            keys = [
+                {"AttributeName": name, "KeyType": kind}
+                for name, kind in zip(table.keys[0], ("HASH", "RANGE"), strict=False)
+            ]
             return 200, {
                 "Table": {
                     "TableName": TABLE,
@@ -52,7 +55,7 @@ class Served:
         start = asked.get("ExclusiveStartKey")
         first = table.keys.index(start) + total if start else segment
         numbers = range(first, len(table.keys), total)
-        some = [n for n in numbers[:ITEMS_A_PAGE]]
+        some = list(numbers[:ITEMS_A_PAGE])
         items = [table.items[n] for n in some if n in table.items]
         page: dict[str, Any] = {
             "Items": items,
