@@ -38,6 +38,9 @@ Image = dict[str, Any]
 TABLE_ARN = f"arn:aws:dynamodb:eu-central-1:123456789012:table/{TABLE}"
 RECOVERY_MS = 35 * 86_400_000
 TIMEOUT_S = 900
+GIVE_UP = ("created again", "an export of another table", "before the stream covered it")
+"""Why a run may have to be started anew: the table or its stream was made again meanwhile."""
+
 LOOKS = 60
 """Redrives of one execution without faults after which it counts as stuck."""
 
@@ -361,6 +364,8 @@ class BackfillRun:
             if self._redrives > LOOKS:
                 raise Violated(f"liveness: {self.name} does not end: {turn.error}")
             if "Start a new backfill" in str(turn.error):
+                if not any(reason in str(turn.error) for reason in GIVE_UP):
+                    raise Violated(f"{self.name} cannot be redriven: {turn.error}")
                 self._world.tell(f"{self.name} is given up, as it says")
                 self.given_up = self.swept = True
         elif turn.error is not None:

@@ -78,6 +78,22 @@ def test_histories_thick_with_backfills_keep_every_promise() -> None:
     assert fires["real_heals"] > 5
 
 
+def test_histories_thick_with_gaps_keep_every_promise() -> None:
+    """Each ends with a heal by the project's own stages; half of them with windows and the re-read."""
+    heals = 0
+    for seed in range(120):
+        lived = live(seed, **GAPS)
+        assert not lived.broken, f"seed {seed}: {lived.broken}"
+        heals += lived.counts["real_heals"]
+    assert heals > 60
+
+
+GAPS: dict[str, Any] = {
+    "real": 1,
+    "most_scans": 0,
+    "burst": 4,
+    "rates": {"time_error": 0.3, "stream_off": 0.2, "purge": 0.2, "scan_clock": 0.5},
+}
 THICK: dict[str, Any] = {"real": 1, "rates": BACKFILLS, "pause_rate": 0.15, "most_scans": 6}
 
 

@@ -102,14 +102,21 @@ class Lake:
             raise AssertionError(f"the job ended with {job.returncode}: {(self.folder / 'log').read_text()[-2000:]}")
         return None
 
+    def numbered(self, folder: str, paths: set[str]) -> int:
+        """How many of these paths in a folder are named by a number: temporary files and checksums are not."""
+        inside = f"{self.folder}/{folder}"
+        return sum(
+            path.removeprefix(inside).removesuffix(".json").isdigit() for path in paths if path.startswith(inside)
+        )
+
     def _left(self) -> Killed:
-        names = [path.removeprefix(f"{self.folder}/") for path in self.paths()]
+        paths = self.paths()
         return Killed(
-            len(names),
-            _numbered(names, "checkpoint/offsets/"),
+            len(paths),
+            self.numbered("checkpoint/offsets/", paths),
             # The first commit makes the table.
-            max(0, _numbered(names, "silver/_delta_log/") - 1),
-            _numbered(names, "checkpoint/commits/"),
+            max(0, self.numbered("silver/_delta_log/", paths) - 1),
+            self.numbered("checkpoint/commits/", paths),
         )
 
 
@@ -129,9 +136,3 @@ def _below(path: str) -> Iterator[str]:
             yield from _below(entry.path)
         else:
             yield entry.path
-
-
-def _numbered(names: list[str], folder: str) -> int:
-    """How many files of that folder are named by a number: temporary files and checksums are not."""
-    inside = (name.removeprefix(folder).removesuffix(".json") for name in names if name.startswith(folder))
-    return sum(name.isdigit() for name in inside)

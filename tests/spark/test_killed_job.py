@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +22,44 @@ def shown(spark: SparkSession, lake: Lake) -> dict[str, Any]:
     return {row.key: json.loads(row.item) for row in rows if row.item is not None}
 
 
-def commits_of(paths: set[str]) -> int:
-    return sum("/silver/_delta_log/" in path and path.endswith(".json") and "/." not in path for path in paths)
-
-
-def test_a_job_killed_at_any_side_effect_ends_right(spark: SparkSession, tmp_path: Path) -> None:
-    whole = Lake.of(tmp_path / "whole", 0)
+@pytest.fixture(scope="module")
+def all_paths(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """How many paths a job makes that nobody kills."""
+    whole = Lake.of(tmp_path_factory.mktemp("whole") / "0", 0)
     assert whole.run() is None
-    all_paths = len(whole.paths())
-    where: Counter[str] = Counter()
-    for seed in range(SEEDS):
-        lake = Lake.of(tmp_path / str(seed), seed)
-        if seed % 5 == 4:
-            # Just when a MERGE is committed: Spark's own commit comes after it.
-            batch = 2 + seed // 5 % 3
-            killed = lake.run(lambda paths, batch=batch: commits_of(paths) >= batch)
-        else:
-            number = 1 + seed * all_paths // SEEDS
-            killed = lake.run(lambda paths, number=number: len(paths) >= number)
-        assert killed is not None, f"seed {seed}: the job ended before it was killed"
-        where[killed.where] += 1
-        print(f"seed {seed}: {killed.where} {killed}")
-        assert lake.run() is None
-        assert shown(spark, lake) == lake.expected(), f"seed {seed}, killed {killed}"
-    print(dict(where))
-    assert len(where) == 3, where
+    return len(whole.paths())
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_job_killed_at_any_side_effect_ends_right(
+    spark: SparkSession, all_paths: int, tmp_path: Path, seed: int
+) -> None:
+    number = 1 + seed * all_paths // SEEDS
+    lake = Lake.of(tmp_path / "lake", seed)
+    killed = lake.run(lambda paths: len(paths) >= number)
+    assert killed is not None, "the job ended before it was killed"
+    print(f"seed {seed}: {killed.where} {killed}")
+    assert lake.run() is None
+    assert shown(spark, lake) == lake.expected(), killed
+
+
+@pytest.mark.parametrize(
+    ("folder", "where"),
+    [
+        ("checkpoint/offsets/", "before Delta's commit"),
+        ("silver/_delta_log/", "after Delta's commit, before Spark's"),
+    ],
+)
+def test_a_job_killed_around_deltas_commit_ends_right(
+    spark: SparkSession, tmp_path: Path, folder: str, where: str
+) -> None:
+    lake = Lake.of(tmp_path / "lake", 0)
+    # The second micro-batch is planned, or its MERGE is committed; what comes next takes seconds.
+    killed = lake.run(lambda paths: lake.numbered(folder, paths) >= (2 if "offsets" in folder else 3))
+    assert killed is not None
+    assert killed.where == where, killed
+    assert lake.run() is None
+    assert shown(spark, lake) == lake.expected(), killed
 
 
 def test_a_careless_job_is_caught(spark: SparkSession, tmp_path: Path) -> None:
@@ -55,7 +67,7 @@ def test_a_careless_job_is_caught(spark: SparkSession, tmp_path: Path) -> None:
     assert whole.run() is None
     assert shown(spark, whole) == whole.expected(), "without a kill it must end right, or it proves nothing"
     lake = Lake.of(tmp_path / "killed", 1, CARELESS)
-    killed = lake.run(lambda paths: sum("/commits/" in path and path[-1].isdigit() for path in paths) >= 1)
+    killed = lake.run(lambda paths: lake.numbered("checkpoint/commits/", paths) >= 1)
     assert isinstance(killed, Killed)
     assert lake.run() is None
     assert shown(spark, lake) != lake.expected()
