@@ -3,7 +3,7 @@
 `python -m tests.killed.sandbox FUNCTION [EDIT]` reads one JSON document a line, `{"event", "seconds", "kill"}`, runs
 the handler in a child process over real botocore, and answers with a line: `{"answer" | "error", "effects",
 "receipts", "killed"}`. `kill` is `[number, "before" | "after"]`: the child sends itself SIGKILL just before or just
-after that call that changes something, counted from 1. EDIT is the name of one of `CARELESS`: the harness's red control.
+after that call that changes something, counted from 1. The disk of a child is full: it can write no file. EDIT is the name of one of `CARELESS`: the harness's red control.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -108,6 +109,8 @@ def _invoke(app: Any, asked: dict[str, Any], hooks: _Hooks) -> dict[str, Any]:
         os.close(reading)
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
+        # A full disk: no file may grow by a byte.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         try:
             hooks.tell(answer=app.handler(asked["event"], _Context(asked["seconds"])))
         except Exception as error:
