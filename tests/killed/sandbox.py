@@ -3,7 +3,8 @@
 `python -m tests.killed.sandbox FUNCTION [EDIT]` reads one JSON document a line, `{"event", "seconds", "kill"}`, runs
 the handler in a child process over real botocore, and answers with a line: `{"answer" | "error", "effects",
 "receipts", "killed"}`. `kill` is `[number, "before" | "after"]`: the child sends itself SIGKILL just before or just
-after that call that changes something, counted from 1. The disk of a child is full: it can write no file. EDIT is the name of one of `CARELESS`: the harness's red control.
+after that call that changes something, counted from 1. The disk of a child is full: it can write no file. EDIT is the
+name of one of `CARELESS`: the harness's red control.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def test_a_kill_around_every_side_effect_loses_nothing(here: Machine, seed: int)
     ("careless", "effect", "says"),
     [
         ("delete before put", "flusher PutObject file", "G3"),
-        ("checkpoint before file", "backfill PutObject file", "the segments count"),
+        pytest.param("checkpoint before file", "backfill PutObject file", "the segments count", marks=pytest.mark.soak),
     ],
 )
 def test_a_careless_handler_is_caught(

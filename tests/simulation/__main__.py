@@ -61,6 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(failing_rules.table())
     elif chosen.command == "mutants":
         print(mutants.table())
+        # Imported here: only this command needs Spark.
+        from tests.spark import mutants as spark_mutants
+
+        print(spark_mutants.table())
     elif chosen.command == "soak":
         status = int(bool(soaking.soak(chosen.minutes * 60, chosen.processes).broken))
     else:

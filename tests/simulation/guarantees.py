@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.simulation import failing_rules, faults, hop_model, mutants, small_scope
+from tests.simulation import failing_rules, faults, hop_model, mutants, small_scope, soak
+from tests.spark import mutants as spark_mutants
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "GUARANTEES.md"
@@ -38,6 +39,7 @@ INGEST: Final = "tests/functional/test_ingest.py::"
 FLUSH: Final = "tests/functional/test_flush.py::"
 SCAN: Final = "tests/functional/test_backfill_scan.py::"
 MERGE: Final = "tests/spark/"
+SPARK_MUTANTS: Final = MERGE + "test_spark_mutants.py::test_a_mutant_on_spark_is_killed"
 MEMORY: Final = "tests/memory/test_memory.py::test_memory_stays_within_its_share"
 
 CORE: Final = "src/lakebound/"
@@ -613,8 +615,8 @@ def rendered() -> str:
         "",
         "## How they are proved",
         "",
-        f"- **Histories** (`{HISTORIES}`): one seed is one history of the real `ingest` and `flush` over the "
-        f"real SQS and "
+        f"- **Histories** (`{HISTORIES}`): one seed is one history of the real `ingest` and `flush`, and in "
+        "three of four the real backfill under its state machine, over the real SQS and "
         "S3 adapters, above a simulated stream, queue, bucket and clock. Conservation and no-overwrite are "
         "checked at each "
         "step; at rest, silver by the reference model equals the source and the old-image chain is whole or "
@@ -628,9 +630,14 @@ def rendered() -> str:
         f"- **Hop model** (`{HOPS}`): breadth first over ingest, queue and flush; {len(hop_model.MUTANTS)} "
         f"careless steps "
         "are caught.",
-        f"- **Mutants** (`{MUTANTS}`): {len(mutants.MUTANTS)} edits of handlers, codec and merge, each killed "
-        f"by the test it "
-        "names (`python -m tests.simulation mutants` prints the table).",
+        f"- **Mutants** (`{MUTANTS}`): {len(mutants.MUTANTS)} edits of handlers, backfill, codec and merge, each "
+        f"killed by the test it names, and {len(spark_mutants.PLAIN) + len(spark_mutants.ON_SPARK)} edits of the Spark code "
+        f"(`{SPARK_MUTANTS}`); `python -m tests.simulation mutants` prints the table.",
+        f"- **kill -9** (`{KILLED}`, `{KILLED_JOB}`): the handlers as processes over HTTP, killed just before and just "
+        "after each numbered side effect of a history, and the merge job with its Java at any path it makes; a "
+        "careless handler and a careless job are caught by the same harness.",
+        f"- **Soak** (`make soak HOURS=8`): long histories through the handlers and the real backfill with "
+        f"{soak.RATE:.0%} of every fault; it reports final equality and the slope of memory.",
         "",
         "## Faults",
         "",
