@@ -38,9 +38,10 @@ test-spark35: setup ## the Spark tests on Spark 3.5 and Delta 3.3, in an environ
 	@requirements/setup.sh spark35
 	@exec .venv-spark35/bin/python -m pytest -q -m "spark and not soak" tests/spark
 
-soak: setup ## the long tests
+soak: setup ## the long tests, then an hour of histories with 1 % of every fault (HOURS=8, or MINUTES=20)
 	@requirements/setup.sh soak
-	@exec $(BIN)/pytest -m soak
+	@$(BIN)/pytest -m soak
+	@exec $(BIN)/python -m tests.simulation soak --minutes $(or $(MINUTES),$(if $(HOURS),$$(($(HOURS) * 60)),60))
 
 # The layer is built for what the template's parameters say: those given here, else those that samconfig.toml kept.
 kept = $(shell sed -nE 's/.*$(1) *= *\\?"?([a-z0-9_.]+).*/\1/p' samconfig.toml)

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import LongType, StructField, StructType
 
 from lakebound_spark.history import entries, value_of
-from lakebound_spark.tables import beside, is_path, open_table
+from lakebound_spark.tables import beside, is_path, new_table, open_table
 
 REGRESSION_ALARM_MS: Final = 30_000
 """Half of MARGIN. Creation times further back than that in version order come near what the margin allows."""
@@ -137,9 +136,7 @@ def audit(records: DataFrame, *, examples: int = 20) -> Audit:
 def record_audit(spark: SparkSession, bronze: str, found: Audit) -> None:
     """Add the counts of an audit to `<bronze>_audits`, one row with the time."""
     place = beside(bronze, "_audits")
-    table = DeltaTable.createIfNotExists(spark)
-    table = table.location(place) if is_path(place) else table.tableName(place)
-    table.addColumn("audited_at", "TIMESTAMP").addColumns(COUNTS).execute()
+    new_table(spark, place).addColumn("audited_at", "TIMESTAMP").addColumns(COUNTS).execute()
     row = spark.createDataFrame([tuple(getattr(found, name) for name in COUNTS.names)], COUNTS)
     row = row.withColumn("audited_at", F.current_timestamp()).select("audited_at", *COUNTS.names)
     writer = row.write.format("delta").mode("append")

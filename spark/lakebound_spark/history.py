@@ -45,7 +45,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import orjson
-from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, StringType, StructField, StructType, TimestampType
@@ -54,7 +53,7 @@ from lakebound.errors import Poison
 from lakebound.verify import digest_of
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.latest import base_register
-from lakebound_spark.tables import exists, is_path, open_table, retried
+from lakebound_spark.tables import exists, is_path, new_table, open_table, retried
 
 READ_MS: Final = 120_000
 """How long after a snapshot's label its page may have been read, errors of both clocks included: twice MARGIN."""
@@ -196,9 +195,7 @@ class Rewritten:
 def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
     """Make the history table unless it is there. Returns the Delta table's id. Raises Misconfigured."""
     if not exists(spark, target):
-        builder = DeltaTable.createIfNotExists(spark)
-        builder = builder.location(target) if is_path(target) else builder.tableName(target)
-        builder = builder.addColumns(HISTORY).property(_MADE_FROM, source_table)
+        builder = new_table(spark, target).addColumns(HISTORY).property(_MADE_FROM, source_table)
         builder.property("delta.enableChangeDataFeed", "true").property("delta.enableDeletionVectors", "true").execute()
     detail = open_table(spark, target).detail().select("id", "properties").head()
     assert detail is not None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from delta.tables import DeltaTable
+from delta.tables import DeltaTable, DeltaTableBuilder
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
@@ -52,9 +52,36 @@ def properties(spark: SparkSession, target: str) -> dict[str, str]:
 
 def create_beside(spark: SparkSession, place: str, columns: StructType) -> None:
     """Make a table of these columns and `detected_at`, unless it is there."""
-    table = DeltaTable.createIfNotExists(spark)
-    table = table.location(place) if is_path(place) else table.tableName(place)
-    table.addColumns(columns).addColumn("detected_at", "TIMESTAMP").execute()
+    new_table(spark, place).addColumns(columns).addColumn("detected_at", "TIMESTAMP").execute()
+
+
+def new_table(spark: SparkSession, place: str) -> DeltaTableBuilder:
+    """The builder of a table at a path or of a name, which `execute` makes unless it is there."""
+    builder = DeltaTable.createIfNotExists(spark)
+    if not is_path(place):
+        return builder.tableName(place)
+    _forget_unborn(spark, place)
+    return builder.location(place)
+
+
+def _forget_unborn(spark: SparkSession, place: str) -> None:
+    """Take away the log of a table that was never made.
+
+    A job killed while it made the table leaves `_delta_log` without a commit. Delta sees no table there, refuses to
+    make one (DELTA_TABLE_NOT_FOUND), and the same command would be refused for ever. Nothing is deleted with what it
+    holds, so the commit of another job that makes the table at this moment stays.
+    """
+    gateway: Any = getattr(spark, "_jvm", None)
+    if gateway is None:
+        return
+    log = gateway.org.apache.hadoop.fs.Path(f"{place.rstrip('/')}/_delta_log")
+    files = log.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    if not files.exists(log):
+        return
+    left = [status.getPath() for status in files.listStatus(log)]
+    if all(path.getName()[0] in "._" and path.getName() != "_last_checkpoint" for path in left):
+        for path in [*left, log]:
+            files.delete(path, False)
 
 
 def retried(commit: Callable[[], T]) -> T:

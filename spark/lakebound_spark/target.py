@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -20,7 +19,7 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.keys import keys_sql
 from lakebound_spark.rows import typed_rows
 from lakebound_spark.schema import RESCUED, SILVER
-from lakebound_spark.tables import exists, is_path, named, open_table, properties, retried
+from lakebound_spark.tables import exists, named, new_table, open_table, properties, retried
 from lakebound_spark.types import quoted
 from lakebound_spark.versions import condition_of
 from lakebound_spark.view import make_view
@@ -86,9 +85,7 @@ def _check_columns(spark: SparkSession, target: str, config: MergeConfig) -> Non
 
 
 def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
-    builder = DeltaTable.createIfNotExists(spark)
-    builder = builder.location(target) if is_path(target) else builder.tableName(target)
-    builder = builder.addColumn("_key", "STRING", nullable=False)
+    builder = new_table(spark, target).addColumn("_key", "STRING", nullable=False)
     for column in config.columns:
         builder = builder.addColumn(column.name, column.sql_type, comment=comment_of(column))
     builder = builder.addColumns(SILVER)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 
 from tests.simulation import failing_rules, guarantees, hop_model, mutants, small_scope
+from tests.simulation import soak as soaking
 from tests.simulation.histories import explain, live, live_many, report
 
 
@@ -25,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     hops.add_argument("--states", type=int, default=200_000)
     commands.add_parser("rules", help="the rules that fail, each with its counterexample")
     commands.add_parser("mutants", help="every mutant with the test that kills it")
+    soak = commands.add_parser("soak", help="long histories through the handlers, 1 %% of every fault")
+    soak.add_argument("--minutes", type=float, default=60.0)
+    soak.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     commands.add_parser("guarantees", help="write docs/GUARANTEES.md")
     chosen = parser.parse_args(arguments)
     started = time.monotonic()
@@ -56,6 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(failing_rules.table())
     elif chosen.command == "mutants":
         print(mutants.table())
+        # Imported here: only this command needs Spark.
+        from tests.spark import mutants as spark_mutants
+
+        print(spark_mutants.table())
+    elif chosen.command == "soak":
+        status = int(bool(soaking.soak(chosen.minutes * 60, chosen.processes).broken))
     else:
         guarantees.write()
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)

@@ -86,6 +86,8 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("mapping_keeps", FLUSH, "the mapping's own delete is lost", "queue mapping", NO_LOSS),
     Fault("page_crash", BACKFILL, "crash before, after a page's file; page read again", "scan page", NO_LOSS),
     Fault("zombie_page", BACKFILL, "a page read long ago is written after its retry", "scan page", NO_LOSS),
+    Fault("scan_throttled", BACKFILL, "throttling", "scan page, re-read", NO_LOSS),
+    Fault("scan_empty_page", BACKFILL, "empty page with a start key", "scan page", NO_LOSS, (1.0,)),
     Fault("overlap", BACKFILL, "two backfills overlapping", "backfill", NO_LOSS, (0.5, 1.0)),
     Fault("scan_clock", BACKFILL, "scanner's clock up to 5 s off", "scan page", NO_LOSS, (0.5, 1.0)),
     Fault(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
 
+from tests.simulation.backfills import BackfillRun
 from tests.simulation.choices import Choices, shrink
 from tests.simulation.turns import Violated
 from tests.simulation.world import UseCases, World
@@ -50,6 +51,9 @@ def live(
     lived.counts["calls"] = world.calls
     lived.counts["files"] = len(world.s3.records)
     lived.counts["gaps"] = len(world.gaps)
+    runs = [run for run in world.scans if isinstance(run, BackfillRun)]
+    lived.counts["real_backfills"] = sum(run.result is not None and not run.heals for run in runs)
+    lived.counts["real_heals"] = sum(run.result is not None and run.heals for run in runs)
     return lived
 
 

@@ -1,4 +1,4 @@
-"""Hand-written mutants of handlers, codec and merge, each with the test that kills it.
+"""Hand-written mutants of handlers, backfill, codec and merge, each with the test that kills it.
 
 A mutant is one edit of one source file. It is applied to the code that is loaded: the edited source is compiled, and
 every function whose code differs hands its new code to the function in use, wherever that is imported. Afterwards all
@@ -25,6 +25,7 @@ HISTORIES = f"{HERE}/test_histories.py::test_the_first_histories_keep_every_prom
 POISON = f"{HERE}/test_histories.py::test_histories_thick_with_poison_keep_every_promise"
 HURRY = f"{HERE}/test_histories.py::test_histories_short_of_time_keep_every_promise"
 HANDLERS = f"{HERE}/test_histories.py::test_histories_through_the_handlers_keep_every_promise"
+BACKFILLS = f"{HERE}/test_histories.py::test_histories_thick_with_backfills_keep_every_promise"
 OUTAGE = f"{HERE}/test_scenes.py::test_an_hour_of_s3_outage_leaves_the_dlq_empty"
 SCOPE = f"{HERE}/test_small_scope.py::test_the_smallest_scenarios_end_right"
 CODEC = f"{HERE}/test_codec.py::"
@@ -243,6 +244,28 @@ MUTANTS: tuple[Mutant, ...] = (
         'message_id=record["messageId"]',
         'message_id=record["receiptHandle"]',
         HANDLERS,
+    ),
+    Mutant(
+        "save the checkpoint before the file",
+        "lakebound.backfill",
+        "        files = list(state.files)\n        for file in assemble",
+        "        tag = self._documents.save(key, state.encode(), tag)\n"
+        "        files = list(state.files)\n        for file in assemble",
+        BACKFILLS,
+    ),
+    Mutant(
+        "take an empty page for the end",
+        "lakebound.backfill",
+        "done=page.next is None",
+        "done=page.next is None or not page.values",
+        BACKFILLS,
+    ),
+    Mutant(
+        "label an export after its moment",
+        "lakebound.export_stages",
+        "return told.export_time_ms - plan.margin_ms",
+        "return told.export_time_ms + plan.margin_ms",
+        BACKFILLS,
     ),
     Mutant("merge: the scan wins ties", f"{HERE}.silver", "time >= base[0]", "time > base[0]", SCOPE),
     Mutant(

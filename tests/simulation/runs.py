@@ -1,13 +1,13 @@
 """Base records for the simulation: scan pages with labels, sweep, incremental export with its re-read.
 
-Written from ORDERING.md, not from the backfill's code: it stands in until the real use case is plugged in (a `BaseRun`
-whose `page` calls it), and afterwards it remains the independent second opinion.
+Written from ORDERING.md, not from the backfill's code: the independent second opinion beside `backfills`, which runs
+the real use case in a share of the histories.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lakebound import batches
 from lakebound.adapters.s3 import S3Store
@@ -27,20 +27,6 @@ W_MS = 180_000
 """How long after the continuity point the first page may start: more than MARGIN and both clocks' errors (25 s)."""
 
 Image = dict[str, Any]
-
-
-class BaseRun(Protocol):
-    """A run that brings base records into the lake, page by page, while the world goes on."""
-
-    name: str
-    first_read_ms: int
-    """When its first page was read."""
-
-    def pages_left(self) -> list[int]:
-        """The pages that are not done."""
-
-    def page(self, invocation: Invocation, number: int) -> bool:
-        """Read one page and store its file; whether that is done. Any call inside may crash or fail."""
 
 
 def base_event(
@@ -128,13 +114,7 @@ class ScanRun:
         world = self._world
         assert not self.pages_left()
         world.merge_everything()
-        texts = {text: n for n, text in enumerate(world.table.texts)}
-        events = [
-            base_event("sweep", world.table.keys[texts[key]], key, None, self.least_label_ms, self.name, "sweep")
-            for key, row in world.silver.rows.items()
-            if key not in self.contained and row.time < self.least_label_ms
-        ]
-        if not store_rows(world, invocation.store, "sweep", events, world.now_ms):
+        if not world.write_absent(invocation.store, self.name, self.contained, self.least_label_ms):
             return False
         self.swept = True
         return True

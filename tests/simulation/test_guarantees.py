@@ -42,5 +42,11 @@ def test_a_row_that_names_what_is_not_there_is_found(
 
 def test_a_fault_without_a_test_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     row = replace(guarantees.ELSEWHERE[0], test="", open="")
-    monkeypatch.setattr(guarantees, "ELSEWHERE", (row,))
+    monkeypatch.setattr(guarantees, "ELSEWHERE", (row, *guarantees.ELSEWHERE[1:]))
+    assert len(guarantees.missing()) == 1
+
+
+def test_an_open_row_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(guarantees.ELSEWHERE[0], open="somebody")
+    monkeypatch.setattr(guarantees, "ELSEWHERE", (row, *guarantees.ELSEWHERE[1:]))
     assert len(guarantees.missing()) == 1

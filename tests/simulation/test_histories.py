@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -45,6 +46,57 @@ def test_histories_thick_with_poison_keep_every_promise() -> None:
     _keep_every_promise(range(60), rates=rates, burst=2)
 
 
+BACKFILLS = {
+    "zombie_page": 0.1,
+    "overlap": 0.7,
+    "scan_throttled": 0.2,
+    "scan_clock": 0.5,
+    "scan_empty_page": 1.0,
+    "early_sweep": 0.5,
+    "crash_before": 0.01,
+    "crash_after": 0.02,
+    "killed": 0.1,
+    "s3_error": 0.05,
+    "s3_lost_answer": 0.1,
+    "s3_inner_retry": 0.1,
+    "stream_off": 0.1,
+    "purge": 0.05,
+    "time_error": 0.1,
+}
+
+
+def test_histories_thick_with_backfills_keep_every_promise() -> None:
+    """The project's own stages under the state machine's loop, most faults at once."""
+    fires: Counter[str] = Counter()
+    for seed in range(90):
+        lived = live(seed, **THICK)
+        assert not lived.broken, f"seed {seed}: {lived.broken}"
+        fires += lived.fires + lived.counts
+    faulty = ("page_crash", "zombie_page", "scan_throttled", "scan_empty_page", "overlap", "early_sweep")
+    assert all(fires[name] for name in faulty), fires
+    assert fires["real_backfills"] > 100
+    assert fires["real_heals"] > 5
+
+
+def test_histories_thick_with_gaps_keep_every_promise() -> None:
+    """Each ends with a heal by the project's own stages; half of them with windows and the re-read."""
+    heals = 0
+    for seed in range(120):
+        lived = live(seed, **GAPS)
+        assert not lived.broken, f"seed {seed}: {lived.broken}"
+        heals += lived.counts["real_heals"]
+    assert heals > 60
+
+
+GAPS: dict[str, Any] = {
+    "real": 1,
+    "most_scans": 0,
+    "burst": 4,
+    "rates": {"time_error": 0.3, "stream_off": 0.2, "purge": 0.2, "scan_clock": 0.5},
+}
+THICK: dict[str, Any] = {"real": 1, "rates": BACKFILLS, "pause_rate": 0.15, "most_scans": 6}
+
+
 def test_histories_short_of_time_keep_every_promise() -> None:
     _keep_every_promise(range(60), rates={"slow": 0.4, "entry_refused": 0.1}, message_bytes=900, burst=8, delivery=60)
 
@@ -82,8 +134,12 @@ def test_the_same_seed_gives_the_same_history() -> None:
 @pytest.mark.parametrize(
     ("what", "settings"),
     [
-        ("margin too small", {"margin_ms": 1_000, "rates": {"time_error": 0.3, "scan_clock": 0.5}}),
-        ("W too short", {"wait_ms": 0, "burst": 4, "rates": {"time_error": 0.3, "stream_off": 0.2, "purge": 0.2}}),
+        ("margin too small", {"real": 0, "margin_ms": 1_000, "rates": {"time_error": 0.3, "scan_clock": 0.5}}),
+        ("margin too small for the real backfill", {"real": 1, "margin_ms": 1_000, "rates": {"time_error": 0.5}}),
+        (
+            "W too short",
+            {"real": 0, "wait_ms": 0, "burst": 4, "rates": {"time_error": 0.3, "stream_off": 0.2, "purge": 0.2}},
+        ),
     ],
 )
 def test_a_rule_broken_on_purpose_is_found(what: str, settings: dict[str, Any]) -> None:

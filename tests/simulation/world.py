@@ -21,11 +21,20 @@ from lakebound.events import StreamDecoder
 from lakebound.flush import FlushResult, FlushRules, flush
 from lakebound.ingest import IngestResult, IngestRules, ingest
 from lakebound.layout import partitioner
-from lakebound.ports import ReceivedMessage
+from lakebound.ports import ObjectStore, ReceivedMessage
+from tests.simulation.backfills import BackfillRun, close_gap, record_gap
 from tests.simulation.choices import Choices
 from tests.simulation.faults import FAULTS
 from tests.simulation.ledger import Entry, Ledger
-from tests.simulation.runs import MARGIN_MS, SCANNER_ERROR_MS, W_MS, ScanRun, heal_incrementally
+from tests.simulation.runs import (
+    MARGIN_MS,
+    SCANNER_ERROR_MS,
+    W_MS,
+    ScanRun,
+    base_event,
+    heal_incrementally,
+    store_rows,
+)
 from tests.simulation.s3 import S3Client, S3State
 from tests.simulation.silver import EMPTY, Silver, chain_breaks, full_registers
 from tests.simulation.source import MAX_TIME_ERROR_MS, TABLE, Lane, Shard, Stream, Table
@@ -58,6 +67,7 @@ class Gap:
     cause: str
     needs_full: bool = False
     healed: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,8 @@ class Invocation:
         self.kind = kind
         self.deadline_ms = world.now_ms + timeout_s * SECOND
         self.skew_ms = world.skew_ms()
-        self.store = S3Store("bucket", S3Client(world, self))
+        self.s3 = S3Client(world, self)
+        self.store = S3Store("bucket", self.s3)
         self.queue = SqsQueue("https://queue", SqsClient(world, self))
         self.turn = Turn(lambda: work(self))
         self.running = False
@@ -194,7 +205,13 @@ class World:
         self.active: list[Invocation] = []
         self.failures: list[Failure] = []
         self.gaps: list[Gap] = []
-        self.scans: list[ScanRun] = []
+        self.scans: list[ScanRun | BackfillRun] = []
+        self.most_scans = settings.get("most_scans", 3)
+        self.real = bool(settings.get("real", draw(4)))
+        """Whether this history runs the project's own backfill, or the model of it in `runs`."""
+        self.created_ms = self.now_ms - 40 * DAY
+        self.exports: dict[str, tuple[str, int, str]] = {}
+        self.export_looks: Counter[str] = Counter()
         self.runs = 0
         self.silver = Silver()
         self.merged: set[str] = set()
@@ -258,6 +275,7 @@ class World:
         """Say a gap aloud. Nothing may be missing that no gap covers."""
         self.tell(f"GAP: {gap.cause}")
         self.gaps.append(gap)
+        record_gap(self, gap)
         self.continuity_ms = max(self.continuity_ms, gap.to_ms)
 
     def _gap_over(self, names: list[str], cause: str) -> None:
@@ -293,11 +311,22 @@ class World:
         self, kind: str, timeout_s: int, work: Callable[[Invocation], Any], after: Callable[[Invocation], None]
     ) -> Invocation:
         """Start an invocation and run it until it stops or ends."""
+        invocation = self.prepare(kind, timeout_s, work, after)
+        self.begin(invocation)
+        return invocation
+
+    def prepare(
+        self, kind: str, timeout_s: int, work: Callable[[Invocation], Any], after: Callable[[Invocation], None]
+    ) -> Invocation:
+        """An invocation that has not begun."""
         invocation = Invocation(self, kind, timeout_s, work)
         invocation.after = after
+        return invocation
+
+    def begin(self, invocation: Invocation) -> None:
+        """Run it until it stops or ends."""
         self.active.append(invocation)
         self.resume(invocation)
-        return invocation
 
     def resume(self, invocation: Invocation) -> None:
         """Let a paused invocation run on."""
@@ -430,10 +459,15 @@ class World:
 
     # Backfills.
 
-    def start_scan(self) -> ScanRun | None:
+    def start_scan(self) -> ScanRun | BackfillRun | None:
         """Start a scan as the workflow does: it waits until the stream is whole for W."""
         if self.table.stream is None or (any(not one.swept for one in self.scans) and not self.chance("overlap")):
             return None
+        if self.real:
+            if len(self.scans) >= self.most_scans:
+                return None
+            wanted = ({"segments": 1 + self.choices.below(2)}, {"mode": "export"})[self.choices.chance(0.3)]
+            return self.start_backfill(wanted)
         allowed = self.continuity_ms + self.wait_ms
         if allowed > self.now_ms:
             self.advance(allowed - self.now_ms)
@@ -443,12 +477,22 @@ class World:
         self.scans.append(run)
         return run
 
+    def start_backfill(self, wanted: dict[str, Any], way: str = "") -> BackfillRun:
+        """Start an execution of the project's own state machine with this input."""
+        self.runs += 1
+        started = BackfillRun(self, f"run{self.runs}", wanted, way)
+        self.tell(f"{started.name} starts with {wanted}")
+        self.scans.append(started)
+        return started
+
     def step_scan(self) -> bool:
         """One page, or the sweep, of one run; False when no run is open."""
         open_runs = [run for run in self.scans if not run.swept]
         if not open_runs:
             return False
         run = open_runs[self.choices.below(len(open_runs))]
+        if isinstance(run, BackfillRun):
+            return run.step()
         left = run.pages_left()
         if not left:
             if not self.quiet and not self.chance("early_sweep") and self.choices.chance(0.5):
@@ -470,9 +514,26 @@ class World:
 
     def _swept(self, run: ScanRun, invocation: Invocation) -> None:
         if invocation.turn.error is None and invocation.turn.value:
-            for gap in self.gaps:
-                if run.first_read_ms >= gap.to_ms + self.wait_ms:
-                    gap.healed = True
+            self.healed(run)
+
+    def healed(self, run: ScanRun | BackfillRun) -> None:
+        """A run has done all it does: the gaps before it are healed."""
+        began = run.first_read_ms
+        for gap in self.gaps:
+            by_windows = isinstance(run, BackfillRun) and not run.whole
+            if not gap.healed and (by_windows or (began is not None and began >= gap.to_ms + self.wait_ms)):
+                gap.healed = True
+                close_gap(self, gap, run.name)
+
+    def write_absent(self, store: ObjectStore, run: str, contained: set[str], label_ms: int) -> bool:
+        """The sweep: ABSENT records for silver's keys that the run did not contain; whether they are stored."""
+        texts = {text: n for n, text in enumerate(self.table.texts)}
+        events = [
+            base_event("sweep", self.table.keys[texts[key]], key, None, label_ms, run, "sweep")
+            for key, row in self.silver.rows.items()
+            if key not in contained and row.time < label_ms
+        ]
+        return store_rows(self, store, "sweep", events, self.now_ms)
 
     # Silver.
 
@@ -521,6 +582,9 @@ class World:
         for invocation in list(self.active):
             invocation.turn.kill()
         self.active.clear()
+        for run in self.scans:
+            if isinstance(run, BackfillRun):
+                run.close()
 
     def step(self) -> None:
         """One thing happens."""
@@ -598,6 +662,7 @@ class World:
             self._disable_stream()
             for number in list(self.table.items):
                 self.table.write(number, None, self.now_ms, 0, ttl=False)
+            self.created_ms = self.now_ms
             self._enable_stream(full=True)
 
     def _disable_stream(self) -> None:
@@ -669,7 +734,10 @@ class World:
         self.start_scan()
 
     def _step_scan(self) -> None:
-        self.step_scan()
+        # A page of the model is one step; the project's own backfill takes several calls to its first page.
+        for _ in range(1 + self.choices.below(12) if self.real else 1):
+            if not self.step_scan():
+                return
 
     def _merge_some(self) -> None:
         self.merge_some()
@@ -715,6 +783,9 @@ class World:
         if not sick:
             return
         gap = Gap(min(g.from_ms for g in sick), max(g.to_ms for g in sick), "all", any(g.needs_full for g in sick))
+        if self.real:
+            self._heal_by_state_machine(gap.needs_full)
+            return
         allowed = self.continuity_ms + self.wait_ms
         self.advance(max(0, allowed + 2 * SECOND - self.now_ms))
         if not gap.needs_full and self.choices.chance(0.5):
@@ -727,6 +798,23 @@ class World:
         run = self.start_scan()
         while run is not None and not run.swept:
             self.step_scan()
+
+    def _heal_by_state_machine(self, full: bool) -> None:
+        """`{"mode": "heal"}`, by a scan or by windows and the re-read, until it ends."""
+        for message in list(self.sqs.dead.values()):
+            # What is left there was refused for good; an operator looks at it and deletes it.
+            self.sqs.dead.pop(message.number)
+        way = "scan" if full or self.choices.chance(0.5) else "incremental_export"
+        self.tell(f"heal by {way}")
+        for _ in range(3):
+            run = self.start_backfill({"mode": "heal"}, way)
+            for _ in range(500):
+                if run.swept:
+                    break
+                run.step()
+            if run.swept and not run.given_up:
+                return
+        raise Violated("liveness: a heal does not end without faults")
 
     def check(self) -> None:
         """Everything at rest: conservation in full, silver equal to the source, the chain whole or a gap said."""
@@ -786,8 +874,8 @@ ACTIONS: tuple[tuple[int, Callable[[World], None]], ...] = (
     (2, World._stream_changes),
     (3, World._outages),
     (4, World._operator),
-    (2, World._start_scan),
-    (5, World._step_scan),
+    (3, World._start_scan),
+    (8, World._step_scan),
     (6, World._merge_some),
 )
 WEIGHTS = tuple(weight for weight, _ in ACTIONS)

@@ -1,0 +1,223 @@
+"""Hand-written mutants of the Spark code, each with the test that kills it.
+
+A killer with fixtures is called here without pytest's runner: its fixtures are made anew under the mutant (all but the
+session), for what a module's fixture merged before the edit would prove nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakebound_spark.session import local_session
+from tests.simulation.mutants import Mutant, applied
+
+MERGE, LATEST, HISTORY = "lakebound_spark.merge", "lakebound_spark.latest", "lakebound_spark.history"
+SWEEP, HORIZON, FILES = "lakebound_spark.sweep", "lakebound_spark.horizon", "lakebound_spark.files"
+HERE = "tests/spark/"
+STORY = HERE + "test_merge.py::test_the_story_ends_as_the_source_does"
+REGISTERS = HERE + "test_merge.py::test_each_register_keeps_its_greatest"
+REDUCED = HERE + "test_latest.py::test_before_and_after"
+BRANCHES = HERE + "test_history.py::test_each_branch_of_the_story"
+
+PLAIN: Final = (
+    Mutant(
+        "sweep: the guard takes the least of its bounds",
+        SWEEP,
+        "allowed = max(LEAST_GUARD",
+        "allowed = min(LEAST_GUARD",
+        HERE + "test_sweep.py::test_the_guard_allows_a_thousand_or_one_in_a_hundred_and_what_was_approved",
+    ),
+    Mutant(
+        "sweep: from an incomplete run",
+        SWEEP,
+        "if not manifest.is_complete:",
+        "if False:",
+        HERE + "test_sweep.py::test_an_incomplete_run_is_refused",
+    ),
+    Mutant(
+        "horizon: shorter than what may still arrive",
+        HORIZON,
+        "if days < total:",
+        "if days < 0:",
+        HERE + "test_config.py::test_a_mistake_is_refused_with_its_name",
+    ),
+    Mutant(
+        "horizon: the floor is in the future",
+        HORIZON,
+        "now_ms - self.purge_after_days",
+        "now_ms + self.purge_after_days",
+        HERE + "test_config.py::test_a_shorter_way_makes_a_shorter_horizon_legal",
+    ),
+    Mutant(
+        "files: a file with fewer records than its name says is whole",
+        FILES,
+        "if read == whole == file.count:",
+        "if read == whole:",
+        HERE + "test_files.py::test_the_count_in_the_name_decides",
+    ),
+)
+"""Killed without a session."""
+
+ON_SPARK: Final = (
+    Mutant("merge: the scan wins ties", MERGE, "_time_ms']} >= {label}", "_time_ms']} > {label}", STORY),
+    Mutant("merge: no guard on the stream image", MERGE, 'f"s.version > t._version AND {t.', 'f"{t.', STORY),
+    Mutant("merge: no guard on the base image", MERGE, 'f"s.base > t._base AND NOT (', 'f"NOT (', STORY),
+    Mutant(
+        "merge: the last batch's time counts",
+        MERGE,
+        "greatest({self.time}, s.stream_time_ms)",
+        "coalesce(s.stream_time_ms, {self.time})",
+        REGISTERS,
+    ),
+    Mutant(
+        "merge: the last base record counts",
+        MERGE,
+        "greatest({self.base}, s.base)",
+        "CASE WHEN s.base = '' THEN {self.base} ELSE s.base END",
+        REGISTERS,
+    ),
+    Mutant(
+        "merge: a bad file is noted at each replay",
+        MERGE,
+        '"t.path = s.path AND t.reason = s.reason"',
+        '"false"',
+        HERE + "test_files.py::test_every_bad_file_is_named_once_with_its_reason",
+    ),
+    Mutant("latest: ABSENT beats present", LATEST, '"1").otherwise("0")', '"0").otherwise("1")', REDUCED),
+    Mutant(
+        "latest: labels as they are",
+        LATEST,
+        'F.lpad(F.col("snapshot_label_ms").cast("string"), LABEL_DIGITS, "0")',
+        'F.col("snapshot_label_ms").cast("string")',
+        REDUCED,
+    ),
+    Mutant(
+        "latest: the newest by time, not by version",
+        LATEST,
+        'F.max_by(F.struct("new_image", "ttl_expired"), version)',
+        'F.max_by(F.struct("new_image", "ttl_expired"), F.when(is_stream, F.col("approx_creation_time_ms")))',
+        REDUCED,
+    ),
+    Mutant(
+        "history: a change begins at its own time",
+        HISTORY,
+        'F.max("time_ms").over(versions)).otherwise',
+        'F.col("time_ms")).otherwise',
+        BRANCHES,
+    ),
+    Mutant(
+        "history: only a later time explains a base entry",
+        HISTORY,
+        ' | (F.col("told_chain") == F.col("chain"))',
+        "",
+        BRANCHES,
+    ),
+    Mutant(
+        "history: every stretch is exact",
+        HISTORY,
+        '(F.col("is_stream") & ~F.coalesce(contradicted, F.lit(False)))',
+        'F.col("is_stream")',
+        BRANCHES,
+    ),
+    Mutant(
+        "sweep: before the run is merged",
+        SWEEP,
+        "        if late:\n",
+        "        if False:\n",
+        HERE + "test_sweep.py::test_a_run_that_is_not_merged_yet_is_refused",
+    ),
+    Mutant(
+        "horizon: late records are merged",
+        HORIZON,
+        "record_time_ms() < floor_ms",
+        "record_time_ms() < F.lit(0)",
+        HERE + "test_deletes.py::test_purge_stale_records_and_the_red_control",
+    ),
+)
+
+
+class Fixtures:
+    """Values for a killer's parameters: the session, folders, and whatever its own module makes of them."""
+
+    def __init__(self, spark: SparkSession | None, folder: Path) -> None:
+        self._made: dict[str, Any] = {} if spark is None else {"spark": spark}
+        self._folder = folder
+        self._numbers = itertools.count()
+
+    def mktemp(self, name: str) -> Path:
+        """As pytest's `tmp_path_factory`."""
+        made = self._folder / f"{name}-{next(self._numbers)}"
+        made.mkdir()
+        return made
+
+    def call(self, module: Any, function: Callable[..., Any], given: dict[str, Any]) -> Any:
+        """The function with the values it asks for."""
+        wanted = [name for name in inspect.signature(function).parameters if name not in given]
+        return function(**given, **{name: self._value(module, name) for name in wanted})
+
+    def _value(self, module: Any, name: str) -> Any:
+        if name == "tmp_path":
+            return self.mktemp("tmp")
+        if name == "tmp_path_factory":
+            return self
+        if name not in self._made:
+            fixture = getattr(module, name)._get_wrapped_function()
+            self._made[name] = self.call(module, fixture, {})
+        return self._made[name]
+
+
+def cases(function: Any) -> Iterator[dict[str, Any]]:
+    """The arguments of each case of a test, from its one `parametrize`, or none."""
+    marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
+    if not marks:
+        yield {}
+        return
+    names = marks[0].args[0]
+    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+    for values in marks[0].args[1]:
+        yield dict(zip(names, values if len(names) > 1 else [values], strict=True))
+
+
+def run_killer(node: str, spark: SparkSession | None) -> None:
+    """Run every case of a test. Raises what it raises."""
+    path, name = node.split("::")
+    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    function = getattr(module, name)
+    with TemporaryDirectory() as folder:
+        fixtures = Fixtures(spark, Path(folder))
+        for given in cases(function):
+            fixtures.call(module, function, given)
+
+
+def kill(mutant: Mutant, spark: SparkSession | None = None) -> str:
+    """The first line of what its test says under the mutant; empty when it lives on."""
+    importlib.import_module(mutant.killed_by.split("::")[0].removesuffix(".py").replace("/", "."))
+    with applied(mutant):
+        try:
+            run_killer(mutant.killed_by, spark)
+        except (Exception, pytest.fail.Exception) as failure:
+            return f"{type(failure).__name__}: {failure}".splitlines()[0]
+    return ""
+
+
+def table() -> str:
+    """Every mutant of the Spark code with the test that killed it and what the test said; starts a session."""
+    session = local_session("lakebound mutants")
+    try:
+        said = [(mutant, kill(mutant, session)) for mutant in (*PLAIN, *ON_SPARK)]
+    finally:
+        session.stop()
+    return "\n".join(
+        f"{mutant.module.rsplit('.', 1)[-1]:<11} {mutant.name:<60} {mutant.killed_by.split('::')[1]}: "
+        f"{words[:100] or 'ALIVE'}"
+        for mutant, words in said
+    )
