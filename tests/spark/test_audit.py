@@ -76,6 +76,7 @@ def test_breaks_are_where_changes_were_lost_and_nowhere_else(spark: SparkSession
     assert len(expected) > 20
 
 
+@pytest.mark.soak
 def test_the_job_counts_tells_and_keeps(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

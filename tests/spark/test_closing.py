@@ -68,6 +68,7 @@ def healed(spark: SparkSession, tmp_path: Path, operated: Operated, lakebound: L
     return Healed(spark, tmp_path, operated, lakebound)
 
 
+@pytest.mark.soak
 def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed, capsys: pytest.CaptureFixture[str]) -> None:
     before = write_records(healed.folder / "source", [stream("k1", 1, item("k1")), stream("k2", 2, item("k2"))])
     healed.silver.merge(before)
@@ -127,7 +128,6 @@ def test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too(
     assert healed.book.open() == []
 
 
-@pytest.mark.soak
 def test_files_that_are_gone_or_damaged_keep_the_gap_open(healed: Healed, capsys: pytest.CaptureFixture[str]) -> None:
     whole = write_records(healed.folder / "source", [base("k1", LABEL, item("k1"), origin="incremental_export")])
     other = write_records(healed.folder / "source", [base("k2", LABEL, item("k2"), origin="incremental_export")])

@@ -134,6 +134,7 @@ def test_each_record_is_in_the_folder_that_its_time_and_kind_say(sources: tuple[
     assert len({hour for hour in hours if hour.startswith("by_event/")}) >= 3, "the writes spread over their hours"
 
 
+@pytest.mark.soak
 def test_silver_equals_the_source_in_every_layout_and_format(
     spark: SparkSession, sources: tuple[Path, dict[str, Source]]
 ) -> None:

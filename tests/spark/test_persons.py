@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 
 from tests.spark.records import item, stream, write_records
 from tests.spark.silver import Silver
 
 
+@pytest.mark.soak
 def test_a_vacuum_and_a_persons_ddl_between_two_micro_batches_change_nothing(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 
 from tests.incidents.__main__ import SPARK_ROWS
@@ -14,6 +15,7 @@ from tests.spark.records import item, stream, write_records
 from tests.spark.silver import Silver
 
 
+@pytest.mark.soak
 def test_a_wrong_type_is_counted_and_a_rebuild_with_the_right_one_has_every_value(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -37,6 +39,7 @@ def test_a_wrong_type_is_counted_and_a_rebuild_with_the_right_one_has_every_valu
     }
 
 
+@pytest.mark.soak
 def test_a_table_restored_to_an_older_version_is_equal_again_after_every_file_is_merged_again(
     spark: SparkSession, tmp_path: Path
 ) -> None:

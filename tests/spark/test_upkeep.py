@@ -148,6 +148,7 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.soak
 def test_an_optimize_in_the_middle_of_a_merge(silver: Silver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Delta refuses the MERGE, which has read files that OPTIMIZE replaced; the second attempt goes through."""
     spark, merge_rows = silver.spark, bringing.merge_rows
