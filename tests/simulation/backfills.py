@@ -1,8 +1,8 @@
 """The project's own backfill inside a history: the state machine's loop, its stages, and the simulated table below.
 
 An execution is a thread that takes turns with the world (`Turn`): the states of statemachines/backfill.asl.json run in
-it by the rules of tests/statemachines/machine.py. Each of its Lambda calls becomes an invocation of the world, which can
-stop, crash, run into its deadline, or live on as a zombie while the state machine already tries again.
+it by the rules of tests/statemachines/machine.py. Each of its Lambda calls becomes an invocation of the world, which
+can stop, crash, run into its deadline, or live on as a zombie while the state machine already tries again.
 """
 
 from __future__ import annotations

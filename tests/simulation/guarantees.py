@@ -1,6 +1,6 @@
 """docs/GUARANTEES.md: written from what is here, and refused when a guard or a test it names is not there.
 
-A promise without a test, or with one still missing, says so in the document: `open` names what it waits for.
+A promise or a fault without a test fails the check: there is no row that only waits for one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class Promise:
     claim: str
     guards: tuple[str, ...]
     tests: tuple[str, ...]
-    open: str = ""
 
 
 PROMISES: Final = (
@@ -222,8 +221,7 @@ class Elsewhere:
     hop: str
     what: str
     outcome: str
-    test: str = ""
-    open: str = ""
+    test: str
 
 
 _DELTA: Final = "S3 → Delta"
@@ -294,13 +292,13 @@ ELSEWHERE: Final = (
         faults.INGEST,
         "KMS denied",
         "nothing is lost once the key is back",
-        "tests/incidents/test_incidents.py::test_the_kms_key_is_disabled",
+        "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page",
     ),
     Elsewhere(
         faults.INGEST,
         "retries exhausted",
         "failure objects carry the records, and are redriven",
-        "tests/incidents/test_incidents.py::test_failure_objects",
+        "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page",
     ),
     Elsewhere(faults.INGEST, "kill -9 of the real process around every side effect", "no loss", KILLED),
     Elsewhere(faults.SQS, "reordering across hours", faults.NO_LOSS, HISTORIES),
@@ -551,22 +549,16 @@ ELSEWHERE: Final = (
 )
 
 
-AWAITED: Final = ("G11", "G14", "deploy and rollback under load, Delta restored to an older version")
-"""Rows that may still be open; any other open row fails the check. Take out what is closed; at the end it is empty."""
-
-
 def missing() -> list[str]:
     """What the document would claim and is not there."""
-    rows = [(promise.name, promise.open) for promise in PROMISES] + [(row.what, row.open) for row in ELSEWHERE]
-    wrong = [f"{name}: open ({awaits}), so it has no test" for name, awaits in rows if awaits and name not in AWAITED]
-    wrong += [f"{name}: awaited, and not open" for name in AWAITED if not any(n == name and o for n, o in rows)]
+    wrong = []
     for promise in PROMISES:
         wrong += [f"{promise.name}: no guard {guard}" for guard in promise.guards if not _has_guard(guard)]
         wrong += [f"{promise.name}: no test {node}" for node in promise.tests if not has_test(node)]
-        if not promise.tests and not promise.open:
+        if not promise.tests:
             wrong.append(f"{promise.name}: no test")
     for row in ELSEWHERE:
-        if not row.open and not has_test(row.test):
+        if not has_test(row.test):
             wrong.append(f"fault {row.what!r}: no test {row.test or 'named'}")
     if not has_test(FIRES):
         wrong.append(f"no test {FIRES}")
@@ -630,10 +622,7 @@ def rendered() -> str:
         "|---|---|---|---|",
     ]
     for promise in PROMISES:
-        tests = _code(promise.tests)
-        if promise.open:
-            tests += ("<br>" if tests else "") + f"**open**: {promise.open}"
-        lines.append(f"| {promise.name} | {promise.claim} | {_code(promise.guards)} | {tests} |")
+        lines.append(f"| {promise.name} | {promise.claim} | {_code(promise.guards)} | {_code(promise.tests)} |")
     lines += [
         "",
         "Not promised: transactions over several items; files that hold each record once (records are at least once in "
@@ -680,8 +669,7 @@ def rendered() -> str:
                 lines.append(f"| {hop} | {fault.what} | simulation `{fault.name}`: {fault.where} | {fault.outcome} |")
         for row in ELSEWHERE:
             if row.hop == hop:
-                where = f"`{row.test}`" if row.test else f"**open**: {row.open}"
-                lines.append(f"| {hop} | {row.what} | {where} | {row.outcome} |")
+                lines.append(f"| {hop} | {row.what} | `{row.test}` | {row.outcome} |")
     lines += [
         "",
         "## Rules that fail",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
 import sys
 import time
@@ -130,6 +131,8 @@ def soak(seconds: float, processes: int, told: Callable[[str], None] = print) ->
     """Soak on so many processes, then tell the table and write the report."""
     began = time.time()
     total = Soaked()
+    # Each invocation is a thread: with an arena for each, glibc's own growth would hide what the code holds on to.
+    os.environ["MALLOC_ARENA_MAX"] = "1"
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         work = [
             pool.submit(live_until, number, SEED + number * 1_000_000, began, seconds) for number in range(processes)

@@ -29,7 +29,7 @@ def test_every_promise_has_its_row() -> None:
         {"guards": ("src/lakebound/flush.py:no_such_function",)},
         {"guards": ("src/lakebound/no_such_file.py:flush",)},
         {"tests": ("tests/simulation/test_histories.py::test_no_such_test",)},
-        {"tests": (), "open": ""},
+        {"tests": ()},
     ],
 )
 def test_a_row_that_names_what_is_not_there_is_found(
@@ -41,12 +41,6 @@ def test_a_row_that_names_what_is_not_there_is_found(
 
 
 def test_a_fault_without_a_test_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = replace(guarantees.ELSEWHERE[0], test="", open="")
-    monkeypatch.setattr(guarantees, "ELSEWHERE", (row, *guarantees.ELSEWHERE[1:]))
-    assert len(guarantees.missing()) == 1
-
-
-def test_an_open_row_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = replace(guarantees.ELSEWHERE[0], open="somebody")
+    row = replace(guarantees.ELSEWHERE[0], test="")
     monkeypatch.setattr(guarantees, "ELSEWHERE", (row, *guarantees.ELSEWHERE[1:]))
     assert len(guarantees.missing()) == 1

@@ -199,12 +199,15 @@ def run_killer(node: str, spark: SparkSession | None) -> None:
 
 
 def kill(mutant: Mutant, spark: SparkSession | None = None) -> str:
-    """The first line of what its test says under the mutant; empty when it lives on."""
+    """The first line of what its test says under the mutant; empty when it lives on.
+
+    Only a failed assertion counts: a session that is gone fails every test, and kills nothing.
+    """
     importlib.import_module(mutant.killed_by.split("::")[0].removesuffix(".py").replace("/", "."))
     with applied(mutant):
         try:
             run_killer(mutant.killed_by, spark)
-        except (Exception, pytest.fail.Exception) as failure:
+        except (AssertionError, pytest.fail.Exception) as failure:
             return f"{type(failure).__name__}: {failure}".splitlines()[0]
     return ""
 
