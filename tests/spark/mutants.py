@@ -83,7 +83,7 @@ ON_SPARK: Final = (
         MERGE,
         "greatest({self.base}, s.base)",
         "CASE WHEN s.base = '' THEN {self.base} ELSE s.base END",
-        REGISTERS,
+        HERE + "test_histories.py::test_silver_holds_both_registers_of_the_reference",
     ),
     Mutant(
         "merge: a bad file is noted at each replay",
