@@ -58,8 +58,10 @@ class SimulatedStages(Stages):
 
     def estimate(self, state: dict[str, Any]) -> dict[str, Any]:
         told = super().estimate(state)
+        if not self.way:
+            return told
         facts = self._ports.source.describe(recovery=True)
-        if not self.way or (self.way != "scan" and self._no_windows(facts, Window(*told["stretch"]))):
+        if self.way != "scan" and self._no_windows(facts, Window(*told["stretch"]), told["heals"]):
             return told
         return told | {"mode": self.way}
 
