@@ -97,15 +97,18 @@ def default_log() -> Path:
 
 @contextmanager
 def _java_output_to(log: Path) -> Iterator[None]:
-    # Ivy prints fifty lines before Spark's log level is known. The Java process inherits file descriptor 2
-    # when it is started, so pointing it elsewhere just then keeps the job's own output readable.
+    # Ivy prints fifty lines before Spark's log level is known, on Spark 3.5 some of them among a job's JSON lines. The
+    # Java process inherits file descriptors 1 and 2 when it is started, so they point elsewhere just then.
+    sys.stdout.flush()
     sys.stderr.flush()
-    saved = os.dup(2)
+    saved = {number: os.dup(number) for number in (1, 2)}
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.dup2(file, 2)
+        for number in saved:
+            os.dup2(file, number)
         yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        for number, kept in saved.items():
+            os.dup2(kept, number)
+            os.close(kept)
         os.close(file)

@@ -26,6 +26,9 @@ IS_SPARK_35: Final = pyspark.__version__.startswith("3.5.")
 CAN_WIDEN: Final = not IS_SPARK_35
 """Whether Delta turns a bigint column into a decimal one without rewriting files."""
 
+KEEPS_TEXT: Final = not IS_SPARK_35
+"""Whether the JSON reader gives an object as the text that stands in the file, to the byte."""
+
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _NEWEST_COMMITS = 20
 

@@ -18,6 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound_spark.session import local_session
+from lakebound_spark.sweep import Refused
 from tests.simulation.mutants import Mutant, applied
 
 MERGE, LATEST, HISTORY = "lakebound_spark.merge", "lakebound_spark.latest", "lakebound_spark.history"
@@ -201,13 +202,14 @@ def run_killer(node: str, spark: SparkSession | None) -> None:
 def kill(mutant: Mutant, spark: SparkSession | None = None) -> str:
     """The first line of what its test says under the mutant; empty when it lives on.
 
-    Only a failed assertion counts: a session that is gone fails every test, and kills nothing.
+    Only a failed assertion and the sweep's own refusal count: a session that is gone fails every test, and kills
+    nothing.
     """
     importlib.import_module(mutant.killed_by.split("::")[0].removesuffix(".py").replace("/", "."))
     with applied(mutant):
         try:
             run_killer(mutant.killed_by, spark)
-        except (AssertionError, pytest.fail.Exception) as failure:
+        except (AssertionError, pytest.fail.Exception, Refused) as failure:
             return f"{type(failure).__name__}: {failure}".splitlines()[0]
     return ""
 

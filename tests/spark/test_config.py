@@ -11,6 +11,7 @@ from lakebound_spark.config import load_config, parse_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.session import local_settings
 from lakebound_spark.streams import parse_trigger
+from lakebound_spark.versions import IS_SPARK_35
 
 
 def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
@@ -148,7 +149,9 @@ def test_the_jars_are_those_of_the_installed_packages() -> None:
 
     spark, delta = version("pyspark"), version("delta-spark")
     jars = local_settings()["spark.jars.packages"].split(",")
+    # Delta 3.3 knows one Spark only, and PySpark 3.5 comes with Scala 2.12.
+    which, scala = ("", "2.12") if IS_SPARK_35 else (f"_{'.'.join(spark.split('.')[:2])}", "2.13")
     assert jars == [
-        f"io.delta:delta-spark_{'.'.join(spark.split('.')[:2])}_2.13:{delta}",
-        f"org.apache.spark:spark-avro_2.13:{spark}",
+        f"io.delta:delta-spark{which}_{scala}:{delta}",
+        f"org.apache.spark:spark-avro_{scala}:{spark}",
     ]

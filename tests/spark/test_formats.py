@@ -15,6 +15,7 @@ from lakebound.layout import partitioner
 from lakebound_spark.files import checked_records
 from lakebound_spark.schema import RECORD
 from lakebound_spark.source import data_files
+from lakebound_spark.versions import KEEPS_TEXT
 from tests.unit.test_encoders import FORMATS, ITEMS, NOW, event, write
 
 SOME = [name for name in ITEMS if name not in ("200,000 NULLs", "400 KB of NUL", "400 KB of é")]
@@ -35,7 +36,10 @@ def test_every_format_reads_back_as_the_same_rows(spark: SparkSession, tmp_path:
             assert checked.count == len(events)
             assert checked.records is not None
             rows = checked.records.select(*RECORD.names).collect()
-        assert sorted((tuple(row) for row in rows), key=str) == expected
+        found = sorted((tuple(row) for row in rows), key=str)
+        if file_format == "ndjson.gz" and not KEEPS_TEXT:
+            found, expected = ([_values(row) for row in some] for some in (found, expected))
+        assert found == expected
         assert len(list(reader_of(file_format)(file.body))) == len(events)
 
 
@@ -44,6 +48,10 @@ def test_op_in_the_template_gives_upserts_and_deletes_their_own_prefix(template:
     of = partitioner(template)
     assert "upserts" in of(NOW, False)
     assert "deletes" in of(NOW, True)
+
+
+def _values(row: tuple[Any, ...]) -> list[Any]:
+    return [orjson.loads(one) if type(one) is str and one.startswith("{") else one for one in row]
 
 
 def _row(record: dict[str, Any]) -> tuple[Any, ...]:

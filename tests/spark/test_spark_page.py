@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql.types import StructType
 
 from lakebound_spark.schema import BRONZE_RECORD
 from lakebound_spark.session import SETTINGS_OF_35
@@ -77,7 +76,7 @@ def test_the_cell_runs_but_for_auto_loader(spark: SparkSession, tmp_path: Path) 
     names: dict[str, Any] = {"spark": spark}
     exec(compile(cell, "the cell", "exec"), names)
     table = spark.table("cell_raw")
-    assert StructType.fromDDL(names["RECORD"]).fields[:-1] == BRONZE_RECORD.fields
+    assert spark.createDataFrame([], names["RECORD"]).schema.fields[:-1] == BRONZE_RECORD.fields
     rows = {row["version"]: row for row in table.collect()}
     assert len(rows) == 3
     assert rows[stream("k", 1, None)["version"]]["new_image"] == '{"id":{"S":"k"},"v":{"N":"1.50"}}'
