@@ -29,6 +29,8 @@ from tests.spark.records import Record, write_records
 from tests.spark.silver import Silver
 from tests.statemachines.machine import start
 
+pytestmark = pytest.mark.soak
+
 SEEDS = range(12)
 Scenario = Callable[[int], World]
 
@@ -142,7 +144,6 @@ def test_red_control_a_wrong_label_or_no_reread_is_found(merged: Merged, scenari
     assert merged.wrong(scenario)
 
 
-@pytest.mark.soak
 def test_a_gap_is_healed_by_a_scan_and_the_real_sweep(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -239,6 +239,7 @@ def test_each_branch_of_the_story(spark: SparkSession) -> None:
         assert [_comparable(s) for s in found] == [_comparable(s) for s in told_history(case)], name
 
 
+@pytest.mark.soak
 def test_the_job_follows_bronze(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bronze, target, config = tmp_path / "bronze", tmp_path / "silver", write_config(tmp_path)
     arguments = ["--bronze", bronze, "--target", target, "--checkpoint", tmp_path / "c", "--config", config]

@@ -13,6 +13,7 @@ from tests.spark.silver import Silver, data_files_at, run_job, write_config
 CANARY = "canary-4711"
 
 
+@pytest.mark.soak
 def test_lines_and_errors_name_no_value(spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     image = item(CANARY, v={"S": CANARY}, note={"S": CANARY})
     good = write_records(tmp_path / "source", [stream(CANARY, 1, image)])
