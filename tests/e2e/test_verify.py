@@ -77,6 +77,7 @@ def test_an_untouched_table_is_equal(verify: Verify, demo_run: DemoRun) -> None:
     assert (status, report["equal"], report["keys"], report["read_again"]) == (0, True, 458, 0)
 
 
+@pytest.mark.soak
 def test_an_edited_row_is_found(verify: Verify, spark: SparkSession, silver: Path) -> None:
     item = item_of(spark, silver, KEY)
     put(spark, silver, KEY, item | {"distance": {"N": "185"}})
@@ -91,6 +92,7 @@ def test_a_row_spelt_otherwise_is_no_difference(verify: Verify, spark: SparkSess
     assert verify(silver)[0] == 0
 
 
+@pytest.mark.soak
 def test_a_dropped_row_is_found(verify: Verify, spark: SparkSession, silver: Path) -> None:
     DeltaTable.forPath(spark, str(silver)).delete(col("_key").isin(KEY, OTHER))
     status, report = verify(silver)

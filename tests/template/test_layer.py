@@ -50,6 +50,7 @@ def test_the_layer_alone_carries_what_the_handlers_import(tmp_path: Path) -> Non
         assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.soak
 def test_the_default_platform_is_built_from_any_python(tmp_path: Path) -> None:
     layer = build(tmp_path, "python3.13", "arm64")
     compiled = [path.name for path in layer.rglob("*.so")]
