@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
@@ -186,6 +187,7 @@ def test_a_flusher_killed_between_put_and_delete_changes_nothing(demo_run: DemoR
     assert batch_files(demo_run) == before
 
 
+@pytest.mark.soak
 def test_records_in_two_files_change_nothing_in_silver(
     demo_run: DemoRun, spark: SparkSession, silver: Path, merge: Merge, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def records(stack: LocalStack, deployment: Deployment) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.soak
 def test_a_backfill_beside_writes_ends_equal_to_the_table(stack: LocalStack, deployment: Deployment) -> None:
     table = stack.client("dynamodb")
     for number in range(300):
