@@ -38,8 +38,9 @@ def test_every_format_reads_back_as_the_same_rows(spark: SparkSession, tmp_path:
             rows = checked.records.select(*RECORD.names).collect()
         found = sorted((tuple(row) for row in rows), key=str)
         if file_format == "ndjson.gz" and not KEEPS_TEXT:
-            found, expected = ([_values(row) for row in some] for some in (found, expected))
-        assert found == expected
+            assert sorted(map(_values, found), key=str) == sorted(map(_values, expected), key=str)
+        else:
+            assert found == expected
         assert len(list(reader_of(file_format)(file.body))) == len(events)
 
 
