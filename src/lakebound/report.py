@@ -101,7 +101,7 @@ def _head(figures: Figures) -> str:
     return (
         f'<header><p class="over">DynamoDB to the lake</p><h1>{escape(status.seen.table)}</h1>'
         f'<p><strong class="state {status.state.lower()}">{status.state}</strong>'
-        f"<span>{escape(since + ' · ' if since else '')}stack {escape(status.seen.stack)}</span></p></header>"
+        f"<span>{since}stack {escape(status.seen.stack)}</span></p></header>"
     )
 
 
