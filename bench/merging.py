@@ -1,6 +1,7 @@
 """Whole micro-batches against the engine's bare MERGE of the same rows, in turns, in one run.
 
-python -m bench.merging --rows 1000000 --events 100000 --keys uniform --keys recent
+python -m bench.merging                                       the whole run, into docs/BENCH-MERGE.md (25 minutes)
+python -m bench.merging --rows 1000000 --keys uniform         a part of it, printed only
 
 Both sides start from equal tables of the same layout, clustered by key. Ours reads the batch file, checks it, reduces
 it to a row a key, parses and casts its images, and merges under the guard; the bare MERGE is given the reduced, typed
@@ -13,8 +14,10 @@ import argparse
 import gzip
 import hashlib
 import json
+import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,6 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+import pyspark
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -38,6 +42,24 @@ from lakebound_spark.target import prepare_target
 from lakebound_spark.types import quoted
 
 AIM: Final = 1.2
+WARM_UPS: Final = 2
+DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
+# A job that runs for days is compiled by the second tier, which `local.conf` leaves out for short runs.
+SETTINGS: Final = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC", "spark.driver.memory": "3g"}
+ABOUT: Final = """# The merge against the engine's bare MERGE
+
+Written by `python -m bench.merging` on {cores} cores (Spark {spark}, Delta on the local disk), {rounds} rounds after
+two that warm up. Both sides run in turns in one run, so quote the ratios: the absolutes move with the machine.
+
+Ours is the whole micro-batch: read the batch file, check it, one row a key, parse and cast ten columns, the guarded
+MERGE. The bare MERGE is given the reduced, typed rows as Parquet and updates or inserts without a condition.
+
+{table}
+
+One event in ten is of a new key and one in ten a second change of a key. `uniform` draws the keys from the whole
+table, `recent` takes the newest. Rows written anew are those that a MERGE updated or copied; with deletion vectors
+none is copied.
+"""
 LABEL: Final = "2026-11-01T00:00:00.000"
 COLUMNS: Final = {
     "id": "string",
@@ -51,6 +73,7 @@ COLUMNS: Final = {
     "state": "string",
     "temperature": "decimal(4,1)",
 }
+CONFIG: Final = parse_config({"source_table": "cars", "columns": COLUMNS})
 
 
 @dataclass(slots=True)
@@ -92,35 +115,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, action="append", help="rows of the table (1000000 and 5000000)")
     parser.add_argument("--keys", choices=("uniform", "recent"), action="append", help="which keys change (both)")
     parser.add_argument("--events", type=int, default=100_000, help="events a micro-batch (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count (%(default)s)")
     parser.add_argument("--json", action="store_true", help="the rounds as JSON")
     given = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="lakebound-bench-"))
-    spark = local_session("lakebound bench", log=folder / "java.log")
+    spark = local_session("lakebound bench", log=folder / "java.log", settings=SETTINGS)
+    found: list[Merging] = []
     try:
-        found = [
-            measure(spark, folder / f"{rows}-{keys}", rows, given.events, keys, given.rounds)
-            for rows in given.rows or (1_000_000, 5_000_000)
-            for keys in given.keys or ("uniform", "recent")
-        ]
+        for rows in given.rows or (1_000_000, 5_000_000):
+            filled = folder / f"{rows}"
+            prepare_target(spark, str(filled), CONFIG)
+            fill(spark, str(filled), CONFIG, rows)
+            for keys in given.keys or ("uniform", "recent"):
+                found.append(measure(spark, filled, folder / keys, rows, given.events, keys, given.rounds))
+                print(found[-1].line(), file=sys.stderr, flush=True)
+                shutil.rmtree(folder / keys)
     finally:
         spark.stop()
         shutil.rmtree(folder)
-    if given.json:
-        print(json.dumps([asdict(one) for one in found], indent=2))
-    else:
-        print("\n".join([HEAD, *(one.line() for one in found)]))
+    table = "\n".join([HEAD, *(one.line() for one in found)])
+    print(json.dumps([asdict(one) for one in found], indent=2) if given.json else table)
+    if not given.rows and not given.keys:
+        about = ABOUT.format(cores=os.cpu_count(), spark=pyspark.__version__, rounds=given.rounds, table=table)
+        (DOCS / "BENCH-MERGE.md").write_text(about, "utf-8")
 
 
-def measure(spark: SparkSession, folder: Path, rows: int, events: int, keys: str, rounds: int) -> Merging:
-    """Both sides in turns on tables of their own; the first round warms up and is not counted."""
-    config = parse_config({"source_table": "cars", "columns": COLUMNS})
+def measure(spark: SparkSession, filled: Path, folder: Path, rows: int, events: int, keys: str, rounds: int) -> Merging:
+    """Both sides in turns on copies of the table ``filled``; the first rounds warm up and are not counted."""
+    config = CONFIG
     ours, bare = str(folder / "ours"), str(folder / "bare")
     for target in (ours, bare):
-        prepare_target(spark, target, config)
-        fill(spark, target, config, rows)
+        shutil.copytree(filled, target)
     measured = Merging(rows, events, keys)
-    for number in range(rounds + 1):
+    for number in range(WARM_UPS + rounds):
         file = write_events(folder, rows, events, keys, number)
         staged = stage(spark, folder / f"rows-{number}", file, config)
         started = time.perf_counter()
@@ -128,7 +155,7 @@ def measure(spark: SparkSession, folder: Path, rows: int, events: int, keys: str
         between = time.perf_counter()
         done = merge_micro_batch(spark, [file], number, ours, config)
         ended = time.perf_counter()
-        if number:
+        if number >= WARM_UPS:
             measured.bare.append(between - started)
             measured.ours.append(ended - between)
             measured.rewritten.append(done.rewritten)

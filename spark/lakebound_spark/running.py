@@ -15,10 +15,11 @@ from lakebound_spark.session import default_log, job_session
 from lakebound_spark.versions import condition_of
 
 
-def run_job(name: str, work: Callable[[SparkSession, threading.Event], int], *, catalog: bool) -> int:
+def run_job(name: str, at: str, work: Callable[[SparkSession, threading.Event], int], *, catalog: bool) -> int:
     """Run ``work`` with a session and an event that Ctrl-C and SIGTERM set; the process's exit status.
 
-    It is what ``work`` returns, 1 after a failure, 2 for what a person set wrong (Misconfigured).
+    It is what ``work`` returns, 1 after a failure (told with ``at``, the table it was about), 2 for what a person set
+    wrong (Misconfigured).
     """
     try:
         spark, ours = job_session(f"lakebound {name}", catalog=catalog)
@@ -32,9 +33,10 @@ def run_job(name: str, work: Callable[[SparkSession, threading.Event], int], *, 
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except Exception as error:
+        # The class and Spark's error name only: a message can quote an item's values.
         print(
-            f"{name}: stopped by {condition_of(error)}; nothing is lost, the same command goes on from where it was. "
-            f"Spark's own words: {default_log()}",
+            f"{name}: stopped by {condition_of(error)} at {at}; nothing is lost, the same command goes on from where "
+            f"it was. Spark's own words: {default_log()}",
             file=sys.stderr,
         )
         return 1

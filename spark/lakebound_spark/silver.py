@@ -22,6 +22,13 @@ from lakebound_spark.view import make_view
 
 _NOTHING: Final = Counts(0, 0, 0)
 
+_TEXT_TO_BROADCAST: Final = 32 << 20
+"""Characters of images up to which a micro-batch is sent to every executor for the MERGE's joins.
+
+Spark's own limit (10 MiB) goes by the size of a cached row, which is far over that of its text, so the whole target was
+shuffled and sorted for micro-batches of a few megabytes: 18 s instead of 14 s for 100,000 records into a million rows.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Brought:
@@ -79,12 +86,14 @@ def _merge(spark: SparkSession, target: str, records: DataFrame, config: MergeCo
                 F.sum("rescued" if config.auto else F.lit(0)).alias("rescued"),
                 F.min("key").alias("first"),
                 F.max("key").alias("last"),
+                F.sum(F.expr("coalesce(length(stream_image), 0) + coalesce(length(base_image), 0)")).alias("text"),
             ).head()
             assert counts is not None
             if not counts["keys"]:
                 return Brought()
             between = (counts["first"], counts["last"])
-            merged = merge_rows(spark, target, rows, columns, keys=between, rescue=config.auto)
+            source = F.broadcast(rows) if counts["text"] <= _TEXT_TO_BROADCAST else rows
+            merged = merge_rows(spark, target, source, columns, keys=between, rescue=config.auto)
             return Brought(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
         finally:
             rows.unpersist()

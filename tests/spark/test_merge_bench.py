@@ -8,24 +8,24 @@ import pytest
 from pyspark.sql import SparkSession
 
 from bench import merging
-from lakebound_spark.config import parse_config
 from lakebound_spark.target import prepare_target
 
 
 @pytest.mark.soak
 def test_a_round_gives_both_sides_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
     """`measure` compares the two tables itself and raises when they differ."""
-    (tmp_path / "merge").mkdir()
-    one = merging.measure(spark, tmp_path / "merge", rows=300, events=100, keys="uniform", rounds=0)
-    assert (one.ours, one.bare) == ([], []), "the round that warms up is not counted"
+    filled = tmp_path / "filled"
+    prepare_target(spark, str(filled), merging.CONFIG)
+    merging.fill(spark, str(filled), merging.CONFIG, 300)
+    one = merging.measure(spark, filled, tmp_path / "merge", rows=300, events=100, keys="uniform", rounds=0)
+    assert (one.ours, one.bare) == ([], []), "the rounds that warm up are not counted"
 
 
 @pytest.mark.soak
 def test_the_check_of_the_two_tables_can_fail(spark: SparkSession, tmp_path: Path) -> None:
-    config = parse_config({"source_table": "cars", "columns": merging.COLUMNS})
     for name, rows in (("ours", 3), ("bare", 4)):
-        prepare_target(spark, str(tmp_path / name), config)
-        merging.fill(spark, str(tmp_path / name), config, rows)
+        prepare_target(spark, str(tmp_path / name), merging.CONFIG)
+        merging.fill(spark, str(tmp_path / name), merging.CONFIG, rows)
     with pytest.raises(AssertionError, match="do not hold the same rows"):
         merging.check_equal(spark, str(tmp_path / "ours"), str(tmp_path / "bare"))
 

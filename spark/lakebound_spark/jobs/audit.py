@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 0 if found.is_clean else 1
 
-    return run_job("audit", work, catalog=not is_path(options.bronze))
+    return run_job("audit", options.bronze, work, catalog=not is_path(options.bronze))
 
 
 def _publish(table: str, breaks: int) -> None:

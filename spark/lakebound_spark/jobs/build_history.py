@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rows={rows}")
         return 0
 
-    return run_job("build_history", work, catalog=not (is_path(target) and is_path(options.bronze)))
+    return run_job("build_history", target, work, catalog=not (is_path(target) and is_path(options.bronze)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from pyspark.sql import SparkSession
+
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.maintenance import LEAST_RETENTION_HOURS, Upkeep, maintain
-from lakebound_spark.session import default_log, job_session
+from lakebound_spark.running import refuse, run_job
 from lakebound_spark.tables import is_path
-from lakebound_spark.versions import condition_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when done, 1 after a failure, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
     try:
-        _maintain(options)
+        job = Upkeep(options.target, load_config(options.config), options.retain_hours, options.dry_run)
     except Misconfigured as error:
-        print(f"maintain: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        # The class and Spark's error name only: a message can quote an item's values.
-        print(
-            f"maintain: stopped by {condition_of(error)} at {options.target}; running it again is safe. "
-            f"Spark's own words: {default_log()}",
-            file=sys.stderr,
-        )
-        return 1
-    default_log().unlink(missing_ok=True)
-    return 0
+        return refuse("maintain", error)
+
+    def work(spark: SparkSession, stop: threading.Event) -> int:
+        for kept in maintain(spark, job, time.time_ns() // 1_000_000):
+            print(json.dumps(asdict(kept)), flush=True)
+        return 0
+
+    return run_job("maintain", job.target, work, catalog=not is_path(job.target))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,14 +46,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and do nothing")
     return parser
-
-
-def _maintain(options: argparse.Namespace) -> None:
-    job = Upkeep(options.target, load_config(options.config), options.retain_hours, options.dry_run)
-    spark, ours = job_session("lakebound maintain", catalog=not is_path(job.target))
-    try:
-        for kept in maintain(spark, job, time.time_ns() // 1_000_000):
-            print(json.dumps(asdict(kept)), flush=True)
-    finally:
-        if ours:
-            spark.stop()

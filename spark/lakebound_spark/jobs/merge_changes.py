@@ -4,53 +4,50 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
 
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.job import BRONZE, MergeJob, run
 from lakebound_spark.metrics import Totals
-from lakebound_spark.running import until_told
-from lakebound_spark.session import default_log, job_session
+from lakebound_spark.running import refuse, run_job
 from lakebound_spark.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.stale import aside_of
 from lakebound_spark.streams import parse_trigger
 from lakebound_spark.tables import beside, is_path
-from lakebound_spark.versions import condition_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when caught up or stopped by a signal, 1 after a failure, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
     try:
-        totals = _merge(options)
+        job = _job(options)
     except Misconfigured as error:
-        print(f"merge_changes: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        # The class and Spark's error name only: a message can quote an item's values.
-        name = condition_of(error)
-        print(
-            f"merge_changes: stopped by {name} while merging into {options.target}; nothing is lost, the same "
-            f"command goes on from the last finished micro-batch. Spark's own words: {default_log()}",
-            file=sys.stderr,
-        )
-        return 1
-    default_log().unlink(missing_ok=True)
+        return refuse("merge_changes", error)
+
+    def work(spark: SparkSession, stop: threading.Event) -> int:
+        _tell(run(spark, job, report=lambda line: print(line, flush=True), stop=stop), job.target)
+        return 0
+
+    return run_job("merge_changes", job.target, work, catalog=not is_path(job.target))
+
+
+def _tell(totals: Totals, target: str) -> None:
     if totals.stale:
         print(
             f"GAP: {totals.stale} records came after the tombstones of their time were purged and are not in "
-            f"{options.target}, but in {beside(options.target, '_stale_records')}; heal with a full backfill "
-            "and a sweep",
+            f"{target}, but in {beside(target, '_stale_records')}; heal with a full backfill and a sweep",
             file=sys.stderr,
         )
     if totals.stale_since:
         print(
-            f"GAP: {options.target} is marked stale since {totals.stale_since}; `lakebound status` says what to run",
+            f"GAP: {target} is marked stale since {totals.stale_since}; `lakebound status` says what to run",
             file=sys.stderr,
         )
     print(totals)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,10 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _merge(options: argparse.Namespace) -> Totals:
+def _job(options: argparse.Namespace) -> MergeJob:
     config = load_config(options.config)
-    aside = aside_of(options.source, config.source_table) if options.aside is None else options.aside
-    job = MergeJob(
+    return MergeJob(
         source=options.source,
         checkpoint=options.checkpoint,
         target=options.target,
@@ -89,12 +85,5 @@ def _merge(options: argparse.Namespace) -> Totals:
         reader=options.reader,
         files_per_micro_batch=options.max_files,
         bytes_per_merge=options.max_bytes,
-        aside=aside,
+        aside=aside_of(options.source, config.source_table) if options.aside is None else options.aside,
     )
-    spark, ours = job_session("lakebound merge_changes", catalog=not is_path(job.target))
-    try:
-        with until_told() as stop:
-            return run(spark, job, report=lambda line: print(line, flush=True), stop=stop)
-    finally:
-        if ours:
-            spark.stop()

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(told_lines(report, options.show)))
         return 0 if report.is_equal else 1
 
-    return run_job("verify_run", work, catalog=not is_path(run.target))
+    return run_job("verify_run", run.target, work, catalog=not is_path(run.target))
 
 
 def _parser() -> argparse.ArgumentParser:
