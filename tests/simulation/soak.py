@@ -8,6 +8,7 @@ held on to would show in the slope of this process's memory.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -123,6 +124,7 @@ def live_until(process: int, first_seed: int, began: float, seconds: float) -> S
             soaked.counts += Counter(backfills=len(runs), gaps=len(world.gaps))
             del world, runs
             gc.collect()
+            give_back()
             soaked.samples.append(Sample(round(time.time() - began, 1), process, resident()))
     return soaked
 
@@ -177,6 +179,17 @@ def table(soaked: Soaked) -> str:
         ("final equality", f"{soaked.worlds * ROUNDS - len(soaked.broken):,} rounds equal, {len(soaked.broken)} wrong"),
     ]
     return "\n".join([*(f"{name:<36}{figure:>16}" for name, figure in rows), *soaked.broken])
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library can.
+
+    glibc keeps what threads have freed: over 96 worlds 42 MB of its 52 were free and what was in use stayed 9.8 MB, but
+    the memory of the process went up and down by 15 MB and looked like a leak of 68 MB an hour.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def resident() -> int:
