@@ -15,6 +15,7 @@ from pyspark import StorageLevel
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakebound.attributes import parse_key
 from lakebound.batches import assemble
 from lakebound.encoders import ndjson
 from lakebound.envelope import encode_line
@@ -25,7 +26,6 @@ from lakebound.messages import Member
 from lakebound.snapshots import SnapshotDecoder
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
-from lakebound_spark.keys import parse_key
 from lakebound_spark.merged import ghosts, keys_of_run, landed, least_label, unmerged
 from lakebound_spark.objects import write_object
 from lakebound_spark.source import DataFile, literal_path

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from lakebound.errors import Poison
+from lakebound.errors import LakeboundError, Poison
 
 Image = dict[str, Any]
 
@@ -226,6 +226,32 @@ def canonical_key(keys: Mapping[str, Any]) -> str:
         ((name, value),) = keys.items()
         return _key_part(name, value)
     return "|".join([_key_part(name, keys[name]) for name in sorted(keys, key=_utf8)])
+
+
+_KEY_PART: Final = re.compile(
+    r"(?P<name>(?:[^\\|=]|\\.)*)=(?P<tag>[SNB]):(?P<value>(?:[^\\|]|\\.)*)(?:\||$)", re.DOTALL
+)
+
+
+def parse_key(key: str) -> Image:
+    """The key attributes behind a record's `key`, the inverse of `canonical_key`; numbers in their canonical text.
+
+    Raises LakeboundError for a text that is none.
+    """
+    keys: Image = {}
+    place = 0
+    while place < len(key) or not keys:
+        part = _KEY_PART.match(key, place)
+        if part is None:
+            raise LakeboundError("silver holds a _key that is no key", hint="Find rows that the merge did not write")
+        value = part["value"] if part["tag"] != "S" else _unescaped(part["value"])
+        keys[_unescaped(part["name"])] = {part["tag"]: value}
+        place = part.end()
+    return keys
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
 def key_writer(names: Sequence[str]) -> Callable[[Mapping[str, Any]], str]:

@@ -142,11 +142,11 @@ def lines_of(
                     # One of them has a key that is none: each by itself, so that only that one is refused.
                     pass
             for value in values:
-                yield _line_of(value, decode, page.label_ms, f"{prefix}{number}", encoder, redaction, now_ms)
+                yield line_of(value, decode, page.label_ms, f"{prefix}{number}", encoder, redaction, now_ms)
                 number += 1
 
 
-def _line_of(
+def line_of(
     value: Any,
     decode: Callable[[Any, int, str], ChangeEvent],
     label_ms: int,
@@ -155,6 +155,7 @@ def _line_of(
     redaction: Redaction | None,
     now_ms: int,
 ) -> Encoded | Refused:
+    """One value as an encoded record, or why it cannot be carried and what may be shown of it."""
     try:
         event = decode(value, label_ms, event_id)
         if redaction is not None:

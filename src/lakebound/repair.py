@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from lakebound import quarantine
+from lakebound.attributes import parse_key
+from lakebound.backfill import Refused, line_of
 from lakebound.batches import assemble
 from lakebound.encoders.choice import encoder_of
-from lakebound.errors import Misconfigured, Poison
+from lakebound.errors import Misconfigured
 from lakebound.layout import RunFolder
 from lakebound.messages import Member
 from lakebound.ports import Clock, ObjectStore
 from lakebound.redaction import Redaction
-from lakebound.reread import KEYS_PER_READ, KeyReader, read_all
+from lakebound.reread import KEYS_PER_READ, KeyReader, as_read, read_all
 from lakebound.snapshots import SnapshotDecoder
-from lakebound.verify import key_attributes
 
 LINES_PER_MEMBER: Final = 4_000
 
@@ -69,7 +71,7 @@ def repair(
             "the lake holds the hash of the keys only, so they cannot be read again",
             hint='Start a backfill with {"mode": "scan"} instead, and a sweep after it',
         )
-    decoder = SnapshotDecoder(rules.table, run, "reread", key_names)
+    decode = partial(as_read, SnapshotDecoder(rules.table, run, "reread", key_names))
     encoder = encoder_of(rules.file_format)
     result, lines = Repaired(run), dict[str, list[bytes]]()
 
@@ -85,28 +87,20 @@ def repair(
         lines.clear()
 
     for start in range(0, len(keys), KEYS_PER_READ):
-        some = {key: key_attributes(key) for key in keys[start : start + KEYS_PER_READ]}
+        some = {key: parse_key(key) for key in keys[start : start + KEYS_PER_READ]}
         read, _, asked = read_all(reader, clock, rules.table, key_names, some)
         now = clock.now_ms()
-        for position, (attributes, item) in enumerate(read, start=start):
-            label, event_id = asked - rules.margin_ms, f"{run}|0|{asked}|{position}"
-            try:
-                if item is None:
-                    event = decoder.absent(attributes, label, event_id)
-                else:
-                    event = decoder.item(item, label, event_id)
-                if rules.redaction is not None:
-                    event = rules.redaction.event(event)
-                line = encoder.encode(event, now)
-            except Poison as poison:
-                shown: object = item if rules.redaction is None else rules.redaction.base_value(item)
-                kept = quarantine.from_backfill(rules.table, run, 0, shown, poison, now)
+        for position, one in enumerate(read, start=start):
+            event_id = f"{run}|0|{asked}|{position}"
+            line = line_of(one, decode, asked - rules.margin_ms, event_id, encoder, rules.redaction, now)
+            if isinstance(line, Refused):
+                kept = quarantine.from_backfill(rules.table, run, 0, line.value, line.poison, now)
                 store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
                 result.quarantined += 1
                 continue
-            result.items += item is not None
-            result.absent += item is None
-            lines.setdefault(rules.partition(now, item is None), []).append(line)
+            result.items += not line.is_delete
+            result.absent += line.is_delete
+            lines.setdefault(rules.partition(now, line.is_delete), []).append(line.data)
         if sum(map(len, lines.values())) >= LINES_PER_MEMBER:
             write()
         progress(len(read))

@@ -126,10 +126,7 @@ class KeysAgain:
         return Page(asked, asked - self._margin_ms, values, units, following)
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
-        keys, item = value
-        if item is None:
-            return self._decoder.absent(keys, label_ms, event_id)
-        return self._decoder.item(item, label_ms, event_id)
+        return as_read(self._decoder, value, label_ms, event_id)
 
     def _open_file(self, number: int) -> Iterator[dict[str, Any]]:
         key = self._files[number]
@@ -151,6 +148,12 @@ class KeysAgain:
         moment = record["approx_creation_time_ms"] if record["origin"] == "stream" else record["snapshot_label_ms"]
         if self._stretch.from_ms <= moment <= self._stretch.to_ms and record["key"] not in self._read:
             keys[record["key"]] = record["keys"]
+
+
+def as_read(decoder: SnapshotDecoder, read: tuple[Image, Image | None], label_ms: int, event_id: str) -> ChangeEvent:
+    """The base record of one key of `read_all`: its item, or that it is absent. Raises Poison."""
+    keys, item = read
+    return decoder.absent(keys, label_ms, event_id) if item is None else decoder.item(item, label_ms, event_id)
 
 
 def read_all(

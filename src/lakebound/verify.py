@@ -25,7 +25,7 @@ from typing import Final, Protocol
 
 import orjson
 
-from lakebound.attributes import Image, canonical_item, canonical_key
+from lakebound.attributes import Image, canonical_item, canonical_key, parse_key
 from lakebound.errors import Poison
 from lakebound.ports import Clock
 from lakebound.redaction import Redaction
@@ -252,19 +252,6 @@ def digest_of(item: Image) -> bytes:
     return blake2b(canonical_item(item), digest_size=16).digest()
 
 
-def key_attributes(key: str) -> Image:
-    """The key attributes of a canonical key: the inverse of `canonical_key`.
-
-    A number comes back in its canonical text, which names the same item.
-    """
-    attributes: Image = {}
-    for part in _split(key, "|"):
-        name, *rest = _split(part, "=")
-        tag, _, value = "=".join(rest).partition(":")
-        attributes[_unescape(name)] = {tag: _unescape(value)}
-    return attributes
-
-
 # ── the first look ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -412,7 +399,7 @@ def _read_again(
 def _source_states(source: SourceTable, keys: Iterable[str]) -> dict[str, bytes | str]:
     """What each key holds in the source now: what stands for the item, or why it cannot be judged."""
     states: dict[str, bytes | str] = {}
-    for item in source.read([key_attributes(key) for key in keys]):
+    for item in source.read([parse_key(key) for key in keys]):
         key = canonical_key({name: item[name] for name in source.key_names})
         try:
             states[key] = digest_of(item)
@@ -443,30 +430,3 @@ def _recall(history: History, unequal: dict[str, _Suspect]) -> None:
             suspect.earlier.add(digest_of(image))
         except Poison:
             continue  # an image that is no item cannot be what the lake's row, which is one, once was
-
-
-# ── the text of a canonical key ─────────────────────────────────────────────────────────────────────────────
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split where the separator stands without a backslash before it, escapes kept."""
-    parts, start, at = [], 0, 0
-    while at < len(text):
-        if text[at] == "\\":
-            at += 2
-            continue
-        if text[at] == separator:
-            parts.append(text[start:at])
-            start = at + 1
-        at += 1
-    return [*parts, text[start:]]
-
-
-def _unescape(text: str) -> str:
-    out, at = [], 0
-    while at < len(text):
-        if text[at] == "\\":
-            at += 1
-        out.append(text[at])
-        at += 1
-    return "".join(out)

@@ -15,12 +15,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
-from lakebound.attributes import canonical_key
+from lakebound.attributes import canonical_key, parse_key
 from lakebound_spark import silver as bringing
 from lakebound_spark.config import parse_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.jobs.maintain import main as maintain_main
-from lakebound_spark.keys import keys_sql, parse_key
+from lakebound_spark.keys import keys_sql
 from lakebound_spark.metrics import METRICS
 from lakebound_spark.schema import BRONZE_RECORD
 from lakebound_spark.source import DataFile, bounded

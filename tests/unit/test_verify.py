@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebound.attributes import Image, canonical_key
-from lakebound.verify import LakeRow, Patience, Report, key_attributes, told_lines, verify
+from lakebound.attributes import Image, canonical_key, parse_key
+from lakebound.verify import LakeRow, Patience, Report, told_lines, verify
 
 PATIENCE = Patience(lag=10, limit=100)
 
@@ -272,7 +272,7 @@ KEY_VALUES = st.one_of(
 
 @given(st.dictionaries(NAMES, KEY_VALUES, min_size=1, max_size=2))
 def test_key_attributes_are_read_back_from_the_canonical_key(keys: Image) -> None:
-    read = key_attributes(canonical_key(keys))
+    read = parse_key(canonical_key(keys))
     assert canonical_key(read) == canonical_key(keys)
     assert read.keys() == keys.keys()
 
