@@ -1,7 +1,7 @@
 """Whole micro-batches against the engine's bare MERGE of the same rows, in turns, in one run.
 
-python -m bench.merging                                       the whole run, into docs/BENCH-MERGE.md (25 minutes)
-python -m bench.merging --rows 1000000 --keys uniform         a part of it, printed only
+python -m bench.merging --write                         the whole run, into docs/BENCH-MERGE.md (25 minutes)
+python -m bench.merging --rows 1000000 --keys uniform   a part of it, printed only
 
 Both sides start from equal tables of the same layout, clustered by key. Ours reads the batch file, checks it, reduces
 it to a row a key, parses and casts its images, and merges under the guard; the bare MERGE is given the reduced, typed
@@ -48,7 +48,7 @@ DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 SETTINGS: Final = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC", "spark.driver.memory": "3g"}
 ABOUT: Final = """# The merge against the engine's bare MERGE
 
-Written by `python -m bench.merging` on {cores} cores (Spark {spark}, Delta on the local disk), {rounds} rounds after
+Written by `make bench MERGE=1` on {cores} cores (Spark {spark}, Delta on the local disk), {rounds} rounds after
 two that warm up. Both sides run in turns in one run, so quote the ratios: the absolutes move with the machine.
 
 Ours is the whole micro-batch: read the batch file, check it, one row a key, parse and cast ten columns, the guarded
@@ -116,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--keys", choices=("uniform", "recent"), action="append", help="which keys change (both)")
     parser.add_argument("--events", type=int, default=100_000, help="events a micro-batch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count (%(default)s)")
+    parser.add_argument("--write", action="store_true", help="write docs/BENCH-MERGE.md")
     parser.add_argument("--json", action="store_true", help="the rounds as JSON")
     given = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="lakebound-bench-"))
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shutil.rmtree(folder)
     table = "\n".join([HEAD, *(one.line() for one in found)])
     print(json.dumps([asdict(one) for one in found], indent=2) if given.json else table)
-    if not given.rows and not given.keys:
+    if given.write:
         about = ABOUT.format(cores=os.cpu_count(), spark=pyspark.__version__, rounds=given.rounds, table=table)
         (DOCS / "BENCH-MERGE.md").write_text(about, "utf-8")
 

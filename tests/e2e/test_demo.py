@@ -209,6 +209,7 @@ def test_records_in_two_files_change_nothing_in_silver(
     assert table.toDF().count() == rows
 
 
+@pytest.mark.soak
 def test_merging_every_file_again_under_a_new_checkpoint_adds_nothing_to_the_change_feed(
     demo_run: DemoRun, spark: SparkSession, silver: Path, merge: Merge
 ) -> None:
@@ -222,6 +223,7 @@ def test_merging_every_file_again_under_a_new_checkpoint_adds_nothing_to_the_cha
         assert changes.load(str(silver)).count() == 0
 
 
+@pytest.mark.soak
 def test_silver_rebuilt_from_the_files_equals_the_live_one(
     demo_run: DemoRun, spark: SparkSession, merge: Merge, tmp_path: Path
 ) -> None:

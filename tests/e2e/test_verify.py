@@ -86,6 +86,7 @@ def test_an_edited_row_is_found(verify: Verify, spark: SparkSession, silver: Pat
     assert [report[name] for name in ("missing", "ghost", "stale", "left_out")] == [[], [], [], []]
 
 
+@pytest.mark.soak
 def test_a_row_spelt_otherwise_is_no_difference(verify: Verify, spark: SparkSession, silver: Path) -> None:
     item = item_of(spark, silver, KEY)
     put(spark, silver, KEY, dict(reversed((item | {"distance": {"N": "1.840E2"}}).items())))
@@ -99,6 +100,7 @@ def test_a_dropped_row_is_found(verify: Verify, spark: SparkSession, silver: Pat
     assert (status, report["missing"], report["keys"]) == (1, [KEY, OTHER], 458)
 
 
+@pytest.mark.soak
 def test_a_ghost_is_found(verify: Verify, spark: SparkSession, silver: Path) -> None:
     rows = spark.read.format("delta").load(str(silver)).where(col("_key") == KEY)
     rows.withColumn("_key", lit(GHOST)).write.format("delta").mode("append").save(str(silver))

@@ -128,6 +128,7 @@ def test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too(
     assert healed.book.open() == []
 
 
+@pytest.mark.soak
 def test_files_that_are_gone_or_damaged_keep_the_gap_open(healed: Healed, capsys: pytest.CaptureFixture[str]) -> None:
     whole = write_records(healed.folder / "source", [base("k1", LABEL, item("k1"), origin="incremental_export")])
     other = write_records(healed.folder / "source", [base("k2", LABEL, item("k2"), origin="incremental_export")])
