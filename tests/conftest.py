@@ -16,14 +16,13 @@ settings.register_profile("lakebound", deadline=None, derandomize=True, suppress
 settings.load_profile("lakebound")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Everything under tests/spark belongs to the Spark part; a process takes whole files, and the whole of tests/e2e.
 
-    So that one session serves a file's tests, and one run of the demo all that look at it (`--dist loadgroup`).
+    So that one session serves a file's tests, and one run of the demo all that look at it (`--dist loadgroup`, which
+    reads the groups before any `pytest_collection_modifyitems` of ours).
     """
-    for item in items:
-        if SPARK in item.path.parents:
-            item.add_marker(pytest.mark.spark)
-        together = E2E if E2E in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(E2E.parent))))
+    if SPARK in item.path.parents:
+        item.add_marker(pytest.mark.spark)
+    together = E2E if E2E in item.path.parents else item.path
+    item.add_marker(pytest.mark.xdist_group(str(together.relative_to(E2E.parent))))

@@ -120,6 +120,7 @@ def test_bad_files_and_bad_lines_are_kept_and_counted_once(spark: SparkSession, 
     assert f"bad_files={len(ingested.bad) + 1} bad_lines=3" in ingested.runs[0].last_line
 
 
+@pytest.mark.soak
 def test_maintenance_takes_bronze_and_sorts_the_day_that_has_ended(spark: SparkSession, ingested: Ingested) -> None:
     before = ingested.rows(spark)
     job = Upkeep(BRONZE, load_config(str(ingested.config)), dry_run=True)

@@ -139,6 +139,7 @@ def test_one_line_a_micro_batch_and_no_more_files_than_asked(folder: Folder) -> 
     assert all(again["files"] <= 15 and again["inserted"] == again["updated"] == 0 for again in folder.second.batches)
 
 
+@pytest.mark.soak
 def test_a_file_that_vanished_is_noted_and_the_rest_is_merged(spark: SparkSession, tmp_path: Path) -> None:
     silver = Silver.create(spark, tmp_path / "silver", {})
     gone = write_records(tmp_path, [stream("gone", 1, item("gone"))], hour="a")

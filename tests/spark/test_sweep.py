@@ -113,6 +113,7 @@ def test_a_run_that_is_not_merged_yet_is_refused(spark: SparkSession, tmp_path: 
         sweep(spark, job(tmp_path), NOW)
 
 
+@pytest.mark.soak
 def test_a_run_whose_files_are_not_all_there_is_refused(swept_table: tuple[Silver, Path, Path]) -> None:
     silver, folder, run = swept_table
     run.unlink()
