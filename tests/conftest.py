@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 SPARK = Path(__file__).parent / "spark"
-E2E = Path(__file__).parent / "e2e"
 
 # The machine that runs the checks is shared and slow at times: a deadline in milliseconds would fail by chance. The
 # same examples each time, so that a failure is a failure for everyone; `make soak` looks further.
@@ -16,13 +15,8 @@ settings.register_profile("lakebound", deadline=None, derandomize=True, suppress
 settings.load_profile("lakebound")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Everything under tests/spark belongs to the Spark part; a process takes whole files, and the whole of tests/e2e.
-
-    So that one session serves a file's tests, and one run of the demo all that look at it (`--dist loadgroup`, which
-    reads the groups before any `pytest_collection_modifyitems` of ours).
-    """
-    if SPARK in item.path.parents:
-        item.add_marker(pytest.mark.spark)
-    together = E2E if E2E in item.path.parents else item.path
-    item.add_marker(pytest.mark.xdist_group(str(together.relative_to(E2E.parent))))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything under tests/spark belongs to the Spark part, so that one run of tests shares one session."""
+    for item in items:
+        if SPARK in item.path.parents:
+            item.add_marker(pytest.mark.spark)

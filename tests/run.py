@@ -51,11 +51,10 @@ def parts() -> list[Part]:
     ]
     if (ROOT / SIMULATION).exists():
         found.append(Part("simulation", 4, ("-n", "2", "-m", "not spark and not stack and not soak", SIMULATION)))
-    # With whole files: a file's tests share its tables or its stack (tests/conftest.py).
-    apart = ("--dist", "loadgroup")
-    # Three sessions, for each waits on its driver half of the time.
-    found.append(Part("Spark", 4, ("-n", "3", *apart, "-m", "spark and not stack and not soak", "tests")))
-    found.append(Part("local stack", 3, ("-n", "2", *apart, "-m", "stack and not soak", "tests")))
+    # Three sessions, for each waits on its driver half of the time; with whole files: a file's tests share its tables.
+    apart = ("-n", "3", "--dist", "loadfile")
+    found.append(Part("Spark", 4, (*apart, "-m", "spark and not stack and not soak", "tests")))
+    found.append(Part("local stack", 3, ("-m", "stack and not soak", "tests")))
     return found
 
 
