@@ -108,6 +108,7 @@ def test_a_ghost_is_found(verify: Verify, spark: SparkSession, silver: Path) -> 
     assert (status, report["ghost"], report["keys"]) == (1, [GHOST], 459)
 
 
+@pytest.mark.soak
 def test_a_stale_row_is_found_with_the_files(
     verify: Verify, spark: SparkSession, silver: Path, demo_run: DemoRun
 ) -> None:

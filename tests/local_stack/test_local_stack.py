@@ -57,6 +57,7 @@ def test_a_change_of_the_table_becomes_a_batch_file(stack: LocalStack, deploymen
     assert found[0].partition.startswith("ingest_dt=")
 
 
+@pytest.mark.soak
 def test_deploying_again_changes_nothing_and_builds_nothing(stack: LocalStack, deployment: Deployment) -> None:
     again = stack.deploy(TABLE | {"PartitionTemplate": "ingest_dt=%Y-%m-%d/hour=%H"})
     assert not again.built
@@ -68,6 +69,7 @@ def test_a_parameter_that_the_template_does_not_have_is_refused(stack: LocalStac
         stack.deploy(TABLE | {"MaxSecond": "1"}, stack_name="refused")
 
 
+@pytest.mark.soak
 def test_a_deployment_that_fails_is_told_in_sams_own_words(stack: LocalStack) -> None:
     with pytest.raises(
         LocalStackError, match=r"sam deploy failed with status 1\n[\s\S]*FlusherTimeout[\s\S]*whole log: "
