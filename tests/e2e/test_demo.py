@@ -128,6 +128,7 @@ def test_a_share_of_the_rows_shows_what_the_backfill_read(demo_run: DemoRun, spa
     assert number(line[1]) == rows.where("_stream_time_ms IS NULL").count() == rows.where("_version = ''").count() > 0
 
 
+@pytest.mark.soak
 def test_red_control_without_the_backfill_rows_are_missing(
     demo_run: DemoRun, spark: SparkSession, merge: Merge, tmp_path: Path
 ) -> None:
