@@ -49,7 +49,7 @@ SETTINGS: Final = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC", "spark.d
 ABOUT: Final = """# The merge against the engine's bare MERGE
 
 Written by `make bench MERGE=1` on {cores} cores (Spark {spark}, Delta on the local disk), {rounds} rounds after
-two that warm up. Both sides run in turns in one run, so quote the ratios: the absolutes move with the machine.
+{warm_ups} that warm up. Both sides run in turns in one run, so quote the ratios: the absolutes move with the machine.
 
 Ours is the whole micro-batch: read the batch file, check it, one row a key, parse and cast ten columns, the guarded
 MERGE. The bare MERGE is given the reduced, typed rows as Parquet and updates or inserts without a condition.
@@ -137,24 +137,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = "\n".join([HEAD, *(one.line() for one in found)])
     print(json.dumps([asdict(one) for one in found], indent=2) if given.json else table)
     if given.write:
-        about = ABOUT.format(cores=os.cpu_count(), spark=pyspark.__version__, rounds=given.rounds, table=table)
+        about = ABOUT.format(
+            cores=os.cpu_count(), spark=pyspark.__version__, rounds=given.rounds, warm_ups=WARM_UPS, table=table
+        )
         (DOCS / "BENCH-MERGE.md").write_text(about, "utf-8")
 
 
 def measure(spark: SparkSession, filled: Path, folder: Path, rows: int, events: int, keys: str, rounds: int) -> Merging:
     """Both sides in turns on copies of the table ``filled``; the first rounds warm up and are not counted."""
-    config = CONFIG
     ours, bare = str(folder / "ours"), str(folder / "bare")
     for target in (ours, bare):
         shutil.copytree(filled, target)
     measured = Merging(rows, events, keys)
     for number in range(WARM_UPS + rounds):
         file = write_events(folder, rows, events, keys, number)
-        staged = stage(spark, folder / f"rows-{number}", file, config)
+        staged = stage(spark, folder / f"rows-{number}", file, CONFIG)
         started = time.perf_counter()
-        bare_merge(spark, bare, staged, config)
+        bare_merge(spark, bare, staged, CONFIG)
         between = time.perf_counter()
-        done = merge_micro_batch(spark, [file], number, ours, config)
+        done = merge_micro_batch(spark, [file], number, ours, CONFIG)
         ended = time.perf_counter()
         if number >= WARM_UPS:
             measured.bare.append(between - started)

@@ -12,17 +12,19 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.session import default_log, job_session
+from lakebound_spark.tables import is_path
 from lakebound_spark.versions import condition_of
 
 
-def run_job(name: str, at: str, work: Callable[[SparkSession, threading.Event], int], *, catalog: bool) -> int:
+def run_job(name: str, work: Callable[[SparkSession, threading.Event], int], at: str, *others: str) -> int:
     """Run ``work`` with a session and an event that Ctrl-C and SIGTERM set; the process's exit status.
 
     It is what ``work`` returns, 1 after a failure (told with ``at``, the table it was about), 2 for what a person set
-    wrong (Misconfigured).
+    wrong (Misconfigured). The session has a catalog when ``at`` or one of ``others``, the further tables of the job, is
+    a name and not a path.
     """
     try:
-        spark, ours = job_session(f"lakebound {name}", catalog=catalog)
+        spark, ours = job_session(f"lakebound {name}", catalog=not all(map(is_path, (at, *others))))
         try:
             with until_told() as stop:
                 status = work(spark, stop)

@@ -15,7 +15,6 @@ from lakebound_spark.audit import audit, record_audit, records_to_audit
 from lakebound_spark.bronze import bronze_of
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.running import run_job
-from lakebound_spark.tables import is_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 0 if found.is_clean else 1
 
-    return run_job("audit", options.bronze, work, catalog=not is_path(options.bronze))
+    return run_job("audit", work, options.bronze)
 
 
 def _publish(table: str, breaks: int) -> None:

@@ -18,7 +18,7 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.history import bring_forward, prepare_history, rebuild
 from lakebound_spark.running import refuse, run_job
 from lakebound_spark.streams import claim_checkpoint, parse_trigger, run_micro_batches
-from lakebound_spark.tables import beside, is_path
+from lakebound_spark.tables import beside
 
 FILES_PER_MICRO_BATCH = 1_000
 # Only keys are read of the stream, so the files' number bounds the work, not their bytes.
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rows={rows}")
         return 0
 
-    return run_job("build_history", target, work, catalog=not (is_path(target) and is_path(options.bronze)))
+    return run_job("build_history", work, target, options.bronze)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(totals)
         return 0
 
-    return run_job("ingest_bronze", job.target, work, catalog=not is_path(job.target))
+    return run_job("ingest_bronze", work, job.target)
 
 
 def _parser() -> argparse.ArgumentParser:

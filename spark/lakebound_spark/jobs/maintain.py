@@ -15,7 +15,6 @@ from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.maintenance import LEAST_RETENTION_HOURS, Upkeep, maintain
 from lakebound_spark.running import refuse, run_job
-from lakebound_spark.tables import is_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(asdict(kept)), flush=True)
         return 0
 
-    return run_job("maintain", job.target, work, catalog=not is_path(job.target))
+    return run_job("maintain", work, job.target)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ from lakebound_spark.running import refuse, run_job
 from lakebound_spark.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.stale import aside_of
 from lakebound_spark.streams import parse_trigger
-from lakebound_spark.tables import beside, is_path
+from lakebound_spark.tables import beside
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(run(spark, job, report=lambda line: print(line, flush=True), stop=stop), job.target)
         return 0
 
-    return run_job("merge_changes", job.target, work, catalog=not is_path(job.target))
+    return run_job("merge_changes", work, job.target)
 
 
 def _tell(totals: Totals, target: str) -> None:

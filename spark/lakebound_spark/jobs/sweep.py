@@ -12,7 +12,6 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.running import run_job
 from lakebound_spark.sweep import Refused, Sweep, sweep
-from lakebound_spark.tables import is_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("merge them with merge_changes.py; sweeping again then finds nothing")
         return 0
 
-    return run_job("sweep", job.target, work, catalog=not is_path(job.target))
+    return run_job("sweep", work, job.target)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,6 @@ from pyspark.sql import SparkSession
 from lakebound.verify import document, told_lines
 from lakebound_spark.running import run_job
 from lakebound_spark.sweep import Refused, Sweep
-from lakebound_spark.tables import is_path
 from lakebound_spark.verify_run import verify_run
 
 
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(told_lines(report, options.show)))
         return 0 if report.is_equal else 1
 
-    return run_job("verify_run", run.target, work, catalog=not is_path(run.target))
+    return run_job("verify_run", work, run.target)
 
 
 def _parser() -> argparse.ArgumentParser:
