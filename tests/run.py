@@ -54,7 +54,9 @@ def parts() -> list[Part]:
     # Three sessions, for each waits on its driver half of the time; with whole files: a file's tests share its tables.
     apart = ("-n", "3", "--dist", "loadfile")
     found.append(Part("Spark", 4, (*apart, "-m", "spark and not stack and not soak", "tests")))
-    found.append(Part("local stack", 3, ("-m", "stack and not soak", "tests")))
+    # Two processes, for a stack waits as often as it works; with whole folders, for the demo's run serves two files.
+    beside = ("-n", "2", "--dist", "loadscope")
+    found.append(Part("local stack", 3, (*beside, "-m", "stack and not soak", "tests")))
     return found
 
 

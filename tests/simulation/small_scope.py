@@ -251,8 +251,7 @@ def _losses(scope: Scope) -> Iterator[tuple[str | None, tuple[Write, ...], tuple
 
 
 def healed_in_full(scope: Scope) -> Iterator[Scenario]:
-    """Any writes are lost; a complete scan and its sweep start after C + W; an earlier scan may have been "
-    "in the gap."""
+    """Any writes are lost; a complete scan and its sweep start after C + W. An earlier scan may lie in the gap."""
     for before, writes, lost in _losses(scope):
         told = _told(before, writes, lost)
         streams = [_stream(i, w) for i, w in enumerate(writes) if i not in lost]
