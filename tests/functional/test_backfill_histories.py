@@ -172,8 +172,11 @@ def read_inside_the_gap_only(monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
-def test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "k0" not in differences(read_inside_the_gap_only(monkeypatch))
+def test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # Writes beside the healing may touch the key; without them nothing but the reread can take the ghost away.
+        patch.setattr("tests.functional.test_backfill_histories.KEYS", KEYS[1:])
+        assert "k0" not in differences(read_inside_the_gap_only(patch))
 
 
 def test_a_reread_of_stream_records_only_leaves_its_ghost(monkeypatch: pytest.MonkeyPatch) -> None:

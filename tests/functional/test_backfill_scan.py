@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from lakebound.errors import LakeboundError
 from lakebound.segments import Checkpoint
 from tests.functional.backfill_world import Killed, World, unavailable, world
 from tests.statemachines.machine import Failed, start
+
+SEGMENT = "_lakebound/cars/backfills/run-1/segments/0.json"
 
 
 def filled(count: int = 100, **options: Any) -> World:
@@ -67,6 +70,8 @@ def test_the_label_is_the_time_before_the_page_less_the_margin() -> None:
     start(made.function, {"segments": 1}).run()
     labels = sorted({one["snapshot_label_ms"] for one in made.bucket.records()})
     assert labels == [began - 7_000, began - 6_000, began - 5_000]
+    manifest = json.loads(made.bucket.objects["_lakebound/cars/manifests/run-1.json"])
+    assert (manifest["min_label_ms"], manifest["max_label_ms"]) == (labels[0], labels[-1])
 
 
 @pytest.mark.parametrize("moment", range(12))
@@ -170,10 +175,19 @@ def test_another_segment_count_is_refused_on_resume() -> None:
     changed = state | {"request": state["request"] | {"segments": 5}}
     with pytest.raises(Exception, match="was started with 3 segments and cannot go on with 5"):
         made.stages.plan_scan(changed)
-    key = "_lakebound/cars/backfills/run-1/segments/0.json"
-    checkpoint = Checkpoint.decode(key, made.bucket.objects[key])
+    checkpoint = Checkpoint.decode(SEGMENT, made.bucket.objects[SEGMENT])
     with pytest.raises(Exception, match="was started with 3 segments and cannot go on with 5"):
         checkpoint.check("run-1", 0, 5, "table-1")
+
+
+def test_a_run_with_a_segment_that_is_not_done_has_no_manifest() -> None:
+    made = filled(60, timeout=20.5, max_seconds=0)
+    made.table.page_ms = 400
+    state = made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 1}, "run-1")))
+    assert not made.function({"action": "carry", "run": "run-1", "unit": 0})["done"]
+    with pytest.raises(LakeboundError, match="segment 0 of run run-1 is not done"):
+        made.stages.finish(state)
+    assert not [key for key in made.bucket.objects if "/manifests/" in key]
 
 
 def test_a_table_made_again_is_refused() -> None:
@@ -190,19 +204,20 @@ def test_two_invocations_of_one_segment_agree_with_whoever_saved_first() -> None
     """A zombie: an aborted child's function goes on reading while the redrive's has read the segment to its end."""
     made = filled(30, max_records=6)
     made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 1}, "run-1")))
-    began = False
+    saved: list[bytes] = []
 
     def meanwhile(key: str) -> None:
-        nonlocal began
-        if key.startswith("ddb/") and not began:
-            began = True
+        if key.startswith("ddb/") and not saved:
+            saved.append(b"")
             done = made.function({"action": "carry", "run": "run-1", "unit": 0})
             assert done["done"]
+            saved[0] = made.bucket.objects[SEGMENT]
 
     made.bucket.after = meanwhile
     answer = made.function({"action": "carry", "run": "run-1", "unit": 0})
     assert answer["done"]
     assert answer["records"] == 30
+    assert made.bucket.objects[SEGMENT] == saved[0], "the zombie wrote over the checkpoint of the one that went on"
     result = made.stages.finish({"run": "run-1", "mode": "scan", "request": {}})
     assert result["records"] == 30
     assert scanned(made) == made.table.items

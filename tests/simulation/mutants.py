@@ -29,6 +29,10 @@ BACKFILLS = f"{HERE}/test_histories.py::test_histories_thick_with_backfills_keep
 OUTAGE = f"{HERE}/test_scenes.py::test_an_hour_of_s3_outage_leaves_the_dlq_empty"
 SCOPE = f"{HERE}/test_small_scope.py::test_the_smallest_scenarios_end_right"
 CODEC = f"{HERE}/test_codec.py::"
+SCAN = "tests/functional/test_backfill_scan.py::"
+REREAD = "tests/functional/test_backfill_histories.py::"
+REPAIR = "tests/unit/test_repair.py::"
+HEAL = "tests/functional/test_heal.py::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +270,55 @@ MUTANTS: tuple[Mutant, ...] = (
         "return told.export_time_ms - plan.margin_ms",
         "return told.export_time_ms + plan.margin_ms",
         BACKFILLS,
+    ),
+    Mutant(
+        "read before the stream covers the first page",
+        "lakebound.opening",
+        "self._covered_from(facts) + self._rules.wait_ms",
+        "self._covered_from(facts)",
+        SCAN + "test_a_run_waits_until_the_stream_covers_it",
+    ),
+    Mutant(
+        "read no key again after the windows",
+        "lakebound.export_stages",
+        "[stored.key for stored in self._told_files(Stretch(*plan.reread))]",
+        "[]",
+        REREAD + "test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again",
+    ),
+    Mutant(
+        "take a throttled key for an absent one",
+        "lakebound.reread",
+        "    if wanted:\n        raise",
+        "    if False:\n        raise",
+        REPAIR + "test_what_the_table_leaves_unread_is_asked_for_again_and_refused_in_the_end",
+    ),
+    Mutant(
+        "save over another writer's checkpoint",
+        "lakebound.backfill",
+        "self._documents.save(key, state.encode(), tag)",
+        'self._documents.save(key, state.encode(), (self._documents.load(key) or (b"", None))[1])',
+        SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
+    ),
+    Mutant(
+        "end a run before its segments are done",
+        "lakebound.ending",
+        "checkpoint is None or not checkpoint.done",
+        "checkpoint is None",
+        SCAN + "test_a_run_with_a_segment_that_is_not_done_has_no_manifest",
+    ),
+    Mutant(
+        "forget what a run heals",
+        "lakebound.ending",
+        "heals=plan.heals",
+        "heals=()",
+        HEAL + "test_a_tiny_table_is_read_whole_and_swept",
+    ),
+    Mutant(
+        "let a manifest's least label be its last",
+        "lakebound.backfill",
+        "min(least, page.label_ms)",
+        "page.label_ms",
+        SCAN + "test_the_label_is_the_time_before_the_page_less_the_margin",
     ),
     Mutant("merge: the scan wins ties", f"{HERE}.silver", "time >= base[0]", "time > base[0]", SCOPE),
     Mutant(
