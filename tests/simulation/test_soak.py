@@ -23,6 +23,10 @@ def samples(*megabytes: float) -> list[soak.Sample]:
         # The first fifth is warm-up.
         ((10, 90, 100, 100, 100, 100, 100, 100, 100, 100), 0),
         ((10, 90, 100, 101, 102, 103, 104, 105, 106, 107), 60),
+        # A large world: a peak and a step, once.
+        ((*[10] * 10, *[100] * 33, 106, *[102] * 6), 0),
+        # A leak that shows every tenth time.
+        ((*[10] * 10, *[100] * 10, *[110] * 10, *[120] * 10, *[130] * 10), 54.55),
     ],
 )
 def test_the_slope_is_what_memory_grows_by_after_the_warm_up(held: tuple[float, ...], megabytes_an_hour: float) -> None:
