@@ -11,9 +11,9 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.lake import read_silver
 from tests.spark.killed import CARELESS, Killed, Lake
+from tests.spark.silver import run_job
 
 SEEDS = 25
-pytestmark = pytest.mark.soak
 
 
 def shown(spark: SparkSession, lake: Lake) -> dict[str, Any]:
@@ -30,6 +30,20 @@ def all_paths(tmp_path_factory: pytest.TempPathFactory) -> int:
     return len(whole.paths())
 
 
+def test_a_job_killed_after_its_first_merge_ends_right(spark: SparkSession, tmp_path: Path) -> None:
+    """The sample that each run of the tests takes; the second run is in this process and its session."""
+    lake = Lake.of(tmp_path / "lake", 0)
+    killed = lake.run(lambda paths: lake.numbered("silver/_delta_log/", paths) >= 2)
+    assert killed is not None
+    assert killed.where == "after Delta's commit, before Spark's", killed
+    source, checkpoint, silver, config = (
+        lake.folder / name for name in ("source", "checkpoint", "silver", "silver.yaml")
+    )
+    assert run_job(source, checkpoint, silver, config, "--max-files", "1").status == 0
+    assert shown(spark, lake) == lake.expected(), killed
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_job_killed_at_any_side_effect_ends_right(
     spark: SparkSession, all_paths: int, tmp_path: Path, seed: int
@@ -43,6 +57,7 @@ def test_a_job_killed_at_any_side_effect_ends_right(
     assert shown(spark, lake) == lake.expected(), killed
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("folder", "where"),
     [
@@ -62,6 +77,7 @@ def test_a_job_killed_around_deltas_commit_ends_right(
     assert shown(spark, lake) == lake.expected(), killed
 
 
+@pytest.mark.soak
 def test_a_careless_job_is_caught(spark: SparkSession, tmp_path: Path) -> None:
     whole = Lake.of(tmp_path / "whole", 1, CARELESS)
     assert whole.run() is None
