@@ -168,14 +168,14 @@ def read_inside_the_gap_only(monkeypatch: pytest.MonkeyPatch) -> World:
     made.table.delete("k0")
     made.clock.pass_ms(end - made.clock.ms)
     GapBook("cars", made.bucket, made.bucket).record(Gap(begin, end, "mapping_behind", detected_at_ms=made.clock.ms))
+    # Writes beside the healing may touch the key; without them nothing but the reread can take the ghost away.
+    monkeypatch.setattr("tests.functional.test_backfill_histories.KEYS", KEYS[1:])
     heal(made, random.Random(1), "incremental_export", monkeypatch)
     return made
 
 
 def test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        # Writes beside the healing may touch the key; without them nothing but the reread can take the ghost away.
-        patch.setattr("tests.functional.test_backfill_histories.KEYS", KEYS[1:])
         assert "k0" not in differences(read_inside_the_gap_only(patch))
 
 
@@ -187,8 +187,6 @@ def test_a_reread_of_stream_records_only_leaves_its_ghost(monkeypatch: pytest.Mo
             collect(self, record, keys)
 
     monkeypatch.setattr(KeysAgain, "_collect", stream_only)
-    # Writes beside the healing may touch the key; without them nothing else can take the ghost away.
-    monkeypatch.setattr("tests.functional.test_backfill_histories.KEYS", KEYS[1:])
     assert "k0" in differences(read_inside_the_gap_only(monkeypatch))
 
 

@@ -46,7 +46,7 @@ WARM_UP: Final = 0.2
 """Share of the samples before memory is expected to be level."""
 
 MOST_SAMPLES: Final = 500
-"""So many of a process's samples are compared, each with each."""
+"""At most so many of a process's samples are compared, each with each."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Soaked:
         for process in {sample.process for sample in self.samples}:
             mine = [sample for sample in self.samples if sample.process == process]
             mine = mine[int(len(mine) * WARM_UP) :]
-            mine = mine[:: max(1, len(mine) // MOST_SAMPLES)]
+            mine = mine[:: 1 + len(mine) // MOST_SAMPLES]
             if len(mine) > 2:
                 between = ((b.resident - a.resident) / (b.second - a.second) for a, b in combinations(mine, 2))
                 slopes.append(median(between))
