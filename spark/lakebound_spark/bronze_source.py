@@ -58,6 +58,7 @@ def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> I
             F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
             F.max(F.when(ours, F.col("ingest_time_ms"))).alias("newest"),
             F.min(F.when(ours, record_time_ms())).alias("oldest_record"),
+            F.count_if(ours & (F.col("origin") == "stream")).alias("stream"),
         ).head()
         assert counts is not None
         yield Checked(
@@ -68,6 +69,7 @@ def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> I
             oldest_ingest_ms=counts["oldest"],
             newest_ingest_ms=counts["newest"],
             oldest_record_ms=counts["oldest_record"],
+            from_stream=counts["stream"],
         )
     finally:
         marked.unpersist()

@@ -198,8 +198,9 @@ def exact_decimal(token: str, precision: int, scale: int) -> str:
     digits = f"translate({mantissa}, '+-.', '')"
     significant = f"trim(TRAILING '0' FROM {digits})"
     needed = f"{fraction} - {exponent} - (length({digits}) - length({significant}))"
+    plain = text(r"\A[+-]?[0-9]+" + (rf"(\.[0-9]{{1,{scale}}})?" if scale else "") + r"\z")
     return (
-        f"CASE WHEN {significant} = '' OR {needed} <= {scale} "
+        f"CASE WHEN {token} RLIKE {plain} OR {significant} = '' OR {needed} <= {scale} "
         f"THEN try_cast({token} AS DECIMAL({precision},{scale})) END"
     )
 

@@ -68,6 +68,14 @@ class Checked:
     not_whole: DataFrame | None = None
     oldest_record_ms: int | None = None
     """The least creation time or label among ``records``."""
+    from_stream: int = 0
+    """How many of ``records`` have `origin = stream`."""
+
+    @property
+    def registers(self) -> tuple[str, ...]:
+        """The registers that the records feed: of `stream` and `base` those that have one."""
+        fed = {"stream": self.from_stream, "base": self.count - self.from_stream}
+        return tuple(register for register, records in fed.items() if records)
 
 
 @contextmanager
@@ -124,6 +132,7 @@ def _compare(
         oldest_ingest_ms=min((count["oldest"] for count in good if count["oldest"] is not None), default=None),
         newest_ingest_ms=max((count["newest"] for count in good if count["newest"] is not None), default=None),
         oldest_record_ms=min((count["aged"] for count in good if count["aged"] is not None), default=None),
+        from_stream=sum(count["stream"] for count in good),
         not_whole=records.where(~F.col(WHOLE)) if any(bad.reason == NOT_WHOLE for bad in bad_files) else None,
     )
 
@@ -171,7 +180,7 @@ def damage_of(error: BaseException) -> str | None:
 def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
     """What is compared with the count in each file's name, and the clock of its records' writer.
 
-    before (`origin` and times left out)                     after (`source_table` is `flights`; `aged` left out)
+    before (`origin` and times left out)                     after (for `flights`; `aged` and `stream` left out)
     | _file | _whole | source_table | ingest_time_ms |    | _file | read | whole | foreign | oldest | newest |
     |-------|--------|--------------|----------------|    |-------|------|-------|---------|--------|--------|
     | f1    | true   | flights      | 70             |    | f1    | 3    | 2     | 0       | 70     | 80     |
@@ -187,6 +196,7 @@ def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
         F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
         F.max(F.when(ours, F.col("ingest_time_ms"))).alias("newest"),
         F.min(F.when(ours, record_time_ms())).alias("aged"),
+        F.count_if(ours & (F.col("origin") == "stream")).alias("stream"),
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.schema import LABEL_DIGITS
+
+REGISTERS: Final = ("stream", "base")
+"""The two registers of a key, in the order in which their columns stand."""
 
 
 def base_register() -> Column:

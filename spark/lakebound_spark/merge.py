@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass
 
 from delta.tables import DeltaMergeBuilder, DeltaTable
@@ -11,6 +11,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.files import BadFile
+from lakebound_spark.latest import REGISTERS
 from lakebound_spark.schema import BAD_FILES, LABEL_DIGITS, RESCUED
 from lakebound_spark.tables import beside, create_beside, open_table, retried
 from lakebound_spark.types import quoted
@@ -22,6 +23,7 @@ def merge_rows(
     target: str,
     rows: DataFrame,
     columns: Sequence[DeclaredColumn],
+    registers: Collection[str] = REGISTERS,
     *,
     keys: tuple[str, str] | None = None,
     rescue: bool = False,
@@ -38,18 +40,21 @@ def merge_rows(
     |------|-------|-------------|----------|-----------------|-------|
     | k    | NULL  | true        | L|…09    | 5000            | ''    |
 
-    ``keys``, the least and the greatest key of ``rows``, let Delta pass over files whose keys lie outside. Delta
-    refuses when another writer's commit came between: see `tables.retried`. Trying again is harmless, since the
-    guard compares with what the table holds by then.
+    ``registers`` are those that the rows feed, as `typed_rows` was told: most micro-batches hold stream records only,
+    and the other register's clauses made the MERGE of 500 columns half as long again. ``keys``, the least and the
+    greatest key of ``rows``, let Delta pass over files whose keys lie outside. Delta refuses when another writer's
+    commit came between: see `tables.retried`. Trying again is harmless, since the guard compares with what the table
+    holds by then.
     """
     table = open_table(spark, target)
-    return execute_merge(spark, table, _guarded_merge(table, rows, columns, keys, rescue=rescue))
+    return execute_merge(spark, table, _guarded_merge(table, rows, columns, registers, keys, rescue=rescue))
 
 
 def _guarded_merge(
     table: DeltaTable,
     rows: DataFrame,
     columns: Sequence[DeclaredColumn],
+    registers: Collection[str],
     keys: tuple[str, str] | None,
     *,
     rescue: bool,
@@ -72,15 +77,16 @@ def _guarded_merge(
     same = F.col("t._key") == F.col("s.key")
     if keys is not None:
         same = same & F.col("t._key").between(*map(F.lit, keys))
-    return (
-        table.alias("t")
-        .merge(rows.alias("s"), same)
-        .whenMatchedUpdate(f"s.version > t._version AND {t.stream_is_visible}", {**t.greatest, **stream})
-        .whenMatchedUpdate(f"s.base > t._base AND NOT ({t.stream_is_visible})", {**t.greatest, **base})
-        .whenMatchedUpdate(moved, dict(t.greatest))
-        .whenNotMatchedInsert(none.stream_is_visible, {**key, **none.greatest, **stream})
-        .whenNotMatchedInsert(values={**key, **none.greatest, **base})
-    )
+    merge = table.alias("t").merge(rows.alias("s"), same)
+    if "stream" in registers:
+        merge = merge.whenMatchedUpdate(
+            f"s.version > t._version AND {t.stream_is_visible}", {**t.greatest, **stream}
+        ).whenNotMatchedInsert(none.stream_is_visible, {**key, **none.greatest, **stream})
+    if "base" in registers:
+        merge = merge.whenMatchedUpdate(
+            f"s.base > t._base AND NOT ({t.stream_is_visible})", {**t.greatest, **base}
+        ).whenNotMatchedInsert(f"NOT ({none.stream_is_visible})", {**key, **none.greatest, **base})
+    return merge.whenMatchedUpdate(moved, dict(t.greatest))
 
 
 def _shown(image: str, ttl: str, typed: str, columns: Sequence[DeclaredColumn]) -> dict[str, str | Column]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,18 +50,19 @@ def bring_forward(spark: SparkSession, target: str, checked: Checked, config: Me
     records = checked.records
     if records is None or not checked.count:
         return Brought()
-    return retried(lambda: _bring_forward(spark, target, records, checked.oldest_record_ms, config))
+    return retried(lambda: _bring_forward(spark, target, checked, records, config))
 
 
 def _bring_forward(
-    spark: SparkSession, target: str, records: DataFrame, oldest_ms: int | None, config: MergeConfig
+    spark: SparkSession, target: str, checked: Checked, records: DataFrame, config: MergeConfig
 ) -> Brought:
+    oldest_ms = checked.oldest_record_ms
     # No horizon is shorter than a day, so younger records cannot be stale and need no look at the properties.
     old = oldest_ms is not None and oldest_ms < time.time_ns() // 1_000_000 - DAY_MS
     floor = floor_of(spark, target) if old else None
     fresh = records if floor is None else records.where(~is_stale(floor))
     stale = None if floor is None else record_stale(spark, target, records.where(is_stale(floor)))
-    brought = _merge(spark, target, fresh, config)
+    brought = _merge(spark, target, fresh, checked.registers, config)
     if old and (since := floor_of(spark, target)) is not None and since != floor:
         # A purge has begun after the floor was read and may have ended before the MERGE began: what is stale by now
         # may have been merged onto nothing. It is kept and told, so that a repair takes back what it may have done.
@@ -68,7 +70,9 @@ def _bring_forward(
     return Brought(brought.keys, brought.inexact, brought.rescued, stale, brought.counts)
 
 
-def _merge(spark: SparkSession, target: str, records: DataFrame, config: MergeConfig) -> Brought:
+def _merge(
+    spark: SparkSession, target: str, records: DataFrame, registers: Collection[str], config: MergeConfig
+) -> Brought:
     latest = latest_per_key(showing_expired(records) if config.keep_expired else records)
     columns = config.columns
     if config.auto:
@@ -78,7 +82,7 @@ def _merge(spark: SparkSession, target: str, records: DataFrame, config: MergeCo
             columns, grew = grow(spark, target, latest)
             if grew:
                 make_view(spark, target, anew=True)
-        rows = typed_rows(latest, columns, rescue=config.auto).persist()
+        rows = typed_rows(latest, columns, registers, rescue=config.auto).persist()
         try:
             counts = rows.agg(
                 F.count("*").alias("keys"),
@@ -93,7 +97,7 @@ def _merge(spark: SparkSession, target: str, records: DataFrame, config: MergeCo
                 return Brought()
             between = (counts["first"], counts["last"])
             source = F.broadcast(rows) if counts["text"] <= _TEXT_TO_BROADCAST else rows
-            merged = merge_rows(spark, target, source, columns, keys=between, rescue=config.auto)
+            merged = merge_rows(spark, target, source, columns, registers, keys=between, rescue=config.auto)
             return Brought(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
         finally:
             rows.unpersist()
