@@ -141,7 +141,7 @@ def _fill(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -
 
     Rows in which all of them are NULL are left alone, so the change feed shows those that gained something.
     """
-    typed = typed_rows(stored_rows(open_table(spark, target).toDF()), columns)
+    typed = typed_rows(stored_rows(open_table(spark, target).toDF()), columns, ("stream",))
     gained = " OR ".join(f"stream_columns.c{number} IS NOT NULL" for number in range(len(columns)))
     values: dict[str, str | Column] = {
         quoted(column.name): f"s.stream_columns.c{number}" for number, column in enumerate(columns)
