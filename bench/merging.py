@@ -1,7 +1,8 @@
 """Whole micro-batches against the engine's bare MERGE of the same rows, in turns, in one run.
 
-python -m bench.merging --write                         the whole run, into docs/BENCH-MERGE.md (25 minutes)
+python -m bench.merging --write                         the whole run, into docs/BENCH-MERGE.md (half an hour)
 python -m bench.merging --rows 1000000 --keys uniform   a part of it, printed only
+python -m bench.merging --wide                          the table of 500 columns, printed only
 
 Both sides start from equal tables of the same layout, clustered by key. Ours reads the batch file, checks it, reduces
 it to a row a key, parses and casts its images, and merges under the guard; the bare MERGE is given the reduced, typed
@@ -51,14 +52,15 @@ ABOUT: Final = """# The merge against the engine's bare MERGE
 Written by `make bench MERGE=1` on {cores} cores (Spark {spark}, Delta on the local disk), {rounds} rounds after
 {warm_ups} that warm up. Both sides run in turns in one run, so quote the ratios: the absolutes move with the machine.
 
-Ours is the whole micro-batch: read the batch file, check it, one row a key, parse and cast ten columns, the guarded
+Ours is the whole micro-batch: read the batch file, check it, one row a key, parse and cast the columns, the guarded
 MERGE. The bare MERGE is given the reduced, typed rows as Parquet and updates or inserts without a condition.
 
 {table}
 
 One event in ten is of a new key and one in ten a second change of a key. `uniform` draws the keys from the whole
 table, `recent` takes the newest. Rows written anew are those that a MERGE updated or copied; with deletion vectors
-none is copied.
+none is copied. The cost of the wide table's micro-batch is that of planning and compiling Delta's MERGE, whoever asks
+for it: it follows the columns and hardly the events, so give a wide table fewer and larger micro-batches.
 """
 LABEL: Final = "2026-11-01T00:00:00.000"
 COLUMNS: Final = {
@@ -73,13 +75,23 @@ COLUMNS: Final = {
     "state": "string",
     "temperature": "decimal(4,1)",
 }
-CONFIG: Final = parse_config({"source_table": "cars", "columns": COLUMNS})
+WIDE: Final = 500
+WIDE_ROWS: Final = 20_000
+WIDE_EVENTS: Final = 2_000
+MORE_TYPES: Final = ("double", "bigint", "decimal(9,2)", "string")
+
+
+def config_of(columns: int) -> MergeConfig:
+    """COLUMNS and as many numbers more as make ``columns``."""
+    more = {f"a{n}": MORE_TYPES[n % len(MORE_TYPES)] for n in range(columns - len(COLUMNS))}
+    return parse_config({"source_table": "cars", "columns": {**COLUMNS, **more}})
 
 
 @dataclass(slots=True)
 class Merging:
     """One size of table and one way of choosing keys: seconds of each round, and what ours wrote."""
 
+    columns: int
     rows: int
     events: int
     keys: str
@@ -97,15 +109,16 @@ class Merging:
         low, mid, high = self.ratios()
         missed = "" if mid <= AIM else " missed"
         return (
-            f"| {self.rows:,} | {self.keys} | {self.events:,} | {self.events / median(self.ours):,.0f} "
+            f"| {self.rows:,} | {self.columns} | {self.keys} | {self.events:,} "
+            f"| {self.events / median(self.ours):,.0f} "
             f"| {self.events / median(self.bare):,.0f} | {low:.2f} – **{mid:.2f}** – {high:.2f} | ≤ {AIM}{missed} "
             f"| {median(self.rewritten) / self.events:.2f} |"
         )
 
 
 HEAD: Final = (
-    "| rows in the table | keys | events | ours, events/s | bare MERGE, events/s | ours / bare | aim "
-    "| rows written anew an event |\n|---|---|---|---|---|---|---|---|"
+    "| rows in the table | columns | keys | events | ours, events/s | bare MERGE, events/s | ours / bare | aim "
+    "| rows written anew an event |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -116,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--keys", choices=("uniform", "recent"), action="append", help="which keys change (both)")
     parser.add_argument("--events", type=int, default=100_000, help="events a micro-batch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count (%(default)s)")
+    parser.add_argument("--wide", action="store_true", help="the wide table only")
     parser.add_argument("--write", action="store_true", help="write docs/BENCH-MERGE.md")
     parser.add_argument("--json", action="store_true", help="the rounds as JSON")
     given = parser.parse_args(arguments)
@@ -123,13 +137,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spark = local_session("lakebound bench", log=folder / "java.log", settings=SETTINGS)
     found: list[Merging] = []
     try:
-        for rows in given.rows or (1_000_000, 5_000_000):
+        tables = [] if given.wide else [(len(COLUMNS), rows) for rows in given.rows or (1_000_000, 5_000_000)]
+        if given.wide or not given.rows:
+            tables.append((WIDE, WIDE_ROWS))
+        for columns, rows in tables:
             filled = folder / f"{rows}"
-            prepare_target(spark, str(filled), CONFIG)
-            fill(spark, str(filled), CONFIG, rows)
+            prepare_target(spark, str(filled), config_of(columns))
+            fill(spark, str(filled), columns, rows)
             for keys in given.keys or ("uniform", "recent"):
-                found.append(measure(spark, filled, folder / keys, rows, given.events, keys, given.rounds))
-                print(found[-1].line(), file=sys.stderr, flush=True)
+                merging = Merging(columns, rows, WIDE_EVENTS if columns == WIDE else given.events, keys)
+                measure(spark, filled, folder / keys, merging, given.rounds)
+                found.append(merging)
+                print(merging.line(), file=sys.stderr, flush=True)
                 shutil.rmtree(folder / keys)
     finally:
         spark.stop()
@@ -143,40 +162,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (DOCS / "BENCH-MERGE.md").write_text(about, "utf-8")
 
 
-def measure(spark: SparkSession, filled: Path, folder: Path, rows: int, events: int, keys: str, rounds: int) -> Merging:
+def measure(spark: SparkSession, filled: Path, folder: Path, measured: Merging, rounds: int) -> None:
     """Both sides in turns on copies of the table ``filled``; the first rounds warm up and are not counted."""
     ours, bare = str(folder / "ours"), str(folder / "bare")
     for target in (ours, bare):
         shutil.copytree(filled, target)
-    measured = Merging(rows, events, keys)
+    config = config_of(measured.columns)
     for number in range(WARM_UPS + rounds):
-        file = write_events(folder, rows, events, keys, number)
-        staged = stage(spark, folder / f"rows-{number}", file, CONFIG)
+        file = write_events(folder, measured, number)
+        staged = stage(spark, folder / f"rows-{number}", file, config)
         started = time.perf_counter()
-        bare_merge(spark, bare, staged, CONFIG)
+        bare_merge(spark, bare, staged, config)
         between = time.perf_counter()
-        done = merge_micro_batch(spark, [file], number, ours, CONFIG)
+        done = merge_micro_batch(spark, [file], number, ours, config)
         ended = time.perf_counter()
         if number >= WARM_UPS:
             measured.bare.append(between - started)
             measured.ours.append(ended - between)
             measured.rewritten.append(done.rewritten)
     check_equal(spark, ours, bare)
-    return measured
 
 
-def fill(spark: SparkSession, target: str, config: MergeConfig, rows: int) -> None:
+def fill(spark: SparkSession, target: str, columns: int, rows: int) -> None:
     """Rows as the merge would have written them, in files sorted by key."""
+    config = config_of(columns)
     made = spark.range(rows).select(
         F.format_string("id=S:%010d", "id").alias("key"),
         F.lit("{}").alias("keys"),
         F.concat(F.lit(f"{LABEL}|"), F.lpad((F.col("id") + 1).cast("string"), 40, "0")).alias("version"),
         F.lit(1_000).alias("stream_time_ms"),
-        F.expr(_SQL_ITEM).alias("stream_image"),
+        F.expr(_sql_item(columns)).alias("stream_image"),
         F.lit("").alias("base"),
         F.lit(None).cast("string").alias("base_image"),
     )
-    typed = typed_rows(made, config.columns)
+    typed = typed_rows(made, config.columns, ("stream",))
     typed.select(
         F.col("key").alias("_key"),
         *[F.col(f"stream_columns.c{n}").alias(column.name) for n, column in enumerate(config.columns)],
@@ -189,16 +208,21 @@ def fill(spark: SparkSession, target: str, config: MergeConfig, rows: int) -> No
     ).repartitionByRange(max(2, rows // 100_000), "_key").write.format("delta").mode("append").save(target)
 
 
-_SQL_ITEM: Final = (
-    """concat('{"id":{"S":"', format_string('%010d', id), '"},"trip":{"S":"t', id % 977, '"},"soc":{"N":"', """
-    """(id % 1000) / 10, '"},"speed":{"N":"', id % 130, '.5"},"odometer":{"N":"', id * 7, '"},"at":{"N":"17950000', """
-    """lpad(id % 100000, 5, '0'), '"},"plugged":{"BOOL":false},"doors":{"SS":["left","right"]},"""
-    """"state":{"S":"driving"},"temperature":{"N":"21.5"}}')"""
-)
+def _sql_item(columns: int) -> str:
+    ten = (
+        """'{"id":{"S":"', format_string('%010d', id), '"},"trip":{"S":"t', id % 977, '"},"soc":{"N":"', """
+        """(id % 1000) / 10, """
+        """'"},"speed":{"N":"', id % 130, '.5"},"odometer":{"N":"', id * 7, '"},"at":{"N":"17950000', """
+        """lpad(id % 100000, 5, '0'), '"},"plugged":{"BOOL":false},"doors":{"SS":["left","right"]},"""
+        """"state":{"S":"driving"},"temperature":{"N":"21.5"}'"""
+    )
+    more = ", ".join(f"""',"a{n}":{{"N":"', id + {n}, '"}}'""" for n in range(columns - len(COLUMNS)))
+    return f"concat({ten}{', ' if more else ''}{more}, '}}')"
 
 
-def write_events(folder: Path, rows: int, events: int, keys: str, number: int) -> DataFile:
-    """A batch file of ``events`` changes, one in ten of a new key and one in ten a second change of a key."""
+def write_events(folder: Path, measured: Merging, number: int) -> DataFile:
+    """A batch file of changes, one in ten of a new key and one in ten a second change of a key."""
+    rows, events, keys = measured.rows, measured.events, measured.keys
     chance = random.Random(f"{rows}-{keys}-{number}")
     new = events // 10
     again = events // 10
@@ -206,7 +230,7 @@ def write_events(folder: Path, rows: int, events: int, keys: str, number: int) -
     chosen = chance.sample(range(rows), known) if keys == "uniform" else list(range(rows - known, rows))
     chosen += range(rows + number * new, rows + (number + 1) * new)
     chosen += chance.choices(chosen, k=again)
-    lines = [_line(key, (number + 1) * 10**9 + place, chance) for place, key in enumerate(chosen)]
+    lines = [_line(key, (number + 1) * 10**9 + place, measured.columns, chance) for place, key in enumerate(chosen)]
     members = ("".join(lines[start : start + 500]) for start in range(0, events, 500))
     content = b"".join(gzip.compress(member.encode(), 1, mtime=0) for member in members)
     digest = hashlib.sha256(content).hexdigest()[:32]
@@ -216,7 +240,7 @@ def write_events(folder: Path, rows: int, events: int, keys: str, number: int) -
     return file
 
 
-def _line(key: int, sequence: int, chance: random.Random) -> str:
+def _line(key: int, sequence: int, columns: int, chance: random.Random) -> str:
     image = {
         "id": {"S": f"{key:010d}"},
         "trip": {"S": f"t{chance.randrange(10_000)}"},
@@ -229,6 +253,7 @@ def _line(key: int, sequence: int, chance: random.Random) -> str:
         "state": {"S": chance.choice(("driving", "parked", "charging"))},
         "temperature": {"N": f"{chance.randrange(-200, 400) / 10}"},
     }
+    image |= {f"a{n}": {"N": str(chance.randrange(100_000))} for n in range(columns - len(COLUMNS))}
     record: dict[str, Any] = {
         "schema": 1,
         "event_name": "MODIFY",
