@@ -93,6 +93,13 @@ ON_SPARK: Final = (
         '"false"',
         HERE + "test_files.py::test_every_bad_file_is_named_once_with_its_reason",
     ),
+    Mutant(
+        "files: base records feed no register",
+        FILES,
+        '"base": self.count - self.from_stream',
+        '"base": 0',
+        HERE + "test_files.py::test_the_registers_that_whole_files_feed_are_counted",
+    ),
     Mutant("latest: ABSENT beats present", LATEST, '"1").otherwise("0")', '"0").otherwise("1")', REDUCED),
     Mutant(
         "latest: labels as they are",

@@ -11,12 +11,12 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from lakebound_spark.files import COUNT, DAMAGED, MISSING, NOT_WHOLE, damage_of, judge
+from lakebound_spark.files import COUNT, DAMAGED, MISSING, NOT_WHOLE, Checked, checked_records, damage_of, judge
 from lakebound_spark.schema import RECORD
 from lakebound_spark.source import DataFile, parse_data_file
 from lakebound_spark.versions import IS_SPARK_35
 from tests.spark.records import TABLE, base, file_name, item, line, stream, write_bytes, write_lines, write_records
-from tests.spark.silver import JobRun, Silver, run_job, write_config
+from tests.spark.silver import JobRun, Silver, data_files_at, run_job, write_config
 
 MANY = [line(stream(f"many-{n}", n + 1, item(f"many-{n}", t={"S": "x" * 50}))) for n in range(2000)]
 WHOLE_GZIP = gzip.compress("".join(MANY).encode())
@@ -172,6 +172,20 @@ def test_parquet_and_avro_are_the_same_records(spark: SparkSession, tmp_path: Pa
     assert {key: row["_is_deleted"] for key, row in rows.items()} == {"id=S:k": True, "id=S:m": False}
     noted = spark.read.format("delta").load(f"{silver.path}_bad_files").collect()
     assert {row["path"].removeprefix("file:"): row["reason"] for row in noted} == {str(cut): DAMAGED, str(short): COUNT}
+
+
+def test_the_registers_that_whole_files_feed_are_counted(spark: SparkSession, tmp_path: Path) -> None:
+    """A register that seems to have no record gets no clause in the MERGE."""
+    live = write_records(tmp_path, [stream("a", 1, item("a")), stream("other", 1, item("o")) | {"source_table": "x"}])
+    read = write_records(tmp_path, [base("b", 99_000, item("b")), base("c", 99_000, None)])
+    broken = write_lines(tmp_path, [line(base("d", 99_000, item("d"))), "{}\n"])
+    for files, expected in (([live, broken], ("stream",)), ([read], ("base",)), ([live, read], ("stream", "base"))):
+        with checked_records(spark, data_files_at(files), TABLE) as checked:
+            assert checked.registers == expected
+
+
+def test_no_record_feeds_no_register() -> None:
+    assert Checked(None, 0, 0, (), None, None).registers == ()
 
 
 def test_an_outage_is_no_bad_file() -> None:
