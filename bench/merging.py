@@ -59,8 +59,8 @@ MERGE. The bare MERGE is given the reduced, typed rows as Parquet and updates or
 
 One event in ten is of a new key and one in ten a second change of a key. `uniform` draws the keys from the whole
 table, `recent` takes the newest. Rows written anew are those that a MERGE updated or copied; with deletion vectors
-none is copied. The cost of the wide table's micro-batch is that of planning and compiling Delta's MERGE, whoever asks
-for it: it follows the columns and hardly the events, so give a wide table fewer and larger micro-batches.
+none is copied. Half of the wide table's micro-batch is the planning and compiling of Delta's MERGE, which the bare
+one has too: it follows the columns and hardly the events, so give a wide table fewer and larger micro-batches.
 """
 LABEL: Final = "2026-11-01T00:00:00.000"
 COLUMNS: Final = {
