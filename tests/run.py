@@ -51,8 +51,8 @@ def parts() -> list[Part]:
     ]
     if (ROOT / SIMULATION).exists():
         found.append(Part("simulation", 4, ("-n", "2", "-m", "not spark and not stack and not soak", SIMULATION)))
-    # Three sessions, for each waits on its driver half of the time; with whole files: a file's tests share its tables.
-    apart = ("-n", "3", "--dist", "loadfile")
+    # Two sessions, for a third costs more to start than it gains; with whole files: a file's tests share its tables.
+    apart = ("-n", "2", "--dist", "loadfile")
     found.append(Part("Spark", 4, (*apart, "-m", "spark and not stack and not soak", "tests")))
     # Two processes, for a stack waits as often as it works; with whole folders, for the demo's run serves two files.
     beside = ("-n", "2", "--dist", "loadscope")
