@@ -10,8 +10,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.files import Checked
-from lakebound_spark.schema import BRONZE_RECORD, is_whole_record, record_time_ms
+from lakebound_spark.files import Checked, told_of
+from lakebound_spark.schema import BRONZE_RECORD, is_whole_record
 from lakebound_spark.tables import exists, is_path, open_table
 
 
@@ -55,10 +55,7 @@ def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> I
         counts = marked.agg(
             F.count_if(ours).alias("ours"),
             F.count_if(~ours).alias("refused"),
-            F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
-            F.max(F.when(ours, F.col("ingest_time_ms"))).alias("newest"),
-            F.min(F.when(ours, record_time_ms())).alias("oldest_record"),
-            F.count_if(ours & (F.col("origin") == "stream")).alias("stream"),
+            *told_of(ours),
         ).head()
         assert counts is not None
         yield Checked(
@@ -68,7 +65,7 @@ def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> I
             bad_files=(),
             oldest_ingest_ms=counts["oldest"],
             newest_ingest_ms=counts["newest"],
-            oldest_record_ms=counts["oldest_record"],
+            oldest_record_ms=counts["aged"],
             from_stream=counts["stream"],
         )
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
@@ -193,11 +193,18 @@ def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
         F.count("*").alias("read"),
         F.count_if(F.col(WHOLE)).alias("whole"),
         F.count_if(F.col(WHOLE) & (F.col("source_table") != source_table)).alias("foreign"),
+        *told_of(ours),
+    )
+
+
+def told_of(ours: Column) -> list[Column]:
+    """Aggregates of the records that are ours: their writer's clock, the least creation time or label, the origin."""
+    return [
         F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
         F.max(F.when(ours, F.col("ingest_time_ms"))).alias("newest"),
         F.min(F.when(ours, record_time_ms())).alias("aged"),
         F.count_if(ours & (F.col("origin") == "stream")).alias("stream"),
-    )
+    ]
 
 
 def judge(file: DataFile, read: int, whole: int) -> BadFile | None:

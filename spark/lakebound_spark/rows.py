@@ -43,9 +43,9 @@ def typed_rows(
     images = {register: image for register, image in visible_images().items() if register in registers}
     schemas = parses(columns)
     groups = _groups(schemas)
-    rows = latest
-    for step in (_parsed, _attributes, _typed, _shown):
-        rows = rows.select("*", *[made for register in images for made in step(register, schemas, groups)])
+    rows = latest.select("*", *[made for register in images for made in _parsed(register, images[register], schemas)])
+    for step in (_attributes, _typed, _shown):
+        rows = rows.select("*", *[made for register in images for made in step(register, groups)])
     results = [f"{register}_columns" for register in images if columns]
     counts = [_total(_cardinality(f"_{register}_unfit") for register in images).alias("inexact")]
     rescued: list[Column] = []
@@ -78,15 +78,14 @@ def _groups(schemas: Sequence[Parse]) -> list[_Group]:
     return list(found.values())
 
 
-def _parsed(register: str, schemas: Sequence[Parse], _: Sequence[_Group]) -> list[Column]:
-    image = visible_images()[register]
+def _parsed(register: str, image: Column, schemas: Sequence[Parse]) -> list[Column]:
     return [
         F.from_json(image, schema, JSON_OPTIONS).alias(f"_{register}_{number}")
         for number, (schema, _) in enumerate(schemas)
     ]
 
 
-def _attributes(register: str, _: Sequence[Parse], groups: Sequence[_Group]) -> list[Column]:
+def _attributes(register: str, groups: Sequence[_Group]) -> list[Column]:
     def read(group: _Group) -> str:
         members = ", ".join(attribute(f"_{register}_{number}", column.path) for _, number, column in group.members)
         # A row without a record for this register costs nothing more.
@@ -95,7 +94,7 @@ def _attributes(register: str, _: Sequence[Parse], groups: Sequence[_Group]) -> 
     return [F.expr(read(group)).alias(f"_{register}_read_{n}") for n, group in enumerate(groups)]
 
 
-def _typed(register: str, _: Sequence[Parse], groups: Sequence[_Group]) -> list[Column]:
+def _typed(register: str, groups: Sequence[_Group]) -> list[Column]:
     def exact(kind: Type) -> str:
         typed = value("e", kind, 1)
         # A scalar's value is NULL already where it does not fit.
@@ -107,7 +106,7 @@ def _typed(register: str, _: Sequence[Parse], groups: Sequence[_Group]) -> list[
     ]
 
 
-def _shown(register: str, _: Sequence[Parse], groups: Sequence[_Group]) -> list[Column]:
+def _shown(register: str, groups: Sequence[_Group]) -> list[Column]:
     """The struct of the register's columns, and the names of the attributes that do not fit theirs."""
     fields: dict[int, str] = {}
     misfits = ["CAST(array() AS ARRAY<STRING>)"]

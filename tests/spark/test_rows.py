@@ -14,6 +14,7 @@ from lakebound_spark.rows import typed_rows
 from tests.spark.records import version
 
 N38 = "12345678901234567890123456789012345678"
+LATEST = "key STRING, keys STRING, version STRING, stream_image STRING, base STRING, base_image STRING"
 UNFIT = object()
 """Present, but not exactly of the declared type: NULL and counted."""
 
@@ -144,13 +145,12 @@ def typed_all(
     spark: SparkSession, columns: dict[str, Any], rows: list[tuple[str, str | None, str | None]]
 ) -> list[Row]:
     """The rows that `latest_per_key` would give for (keys, stream image, base image), typed."""
-    schema = "key STRING, keys STRING, version STRING, stream_image STRING, base STRING, base_image STRING"
     values = [
         (f"{n}", keys, version(7), image, "000000000003000|r|1" if base_image else "", base_image)
         for n, (keys, image, base_image) in enumerate(rows)
     ]
     declared = [parse_column(name, type_) for name, type_ in columns.items()]
-    return typed_rows(spark.createDataFrame(values, schema).coalesce(1), declared).collect()
+    return typed_rows(spark.createDataFrame(values, LATEST).coalesce(1), declared).collect()
 
 
 def typed(spark: SparkSession, columns: dict[str, Any], image: str, base_image: str | None = None) -> Row:
@@ -266,8 +266,7 @@ def test_a_column_more_of_a_type_is_no_cast_more(spark: SparkSession) -> None:
 
     def casts(types: list[str]) -> int:
         columns = [parse_column(f"a{number}", kind) for number, kind in enumerate(types)]
-        schema = "key STRING, keys STRING, version STRING, stream_image STRING, base STRING, base_image STRING"
-        typed = typed_rows(spark.createDataFrame([], schema), columns)
+        typed = typed_rows(spark.createDataFrame([], LATEST), columns)
         return str(typed._jdf.queryExecution().analyzed().treeString()).count("cast(")
 
     assert casts(["double"] * 200) == casts(["double"]) > 0
