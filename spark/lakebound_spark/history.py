@@ -9,8 +9,8 @@ stretch shows what silver shows.
 Most base records only say again what the stream said. One is left out when its image is
 - the one visible just before it, or
 - the image of a later change, if that change came within READ_MS of the label (a page is read MARGIN after its label,
-  and holds what was written in between), or if the old images lead without a break from before the label to that change
-  (a sweep's label may be hours older than the read that missed the key).
+  and holds what was written in between); for an ABSENT record, whose run may have read on for hours after its label,
+  also if the change came within RUN_MS and the old images lead to it without a break from before the label.
 What remains is an image that no stream record told of: it begins at its label, and `is_exact` is false.
 
 `is_exact` is false, too, for a stretch whose end the records contradict: the next change's old image is another one,
@@ -41,22 +41,22 @@ stretches of no length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, StringType, StructField, StructType, TimestampType
 
 from lakebound.errors import Poison
 from lakebound.verify import digest_of
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.latest import base_register
-from lakebound_spark.tables import exists, is_path, new_table, open_table, retried
 
 READ_MS: Final = 120_000
 """How long after a snapshot's label its page may have been read, errors of both clocks included: twice MARGIN."""
+
+RUN_MS: Final = 7 * 86_400_000
+"""How long after a sweep's label its run may have read on. A longer run's sweep leaves a stretch that is not exact."""
 
 HISTORY: Final = StructType(
     [
@@ -70,11 +70,6 @@ HISTORY: Final = StructType(
     ]
 )
 
-_MADE_FROM = "lakebound.history_of"
-_NAMED = ("_key", "_version")
-# So many touched keys go into the scan as values, so that Delta and Parquet can pass over files without them.
-_KEYS_AS_VALUES = 1_000
-
 
 def stretches(records: DataFrame) -> DataFrame:
     """HISTORY's rows of these records, which must be all that there are of their keys (see the story above).
@@ -82,7 +77,12 @@ def stretches(records: DataFrame) -> DataFrame:
     Takes bronze's columns `key, origin, event_name, version, approx_creation_time_ms, snapshot_label_ms,
     snapshot_run, ingest_time_ms, new_image, old_image`. Twins, order and other keys change nothing.
     """
-    shown = _visible(_placed(entries(records)))
+    return stretches_of(entries(records))
+
+
+def stretches_of(entries: DataFrame) -> DataFrame:
+    """HISTORY's rows of these `entries`."""
+    shown = _visible(_placed(entries))
     order = Window.partitionBy("key").orderBy(*_ORDER)
     following = shown.select(
         "*",
@@ -172,112 +172,10 @@ def _visible(placed: DataFrame) -> DataFrame:
         F.min(F.when(F.col("is_stream"), F.col("at_ms"))).over(later).alias("told_ms"),
         F.min(F.when(F.col("is_stream"), F.col("chain"))).over(later).alias("told_chain"),
     )
-    told_later = (F.col("told_ms") <= F.col("at_ms") + READ_MS) | (F.col("told_chain") == F.col("chain"))
+    within_run = F.col("item").isNull() & (F.col("told_ms") <= F.col("at_ms") + RUN_MS)
+    told_later = (F.col("told_ms") <= F.col("at_ms") + READ_MS) | (within_run & (F.col("told_chain") == F.col("chain")))
     unexplained = marked.where(F.col("is_stream") | ~F.coalesce(told_later, F.lit(False)))
     order = Window.partitionBy("key").orderBy(*_ORDER)
     return unexplained.withColumn("before", F.lag("image").over(order)).where(
         F.col("is_stream") | ~F.col("image").eqNullSafe(F.col("before"))
     )
-
-
-# ── the table ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Rewritten:
-    """What bringing the history forward did."""
-
-    keys: int
-    rows: int
-    """Rows of the history inserted, changed and removed."""
-
-
-def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
-    """Make the history table unless it is there. Returns the Delta table's id. Raises Misconfigured."""
-    if not exists(spark, target):
-        builder = new_table(spark, target).addColumns(HISTORY).property(_MADE_FROM, source_table)
-        builder.property("delta.enableChangeDataFeed", "true").property("delta.enableDeletionVectors", "true").execute()
-    detail = open_table(spark, target).detail().select("id", "properties").head()
-    assert detail is not None
-    if detail["properties"].get(_MADE_FROM) != source_table:
-        raise Misconfigured(f"{target} is no history of {source_table}; name another target")
-    return str(detail["id"])
-
-
-def bring_forward(spark: SparkSession, target: str, bronze: str, touched: DataFrame) -> Rewritten:
-    """Make the history of the keys in ``touched`` (column `key`) what bronze now says, in one commit.
-
-    Their stretches are computed anew and compared with those that are there; only rows that differ are written, so
-    a replay makes no commit. One writer at a time: the job's checkpoint sees to that. What it costs follows the
-    touched keys: bronze's records of these keys are read, and the history's rows of these keys.
-    """
-    touched = touched.select("key").distinct().persist()
-    try:
-        return retried(lambda: _bring_forward(spark, target, bronze, touched))
-    finally:
-        touched.unpersist()
-
-
-def _bring_forward(spark: SparkSession, target: str, bronze: str, touched: DataFrame) -> Rewritten:
-    few = [row["key"] for row in touched.limit(_KEYS_AS_VALUES + 1).collect()]
-    if not few:
-        return Rewritten(0, 0)
-    records = open_table(spark, bronze).toDF()
-    history = open_table(spark, target).toDF()
-    if len(few) <= _KEYS_AS_VALUES:
-        records = records.where(F.col("key").isin(few))
-        history = history.where(F.col("_key").isin(few))
-    else:
-        records = records.join(touched, "key", "left_semi")
-        history = history.join(touched.withColumnRenamed("key", "_key"), "_key", "left_semi")
-    changes = differences(history, stretches(records)).persist()
-    try:
-        count = changes.count()
-        if count:
-            _apply(spark, target, changes)
-        return Rewritten(touched.count(), count)
-    finally:
-        changes.unpersist()
-
-
-def differences(there: DataFrame, right: DataFrame) -> DataFrame:
-    """HISTORY's columns and `_gone`: rows to insert or change, and rows that are to go.
-
-    there                    right                    after
-    | _key | _version | …    | _key | _version | …    | _key | _version | … | _gone |
-    |------|----------|--    |------|----------|--    |------|----------|---|-------|
-    | k    | 1        | a    | k    | 1        | a    | k    | 2        | c | false |
-    | k    | 2        | b    | k    | 2        | c    | k    | 3        | d | false |
-    | k    | 9        | e    | k    | 3        | d    | k    | 9        |   | true  |
-    """
-    values = [name for name in HISTORY.names if name not in _NAMED]
-    old = there.select(*_NAMED, F.struct(*values).alias("old"))
-    new = right.select(*_NAMED, F.struct(*values).alias("new"))
-    both = old.join(new, list(_NAMED), "full_outer").where(~F.col("old").eqNullSafe(F.col("new")))
-    return both.select(*_NAMED, *[F.col(f"new.{name}") for name in values], F.col("new").isNull().alias("_gone"))
-
-
-def _apply(spark: SparkSession, target: str, changes: DataFrame) -> None:
-    values: dict[str, str | Column] = {name: f"s.{name}" for name in HISTORY.names}
-    same = " AND ".join(f"t.{name} = s.{name}" for name in _NAMED)
-    (
-        open_table(spark, target)
-        .alias("t")
-        .merge(changes.alias("s"), same)
-        .whenMatchedDelete("s._gone")
-        .whenMatchedUpdate(set=values)
-        .whenNotMatchedInsert("NOT s._gone", values=values)
-        .execute()
-    )
-
-
-def rebuild(spark: SparkSession, target: str, bronze: str) -> int:
-    """Replace the whole history by what bronze says, in one commit; the number of rows."""
-    rows = stretches(open_table(spark, bronze).toDF())
-    # Overwriting in place keeps the table's properties; the rows are read from bronze, never from what is replaced.
-    writer = rows.write.format("delta").mode("overwrite")
-    if is_path(target):
-        writer.save(target)
-    else:
-        writer.saveAsTable(target)
-    return open_table(spark, target).toDF().count()

@@ -21,13 +21,15 @@ from lakebound_spark.session import local_session
 from lakebound_spark.sweep import Refused
 from tests.simulation.mutants import Mutant, applied
 
-MERGE, LATEST, HISTORY = "lakebound_spark.merge", "lakebound_spark.latest", "lakebound_spark.history"
+MERGE, LATEST = "lakebound_spark.merge", "lakebound_spark.latest"
+HISTORY, HISTORY_TABLE = "lakebound_spark.history", "lakebound_spark.history_table"
 SWEEP, HORIZON, FILES = "lakebound_spark.sweep", "lakebound_spark.horizon", "lakebound_spark.files"
 HERE = "tests/spark/"
 STORY = HERE + "test_merge.py::test_the_story_ends_as_the_source_does"
 REGISTERS = HERE + "test_merge.py::test_each_register_keeps_its_greatest"
 REDUCED = HERE + "test_latest.py::test_before_and_after"
 BRANCHES = HERE + "test_history.py::test_each_branch_of_the_story"
+GOING_ON = HERE + "test_history_table.py::test_a_key_that_goes_on_ends_as_if_it_were_told_anew"
 
 PLAIN: Final = (
     Mutant(
@@ -125,7 +127,7 @@ ON_SPARK: Final = (
     Mutant(
         "history: only a later time explains a base entry",
         HISTORY,
-        ' | (F.col("told_chain") == F.col("chain"))',
+        ' | (within_run & (F.col("told_chain") == F.col("chain")))',
         "",
         BRANCHES,
     ),
@@ -135,6 +137,41 @@ ON_SPARK: Final = (
         '(F.col("is_stream") & ~F.coalesce(contradicted, F.lit(False)))',
         'F.col("is_stream")',
         BRANCHES,
+    ),
+    Mutant(
+        "history table: a key goes on whatever a scan read of it",
+        HISTORY_TABLE,
+        ' & F.col("near").isNull() & ',
+        " & ",
+        GOING_ON,
+    ),
+    Mutant(
+        "history table: a sweep's label is as near as a scan's",
+        HISTORY_TABLE,
+        'F.when(F.col("is_deleted"), RUN_MS).otherwise(READ_MS)',
+        "F.lit(READ_MS)",
+        GOING_ON,
+    ),
+    Mutant(
+        "history table: a version that was told goes on",
+        HISTORY_TABLE,
+        'F.col("first") > F.col("current._version")',
+        'F.col("first") >= F.col("current._version")',
+        GOING_ON,
+    ),
+    Mutant(
+        "history table: what a sweep removed goes on",
+        HISTORY_TABLE,
+        'F.col("current._item").isNotNull()',
+        "F.lit(True)",
+        GOING_ON,
+    ),
+    Mutant(
+        "history table: records of a scan go on",
+        HISTORY_TABLE,
+        'goes_on = F.col("from_stream") & ',
+        "goes_on = ",
+        GOING_ON,
     ),
     Mutant(
         "sweep: before the run is merged",

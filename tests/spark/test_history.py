@@ -13,7 +13,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from lakebound_spark.bronze import prepare_bronze
-from lakebound_spark.history import bring_forward, differences, prepare_history, stretches
+from lakebound_spark.history import stretches
+from lakebound_spark.history_table import bring_forward, differences, prepare_history
 from lakebound_spark.jobs.build_history import main
 from lakebound_spark.tables import open_table
 from tests.spark.histories import MARGIN_MS, Change, Rule, deliver, history, two_registers

@@ -10,6 +10,7 @@ from typing import Any
 from tests.spark.records import Record
 
 READ_MS = 120_000
+RUN_MS = 7 * 24 * 3600 * 1000
 
 
 @dataclass(slots=True)
@@ -104,6 +105,7 @@ def _told_later(base: _Entry, stream: list[_Entry]) -> bool:
         if last is not None:
             chain_holds = chain_holds and entry.old_is_known and value_of(entry.old) == value_of(last.image)
         last = entry
-        if value_of(entry.image) == value_of(base.image) and (chain_holds or entry.at <= base.at + READ_MS):
+        within_run = base.image is None and chain_holds and entry.at <= base.at + RUN_MS
+        if value_of(entry.image) == value_of(base.image) and (within_run or entry.at <= base.at + READ_MS):
             return True
     return False

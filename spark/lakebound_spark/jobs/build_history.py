@@ -15,14 +15,13 @@ from lakebound_spark.bronze import bronze_of
 from lakebound_spark.bronze_source import stream_of_bronze
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.history import bring_forward, prepare_history, rebuild
+from lakebound_spark.history_table import READ_OF_BRONZE, bring_forward, prepare_history, rebuild
 from lakebound_spark.running import refuse, run_job
+from lakebound_spark.source import BYTES_PER_MERGE
 from lakebound_spark.streams import claim_checkpoint, parse_trigger, run_micro_batches
 from lakebound_spark.tables import beside
 
 FILES_PER_MICRO_BATCH = 1_000
-# Only keys are read of the stream, so the files' number bounds the work, not their bytes.
-BYTES_PER_MICRO_BATCH = 1 << 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds = round(time.monotonic() - started, 3)
             print(json.dumps({"batch": batch_id, **asdict(done), "seconds": seconds}), flush=True)
 
-        stream = stream_of_bronze(spark, options.bronze, options.max_files, BYTES_PER_MICRO_BATCH).select("key")
-        run_micro_batches(stream, forward, options.checkpoint, trigger, stop)
+        stream = stream_of_bronze(spark, options.bronze, options.max_files, options.max_bytes)
+        run_micro_batches(stream.select(*READ_OF_BRONZE), forward, options.checkpoint, trigger, stop)
         print(f"rows={rows}")
         return 0
 
@@ -77,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=FILES_PER_MICRO_BATCH,
         help="files of bronze per micro-batch at most (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-bytes", type=int, default=BYTES_PER_MERGE, help="bytes of these files at most (%(default)s)"
     )
     parser.add_argument("--rebuild", action="store_true", help="replace the history by what the whole bronze says")
     return parser
