@@ -133,6 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write docs/BENCH-MERGE.md")
     parser.add_argument("--json", action="store_true", help="the rounds as JSON")
     given = parser.parse_args(arguments)
+    if given.wide and given.rows:
+        parser.error("--wide is a table of its own size; leave out --rows")
     folder = Path(tempfile.mkdtemp(prefix="lakebound-bench-"))
     spark = local_session("lakebound bench", log=folder / "java.log", settings=SETTINGS)
     found: list[Merging] = []

@@ -93,7 +93,7 @@ ON_SPARK: Final = (
         MERGE,
         '"t.path = s.path AND t.reason = s.reason"',
         '"false"',
-        HERE + "test_files.py::test_every_bad_file_is_named_once_with_its_reason",
+        HERE + "test_files.py::test_bad_files_that_come_again_are_noted_once",
     ),
     Mutant(
         "files: base records feed no register",

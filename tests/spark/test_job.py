@@ -72,6 +72,7 @@ def test_the_same_files_again_change_nothing(spark: SparkSession, merged: Silver
     assert set(spark.read.format("delta").load(merged.path).inputFiles()) == files, "no file is rewritten"
 
 
+@pytest.mark.soak
 def test_a_rebuild_from_the_files_equals_the_live_table(merged: Silver, folder: Path) -> None:
     done = run_job(folder / "source", folder / "rebuild", folder / "rebuilt", folder / "silver.yaml")
     assert done.status == 0
@@ -118,6 +119,7 @@ def test_a_missing_source_is_refused_and_an_empty_one_is_fine(
     assert list(read_silver(spark, str(tmp_path / "silver"))) == []
 
 
+@pytest.mark.soak
 def test_a_table_by_name_has_a_view_without_tombstones(spark: SparkSession, tmp_path: Path) -> None:
     records = [stream("here", 1, item("here", v={"N": "1.5"})), stream("gone", 1, None)]
     write_records(tmp_path / "source", records)

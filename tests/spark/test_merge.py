@@ -185,6 +185,7 @@ def test_keys_of_every_kind_are_one_row_each(rows: dict[str, Row]) -> None:
     assert all(rows[key]["v"] == 1 for key in there)
 
 
+@pytest.mark.soak
 def test_a_ttl_delete_is_told_apart_and_a_persons_own_column_is_left_alone(spark: SparkSession, tmp_path: Path) -> None:
     silver = Silver.create(spark, tmp_path / "silver", {})
     removals = [

@@ -105,6 +105,7 @@ def test_a_stream_that_goes_on_looks_between_its_micro_batches(
     assert (failures, going.is_alive()) == ([], False)
 
 
+@pytest.mark.soak
 def test_records_that_came_too_late_raise_a_gap(spark: SparkSession, tmp_path: Path) -> None:
     silver = Silver.create(spark, tmp_path / "silver", {}, deletes="hard", purge_after_days=40)
     spark.sql(f"ALTER TABLE delta.`{silver.path}` SET TBLPROPERTIES ('{PURGED_BEFORE}' = '5000')")

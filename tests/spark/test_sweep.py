@@ -104,6 +104,7 @@ def test_ghosts_go_and_everything_else_stays(swept_table: tuple[Silver, Path, Pa
     assert not silver.rows()["id=S:ghost"]["_is_deleted"]
 
 
+@pytest.mark.soak
 def test_a_run_that_is_not_merged_yet_is_refused(spark: SparkSession, tmp_path: Path) -> None:
     silver = Silver.create(spark, tmp_path / "silver", {})
     silver.merge(write_records(tmp_path / "source", BEFORE))
