@@ -29,6 +29,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     settings |= {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2"}
     settings |= {"spark.databricks.delta.snapshotPartitions": "1"}
     settings |= {"spark.databricks.delta.writeChecksumFile.enabled": "false"}
+    # Minutes in one process pay for the second-tier compiler, which `local.conf` leaves out for short runs.
+    settings["spark.driver.extraJavaOptions"] = "-XX:+UseSerialGC"
     settings["spark.sql.warehouse.dir"] = str(folder / "warehouse")
     session = local_session("lakebound tests", log=folder / "java.log", settings=settings)
     yield session
