@@ -32,7 +32,9 @@ demo: ## set up, then live a real table through the whole pipeline on this machi
 	@exec $(BIN)/python -m demo.run $(if $(SIZE),--size $(SIZE)) $(if $(filter-out 0,$(KEEP)),--keep)
 
 bench: setup ## benchmarks against the obvious implementation, as ratios of one run (MERGE=1, HISTORY=1: those on Delta, up to half an hour)
-	@exec $(BIN)/python -m bench$(if $(MERGE),.merging --write)$(if $(HISTORY),.history --write)
+	@$(if $(MERGE)$(HISTORY),,exec $(BIN)/python -m bench)
+	@$(if $(MERGE),exec $(BIN)/python -m bench.merging --write)
+	@$(if $(HISTORY),exec $(BIN)/python -m bench.history --write)
 
 test-spark35: setup ## the Spark tests on Spark 3.5 and Delta 3.3, in an environment of their own
 	@requirements/setup.sh spark35

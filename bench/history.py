@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,12 +24,11 @@ import pyspark
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from bench.merging import DOCS, LABEL, SETTINGS
+from bench.merging import DOCS, LABEL, bench_session
 from lakebound_spark.bronze import INGEST_DATE, prepare_bronze
 from lakebound_spark.history import stretches
 from lakebound_spark.history_table import bring_forward, differences, prepare_history, rebuild
 from lakebound_spark.schema import BRONZE_RECORD, FILE
-from lakebound_spark.session import local_session
 from lakebound_spark.tables import open_table
 
 KEYS: Final = 100_000
@@ -79,18 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count (%(default)s)")
     parser.add_argument("--write", action="store_true", help="write docs/BENCH-HISTORY.md")
     given = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="lakebound-bench-"))
-    spark = local_session("lakebound bench", log=folder / "java.log", settings=SETTINGS)
     found: list[Growing] = []
-    try:
+    with bench_session() as (spark, folder):
         for records in given.records or RECORDS:
             growing = Growing(records)
             measure(spark, folder / str(records), growing, given.rounds, keys=KEYS, touched=TOUCHED)
             found.append(growing)
             print(growing.line(found[0]), file=sys.stderr, flush=True)
-    finally:
-        spark.stop()
-        shutil.rmtree(folder)
     table = "\n".join([HEAD, *(one.line(found[0]) for one in found)])
     print(table)
     if given.write:

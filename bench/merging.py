@@ -21,7 +21,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -81,6 +82,18 @@ WIDE_EVENTS: Final = 2_000
 MORE_TYPES: Final = ("double", "bigint", "decimal(9,2)", "string")
 
 
+@contextmanager
+def bench_session() -> Iterator[tuple[SparkSession, Path]]:
+    """A session and a folder for its tables, both gone after the block."""
+    folder = Path(tempfile.mkdtemp(prefix="lakebound-bench-"))
+    spark = local_session("lakebound bench", log=folder / "java.log", settings=SETTINGS)
+    try:
+        yield spark, folder
+    finally:
+        spark.stop()
+        shutil.rmtree(folder)
+
+
 def config_of(columns: int) -> MergeConfig:
     """COLUMNS and as many numbers more as make ``columns``."""
     more = {f"a{n}": MORE_TYPES[n % len(MORE_TYPES)] for n in range(columns - len(COLUMNS))}
@@ -135,10 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.wide and given.rows:
         parser.error("--wide is a table of its own size; leave out --rows")
-    folder = Path(tempfile.mkdtemp(prefix="lakebound-bench-"))
-    spark = local_session("lakebound bench", log=folder / "java.log", settings=SETTINGS)
     found: list[Merging] = []
-    try:
+    with bench_session() as (spark, folder):
         tables = [] if given.wide else [(len(COLUMNS), rows) for rows in given.rows or (1_000_000, 5_000_000)]
         if given.wide or not given.rows:
             tables.append((WIDE, WIDE_ROWS))
@@ -152,9 +163,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found.append(merging)
                 print(merging.line(), file=sys.stderr, flush=True)
                 shutil.rmtree(folder / keys)
-    finally:
-        spark.stop()
-        shutil.rmtree(folder)
     table = "\n".join([HEAD, *(one.line() for one in found)])
     print(json.dumps([asdict(one) for one in found], indent=2) if given.json else table)
     if given.write:

@@ -64,11 +64,11 @@ def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
 def bring_forward(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> Rewritten:
     """Make the history of the keys of ``records``, which were appended to bronze, what bronze now says.
 
-    Only rows that differ are written, in one commit, so a replay makes no commit. One writer at a time: the job's
-    checkpoint sees to that. What it costs follows the records, and the current rows of the history;
-    for keys that are told anew, bronze's records and the history's rows of these keys.
+    Takes READ_OF_BRONZE of them. Only rows that differ are written, in one commit, so a replay makes no commit. One
+    writer at a time: the job's checkpoint sees to that. What it costs follows the records, and the current rows of the
+    history; for keys that are told anew, bronze's records and the history's rows of these keys.
     """
-    records = records.select(*READ_OF_BRONZE).persist()
+    records = records.persist()
     try:
         return retried(lambda: _bring_forward(spark, target, bronze, records))
     finally:
@@ -76,8 +76,8 @@ def bring_forward(spark: SparkSession, target: str, bronze: str, records: DataFr
 
 
 def _bring_forward(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> Rewritten:
-    current = open_table(spark, target).toDF().where("is_current")
-    touched = going_on(records, current, open_table(spark, bronze).toDF()).persist()
+    history, told = open_table(spark, target).toDF(), open_table(spark, bronze).toDF()
+    touched = going_on(records, history.where("is_current"), told).persist()
     try:
         counts = touched.agg(F.count("*").alias("keys"), F.count_if("goes_on").alias("going_on")).head()
         assert counts is not None
@@ -85,9 +85,8 @@ def _bring_forward(spark: SparkSession, target: str, bronze: str, records: DataF
         changes = continuation(records, touched)
         if anew:
             keys = touched.where("NOT goes_on").select("key")
-            right = stretches(_of_keys(open_table(spark, bronze).toDF(), "key", keys))
-            there = _of_keys(open_table(spark, target).toDF(), "_key", keys)
-            changes = changes.unionByName(differences(there, right))
+            right = stretches(_of_keys(told, "key", keys))
+            changes = changes.unionByName(differences(_of_keys(history, "_key", keys), right))
         rows = _write(spark, target, changes, "true" if anew else "t.is_current")
         return Rewritten(counts["keys"], anew, rows)
     finally:
@@ -127,13 +126,12 @@ def _near_bases(by_key: DataFrame, bronze: DataFrame) -> DataFrame:
     """The keys with a base record in bronze that is too late for them to go on, whatever image it has."""
     least = by_key.where("from_stream").agg(F.min("oldest_ms").alias("ms")).head()
     assert least is not None
+    least_ms = F.lit(least["ms"])  # NULL without such a key, and then no label is near
     before = F.when(F.col("is_deleted"), RUN_MS).otherwise(READ_MS)
     label = F.col("snapshot_label_ms")
     bases = bronze.select("key", "snapshot_label_ms", "is_deleted")
-    if least["ms"] is None:
-        return bases.select("key").limit(0)
     # Said of all keys first: files of stream records alone, or of older runs, are passed over by their statistics.
-    late = bases.where(label >= least["ms"] - RUN_MS).where((label >= least["ms"] - READ_MS) | F.col("is_deleted"))
+    late = bases.where(label >= least_ms - RUN_MS).where((label >= least_ms - READ_MS) | F.col("is_deleted"))
     joined = late.join(by_key.select("key", "oldest_ms"), "key")
     return joined.where(label >= F.col("oldest_ms") - before).select("key").distinct()
 

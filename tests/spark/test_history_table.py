@@ -41,8 +41,8 @@ def lived(key: str, chance: random.Random) -> list[Record]:
             told = image if chance.random() < 0.9 else None
             name = "INSERT" if image is None else "MODIFY"
             record = stream(key, place, after, time_ms=stamp, old_image=told, event_name=name)
-            is_lost, image = chance.random() < 0.1, after
-            if is_lost:
+            image = after
+            if chance.random() < 0.1:  # lost
                 continue
         else:
             read = image if chance.random() < 0.8 else chance.choice([None, any_image])
@@ -133,9 +133,6 @@ def test_red_control_the_keys_that_may_not_would_end_wrong(continued: Continued)
     assert len(continued.wrong(set(continued.right) - continued.may)) > KEYS / 10
 
 
-K, OTHER = (f"id=S:{name}" for name in ("k", "other"))
-
-
 def test_older_files_of_bronze_are_read_only_for_a_key_that_is_told_anew(spark: SparkSession, tmp_path: Path) -> None:
     """Shown by taking these files away: the records that follow do not miss them, a late one does."""
     bronze, target = tmp_path / "bronze", tmp_path / "history"
@@ -165,11 +162,11 @@ def test_older_files_of_bronze_are_read_only_for_a_key_that_is_told_anew(spark: 
     table = spark.read.format("delta").load(str(target))
     shown = table.selectExpr("_key", "_item", "unix_millis(valid_from) AS f", "unix_millis(valid_to) AS t", "is_exact")
     assert {tuple(row) for row in shown.collect()} == {
-        (K, text_of(images[0]), START_MS, later_ms, False),
-        (K, text_of(images[1]), later_ms, later_ms + 1, True),
-        (K, None, later_ms + 1, None, True),
+        ("id=S:k", text_of(images[0]), START_MS, later_ms, False),
+        ("id=S:k", text_of(images[1]), later_ms, later_ms + 1, True),
+        ("id=S:k", None, later_ms + 1, None, True),
         ("id=S:new", text_of(item("new")), later_ms, None, True),
-        (OTHER, text_of(item("other")), START_MS, None, True),
+        ("id=S:other", text_of(item("other")), START_MS, None, True),
     }
     with pytest.raises((Py4JJavaError, PySparkException)):
         deliver("late", stream("k", 4, images[2], time_ms=later_ms))
