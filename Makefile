@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit test test-spark35 demo bench soak deploy lock audit licences clean
+.PHONY: help setup check unit test test-spark35 demo bench soak deploy smoke lock audit licences clean
 
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
@@ -60,6 +60,9 @@ else
 	@if grep -q '^stack_name' samconfig.toml; then exec $(SAM) deploy; fi; \
 		exec $(SAM) deploy --guided --parameter-overrides $(platform)
 endif
+
+smoke: setup ## on a deployed stack, what no emulator shows: STACK=name (TABLE=name refuses another table's, DRY_RUN=1 only tells)
+	@exec $(BIN)/lakebound smoke $(if $(STACK),--stack "$(STACK)") $(if $(TABLE),--table "$(TABLE)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 lock: ## pin again after an edit of pyproject.toml or requirements/*.in (UPGRADE=1 takes newer versions)
 	@for pair in "pyproject.toml src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt"; do \

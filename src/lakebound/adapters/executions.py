@@ -45,6 +45,14 @@ class Machine:
         told = self._call("describe_execution", executionArn=self._execution(run))
         return _state(run, told)
 
+    def stop(self, run: str) -> None:
+        """Stop a run; redriven, it goes on. Raises LakeboundError."""
+        self._call("stop_execution", executionArn=self._execution(run))
+
+    def redrive(self, run: str) -> None:
+        """Let a run that was stopped or failed go on from where it was. Raises LakeboundError."""
+        self._call("redrive_execution", executionArn=self._execution(run))
+
     def latest(self, count: int) -> list[ExecutionState]:
         """The newest runs. Raises LakeboundError."""
         told = self._call("list_executions", stateMachineArn=self.arn, maxResults=count)["executions"]

@@ -11,7 +11,22 @@ from typing import Final
 
 import typer
 
-from lakebound.cli import backfill, close, config, cost, dlq, doctor, files, init, replay, report, status, trace, verify
+from lakebound.cli import (
+    backfill,
+    close,
+    config,
+    cost,
+    dlq,
+    doctor,
+    files,
+    init,
+    replay,
+    report,
+    smoke,
+    status,
+    trace,
+    verify,
+)
 from lakebound.errors import LakeboundError, Misconfigured
 
 OK: Final = 0
@@ -30,6 +45,7 @@ app = typer.Typer(
 )
 app.command("init")(init.command)
 app.command("doctor")(doctor.command)
+app.command("smoke")(smoke.command)
 app.command("status")(status.command)
 app.command("verify")(verify.command)
 app.command("trace")(trace.command)
