@@ -119,7 +119,7 @@ def test_the_dashboard_is_json_whose_widgets_do_not_overlap(deployment: str) -> 
 
 def test_queues_and_bucket_are_closed_to_other_accounts() -> None:
     resources = rendered()
-    for name in ("BucketPolicy", "QueuesTlsOnly"):
+    for name in ("BucketPolicy", "BufferQueuePolicy", "DeadLetterQueuePolicy"):
         (bound,) = [
             one for one in properties(resources, name)["PolicyDocument"]["Statement"] if one["Sid"] == "ThisAccountOnly"
         ]

@@ -18,6 +18,8 @@ from tests.template.translated import translated
 KEY = "arn:aws:kms:us-east-1:123456789012:key/abc"
 TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/flights"
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-24T00:00:00.000"
+STATES = "arn:aws:states:us-east-1:123456789012"
+MACHINE = "lakebound-backfill-51af3dc0-da77-11e4-872e-1234567db123"
 NEW = {"TableName": "flights", "PartitionKeyName": "flight_id"}
 DEPLOYMENTS = {
     "everything new": NEW,
@@ -60,8 +62,12 @@ def nothing_that_holds_data_goes_with_the_stack(resources: Resources) -> None:
     holders = {name: one for name, one in resources.items() if one["Type"] in kinds}
     assert {"BufferQueue", "DeadLetterQueue"} <= set(holders)
     for name, one in holders.items():
-        assert one["DeletionPolicy"] == "Retain", name
+        # A failed first deployment takes what it made along: else the next one meets its table, bucket and queues.
+        assert one["DeletionPolicy"] == "RetainExceptOnCreate", name
         assert one["UpdateReplacePolicy"] == "Retain", name
+    # The bucket's policy stays with it.
+    if "BucketPolicy" in resources:
+        assert resources["BucketPolicy"]["DeletionPolicy"] == resources["Bucket"]["DeletionPolicy"]
 
 
 def a_new_table_has_both_images_recovery_and_encryption(resources: Resources) -> None:
@@ -124,10 +130,21 @@ def everything_is_tls_only(resources: Resources) -> None:
             if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}:
                 assert statement["Principal"] == "*"
                 assert statement["Action"] in ("s3:*", "sqs:*")
-                covered |= set(statement["Resource"])
+                covered |= set(listed(statement["Resource"]))
     wanted = {f"<{name}.Arn>" for kind in ("AWS::S3::Bucket", "AWS::SQS::Queue") for name in of_type(resources, kind)}
     wanted |= {f"<{name}.Arn>/*" for name in of_type(resources, "AWS::S3::Bucket")}
     assert covered == wanted
+
+
+def each_queue_has_a_policy_of_its_own(resources: Resources) -> None:
+    """SQS refuses a policy with a statement about another queue than the one it is put on."""
+    found = {}
+    for policy in of_type(resources, "AWS::SQS::QueuePolicy").values():
+        assert len(policy["Queues"]) == 1
+        queue = policy["Queues"][0]
+        assert queue not in found
+        found[queue] = {name for one in policy["PolicyDocument"]["Statement"] for name in listed(one["Resource"])}
+    assert found == {f"<{name}>": {f"<{name}.Arn>"} for name in of_type(resources, "AWS::SQS::Queue")}
 
 
 def queues_are_encrypted_and_keep_messages_for_fourteen_days(resources: Resources) -> None:
@@ -154,9 +171,12 @@ def dead_letters_can_be_redriven_to_the_buffer_only(resources: Resources) -> Non
     assert allow["sourceQueueArns"] == [f"arn:aws:sqs:us-east-1:123456789012:{buffer}"]
 
 
-def a_stack_made_again_does_not_meet_its_old_queues(resources: Resources) -> None:
+def a_stack_made_again_does_not_meet_what_the_first_one_left(resources: Resources) -> None:
+    """Queues stay, and Step Functions deletes a machine in its own time: their names are those of one stack alone."""
     names = [queue["QueueName"] for queue in of_type(resources, "AWS::SQS::Queue").values()]
-    assert sorted(names) == ["lake-buffer-1234567db123", "lake-dead-1234567db123"]
+    names += [machine["StateMachineName"] for machine in of_type(resources, "AWS::StepFunctions::StateMachine").values()]
+    of_the_stack = "51af3dc0-da77-11e4-872e-1234567db123"
+    assert sorted(names) == [f"lakebound-{what}-{of_the_stack}" for what in ("backfill", "buffer", "dead")]
 
 
 def the_stream_mapping_loses_nothing_and_blocks_nobody(resources: Resources) -> None:
@@ -224,6 +244,7 @@ RIGHTS = {
         "sqs:GetQueueAttributes": {"<BufferQueue.Arn>"},
         "s3:PutObject": {"<bucket>/ddb/flights/*"},
         "s3:GetObject": {"<bucket>/_lakebound/flights/claims/*"},
+        "s3:ListBucket": {"<bucket>"},
         "logs:CreateLogStream": {"<FlusherLogs.Arn>"},
         "logs:PutLogEvents": {"<FlusherLogs.Arn>"},
     },
@@ -256,10 +277,10 @@ RIGHTS = {
     },
     "BackfillMachineRole": {
         "lambda:InvokeFunction": {"<Backfill.Arn>"},
-        "states:StartExecution": {"arn:aws:states:us-east-1:123456789012:stateMachine:lake-backfill"},
-        "states:DescribeExecution": {"arn:aws:states:us-east-1:123456789012:execution:lake-backfill/*"},
-        "states:StopExecution": {"arn:aws:states:us-east-1:123456789012:execution:lake-backfill/*"},
-        "states:RedriveExecution": {"arn:aws:states:us-east-1:123456789012:execution:lake-backfill/*"},
+        "states:StartExecution": {f"{STATES}:stateMachine:{MACHINE}"},
+        "states:DescribeExecution": {f"{STATES}:execution:{MACHINE}/*"},
+        "states:StopExecution": {f"{STATES}:execution:{MACHINE}/*"},
+        "states:RedriveExecution": {f"{STATES}:execution:{MACHINE}/*"},
     },
 }
 
@@ -310,6 +331,27 @@ def a_customer_key_is_on_all_that_the_stack_creates(resources: Resources) -> Non
         # Lambda writes failure objects with the role of the function, into the bucket whose default the key is.
         destination = properties(resources, "StreamMapping")["DestinationConfig"]["OnFailure"]["Destination"]
         assert not of_type(resources, "AWS::S3::Bucket") or destination == "arn:aws:s3:::<Bucket>"
+
+
+def who_gets_objects_is_told_which_are_missing(resources: Resources) -> None:
+    """S3 answers 404 for a missing key only to who may list the bucket, and 403 to others, as in an outage."""
+    for role in ROLES.values():
+        rights: dict[str, list[dict[str, Any]]] = {}
+        for statement in statements(resources, role):
+            for action in listed(statement["Action"]):
+                rights.setdefault(action, []).append(statement)
+        read = {name.split("/")[0] for one in rights.get("s3:GetObject", []) for name in listed(one["Resource"])}
+        told = {
+            name
+            for one in rights.get("s3:ListBucket", [])
+            # A condition on s3:prefix would take the right away: a GetObject has no prefix.
+            if set(one["Condition"]) == {"StringEquals"} and set(one["Condition"]["StringEquals"]) == {RESOURCE_ACCOUNT}
+            for name in listed(one["Resource"])
+        }
+        assert read <= told, role
+
+
+RESOURCE_ACCOUNT = "s3:ResourceAccount"
 
 
 def our_objects_are_never_replaced(resources: Resources) -> None:
@@ -400,7 +442,12 @@ ENCRYPTION = "Bucket.Properties.BucketEncryption.ServerSideEncryptionConfigurati
 PROMISES = [
     Promise(
         nothing_that_holds_data_goes_with_the_stack,
-        (setting("DeadLetterQueue.DeletionPolicy", "Delete"), setting("Bucket.UpdateReplacePolicy", "Delete")),
+        (
+            setting("DeadLetterQueue.DeletionPolicy", "Delete"),
+            setting("Table.DeletionPolicy", "Retain"),
+            setting("BucketPolicy.DeletionPolicy", "Delete"),
+            setting("Bucket.UpdateReplacePolicy", "Delete"),
+        ),
     ),
     Promise(
         a_new_table_has_both_images_recovery_and_encryption,
@@ -416,7 +463,19 @@ PROMISES = [
     Promise(only_failure_objects_expire, (setting("Bucket.Properties.LifecycleConfiguration.Rules.1.Prefix", ""),)),
     Promise(
         everything_is_tls_only,
-        (removing("BucketPolicy"), setting("QueuesTlsOnly.Properties.PolicyDocument.Statement.0.Effect", "Allow")),
+        (removing("BucketPolicy"), setting("BufferQueuePolicy.Properties.PolicyDocument.Statement.0.Effect", "Allow")),
+    ),
+    Promise(
+        each_queue_has_a_policy_of_its_own,
+        (
+            setting("BufferQueuePolicy.Properties.Queues", [{"Ref": "BufferQueue"}, {"Ref": "DeadLetterQueue"}]),
+            setting("DeadLetterQueuePolicy.Properties.Queues", [{"Ref": "BufferQueue"}]),
+            setting(
+                "DeadLetterQueuePolicy.Properties.PolicyDocument.Statement.1.Resource",
+                [{"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}, {"Fn::GetAtt": ["BufferQueue", "Arn"]}],
+            ),
+            removing("DeadLetterQueuePolicy"),
+        ),
     ),
     Promise(
         queues_are_encrypted_and_keep_messages_for_fourteen_days,
@@ -444,7 +503,11 @@ PROMISES = [
         ),
     ),
     Promise(
-        a_stack_made_again_does_not_meet_its_old_queues, (setting("DeadLetterQueue.Properties.QueueName", "lake-dead"),)
+        a_stack_made_again_does_not_meet_what_the_first_one_left,
+        (
+            setting("DeadLetterQueue.Properties.QueueName", "lake-dead"),
+            setting("BackfillMachine.Properties.StateMachineName", "lake-backfill"),
+        ),
     ),
     Promise(
         the_stream_mapping_loses_nothing_and_blocks_nobody,
@@ -477,7 +540,7 @@ PROMISES = [
             removing(f"StreamIngestRole.{POLICY}.4"),
         ),
     ),
-    Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.4"),)),
+    Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.5"),)),
     Promise(
         a_customer_key_is_on_all_that_the_stack_creates,
         (
@@ -487,6 +550,14 @@ PROMISES = [
             removing(f"{ENCRYPTION}.KMSMasterKeyID"),
             setting("Backfill.Properties.Environment.Variables.EXPORT_KMS_KEY", ""),
             setting("StreamMapping.Properties.DestinationConfig.OnFailure.Destination", "arn:aws:s3:::another"),
+        ),
+    ),
+    Promise(
+        who_gets_objects_is_told_which_are_missing,
+        (
+            removing(f"FlusherRole.{POLICY}.3"),
+            setting(f"FlusherRole.{POLICY}.3.Condition", {"StringLike": {"s3:prefix": "_lakebound/flights/claims/*"}}),
+            setting(f"BackfillRole.{POLICY}.8.Action", "s3:ListBucketVersions"),
         ),
     ),
     Promise(our_objects_are_never_replaced, (removing(f"FlusherRole.{POLICY}.1.Condition.Null"),)),
