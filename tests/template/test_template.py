@@ -174,7 +174,9 @@ def dead_letters_can_be_redriven_to_the_buffer_only(resources: Resources) -> Non
 def a_stack_made_again_does_not_meet_what_the_first_one_left(resources: Resources) -> None:
     """Queues stay, and Step Functions deletes a machine in its own time: their names are those of one stack alone."""
     names = [queue["QueueName"] for queue in of_type(resources, "AWS::SQS::Queue").values()]
-    names += [machine["StateMachineName"] for machine in of_type(resources, "AWS::StepFunctions::StateMachine").values()]
+    names += [
+        machine["StateMachineName"] for machine in of_type(resources, "AWS::StepFunctions::StateMachine").values()
+    ]
     of_the_stack = "51af3dc0-da77-11e4-872e-1234567db123"
     assert sorted(names) == [f"lakebound-{what}-{of_the_stack}" for what in ("backfill", "buffer", "dead")]
 
