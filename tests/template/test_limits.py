@@ -1,4 +1,4 @@
-"""With every name and parameter at its longest the stack stays within what the services take; and edits that break it."""
+"""With every name and parameter at its longest the stack fits into what the services take; and edits that break it."""
 
 from __future__ import annotations
 

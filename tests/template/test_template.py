@@ -260,6 +260,7 @@ RIGHTS = {
         "lambda:GetEventSourceMapping": {"arn:aws:lambda:us-east-1:123456789012:event-source-mapping:<StreamMapping>"},
         "sqs:GetQueueAttributes": {"<BufferQueue.Arn>", "<DeadLetterQueue.Arn>"},
         "cloudwatch:GetMetricData": {"*"},
+        "lambda:GetAccountSettings": {"*"},
         "s3:PutObject": {
             "<bucket>/ddb/flights/*",
             "<bucket>/_lakebound/flights/manifests/*",
@@ -559,7 +560,7 @@ PROMISES = [
         (
             removing(f"FlusherRole.{POLICY}.3"),
             setting(f"FlusherRole.{POLICY}.3.Condition", {"StringLike": {"s3:prefix": "_lakebound/flights/claims/*"}}),
-            setting(f"BackfillRole.{POLICY}.8.Action", "s3:ListBucketVersions"),
+            setting(f"BackfillRole.{POLICY}.9.Action", "s3:ListBucketVersions"),
         ),
     ),
     Promise(our_objects_are_never_replaced, (removing(f"FlusherRole.{POLICY}.1.Condition.Null"),)),

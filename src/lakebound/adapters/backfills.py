@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lakebound.adapters.account import LambdaAccount
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
@@ -48,4 +49,5 @@ def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
             if settings.dead_letter_url
             else None
         ),
+        account=LambdaAccount(client("lambda"), client("cloudwatch"), clock) if settings.mapping_id else None,
     )
