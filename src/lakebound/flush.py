@@ -15,6 +15,7 @@ from lakebound.batches import BatchFile, MemberRefused
 from lakebound.errors import (
     LakeboundError,
     Misconfigured,
+    ObjectDenied,
     ObjectMissing,
     Poison,
     QueueUnavailable,
@@ -155,6 +156,11 @@ class _Hand:
         except ObjectMissing as missing:
             self._result.refused[message.message_id] = type(missing).__name__
             return False
+        except ObjectDenied as denied:
+            # Three claims whose objects somebody deleted, and a role that may not list: each is a 403, as if S3 were
+            # closed. It is not, so the neighbours are written. Kept in hand as in an outage: should the role have lost
+            # its right instead, the claims wait for it and use up few receives.
+            self._result.refused[message.message_id] = type(denied).__name__
         except StoreUnavailable as unavailable:
             # Kept in hand without members: an outage must not use up the receives of claim checks either.
             self._result.refused[message.message_id] = type(unavailable).__name__

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from isal import igzip
 
 from lakebound.adapters.local import ManualClock
-from lakebound.errors import Misconfigured, QueueUnavailable, StoreUnavailable
+from lakebound.errors import Misconfigured, ObjectDenied, QueueUnavailable, StoreUnavailable
 from lakebound.flush import ALONE_FROM_RECEIVES, MAX_FAILED_CALLS
 from lakebound.layout import ClaimKey
 from lakebound.messages import Line, Member, Packer
@@ -319,6 +319,40 @@ def test_an_outage_is_not_tried_on_every_message() -> None:
     assert result is not None
     assert len(result.failed) == 10
     assert len(calls) == MAX_FAILED_CALLS
+
+
+@pytest.mark.parametrize("missing", [1, MAX_FAILED_CALLS, 3 * MAX_FAILED_CALLS])
+def test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour(missing: int) -> None:
+    """S3 answers 403 for each of them to a role that may not list the bucket."""
+    world = World()
+    world.send(*(one_claim(world, number, 60_000) for number in range(missing)))
+    world.send(one_claim(world, missing, 60_000), *(one_body(number) for number in range(missing + 1, missing + 6)))
+    gone = {json.loads(waiting.body)["claim"]["key"] for waiting in world.buffer.messages[:missing]}
+
+    def denied(call: str) -> None:
+        if call.removeprefix("get ") in gone:
+            raise ObjectDenied("it is missing, or it may not be read")
+
+    world.store.before = denied
+    result = world.invoke()
+    assert result is not None
+    assert lake_numbers(world) == list(range(missing, missing + 6))
+    assert set(result.refused.values()) == {"ObjectDenied"}
+    assert len(result.failed) == missing
+    # Hidden as in an outage: should the role have lost its right, it may come back before they are dead letters.
+    assert {waiting.visible_ms - world.clock.now_ms() for waiting in world.buffer.messages} == {60_000}
+    world.repair()
+    drain(world)
+    assert lake_numbers(world) == list(range(missing + 6))
+
+
+def test_claims_that_an_outage_hides_stop_the_invocation() -> None:
+    """The red control of the test above: what S3 does not answer is tried three times and no more."""
+    world = World()
+    world.send(*(one_claim(world, number, 60_000) for number in range(5)), *(one_body(n) for n in range(5, 8)))
+    world.store.before = lambda call: store_down(call) if call.startswith("get") else None
+    world.invoke()
+    assert lake_numbers(world) == []
 
 
 def test_after_a_failed_call_nothing_more_is_received() -> None:

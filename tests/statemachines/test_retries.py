@@ -109,6 +109,6 @@ def test_what_no_retry_mends_is_not_tried_again(name: str) -> None:
     assert {seconds_tried(task, name) for task in tasks(definition()["States"]).values()} == {0}
 
 
-@pytest.mark.parametrize("name", ["Unanswered", "StoreUnavailable", "LakeboundError", "Lambda.ServiceException"])
+@pytest.mark.parametrize("name", ["Unanswered", "StoreUnavailable", "ObjectDenied", "Lambda.ServiceException"])
 def test_an_outage_is_ridden_out(name: str) -> None:
     assert min(seconds_tried(task, name) for task in tasks(definition()["States"]).values()) >= 30

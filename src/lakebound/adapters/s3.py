@@ -8,10 +8,18 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing, StoreUnavailable
+from lakebound.errors import LakeboundError, Misconfigured, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 
 _CONFLICT_ATTEMPTS: Final = 3
+
+
+def denied(bucket: str, key: str) -> ObjectDenied:
+    """What a GetObject that S3 answers with 403 means, for a person."""
+    return ObjectDenied(
+        f"Could not get s3://{bucket}/{key} (AccessDenied): it is missing, or it may not be read",
+        hint=f"With s3:ListBucket on {bucket} S3 tells which; then check s3:GetObject and the KMS key",
+    )
 
 
 class S3Store:
@@ -50,6 +58,8 @@ class S3Store:
         except ClientError as refused:
             if refused.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                 raise ObjectMissing(f"s3://{self._bucket}/{key} does not exist") from None
+            if refused.response.get("Error", {}).get("Code") in ("AccessDenied", "403"):
+                raise denied(self._bucket, key) from None
             raise self._unavailable("get", key, refused) from None
         except (BotoCoreError, ResponseParserError, OSError) as broken:
             raise self._unavailable("get", key, broken) from None
