@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from lakebound.adapters.alarms import alarms_of
 from lakebound.adapters.calls import NotThere, call
 from lakebound.adapters.stack import Stack
 from lakebound.attributes import Image
@@ -71,11 +72,7 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         found = _known(partial(call, aws_lambda, "get_function_configuration", function, FunctionName=function))
         functions[function] = found or {"State": "missing"}
     table = _known(lambda: call(clients("dynamodb"), "describe_table", stack.table, TableName=stack.table)["Table"])
-    alarms = _known(
-        lambda: call(clients("cloudwatch"), "describe_alarms", "alarms", AlarmNamePrefix=f"{stack.name}-")[
-            "MetricAlarms"
-        ]
-    )
+    alarms = _known(lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
     return StackFacts(
         stack=stack.name,
         status=stack.status,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from lakebound.adapters.alarms import alarms_of
 from lakebound.adapters.calls import call
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.stack import Stack, function_environment
@@ -127,19 +128,14 @@ class Observer:
         return answer.get("Datapoints") or []
 
     def _alarms(self) -> tuple[str, ...]:
-        answer = call(
-            self._clients("cloudwatch"),
-            "describe_alarms",
-            "alarms",
-            AlarmNamePrefix=f"{self._stack.name}-",
-            StateValue="ALARM",
-        )
-        return tuple(alarm["AlarmName"] for alarm in answer.get("MetricAlarms") or ())
+        return tuple(alarm["AlarmName"] for alarm in self._all_alarms() if alarm.get("StateValue") == "ALARM")
 
     def count_alarms(self) -> int:
         """How many alarms the stack has. Raises LakeboundError."""
-        found = call(self._clients("cloudwatch"), "describe_alarms", "alarms", AlarmNamePrefix=f"{self._stack.name}-")
-        return len(found.get("MetricAlarms") or ())
+        return len(self._all_alarms())
+
+    def _all_alarms(self) -> list[dict[str, Any]]:
+        return alarms_of(self._clients("cloudformation"), self._clients("cloudwatch"), self._stack.name)
 
     def _newest_file(self, now_ms: int) -> int | None:
         """Only the hour partitions of now and the hour before: a listing of everything grows for ever."""
