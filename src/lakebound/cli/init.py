@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 import typer
@@ -17,6 +18,8 @@ from lakebound.cli.telling import AsJson, tell, tell_json
 from lakebound.errors import Misconfigured
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}").fullmatch
+_MAX_NAME: Final = 128
+"""Characters of a stack's name, as CloudFormation takes them."""
 
 
 def command(
@@ -35,7 +38,7 @@ def command(
 
     An existing table gives its stream and its key; a new one needs --partition-key.
     """
-    name = stack or "lakebound-" + re.sub(r"[^A-Za-z0-9-]", "-", table)
+    name = stack or stack_name(table)
     if not _NAME(name):
         raise Misconfigured(f"{name} cannot name a stack", hint="Give --stack: letters, digits and dashes")
     if not replace and not dry_run and _deploys(file):
@@ -68,9 +71,18 @@ def command(
     tell("next: lakebound doctor --before --table " + table + ", then make deploy")
 
 
+def stack_name(table: str) -> str:
+    """`lakebound-<table>`; where that is too long for CloudFormation, cut and told apart by a digest of the whole."""
+    name = "lakebound-" + re.sub(r"[^A-Za-z0-9-]", "-", table)
+    if len(name) <= _MAX_NAME:
+        return name
+    digest = sha256(table.encode()).hexdigest()[:8]
+    return f"{name[: _MAX_NAME - 9]}-{digest}"
+
+
 def samconfig(stack: str, parameters: dict[str, str]) -> str:
     """The file's text, as `sam deploy` reads it."""
-    overrides = " ".join(f'{name}="{value}"' for name, value in parameters.items())
+    overrides = " ".join(_override(name, value) for name, value in parameters.items())
     lines = [
         "# What `make deploy` uses; written by `lakebound init`.",
         "version = 0.1",
@@ -85,6 +97,16 @@ def samconfig(stack: str, parameters: dict[str, str]) -> str:
         "resolve_s3 = true",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _override(name: str, value: str) -> str:
+    # SAM takes a backslash before a quote or a space away, and leaves it before anything else.
+    if "\\" in value:
+        raise Misconfigured(
+            f"{name} has a backslash", hint=f"Leave it out here, and give it: make deploy PARAMETERS='{name}={value}'"
+        )
+    escaped = value.replace('"', '\\"')
+    return f'{name}="{escaped}"'
 
 
 def _quoted(text: str) -> str:
