@@ -7,6 +7,7 @@ DEPLOY_ARCHITECTURE and DEPLOY_YES, which the Makefile sets from its variables.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -117,7 +118,8 @@ def main(root: Path) -> int:
     try:
         asked = Asked.read(os.environ)
         defaults = yaml_parse((root / "template.yaml").read_text())["Parameters"]
-        todo = plan(asked, settings_of(path), defaults, sys.stdin.isatty())
+        settings = settings_of(path)
+        todo = plan(asked, settings, defaults, sys.stdin.isatty())
     except Refused as refused:
         print(f"make deploy: {refused}. Nothing was built, deployed or written.", file=sys.stderr)
         return 2
@@ -139,6 +141,13 @@ def main(root: Path) -> int:
         if before is not None and path.read_bytes() != before:
             path.write_bytes(before)
         print(f"make deploy: SAM ended with status {status}; {SAMCONFIG} is as it was.", file=sys.stderr)
+        if todo.stack and settings.get("stack_name") != todo.stack:
+            # CloudFormation takes no second try for a stack whose creation it rolled back.
+            told = f"{sam} delete --stack-name {shlex.quote(todo.stack)}"
+            print(
+                f"Was this its first deployment, and is it ROLLBACK_COMPLETE now? Then, before again: {told}",
+                file=sys.stderr,
+            )
     elif todo.stack:
         keep(path, todo)
     return status

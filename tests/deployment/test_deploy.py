@@ -250,6 +250,7 @@ def test_a_deployment_that_fails_leaves_the_file_as_it_was(folder: Path, step: s
     assert done.status == 2
     assert "SAM ended with status 3; samconfig.toml is as it was" in done.said
     assert done.samconfig == before
+    assert "sam delete --stack-name lakebound-cars" in done.said
     assert not list(folder.glob(".samconfig-*"))
 
 
