@@ -328,6 +328,12 @@ ELSEWHERE: Final = (
     ),
     Elsewhere(
         faults.FLUSH,
+        "claims deleted, or forbidden to the role, that S3 answers with 403",
+        "their neighbours are written; they come again",
+        FLUSH + "test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour",
+    ),
+    Elsewhere(
+        faults.FLUSH,
         "a conflict (409) that lasts",
         "no success, tried again",
         S3 + "test_a_conflict_that_lasts_is_no_success",
