@@ -23,6 +23,7 @@ UNITS_PER_READER: Final = 1_500.0
 SEGMENT_BYTES: Final = 1024 * 1024 * 1024
 MAX_READERS: Final = 100
 FILE_READERS: Final = 20
+FOREIGN: Final = "cannot be taken of another account's table, DynamoDB exports an account's own tables only"
 _GB: Final = 1024**3
 _READER_GB: Final = 1.769
 _EXPORT_MINUTES: Final = 15.0
@@ -144,6 +145,8 @@ def _export(mode: str, facts: TableFacts, items: int, size: int) -> Option:
     minutes = _EXPORT_MINUTES + size / _GB / _EXPORT_GB_PER_MINUTE + work / FILE_READERS / 60
     dollars = size / _GB * prices.EXPORT_GB + work * _READER_GB * prices.LAMBDA_GB_SECOND
     option = Option(mode, items, size, 0, round(dollars, 2), round(minutes, 1))
+    if facts.is_foreign:
+        return _impossible(option, FOREIGN)
     if facts.recovery_from_ms is None:
         return _impossible(option, "needs point-in-time recovery, which is off")
     return option
