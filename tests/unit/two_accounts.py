@@ -1,8 +1,9 @@
 """DynamoDB of two accounts, each with a table `flights`, behind botocore's last hook before the wire.
 
-moto and DynamoDB Local cut an ARN down to the table's name and answer from the caller's own account. What stands here
-answers as AWS documents it: a bare name is the caller's table, an ARN the owner's, another account gets the operations
-that "API operations supported by resource-based policies" grants across accounts, and no others. Every request is kept.
+DynamoDB Local cuts an ARN down to the table's name, and moto finds no table by another account's ARN. What stands here
+answers as AWS documents it: a bare name is the caller's table, an ARN the owner's, another account gets the
+operations that "API operations supported by resource-based policies" grants across accounts, and no others. Every
+request is kept.
 """
 
 from __future__ import annotations

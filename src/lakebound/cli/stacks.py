@@ -59,7 +59,7 @@ def table_named(text: str) -> Source:
 def home_of_caller() -> Home | None:
     """Account of the credentials and region of the clients; None where STS does not say. Raises Misconfigured."""
     parts = _caller().split(":")
-    return Home.parse(f"{parts[1]}:{clients('sts').meta.region_name}:{parts[4]}") if len(parts) > 5 else None
+    return Home.parse(f"{parts[1]}:{clients('dynamodb').meta.region_name}:{parts[4]}") if len(parts) > 5 else None
 
 
 def callers() -> list[str]:
