@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dynamodb import DynamoDBTable
 from lakebound.adapters.dynamodb_scan import BackfillTable
-from lakebound.cli import backfill, config, cost, stacks
+from lakebound.cli import backfill, config, cost, stacks, verify
+from lakebound.encoders.choice import reader_of
+from lakebound.errors import Misconfigured
 from lakebound.sharing import policies
 from lakebound.tables import Home, Source, TableArn
 from tests.unit.conftest import Lakebound
@@ -259,6 +261,29 @@ def test_verbs_of_a_stack_ask_for_the_table_by_its_arn(
     assert (told["table"], told["recommended"]) == ("flights", "scan")
     assert all("an account's own tables only" in one["impossible"] for one in told["options"] if one["mode"] != "scan")
     assert dynamodb.names == {THEIRS}
+
+
+def test_verify_and_its_repair_read_by_arn_and_write_records_with_the_bare_name(
+    operated: Operated, dynamodb: TwoAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_their_stream(operated)
+    operated.outputs["BackfillName"] = "backfill"
+    monkeypatch.setattr(verify, "aws_client", stacks.clients)
+    place = verify._Place.of(None, "lake", repair=True)
+    assert place.source == Source("flights", THEIRS, is_foreign=True)
+    done = place.repair(["id=S:theirs", "id=S:mine"], ["id"], SystemClock(), lambda count: None)
+    # Only this account's table has `mine`.
+    assert (done.items, done.absent) == (1, 1)
+    assert dynamodb.asked == [("BatchGetItem", THEIRS)]
+    assert place.store is not None
+    records = [one for key in done.files for one in reader_of("ndjson.gz")(place.store.get(key, 1 << 20))]
+    assert {(one["source_table"], one["key"]) for one in records} == {
+        ("flights", "id=S:theirs"),
+        ("flights", "id=S:mine"),
+    }
+    assert verify._Place.of(THEIRS, "lake", repair=False).source == place.source
+    with pytest.raises(Misconfigured, match=f"The stack lake is of table {THEIRS}"):
+        verify._Place.of("flights", "lake", repair=False)
 
 
 def test_verbs_take_an_arn_where_they_take_a_table(
