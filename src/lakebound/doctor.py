@@ -47,10 +47,15 @@ class TableFacts:
     """The account's unreserved concurrent executions."""
     key_enabled: bool | None = None
     """Of the key given for the stack."""
+    is_foreign: bool = False
+    """Whether another account owns the table."""
 
 
 def before(facts: TableFacts) -> Iterator[Check]:
     """What must hold before `make deploy` with an existing table."""
+    if facts.is_foreign:
+        yield from _before_of_another_account(facts)
+        return
     if not facts.exists:
         yield Check("table", WARN, f"{facts.table} does not exist", "make deploy creates it with PartitionKeyName")
         return
@@ -68,6 +73,29 @@ def before(facts: TableFacts) -> Iterator[Check]:
         yield Check(
             "table key", WARN, "a customer key encrypts the table", f"deploy with TableKmsKeyArn={facts.table_key}"
         )
+    yield from _account(facts)
+
+
+def _before_of_another_account(facts: TableFacts) -> Iterator[Check]:
+    """What its owner lets be seen; the rest is told as not seen, never as fine."""
+    if not facts.exists:
+        told = f"{facts.table} of another account does not exist, or its policy lets nobody of this account see it"
+        yield Check("table", BAD, told, "let its owner put the policies that lakebound init --table ARN prints")
+        return
+    yield Check("table", GOOD, f"{facts.table} of another account can be described")
+    yield from _stream(facts)
+    yield Check(
+        "time to live", WARN, "not seen: only its owner is told", "ask: expired items arrive as TTL deletes either way"
+    )
+    told = "another account's table cannot be exported: backfills scan, and gaps are healed by a full scan"
+    yield Check("recovery", WARN, told, "for exports, deploy the stack in the table's own account")
+    if facts.table_key:
+        fix = f"deploy with TableKmsKeyArn={facts.table_key}, and let its owner add the statement that init prints"
+        yield Check("table key", WARN, "a KMS key encrypts the table, and its policy has to allow this account", fix)
+    yield from _account(facts)
+
+
+def _account(facts: TableFacts) -> Iterator[Check]:
     if facts.concurrency is not None and facts.concurrency < SMALLEST_CONCURRENCY:
         told = f"only {facts.concurrency} concurrent executions are left in this account"
         yield Check("concurrency", BAD, told, "ask for more in Service Quotas (Lambda, concurrent executions)")
@@ -96,7 +124,8 @@ def _stream(facts: TableFacts) -> Iterator[Check]:
         told = f"{len(facts.readers)} mappings read the stream already, and a shard takes two readers"
         yield Check("readers", BAD, told, "remove one, or let one function feed both")
     else:
-        yield Check("readers", GOOD, f"{len(facts.readers)} of 2 places at a shard are taken")
+        seen = ", as far as this account's mappings show" if facts.is_foreign else ""
+        yield Check("readers", GOOD, f"{len(facts.readers)} of 2 places at a shard are taken{seen}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +142,8 @@ class StackFacts:
     drifted: tuple[str, ...] = ()
     key_enabled: bool | None = None
     last_errors: Mapping[str, float] = field(default_factory=dict)
+    table_refused: str = ""
+    """Why the stack may not read its table: it follows the stream of another one, or of another region's."""
 
 
 def after(facts: StackFacts) -> Iterator[Check]:
@@ -125,6 +156,8 @@ def after(facts: StackFacts) -> Iterator[Check]:
     if facts.table_stream is not None and stream is not None and stream != facts.table_stream:
         fix = "deploy with the new TableStreamArn, then lakebound backfill start --mode heal"
         yield Check("stream", BAD, "the table has another stream than the one that is read", fix)
+    if facts.table_refused:
+        yield Check("source", BAD, facts.table_refused, "mend it in samconfig.toml, then make deploy")
     runtimes = set()
     for name, function in facts.functions.items():
         state, update = function.get("State", "Active"), function.get("LastUpdateStatus", "Successful")

@@ -30,6 +30,7 @@ runs for up to 900 s, and a delivery of the stream that finds no place is late b
 SMALLEST_QUOTA: Final = 10
 """Concurrent executions of a new account; taken for granted where the account may not be asked."""
 
+FOREIGN: Final = "cannot be taken of another account's table, DynamoDB exports an account's own tables only"
 _GB: Final = 1024**3
 _READER_GB: Final = 1.769
 _EXPORT_MINUTES: Final = 15.0
@@ -157,6 +158,8 @@ def _export(mode: str, facts: TableFacts, items: int, size: int) -> Option:
     minutes = _EXPORT_MINUTES + size / _GB / _EXPORT_GB_PER_MINUTE + work / FILE_READERS / 60
     dollars = size / _GB * prices.EXPORT_GB + work * _READER_GB * prices.LAMBDA_GB_SECOND
     option = Option(mode, items, size, 0, round(dollars, 2), round(minutes, 1))
+    if facts.is_foreign:
+        return _impossible(option, FOREIGN)
     if facts.recovery_from_ms is None:
         return _impossible(option, "needs point-in-time recovery, which is off")
     return option

@@ -24,6 +24,9 @@ class TableFacts:
     stream_arn: str | None
     recovery_from_ms: int | None
     """The earliest time that exports reach; None without point-in-time recovery."""
+    is_foreign: bool = False
+    """Whether another account owns it. Then nothing but a scan reads it: DynamoDB exports tables of the asking account
+    only, and tells nobody else of backups (developer guide, "API operations supported by resource-based policies")."""
 
 
 @dataclass(frozen=True, slots=True)

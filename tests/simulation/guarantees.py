@@ -211,6 +211,23 @@ PROMISES: Final = (
             "tests/spark/test_job_tells_no_value.py::test_lines_and_errors_name_no_value",
         ),
     ),
+    Promise(
+        "G15",
+        "A run reads the very table whose stream is followed, by account, region and name; any other is refused before "
+        "a record is written.",
+        (
+            CORE + "tables.py:decide",
+            CORE + "tables.py:Source.check_told",
+            CORE + "opening.py:OpeningStages._refuse_another_table",
+            CORE + "adapters/raw_answers.py:of_the_table",
+        ),
+        (
+            "tests/unit/test_tables.py::test_the_decision_is_own_another_accounts_or_a_refusal",
+            "tests/functional/test_another_account.py::test_the_first_state_refuses_a_table_that_is_not_the_streams",
+            "tests/functional/test_another_account.py::test_an_answer_about_another_table_is_an_error_and_not_an_absence",
+            "tests/unit/test_sharing.py::test_what_cuts_an_arn_down_to_the_name_is_not_believed",
+        ),
+    ),
 )
 
 

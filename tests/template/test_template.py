@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from lakebound.settings import SETTINGS
+from lakebound.settings import SETTINGS, BackfillSettings
+from lakebound.tables import Source
 from tests.template.rendering import broken_rules, render
 from tests.template.translated import translated
 
@@ -20,6 +21,8 @@ TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/flights"
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-24T00:00:00.000"
 STATES = "arn:aws:states:us-east-1:123456789012"
 MACHINE = "lakebound-backfill-51af3dc0-da77-11e4-872e-1234567db123"
+FOREIGN_TABLE = "arn:aws:dynamodb:us-east-1:111122223333:table/flights"
+FOREIGN_STREAM = f"{FOREIGN_TABLE}/stream/2026-11-24T00:00:00.000"
 NEW = {"TableName": "flights", "PartitionKeyName": "flight_id"}
 DEPLOYMENTS = {
     "everything new": NEW,
@@ -27,6 +30,7 @@ DEPLOYMENTS = {
     "existing table and bucket": {"TableName": "flights", "TableStreamArn": STREAM, "S3Bucket": "lake-files"},
     "customer key": {**NEW, "KmsKeyArn": KEY},
     "encrypted existing table": {"TableName": "flights", "TableStreamArn": STREAM, "TableKmsKeyArn": KEY},
+    "another account's table": {"TableName": "flights", "TableStreamArn": FOREIGN_STREAM},
     "readers": {**NEW, "ReaderAccountIds": "210987654321,333333333333"},
     "longest flush and window": {**NEW, "FlusherTimeout": "900", "QueueWindowSeconds": "300"},
 }
@@ -190,7 +194,9 @@ def the_stream_mapping_loses_nothing_and_blocks_nobody(resources: Resources) -> 
     assert 60 <= int(mapping["MaximumRecordAgeInSeconds"]) < 86_400
     bucket = "<Bucket>" if "Bucket" in resources else "lake-files"
     assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": f"arn:aws:s3:::{bucket}"}}
-    assert mapping["EventSourceArn"] == ("<Table.StreamArn>" if "Table" in resources else STREAM)
+    given = properties(resources, "Backfill")["Environment"]["Variables"]["TABLE_STREAM_ARN"]
+    assert mapping["EventSourceArn"] == ("<Table.StreamArn>" if "Table" in resources else given)
+    assert given in ("", STREAM, FOREIGN_STREAM)
 
 
 def the_queue_mapping_names_each_failure_and_leaves_messages_for_topping_up(resources: Resources) -> None:
@@ -228,7 +234,7 @@ RIGHTS = {
         "dynamodb:DescribeStream": {"<stream>"},
         "dynamodb:GetRecords": {"<stream>"},
         "dynamodb:GetShardIterator": {"<stream>"},
-        "dynamodb:ListStreams": {"arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/*"},
+        "dynamodb:ListStreams": {"<table>/stream/*"},
         "sqs:SendMessage": {"<BufferQueue.Arn>"},
         "s3:PutObject": {
             "<bucket>/_lakebound/flights/claims/*",
@@ -290,7 +296,9 @@ RIGHTS = {
 
 def roles_have_exactly_these_rights(resources: Resources) -> None:
     bucket = "arn:aws:s3:::" + ("<Bucket>" if "Bucket" in resources else "lake-files")
-    stream = "<Table.StreamArn>" if "Table" in resources else STREAM
+    stream = properties(resources, "StreamMapping")["EventSourceArn"]
+    # Of another account's table the roles may read that table, and none of this account's that bears its name.
+    table = TABLE if "Table" in resources else stream.partition("/stream/")[0]
     for role, wanted in RIGHTS.items():
         found: dict[str, set[str]] = {}
         for statement in statements(resources, role):
@@ -300,7 +308,7 @@ def roles_have_exactly_these_rights(resources: Resources) -> None:
                     found.setdefault(action, set()).update(listed(statement["Resource"]))
         assert found == {
             action: {
-                name.replace("<bucket>", bucket).replace("<stream>", stream).replace("<table>", TABLE) for name in names
+                name.replace("<bucket>", bucket).replace("<stream>", stream).replace("<table>", table) for name in names
             }
             for action, names in wanted.items()
         }
@@ -400,6 +408,15 @@ def functions_get_every_setting_they_read(resources: Resources) -> None:
         assert variables["POWERTOOLS_SERVICE_NAME"] == name
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Lakebound"
         assert variables["S3_PREFIX"] == "ddb/flights"
+
+
+def functions_know_whose_table_it_is(resources: Resources) -> None:
+    """Both functions decide at start; the mapping reads the stream that they are told of."""
+    stream = properties(resources, "StreamMapping")["EventSourceArn"]
+    for name in ("StreamIngest", "Backfill"):
+        variables = properties(resources, name)["Environment"]["Variables"]
+        assert variables["TABLE_STREAM_ARN"] == ("" if "Table" in resources else stream)
+        assert variables["STACK_HOME"] == "aws:us-east-1:123456789012"
 
 
 # ── and an edit of the template that breaks each ──
@@ -541,6 +558,14 @@ PROMISES = [
             setting(f"FlusherRole.{POLICY}.1.Action", "s3:*"),
             setting(f"StreamIngestRole.{POLICY}.2.Resource", "*"),
             removing(f"StreamIngestRole.{POLICY}.4"),
+            setting(f"BackfillRole.{POLICY}.0.Resource", TABLE),
+        ),
+    ),
+    Promise(
+        functions_know_whose_table_it_is,
+        (
+            setting("Backfill.Properties.Environment.Variables.TABLE_STREAM_ARN", ""),
+            setting("StreamIngest.Properties.Environment.Variables.STACK_HOME", "aws:eu-west-1:123456789012"),
         ),
     ),
     Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.5"),)),
@@ -653,6 +678,15 @@ def test_every_parameter_is_described_and_bounded() -> None:
             assert "AllowedValues" in parameter or "MinValue" in parameter, name
         else:
             assert {"AllowedValues", "AllowedPattern", "MaxLength"} & set(parameter), name
+
+
+def test_what_the_template_renders_for_another_accounts_table_is_what_the_functions_decide() -> None:
+    variables = properties(render(translated(), DEPLOYMENTS["another account's table"])["Resources"], "Backfill")[
+        "Environment"
+    ]["Variables"]
+    settings = BackfillSettings.read({name: str(value) for name, value in variables.items()})
+    assert settings.source == Source("flights", FOREIGN_TABLE, is_foreign=True)
+    assert (settings.table, settings.prefix) == ("flights", "ddb/flights")
 
 
 def test_no_name_of_a_table_or_bucket_is_a_default() -> None:

@@ -23,7 +23,7 @@ def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
     """Everything a backfill of these settings reaches. `client` makes a boto3 client of a service."""
     clock = SystemClock()
     s3 = client("s3")
-    table = BackfillTable(settings.table, client("dynamodb"), clock, pass_through=settings.pass_through)
+    table = BackfillTable(settings.source, client("dynamodb"), clock, pass_through=settings.pass_through)
 
     def scan(decoder: SnapshotDecoder, segment: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
         return ScanSegment(table, decoder, segment, total, consistent, margin_ms)

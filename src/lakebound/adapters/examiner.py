@@ -14,27 +14,35 @@ from lakebound.adapters.stack import Stack
 from lakebound.attributes import Image
 from lakebound.doctor import StackFacts, TableFacts
 from lakebound.encoders.choice import reader_of
-from lakebound.errors import LakeboundError
+from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.layout import DataKey
 from lakebound.ports import ObjectStore
+from lakebound.tables import Source
 
 Clients = Callable[[str], Any]
 _MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
-def examine_table(clients: Clients, table: str, key: str = "") -> TableFacts:
-    """Before a deployment. Raises LakeboundError only where DynamoDB itself does not answer."""
-    dynamodb = clients("dynamodb")
+def examine_table(clients: Clients, source: Source, key: str = "") -> TableFacts:
+    """Before a deployment. Raises LakeboundError only where DynamoDB itself does not answer, or may not.
+
+    Of another account's table only the description is to be had, where its policy allows that.
+    """
+    dynamodb, table = clients("dynamodb"), source.asked
     try:
-        described = call(dynamodb, "describe_table", f"table {table}", TableName=table)["Table"]
+        described = _described(dynamodb, source)
     except NotThere:
-        return TableFacts(table, exists=False)
+        return TableFacts(source.table, exists=False, is_foreign=source.is_foreign)
     stream = described.get("StreamSpecification") or {}
     arn = described.get("LatestStreamArn") if stream.get("StreamEnabled") else None
-    ttl = _known(lambda: call(dynamodb, "describe_time_to_live", table, TableName=table)["TimeToLiveDescription"])
-    backups = _known(
-        lambda: call(dynamodb, "describe_continuous_backups", table, TableName=table)["ContinuousBackupsDescription"]
-    )
+    ttl = backups = None
+    if not source.is_foreign:
+        ttl = _known(lambda: call(dynamodb, "describe_time_to_live", table, TableName=table)["TimeToLiveDescription"])
+        backups = _known(
+            lambda: call(dynamodb, "describe_continuous_backups", table, TableName=table)[
+                "ContinuousBackupsDescription"
+            ]
+        )
     recovery = None
     if backups is not None:
         status = (backups.get("PointInTimeRecoveryDescription") or {}).get("PointInTimeRecoveryStatus")
@@ -45,7 +53,7 @@ def examine_table(clients: Clients, table: str, key: str = "") -> TableFacts:
     )
     limits = _known(lambda: call(aws_lambda, "get_account_settings", "account")["AccountLimit"])
     return TableFacts(
-        table=table,
+        table=source.table,
         exists=True,
         stream_arn=arn,
         view=stream.get("StreamViewType"),
@@ -55,6 +63,7 @@ def examine_table(clients: Clients, table: str, key: str = "") -> TableFacts:
         readers=tuple(one["FunctionArn"] for one in (readers or {}).get("EventSourceMappings") or ()),
         concurrency=limits.get("UnreservedConcurrentExecutions") if limits else None,
         key_enabled=_key_enabled(clients, key),
+        is_foreign=source.is_foreign,
     )
 
 
@@ -71,7 +80,12 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         function = stack.output(output)
         found = _known(partial(call, aws_lambda, "get_function_configuration", function, FunctionName=function))
         functions[function] = found or {"State": "missing"}
-    table = _known(lambda: call(clients("dynamodb"), "describe_table", stack.table, TableName=stack.table)["Table"])
+    refused, table = "", None
+    try:
+        source = stack.source
+        table = _known(lambda: _described(clients("dynamodb"), source))
+    except Misconfigured as error:
+        refused = str(error)
     alarms = _known(lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
     return StackFacts(
         stack=stack.name,
@@ -79,12 +93,20 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         mappings=mappings,
         functions=functions,
         table_stream=(table or {}).get("LatestStreamArn"),
+        table_refused=refused,
         alarms=None if alarms is None else len(alarms),
         alarms_without_action=None if alarms is None else sum(not alarm.get("AlarmActions") for alarm in alarms),
         drifted=_known(lambda: _drifted(clients("cloudformation"), stack.name)) or (),
         key_enabled=_key_enabled(clients, stack.parameters.get("KmsKeyArn", "")),
         last_errors={name: _errors(clients, name) for name in functions},
     )
+
+
+def _described(client: Any, source: Source) -> dict[str, Any]:
+    asked = source.asked
+    described: dict[str, Any] = call(client, "describe_table", f"table {asked}", TableName=asked)["Table"]
+    source.check_told(described["TableArn"])
+    return described
 
 
 def _known(look: Callable[[], Any]) -> Any:
@@ -135,13 +157,14 @@ def _errors(clients: Clients, function: str) -> float:
 class SmokeItem:
     """Port SmokeTable over DynamoDB."""
 
-    def __init__(self, table: str, client: Any) -> None:
-        self._table = table
+    def __init__(self, source: Source, client: Any) -> None:
+        self._source = source
+        self._table = source.asked
         self._client = client
 
     def schema(self) -> list[tuple[str, str]]:
         """(name, type) of the key attributes."""
-        described = call(self._client, "describe_table", f"table {self._table}", TableName=self._table)["Table"]
+        described = _described(self._client, self._source)
         kinds = {one["AttributeName"]: one["AttributeType"] for one in described["AttributeDefinitions"]}
         return [(one["AttributeName"], kinds[one["AttributeName"]]) for one in described["KeySchema"]]
 

@@ -77,8 +77,10 @@ class Observer:
 
     def _describe_table(self) -> dict[str, Any]:
         client = self._clients("dynamodb")
-        answer = call(client, "describe_table", f"table {self._stack.table}", TableName=self._stack.table)
+        source = self._stack.source
+        answer = call(client, "describe_table", f"table {source.asked}", TableName=source.asked)
         described: dict[str, Any] = answer["Table"]
+        source.check_told(described["TableArn"])
         return described
 
     def _mapping(self, mapping_id: str) -> dict[str, Any]:

@@ -18,17 +18,18 @@ from lakebound.adapters.dynamodb_scan import BackfillTable
 from lakebound.adapters.executions import ExecutionState, Machine
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import Stack
-from lakebound.cli.stacks import StackName, find_stack
+from lakebound.cli.stacks import StackName, find_stack, table_named
 from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
 from lakebound.cli.watching import RunWatcher, Seen
 from lakebound.errors import LakeboundError
 from lakebound.estimate import Estimate, estimate
 from lakebound.layout import RunFolder, check_run
 from lakebound.requests import BackfillRequest
+from lakebound.tables import Source
 
 app = typer.Typer(no_args_is_help=True, help="Read what the table holds already into the lake.")
 
-TableOption = Annotated[str, typer.Option("--table", help="The DynamoDB table, if not the stack's.")]
+TableOption = Annotated[str, typer.Option("--table", help="The DynamoDB table by name or ARN, if not the stack's.")]
 MachineOption = Annotated[
     str, typer.Option("--machine", help="ARN of the state machine (output BackfillMachineArn), if not the stack's.")
 ]
@@ -61,8 +62,13 @@ class Place:
         return self._found.output(output)
 
     @property
-    def table(self) -> str:
-        return self._of("table", "TableName")
+    def source(self) -> Source:
+        """The table as it is asked for. Raises Misconfigured."""
+        if table := self.given.get("table"):
+            return table_named(table)
+        self._of("table", "TableName")
+        assert self._found is not None
+        return self._found.source
 
     @property
     def bucket(self) -> str:
@@ -109,7 +115,7 @@ def tell_estimate(
 ) -> None:
     """What a scan, a full export and an incremental export would take, side by side. Reads nothing."""
     place = Place(stack, {"table": table})
-    facts = BackfillTable(place.table, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
+    facts = BackfillTable(place.source, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
     told = estimate(facts, BackfillRequest(read_capacity=read_capacity, consistent=consistent))
     if as_json:
         tell_json(told.fields())
@@ -196,7 +202,7 @@ def watch(
     """Follow a run to its end: segments, items a second, consumed capacity, time left. Exit status 1 when it failed."""
     place = Place(stack, {"table": table, "bucket": bucket, "machine": machine})
     executions, s3 = place.machine, aws_client("s3")
-    folder = RunFolder.of(place.table, run)
+    folder = RunFolder.of(place.source.table, run)
     watcher = RunWatcher(folder, S3Store(place.bucket, s3), S3Documents(place.bucket, s3))
     clock = SystemClock()
     console = Console(stderr=True, highlight=False)

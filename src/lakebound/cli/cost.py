@@ -11,7 +11,7 @@ from lakebound.adapters.calls import call
 from lakebound.adapters.observer import Observer
 from lakebound.adapters.stack import Stack
 from lakebound.cli import stacks
-from lakebound.cli.stacks import StackName, find_stack, store_of
+from lakebound.cli.stacks import StackName, find_stack, store_of, table_named
 from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
 from lakebound.cost import Bill, Did, Plan, estimated, measured
 from lakebound.errors import Misconfigured
@@ -25,7 +25,9 @@ def command(
     writes: Annotated[
         float | None, typer.Option(min=0, help="Estimate instead: item writes a second. Needs no stack.")
     ] = None,
-    table: Annotated[str, typer.Option(help="Estimate: take the items' size from this table's description.")] = "",
+    table: Annotated[
+        str, typer.Option(help="Estimate: take the items' size from this table's (name or ARN) description.")
+    ] = "",
     item_bytes: Annotated[float, typer.Option(min=0, help="Estimate: bytes of an item, as DynamoDB counts.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -91,6 +93,8 @@ def did_of(stack: Stack, observer: Observer, hours: int) -> Did:
 def _item_bytes(table: str) -> float:
     if not table:
         return _DEFAULT_ITEM_BYTES
-    described = call(aws_client("dynamodb"), "describe_table", f"table {table}", TableName=table)["Table"]
+    source = table_named(table)
+    described = call(aws_client("dynamodb"), "describe_table", f"table {source.asked}", TableName=source.asked)["Table"]
+    source.check_told(described["TableArn"])
     items = described.get("ItemCount") or 0
     return described.get("TableSizeBytes", 0) / items if items else _DEFAULT_ITEM_BYTES

@@ -17,7 +17,7 @@ from lakebound.adapters.dynamodb_scan import BackfillTable
 from lakebound.adapters.stack import function_environment
 from lakebound.cli.history import FolderHistory
 from lakebound.cli.pipeline import QueuePipeline
-from lakebound.cli.stacks import StackName, find_stack, road_of, store_of
+from lakebound.cli.stacks import StackName, find_stack, road_of, store_of, table_named
 from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
 from lakebound.errors import Misconfigured
 from lakebound.layout import format_time
@@ -25,6 +25,7 @@ from lakebound.ports import Clock, ObjectStore
 from lakebound.repair import Repaired, RepairRules
 from lakebound.repair import repair as write_again
 from lakebound.settings import BackfillSettings
+from lakebound.tables import Source
 from lakebound.verify import AsLanded, Patience, Report, SourceTable, document, told_lines, verify
 
 _SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys still suspected"}
@@ -33,7 +34,8 @@ _SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": 
 def command(
     target: Annotated[str, typer.Option(help="The silver table: a Delta path, or a table's name.", show_default=False)],
     table: Annotated[
-        str | None, typer.Option(help="The DynamoDB table, where no stack is named.", show_default=False)
+        str | None,
+        typer.Option(help="The DynamoDB table by name or ARN, where no stack is named.", show_default=False),
     ] = None,
     stack: StackName = "",
     lag: Annotated[
@@ -77,7 +79,7 @@ def command(
             hint=f"Give more than {2 * lag:g} seconds, or a smaller --lag",
         )
     clock = SystemClock()
-    source: SourceTable = DynamoDBTable(place.table, aws_client("dynamodb"), clock, segments=segments)
+    source: SourceTable = DynamoDBTable(place.source, aws_client("dynamodb"), clock, segments=segments)
     if place.rules is not None and place.rules.redaction is not None:
         if place.rules.redaction.hashes_any(source.key_names):
             raise Misconfigured(
@@ -106,7 +108,7 @@ def command(
         done = None
         if keys and not dry_run:
             done = place.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
-    told = document(place.table, target, report)
+    told = document(place.source.table, target, report)
     if out is not None:
         out.write_text(json.dumps(told) + "\n", "utf-8")
     if as_json:
@@ -123,7 +125,7 @@ def command(
 class _Place:
     """What is compared, and with a stack also by which rules its records land."""
 
-    table: str
+    source: Source
     queue: str | None = None
     store: ObjectStore | None = None
     rules: RepairRules | None = None
@@ -132,16 +134,16 @@ class _Place:
     def of(table: str | None, name: str, *, repair: bool) -> _Place:
         """Raises Misconfigured where neither a table nor a stack is named."""
         if table and not name and not repair:
-            return _Place(table)
+            return _Place(table_named(table))
         found = find_stack(name)
-        if table and table != found.table:
-            raise Misconfigured(f"The stack {found.name} is of table {found.table}", hint="Leave --table out")
+        if table and table_named(table) != found.source:
+            raise Misconfigured(f"The stack {found.name} is of table {found.source.asked}", hint="Leave --table out")
         road = road_of(found).rules
         settings = BackfillSettings.read(function_environment(aws_client("lambda"), found.output("BackfillName")))
         rules = RepairRules(
             found.table, found.prefix, road.partition, settings.margin_ms, road.file_format, road.redaction
         )
-        return _Place(found.table, found.output("BufferQueueUrl"), store_of(found), rules)
+        return _Place(found.source, found.output("BufferQueueUrl"), store_of(found), rules)
 
     def repair(
         self, keys: Sequence[str], key_names: Sequence[str], clock: Clock, progress: Callable[[int], None]
@@ -149,7 +151,7 @@ class _Place:
         """Write what the source holds of these keys now."""
         assert self.rules is not None
         assert self.store is not None
-        reader = BackfillTable(self.table, aws_client("dynamodb"), clock)
+        reader = BackfillTable(self.source, aws_client("dynamodb"), clock)
         run = f"repair-{format_time(clock.now_ms())}"
         return write_again(keys, run, self.rules, key_names, reader, self.store, clock, progress)
 
