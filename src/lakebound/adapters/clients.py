@@ -5,6 +5,7 @@ Made by botocore itself: boto3 would add its resources and s3transfer, 30 ms of 
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any, Final
 
@@ -20,7 +21,13 @@ _CONFIG: Final = Config(
 
 
 def client(service: str, **overrides: Any) -> Any:
-    """A client of one AWS service; endpoint, region and credentials come from the environment as boto3 reads them."""
+    """A client of one AWS service; endpoint, region and credentials come from the environment as for the AWS CLI.
+
+    botocore itself looks at AWS_DEFAULT_REGION only; version 2 of the AWS CLI and every other SDK prefer AWS_REGION.
+    """
+    region = os.environ.get("AWS_REGION")
+    if region:
+        overrides.setdefault("region_name", region)
     return _session().create_client(service, config=_CONFIG, **overrides)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from queue import Full, Queue
 from typing import Any, Final
 
-from lakebound.adapters.calls import FAILURES, code_of
+from lakebound.adapters.calls import FAILURES, Denied, failed_call
 from lakebound.adapters.raw_answers import answer_of, keep_bodies, of_the_table, sendable
 from lakebound.attributes import Image
-from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.errors import LakeboundError
 from lakebound.ports import Clock
 from lakebound.tables import Source
 
@@ -112,26 +112,15 @@ class DynamoDBTable:
         try:
             return getattr(self._client, operation)(**arguments)
         except FAILURES as failure:
-            code = code_of(failure)
+            error = failed_call(failure, operation, f"table {self.name}", self._client.meta.endpoint_url)
         # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
-        endpoint = self._client.meta.endpoint_url
-        match code:
-            case "ResourceNotFoundException":
-                raise Misconfigured(
-                    f"There is no table {self.name} at {endpoint}",
-                    hint="Check its name, the region and AWS_ENDPOINT_URL",
-                )
-            case "AccessDeniedException":
-                raise Misconfigured(
-                    f"These credentials may not {operation} table {self.name}",
-                    hint="They need dynamodb:DescribeTable, Scan and BatchGetItem on it"
-                    + (", and its owner's policy has to name them" if self._source.is_foreign else ""),
-                )
-            case _:
-                raise LakeboundError(
-                    f"The call {operation} of table {self.name} at {endpoint} failed: {code}",
-                    hint="Try again when it answers",
-                )
+        if isinstance(error, Denied):
+            raise Denied(
+                error.what,
+                hint="They need dynamodb:DescribeTable, Scan and BatchGetItem on it"
+                + (", and its owner's policy has to name them" if self._source.is_foreign else ""),
+            )
+        raise error
 
 
 def _offer(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lakebound.adapters.calls import FAILURES, code_of
+from lakebound.adapters.calls import FAILURES, cause_of, code_of
 from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, of_the_table, scan_answer_of, sendable
 from lakebound.attributes import Image
 from lakebound.backfill import ClockSkewed, Page, Throttled
@@ -127,6 +127,7 @@ class BackfillTable:
             return getattr(self._client, operation)(**arguments)
         except FAILURES as failure:
             code = code_of(failure)
+            cause = cause_of(failure, self._client.meta.endpoint_url)
         # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
         if code in _THROTTLES:
             raise Throttled(f"table {self.name} throttled {operation}")
@@ -137,6 +138,8 @@ class BackfillTable:
             raise Misconfigured(
                 f"the role may not {operation} table {self.name}", hint=f"{grant}, then redrive the execution"
             )
+        if cause is not None:
+            raise cause
         raise LakeboundError(
             f"{operation} of table {self.name} failed ({code})", hint="Redrive the execution when DynamoDB answers"
         )

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lakebound.adapters.calls import FAILURES, code_of
-from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.adapters.calls import FAILURES, code_of, failed_call
+from lakebound.errors import Misconfigured
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Machine:
             return getattr(self._client, operation)(**arguments)
         except FAILURES as failure:
             code = code_of(failure)
+            error = failed_call(failure, operation, f"the state machine {self.arn}", self._client.meta.endpoint_url)
         match code:
             case "ExecutionDoesNotExist":
                 raise Misconfigured("there is no such run", hint="`lakebound backfill list` names them")
@@ -68,7 +69,7 @@ class Machine:
             case "ExecutionAlreadyExists":
                 raise Misconfigured("a run of that name exists", hint="Give another --name")
             case _:
-                raise LakeboundError(f"{operation} failed ({code})", hint="Try again")
+                raise error
 
 
 def _state(run: str, told: dict[str, Any]) -> ExecutionState:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from lakebound.adapters.calls import DENIED, cause_of, code_of
 from lakebound.errors import LakeboundError, Misconfigured, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 
@@ -73,13 +74,17 @@ class S3Store:
         except (ClientError, BotoCoreError, ResponseParserError) as broken:
             raise self._unavailable("list", prefix, broken) from None
 
-    def _unavailable(self, verb: str, key: str, cause: Exception) -> LakeboundError:
-        code = (
-            cause.response.get("Error", {}).get("Code", "") if isinstance(cause, ClientError) else type(cause).__name__
-        )
+    def _unavailable(self, verb: str, key: str, failure: Exception) -> LakeboundError:
+        code = code_of(failure)
         if code == "NoSuchBucket":
             return Misconfigured(f"The bucket {self._bucket} does not exist", hint="Check S3_BUCKET and the region")
-        return StoreUnavailable(
-            f"Could not {verb} s3://{self._bucket}/{key} ({code})",
-            hint="The operation is repeated by itself; check the role's rights, the KMS key and S3 if it goes on",
+        # A function meets the same failures in an outage and repeats the operation: there it stays StoreUnavailable.
+        cause = cause_of(failure, f"s3://{self._bucket}")
+        if cause is not None:
+            return StoreUnavailable(f"Could not {verb} s3://{self._bucket}/{key}: {cause.what}", hint=cause.hint)
+        hint = (
+            "Check the rights on the bucket and its KMS key"
+            if code in DENIED
+            else "Repeat the command, or let the function repeat it; check S3 and the KMS key if it goes on"
         )
+        return StoreUnavailable(f"Could not {verb} s3://{self._bucket}/{key} ({code})", hint=hint)

@@ -1,7 +1,7 @@
 """The command `lakebound` and what all its verbs share: exit status, and how an error is told.
 
-Exit status: 0 ok, 1 found a problem, 2 usage. An error is one sentence on stderr, never a traceback, with what to
-do next; results go to stdout, for a person or, with `--json`, for a program.
+Exit status: 0 ok, 1 found a problem, 2 usage, 130 stopped by Ctrl-C (entry.py). An error is one sentence on stderr,
+never a traceback, with what to do next; results go to stdout, for a person or, with `--json`, for a program.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 import typer
 
+from lakebound.adapters.calls import FAILURES, cause_of, code_of
 from lakebound.cli import backfill, close, config, cost, dlq, doctor, files, init, replay, report, status, trace, verify
 from lakebound.errors import LakeboundError, Misconfigured
 
@@ -43,10 +44,33 @@ app.add_typer(dlq.app, name="dlq")
 app.add_typer(config.app, name="config")
 
 
-def main() -> None:
-    """Run the command of this process's arguments, then exit."""
+def run() -> int:
+    """Run the command of this process's arguments; its exit status.
+
+    Typer's own statuses come through: 2 for a usage error, 130 for Ctrl-C.
+    """
     try:
         app()
     except LakeboundError as error:
         print(f"lakebound: {error}", file=sys.stderr)
-        sys.exit(USAGE if isinstance(error, Misconfigured) else PROBLEM)
+        return USAGE if isinstance(error, Misconfigured) else PROBLEM
+    except FAILURES as failure:
+        # A call that no adapter has translated: the cause is told all the same, and nothing of what was asked.
+        cause = cause_of(failure) or LakeboundError(
+            f"AWS answered {code_of(failure)}", hint="Repeat the command; `lakebound doctor` looks at the stack's parts"
+        )
+        print(f"lakebound: {cause}", file=sys.stderr)
+        return USAGE if isinstance(cause, Misconfigured) else PROBLEM
+    except OSError as failure:
+        # A folder that is not there, a file that may not be written: the path is the person's own.
+        where = f" {failure.filename}" if failure.filename else ""
+        print(f"lakebound: {failure.strerror or type(failure).__name__}:{where}. Check the path", file=sys.stderr)
+        return USAGE
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else OK if ended.code is None else PROBLEM
+    return OK
+
+
+def main() -> None:
+    """Run the command of this process's arguments, then exit."""
+    sys.exit(run())

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from lakebound.adapters.calls import cause_of, code_of
 from lakebound.adapters.clients import client
 from lakebound.errors import Misconfigured
 
@@ -47,14 +48,19 @@ def bars(*, quiet: bool, totals: Mapping[str, int] | None = None) -> Iterator[Co
 
 
 def aws_client(service: str) -> Any:
-    """A boto3 client of the environment. Raises Misconfigured, so that a missing region is a sentence."""
+    """A client of the environment. Raises what `cause_of` gives, so that a missing region is a sentence."""
     try:
         return client(service)
-    except (BotoCoreError, ValueError) as error:
-        raise Misconfigured(
-            f"No client for {service} can be made: {str(error).rstrip('.')}",
-            hint="Set AWS_REGION and, for a local stack, AWS_ENDPOINT_URL",
-        ) from None
+    except BotoCoreError as failure:
+        error = cause_of(failure) or Misconfigured(
+            f"No client for {service} can be made ({code_of(failure)})",
+            hint="Check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL",
+        )
+    except ValueError:
+        error = Misconfigured(
+            "AWS_ENDPOINT_URL is no address of a service", hint="Write it as http://HOST:PORT, or unset it"
+        )
+    raise error
 
 
 def tell(line: str) -> None:
