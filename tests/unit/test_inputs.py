@@ -331,6 +331,18 @@ def test_an_old_image_that_cannot_be_carried_does_not_cost_the_change(name: str,
     assert decode_line(line)["old_image"] is None
 
 
+def test_no_old_image_costs_its_change() -> None:
+    for code, old in REFUSED_OLD_IMAGES.values():
+        event = StreamDecoder(TABLE).decode(stream_record(name="MODIFY", old=old), NOW_MS)
+        assert carried(encode_line, event, NOW_MS)[1].old_image_refused == code
+
+
+def test_no_poison_value_is_carried() -> None:
+    for code, value in POISON_VALUES.values():
+        with pytest.raises(Poison, match=code):
+            line_of(stream_record(attributes={"attribute": value}))
+
+
 def test_a_record_of_which_both_images_cannot_be_carried_is_poison() -> None:
     bad = {"id": {"S": "k0"}, "a": {"S": "\ud800"}}
     assert_poison(stream_record(name="MODIFY", new=bad, old=bad), "lone_surrogate")
