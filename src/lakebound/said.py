@@ -72,8 +72,8 @@ class ItemReader:
 
     def __init__(self, key_names: Sequence[str]) -> None:
         self.key_names: Final = tuple(sorted(key_names, key=lambda name: name.encode()))
-        # msgspec finds a field beyond ASCII only if Python holds the name's UTF-8 already, which writing it brings about:
-        # without this, every item of a table whose key is named `größe` would be parsed.
+        # msgspec finds a field beyond ASCII only if Python holds the name's UTF-8 already, which writing it brings
+        # about: without this, every item of a table whose key is named `größe` would be parsed.
         orjson.dumps(self.key_names)
         # Names that are known at run time only, which mypy cannot follow.
         keys_of: Any = TypedDict
