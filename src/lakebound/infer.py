@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
 
-from lakebound.attributes import canonical_number
+from lakebound.attributes import canonical_number, is_legal
 from lakebound.errors import Poison
 from lakebound.names import RESERVED_COLUMNS, folded, unusable
 
@@ -25,6 +25,9 @@ DEEPEST: Final = 3
 
 _DECISIVE: Final = 0.9
 """A type that fits fewer of the values than this is not proposed; `json` takes them all."""
+
+_NO_TYPE: Final = "?"
+"""Stands for the tag of a value that keeps to no type of DynamoDB: only `json` takes it."""
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 _TIMESTAMP = re.compile(
@@ -45,8 +48,11 @@ class Facts:
     members: dict[str, Facts] = field(default_factory=dict)
     elements: Facts | None = None
 
-    def see(self, value: Mapping[str, Any]) -> None:
-        """Take one attribute value into account."""
+    def see(self, value: Any) -> None:
+        """Take one attribute value into account; one that keeps to no type of DynamoDB is one of a type of its own."""
+        if not is_legal(value):
+            self.tags[_NO_TYPE] += 1
+            return
         ((tag, inner),) = value.items()
         self.tags[tag] += 1
         if tag == "N":
@@ -195,6 +201,8 @@ def _type_of_tag(tag: str, facts: Facts) -> tuple[str, int]:
             return "boolean", 0
         case "B":
             return "binary", 0
+        case _ if tag == _NO_TYPE:
+            return "json", 0
         case "M":
             values = Facts()
             for member in facts.members.values():

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from lakebound.attributes import canonical_item
+from lakebound.errors import Poison
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -121,11 +124,27 @@ def _decide(stream: tuple[Step, ...], base: tuple[Step, ...]) -> tuple[Step | No
 
 
 def _breaks(stream: tuple[Step, ...], images: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:
-    """Only where both neighbours carry what is compared: a stream of new images alone cannot be audited."""
+    """Only where both neighbours carry what is compared: a stream of new images alone cannot be audited.
+
+    A change whose old image could not be carried has none, which says nothing; an INSERT without one says that there
+    was no item.
+    """
+    if all(old is None for old, _ in images.values()):
+        return ()
     found = []
     for before, after in pairwise(stream):
         old, previous = images[after.version][0], images[before.version][1]
-        carries_old = any(old_image is not None for old_image, _ in images.values())
-        if carries_old and old != previous:
+        is_known = old is not None or after.event_name == "INSERT"
+        if is_known and not _are_equal(old, previous):
             found.append(after.version)
     return tuple(found)
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether two images are one item, as the chain audit sees it: `1.0` and `1` are, in any order of names."""
+    if one is None or other is None or one == other:
+        return bool(one == other)
+    try:
+        return canonical_item(one) == canonical_item(other)
+    except Poison:
+        return False

@@ -109,11 +109,13 @@ PROMISES: Final = (
     ),
     Promise(
         "G7",
-        "decode(encode(item)) = item for every legal item; a record in a file is as DynamoDB said it.",
-        (CORE + "attributes.py:check_image", CORE + "envelope.py:encode_line", CORE + "envelope.py:decode_line"),
+        "decode(encode(item)) = item for every item that can travel, whatever its values are; a record in a file is as "
+        "DynamoDB said it. Quarantined is only what cannot travel or cannot be placed (FORMAT.md).",
+        (CORE + "envelope.py:carried", CORE + "envelope.py:encode_line", CORE + "envelope.py:decode_line"),
         (
             HISTORIES,
-            "tests/unit/test_attributes.py::test_a_legal_item_is_accepted_and_is_itself",
+            "tests/unit/test_inputs.py::test_a_value_of_no_type_comes_back_exactly",
+            "tests/functional/test_every_input.py::test_generated_items_are_carried_exactly_or_kept",
             "tests/unit/test_attributes.py::test_keys_are_equal_exactly_when_their_canonical_texts_are",
             "tests/spark/test_merge.py::test_the_item_is_kept_to_the_byte",
         ),
@@ -171,8 +173,8 @@ PROMISES: Final = (
     ),
     Promise(
         "G12",
-        "Memory stays within the configured size; any legal item passes or is quarantined.",
-        (CORE + "messages.py:MAX_CLAIM_BYTES", CORE + "attributes.py:MAX_DEPTH"),
+        "Memory stays within the configured size; any item passes or is quarantined.",
+        (CORE + "messages.py:MAX_CLAIM_BYTES", CORE + "attributes.py:MAX_LEVELS"),
         (MEMORY, "tests/memory/test_memory.py::test_the_limit_bites", HISTORIES),
     ),
     Promise(

@@ -80,6 +80,32 @@ def test_a_lost_record_breaks_the_chain_and_a_whole_one_does_not() -> None:
     assert trace(KEY, files(whole[0], whole[2], whole[3])).breaks == (f"L|{3:040}",)
 
 
+def test_an_old_image_that_could_not_be_carried_breaks_no_chain() -> None:
+    whole = [stream(1, "a", 1), stream(2, "b", 2, old="a"), stream(3, "c", 3), stream(4, None, 4, old="c")]
+    assert trace(KEY, files(*whole)).breaks == ()
+    # What follows is still held against it, and an INSERT says that there was no item.
+    wrong = [*whole[:3], stream(4, None, 4, old="x")]
+    assert trace(KEY, files(*wrong)).breaks == (f"L|{4:040}",)
+    again = stream(3, "c", 3) | {"event_name": "INSERT"}
+    assert trace(KEY, files(*whole[:2], again, whole[3])).breaks == (f"L|{3:040}",)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "broken"),
+    [
+        ({"v": {"N": "1.0"}, "w": {"S": ""}}, {"w": {"S": ""}, "v": {"N": "1"}}, False),
+        ({"v": {"SS": ["", "a"]}}, {"v": {"SS": ["a", ""]}}, False),
+        ({"v": {"X": {"b": 1, "a": 2}}}, {"v": {"X": {"a": 2, "b": 1}}}, False),
+        ({"v": {"X": [1, 2]}}, {"v": {"X": [2, 1]}}, True),
+        ({"v": {"N": "1"}}, {"v": {"N": 1}}, True),
+    ],
+)
+def test_images_are_compared_as_the_audit_does(new: Any, old: Any, broken: bool) -> None:
+    first = stream(1, "a", 1) | {"new_image": new}
+    second = stream(2, "b", 2) | {"old_image": old}
+    assert bool(trace(KEY, files(first, second)).breaks) is broken
+
+
 def test_a_stream_of_new_images_only_is_not_audited() -> None:
     assert trace(KEY, files(stream(1, "a", 1), stream(3, "c", 3))).breaks == ()
 
