@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from delta.tables import DeltaTable, DeltaTableBuilder
@@ -14,12 +16,28 @@ from lakebound_spark.versions import is_conflict
 
 ATTEMPTS: Final = 5
 
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
 T = TypeVar("T")
 
 
 def is_path(target: str) -> bool:
     """A target with `/` is a path, else a table's name."""
     return "/" in target
+
+
+def located(place: str) -> str:
+    """A path in full, as Spark and Delta want it: from the folder in which the command was started.
+
+    An address (`s3a://…`, `dbfs:/…`) stays as it stands. Delta takes a relative path for a name and refuses it after
+    the first step, and a checkpoint would lie wherever the driver happened to run.
+    """
+    return place if _ADDRESS.match(place) else str(Path(place).absolute())
+
+
+def located_table(target: str) -> str:
+    """The same for a table; a name stays as it stands."""
+    return located(target) if is_path(target) else target
 
 
 def beside(target: str, suffix: str) -> str:
