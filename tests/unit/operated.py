@@ -7,13 +7,18 @@ is a description each, and is answered from `answers`, by operation.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+
+from lakebound.continuity import StreamSeen
+from lakebound.layout import SeenKey
 
 STACK = "lake"
 TABLE = "flights"
@@ -30,6 +35,8 @@ class Operated:
     buffer_url: str
     stream_arn: str
     outputs: dict[str, str]
+    resources: list[tuple[str, str]] = field(default_factory=list)
+    """(type, physical id) of what CloudFormation made."""
     answers: dict[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
@@ -41,9 +48,41 @@ class Operated:
             return SimpleNamespace(meta=SimpleNamespace(endpoint_url=f"https://{service}"), **self.answers)
         return self.client(service)
 
+    def measure(self, name: str, value: float, unit: str = "Count", function: str = "ingest") -> None:
+        """CloudWatch has this value of a function's metric, of now."""
+        dimensions = [{"Name": "FunctionName", "Value": function}]
+        at = datetime.now(UTC) - timedelta(minutes=1)
+        metric = {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": unit, "Timestamp": at}
+        self.client("cloudwatch").put_metric_data(Namespace="AWS/Lambda", MetricData=[metric])
+
+    def look(self, minutes_ago: float = 1, delivered_minutes_ago: float = 50) -> None:
+        """The backfill function looked at the stream."""
+        now = time.time() * 1000
+        delivered, looked = (int(now - ago * 60_000) for ago in (delivered_minutes_ago, minutes_ago))
+        body = StreamSeen(self.stream_arn, delivered, {}, looked).encode()
+        self.client("s3").put_object(Bucket=BUCKET, Key=SeenKey(TABLE).format(), Body=body)
+
+    def alarm(self, name: str, state: str = "OK", *, ours: bool = True) -> None:
+        """There is an alarm of that name; `ours` says whether the stack made it."""
+        cloudwatch = self.client("cloudwatch")
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="AWS/Lambda",
+            MetricName="Errors",
+            Statistic="Sum",
+            Period=300,
+            EvaluationPeriods=1,
+            Threshold=0,
+            ComparisonOperator="GreaterThanThreshold",
+            AlarmActions=["arn:aws:sns:us-east-1:123456789012:t"],
+        )
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")
+        if ours:
+            self.resources.append(("AWS::CloudWatch::Alarm", name))
+
 
 def deploy() -> Operated:
-    """Make it; inside `mock_aws`, with region and credentials in the environment."""
+    """Make it, well and read a moment ago; inside `mock_aws`, with region and credentials in the environment."""
     sqs, dynamodb = boto3.client("sqs"), boto3.client("dynamodb")
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     table = dynamodb.create_table(
@@ -71,6 +110,9 @@ def deploy() -> Operated:
     }
     operated = Operated(dead, buffer, table["LatestStreamArn"], outputs)
     operated.answers = _answers(operated)
+    operated.measure("IteratorAge", 2_000, "Milliseconds")
+    operated.look()
+    operated.alarm("lake-StreamBehind-ABC")
     return operated
 
 
@@ -101,5 +143,11 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         "get_event_source_mapping": get_event_source_mapping,
         "list_event_source_mappings": lambda EventSourceArn: {"EventSourceMappings": []},  # noqa: N803
         "get_account_settings": lambda: {"AccountLimit": {"UnreservedConcurrentExecutions": 900}},
+        "list_stack_resources": lambda **_: {
+            "StackResourceSummaries": [
+                {"ResourceType": kind, "PhysicalResourceId": name, "ResourceStatus": "CREATE_COMPLETE"}
+                for kind, name in operated.resources
+            ]
+        },
         "describe_stack_resource_drifts": lambda **_: {"StackResourceDrifts": []},
     }

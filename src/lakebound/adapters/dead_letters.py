@@ -7,7 +7,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from lakebound.adapters.calls import FAILURES, code_of
+from lakebound.adapters.calls import FAILURES, MISSING, NotThere, code_of
 from lakebound.errors import QueueUnavailable
 from lakebound.redrive import MoveState, MoveUnsupported
 
@@ -72,7 +72,10 @@ class SqsMoveTask:
 
 
 def count_messages(client: Any, url: str) -> tuple[int, int]:
-    """About how many messages a queue holds: (visible, in flight or delayed). Raises QueueUnavailable."""
+    """About how many messages a queue holds: (visible, in flight or delayed).
+
+    Raises NotThere for a queue that does not exist, QueueUnavailable.
+    """
     names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
@@ -82,6 +85,8 @@ def count_messages(client: Any, url: str) -> tuple[int, int]:
         found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
     except FAILURES as broken:
         code = code_of(broken)
+        if code in MISSING:
+            raise NotThere(f"There is no queue {url}", hint="Deploy the stack again") from None
         raise QueueUnavailable(
             f"The queue {url} did not answer ({code})", hint="Check the stack and your rights"
         ) from None

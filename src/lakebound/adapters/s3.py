@@ -8,7 +8,8 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing, StoreUnavailable
+from lakebound.adapters.calls import NotThere
+from lakebound.errors import LakeboundError, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 
 _CONFLICT_ATTEMPTS: Final = 3
@@ -68,7 +69,7 @@ class S3Store:
             cause.response.get("Error", {}).get("Code", "") if isinstance(cause, ClientError) else type(cause).__name__
         )
         if code == "NoSuchBucket":
-            return Misconfigured(f"The bucket {self._bucket} does not exist", hint="Check S3_BUCKET and the region")
+            return NotThere(f"The bucket {self._bucket} does not exist", hint="Check S3_BUCKET and the region")
         return StoreUnavailable(
             f"Could not {verb} s3://{self._bucket}/{key} ({code})",
             hint="The operation is repeated by itself; check the role's rights, the KMS key and S3 if it goes on",

@@ -65,7 +65,8 @@ def command(
         tell_json({"stack": name, "parameters": parameters, "file": str(file), "dry_run": dry_run})
         return
     tell(text if dry_run else f"wrote {file}: stack {name}")
-    tell("next: lakebound doctor --before --table " + table + ", then make deploy")
+    new = "" if facts.exists else " --new-table"
+    tell(f"next: lakebound doctor --before --table {table}{new}, then make deploy")
 
 
 def samconfig(stack: str, parameters: dict[str, str]) -> str:
