@@ -15,8 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import pytest
 from botocore.exceptions import ClientError
 
+from lakebound.cli import stacks
 from lakebound.continuity import StreamSeen
 from lakebound.layout import SeenKey
 
@@ -151,3 +153,42 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         },
         "describe_stack_resource_drifts": lambda **_: {"StackResourceDrifts": []},
     }
+
+
+def refused(operation: str, code: str = "AccessDeniedException") -> Callable[..., Any]:
+    """An answer that is this error."""
+
+    def answer(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+
+    return answer
+
+
+def take_away(operated: Operated, monkeypatch: pytest.MonkeyPatch, service: str, operation: str) -> None:
+    """The service refuses this operation to the command's credentials."""
+    if service in ("lambda", "cloudformation"):
+        operated.answers[operation] = refused(operation)
+        return
+    given = operated.scripted
+
+    def scripted(name: str) -> Any:
+        client = given(name)
+        if name == service:
+            setattr(client, operation, refused(operation))
+        return client
+
+    monkeypatch.setattr(stacks, "aws_client", scripted)
+
+
+def remove(operated: Operated, part: str) -> None:
+    """Somebody deletes a part of the stack by hand: table, bucket, buffer, dead, mapping or function."""
+    if part == "table":
+        operated.client("dynamodb").delete_table(TableName=TABLE)
+    elif part == "bucket":
+        boto3.resource("s3").Bucket(BUCKET).objects.all().delete()
+        operated.client("s3").delete_bucket(Bucket=BUCKET)
+    elif part in ("mapping", "function"):
+        operation = {"mapping": "get_event_source_mapping", "function": "get_function_configuration"}[part]
+        operated.answers[operation] = refused(operation, "ResourceNotFoundException")
+    else:
+        operated.client("sqs").delete_queue(QueueUrl=operated.buffer_url if part == "buffer" else operated.dead_url)

@@ -7,12 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 from lakebound.adapters.local import MemoryStore
-from lakebound.cli import stacks
 from lakebound.gaps import Gap
 from lakebound.layout import GapKey, SeenKey
 from lakebound.status import (
@@ -41,7 +38,7 @@ from lakebound.status import (
 )
 from tests.events.building import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import BUCKET, MAPPING, Operated
+from tests.unit.operated import BUCKET, MAPPING, Operated, refused, remove, take_away
 from tests.unit.test_redrive import a_body, failure
 
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-01T00:00:00.000"
@@ -249,29 +246,6 @@ def test_one_service_that_refuses_hides_nothing_else(
     assert any("stream mapping" in one for one in found["seen"]["unknown"])
 
 
-def refused(operation: str) -> Any:
-    def answer(*_: Any, **__: Any) -> Any:
-        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, operation)
-
-    return answer
-
-
-def take_away(operated: Operated, monkeypatch: pytest.MonkeyPatch, service: str, operation: str) -> None:
-    """The service refuses this operation to the command's credentials."""
-    if service in ("lambda", "cloudformation"):
-        operated.answers[operation] = refused(operation)
-        return
-    given = operated.scripted
-
-    def scripted(name: str) -> Any:
-        client = given(name)
-        if name == service:
-            setattr(client, operation, refused(operation))
-        return client
-
-    monkeypatch.setattr(stacks, "aws_client", scripted)
-
-
 @pytest.mark.parametrize(
     ("service", "operation", "state"),
     [
@@ -328,23 +302,11 @@ def test_no_metrics_and_no_look_is_unknown_and_says_what_it_does_not_know(
     assert "CloudWatch knows of no delivery in the last 15 minutes" in told
 
 
-@pytest.mark.parametrize("part", ["table", "buffer", "dead", "bucket", "mapping"])
+@pytest.mark.parametrize("part", ["table", "buffer", "dead", "bucket", "mapping", "function"])
 def test_each_part_that_is_gone_is_a_finding(
     lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str], part: str
 ) -> None:
-    def gone(**_: Any) -> Any:
-        raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "gone"}}, "x")
-
-    if part == "table":
-        operated.client("dynamodb").delete_table(TableName="flights")
-    elif part == "bucket":
-        boto3.resource("s3").Bucket(BUCKET).objects.all().delete()
-        operated.client("s3").delete_bucket(Bucket=BUCKET)
-    elif part == "mapping":
-        operated.answers["get_event_source_mapping"] = gone
-    else:
-        url = operated.buffer_url if part == "buffer" else operated.dead_url
-        operated.client("sqs").delete_queue(QueueUrl=url)
+    remove(operated, part)
     assert lakebound("status", "--json") == 1
     found = state_of(capsys)
     assert found["state"] == (GAP if part == "table" else LAGGING)
