@@ -284,8 +284,8 @@ class _Book:
             self.add(LAGGING, what, "buffer-old", "lakebound doctor", seen.now_ms - age * 1000)
         newest = seen.newest_file_ms
         writes = newest is not None and seen.now_ms - newest <= self.limits.queue_age_s * 1000
-        # Without a right on the metric. One without a value is of a queue that was empty until a moment ago: SQS gives it
-        # each minute for a queue that holds messages.
+        # Only where the metric may not be read. Where it has no value the queue was empty until a moment ago: SQS gives
+        # one each minute for a queue that holds messages.
         if seen.buffered and not writes and not seen.was_seen(OLDEST_MESSAGE):
             what = f"how long {seen.buffered:,} messages have waited in the buffer queue cannot be seen: "
             self.add(UNKNOWN, what + self._why(OLDEST_MESSAGE), "buffer-old", "lakebound doctor")

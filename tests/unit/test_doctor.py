@@ -318,7 +318,7 @@ def test_an_estimate_grows_with_the_rate_and_costs_little_when_idle() -> None:
     assert many < 50 * some
 
 
-NOTHING = Did(24, *[None] * 10, alarms=20)  # type: ignore[arg-type]
+NOTHING = Did(24, None, None, None, None, None, None, None, None, None, None, alarms=20)
 
 
 def test_what_has_no_metric_is_not_measured_and_never_nought() -> None:

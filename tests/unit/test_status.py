@@ -143,7 +143,7 @@ def test_messages_of_no_known_age_are_well_only_where_the_queue_was_empty_or_fil
     assert judge(replace(ageless, unknown=refused, buffered=0)).state == OK
 
 
-PARTS = {
+PARTS: dict[str, dict[str, Any]] = {
     TABLE: {"table_stream": None, "stream_view": None},
     STREAM_MAPPING: NO_MAPPING,
     QUEUE_MAPPING: {"queue_mapping_state": None},
