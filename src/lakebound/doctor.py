@@ -81,7 +81,11 @@ def before(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
         yield Check("time to live", GOOD, told)
     if facts.recovery is False:
         told = "point-in-time recovery is off: no export, so backfills scan, and gaps are healed by a full scan"
-        yield Check("recovery", WARN, told, "aws dynamodb update-continuous-backups … PointInTimeRecoveryEnabled=true")
+        fix = (
+            f"aws dynamodb update-continuous-backups --table-name {facts.table} "
+            "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        )
+        yield Check("recovery", WARN, told, fix)
     elif facts.recovery:
         yield Check("recovery", GOOD, "point-in-time recovery is on")
     if facts.table_key:
@@ -99,7 +103,10 @@ def before(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
 
 def _stream(facts: TableFacts) -> Iterator[Check]:
     if facts.stream_arn is None:
-        fix = "aws dynamodb update-table … StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+        fix = (
+            f"aws dynamodb update-table --table-name {facts.table} "
+            "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+        )
         yield Check("stream", BAD, "the table has no stream", fix)
         return
     if facts.view == "NEW_AND_OLD_IMAGES":
@@ -147,8 +154,6 @@ class StackFacts:
     key_enabled: bool | None = None
     last_errors: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     """By function: (invocations, errors) of the last hour. None: CloudWatch has no value of either."""
-    alarms_missing: tuple[str, ...] = ()
-    """Alarms that the stack made and that are there no longer."""
     unknown: tuple[str, ...] = ()
     """What could not be looked at, and why: `part: reason`."""
     missing: tuple[str, ...] = ()
@@ -189,9 +194,6 @@ def after(facts: StackFacts) -> Iterator[Check]:
         if facts.alarms_without_action:
             told = f"{facts.alarms_without_action} alarms tell nobody"
             yield Check("alarm topic", WARN, told, "deploy with AlarmTopicArn")
-    for alarm in facts.alarms_missing:
-        fix = "deploy the stack again with a change to it, or delete the stack and deploy it anew"
-        yield Check("alarms", BAD, f"the alarm {alarm} was deleted by hand", fix)
     for resource in facts.drifted:
         yield Check("drift", BAD, f"{resource} was changed by hand", "make deploy puts it back")
     if facts.key_enabled is False:
@@ -220,7 +222,10 @@ def _errors(name: str, counted: tuple[float, float] | None) -> Check:
 def _mapping(name: str, mapping: Mapping[str, Any]) -> Check:
     state, result = mapping.get("State", "unknown"), str(mapping.get("LastProcessingResult", ""))
     if state not in ("Enabled", "Enabling", "Updating", "Creating"):
-        fix = "aws lambda update-event-source-mapping --enabled --uuid …; docs/OPERATIONS.md#mapping-disabled"
+        fix = (
+            f"aws lambda update-event-source-mapping --enabled --uuid {mapping.get('UUID', 'UUID')}; "
+            "docs/OPERATIONS.md#mapping-disabled"
+        )
         return Check(f"{name} mapping", BAD, f"it is {state}", fix)
     if result.startswith("PROBLEM"):
         return Check(f"{name} mapping", BAD, result, "docs/OPERATIONS.md#stream-behind")

@@ -115,6 +115,9 @@ class Seen:
     delivered_ms: int | None = None
     """Until when that look proved that every change was delivered, or is in a known gap."""
 
+    stream_mapping_id: str = "STREAM_MAPPING_ID"
+    queue_mapping_id: str = "QUEUE_MAPPING_ID"
+
     def was_seen(self, part: str) -> bool:
         """Whether the part exists and answered."""
         return part not in self.missing and not any(one.partition(": ")[0] == part for one in self.unknown)
@@ -213,7 +216,7 @@ class _Book:
             self.add(LAGGING, what, "part-missing", "make deploy")
         elif seen.mapping_state is not None and seen.mapping_state.startswith("Disabl"):
             what = "the stream mapping is disabled: after 24 hours the stream forgets"
-            self.add(LAGGING, what, "mapping-disabled", "aws lambda update-event-source-mapping --enabled --uuid …")
+            self.add(LAGGING, what, "mapping-disabled", _enable(seen.stream_mapping_id))
         elif seen.mapping_result and seen.mapping_result.startswith("PROBLEM"):
             self.add(LAGGING, f"the stream mapping says {seen.mapping_result}", "stream-behind", "lakebound doctor")
         age = seen.iterator_age_ms
@@ -277,7 +280,7 @@ class _Book:
             self.add(LAGGING, what, "part-missing", "make deploy")
         elif seen.queue_mapping_state is not None and seen.queue_mapping_state.startswith("Disabl"):
             what = "the queue mapping is disabled: no file is written"
-            self.add(LAGGING, what, "mapping-disabled", "aws lambda update-event-source-mapping --enabled --uuid …")
+            self.add(LAGGING, what, "mapping-disabled", _enable(seen.queue_mapping_id))
         age = seen.oldest_message_s
         if age is not None and age > self.limits.queue_age_s:
             what = f"a message has waited for {age:,} s in the buffer queue"
@@ -321,6 +324,10 @@ class _Book:
             part = what.partition(": ")[0]
             if part != LAG:  # which `freshness` tells of
                 self.add(UNKNOWN if part in NEEDED else NOTE, f"could not be looked at: {what}", "status")
+
+
+def _enable(mapping_id: str) -> str:
+    return f"aws lambda update-event-source-mapping --enabled --uuid {mapping_id}"
 
 
 def newest_file(store: ObjectStore, prefix: str, partitions: Iterable[str]) -> int | None:

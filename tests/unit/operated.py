@@ -37,9 +37,27 @@ class Operated:
     buffer_url: str
     stream_arn: str
     outputs: dict[str, str]
-    resources: list[tuple[str, str]] = field(default_factory=list)
-    """(type, physical id) of what CloudFormation made."""
     answers: dict[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
+    """Names of the alarms that belong to the stack, and that `make_alarm` made."""
+
+    def make_alarm(self, name: str, *, on: bool = False, ours: bool = True, topic: str = "") -> None:
+        """An alarm in moto's CloudWatch, in the state ALARM or OK."""
+        cloudwatch = self.client("cloudwatch")
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            MetricName="Errors",
+            Namespace="AWS/Lambda",
+            Period=300,
+            EvaluationPeriods=1,
+            Threshold=0,
+            Statistic="Sum",
+            ComparisonOperator="GreaterThanThreshold",
+            AlarmActions=[topic] if topic else [],
+        )
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM" if on else "OK", StateReason="test")
+        if ours:
+            self.alarms.append(name)
 
     def client(self, service: str) -> Any:
         return boto3.client(service)  # type: ignore[call-overload]
@@ -63,24 +81,6 @@ class Operated:
         delivered, looked = (int(now - ago * 60_000) for ago in (delivered_minutes_ago, minutes_ago))
         body = StreamSeen(self.stream_arn, delivered, {}, looked).encode()
         self.client("s3").put_object(Bucket=BUCKET, Key=SeenKey(TABLE).format(), Body=body)
-
-    def alarm(self, name: str, state: str = "OK", *, ours: bool = True) -> None:
-        """There is an alarm of that name; `ours` says whether the stack made it."""
-        cloudwatch = self.client("cloudwatch")
-        cloudwatch.put_metric_alarm(
-            AlarmName=name,
-            Namespace="AWS/Lambda",
-            MetricName="Errors",
-            Statistic="Sum",
-            Period=300,
-            EvaluationPeriods=1,
-            Threshold=0,
-            ComparisonOperator="GreaterThanThreshold",
-            AlarmActions=["arn:aws:sns:us-east-1:123456789012:t"],
-        )
-        cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")
-        if ours:
-            self.resources.append(("AWS::CloudWatch::Alarm", name))
 
 
 def deploy() -> Operated:
@@ -114,7 +114,6 @@ def deploy() -> Operated:
     operated.answers = _answers(operated)
     operated.measure("IteratorAge", 2_000, "Milliseconds")
     operated.look()
-    operated.alarm("lake-StreamBehind-ABC")
     return operated
 
 
@@ -139,18 +138,21 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         source = operated.stream_arn if UUID == MAPPING else "arn:aws:sqs:us-east-1:123456789012:lake-buffer"
         return {"UUID": UUID, "State": "Enabled", "EventSourceArn": source, "LastProcessingResult": "OK"}
 
+    def list_stack_resources(StackName: str, NextToken: str = "") -> dict[str, Any]:  # noqa: N803
+        # A page each, as CloudFormation does for large stacks.
+        made = [{"ResourceType": "AWS::SQS::Queue", "PhysicalResourceId": operated.dead_url}]
+        made += [{"ResourceType": "AWS::CloudWatch::Alarm", "PhysicalResourceId": name} for name in operated.alarms]
+        at = int(NextToken or 0)
+        more = {"NextToken": str(at + 1)} if at + 1 < len(made) else {}
+        return {"StackResourceSummaries": made[at : at + 1], **more}
+
     return {
         "describe_stacks": describe_stacks,
+        "list_stack_resources": list_stack_resources,
         "get_function_configuration": get_function_configuration,
         "get_event_source_mapping": get_event_source_mapping,
         "list_event_source_mappings": lambda EventSourceArn: {"EventSourceMappings": []},  # noqa: N803
         "get_account_settings": lambda: {"AccountLimit": {"UnreservedConcurrentExecutions": 900}},
-        "list_stack_resources": lambda **_: {
-            "StackResourceSummaries": [
-                {"ResourceType": kind, "PhysicalResourceId": name, "ResourceStatus": "CREATE_COMPLETE"}
-                for kind, name in operated.resources
-            ]
-        },
         "describe_stack_resource_drifts": lambda **_: {"StackResourceDrifts": []},
     }
 

@@ -73,7 +73,7 @@ ONE, TWO = (("id", "S"),), (("airline", "S"), ("number", "N"))
         ('{"number": 12345678901234567890123456789012345678, "airline": "UA"}', TWO,
          "airline=S:UA|number=N:12345678901234567890123456789012345678"),
         ("airline=UA,number=1545", TWO, "airline=S:UA|number=N:1545"),
-        ("number=1545, airline=UA", TWO, "airline=S: UA|number=N:1545"),
+        ("number=1545, airline=UA", TWO, "airline=S:UA|number=N:1545"),
         ("number=N:1545|airline=S:UA", TWO, "airline=S:UA|number=N:1545"),
         ("UA#1545", TWO, "airline=S:UA|number=N:1545"),
         ("UA 1545", TWO, "airline=S:UA|number=N:1545"),

@@ -1,4 +1,4 @@
-"""A stack's own alarms: those that CloudFormation made for it, by their names."""
+"""The alarms of one stack, by the names that CloudFormation gave them."""
 
 from __future__ import annotations
 
@@ -7,37 +7,34 @@ from typing import Any, Final
 from lakebound.adapters.calls import call
 
 _NAMES_A_CALL: Final = 100
-"""DescribeAlarms takes at most so many AlarmNames (CloudWatch API reference)."""
+"""The most that DescribeAlarms takes and answers at once (its service model)."""
 
 
-def alarm_names(cloudformation: Any, stack: str) -> tuple[str, ...]:
-    """The names of the alarms that are resources of the stack. Raises LakeboundError.
+def alarms_of(cloudformation: Any, cloudwatch: Any, stack: str) -> list[dict[str, Any]]:
+    """Each alarm of the stack as CloudWatch describes it. Raises LakeboundError.
 
-    Asked of CloudFormation, not by the prefix `<stack>-`: a stack `lake-prod` beside `lake` has alarms whose names
-    begin with `lake-`, and they would be counted, and their ALARM be told, as those of `lake`.
+    Not by the prefix `<stack>-`: that of `lake` also begins the alarms of its neighbour `lake-prod`.
     """
+    names = _names(cloudformation, stack)
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(names), _NAMES_A_CALL):
+        some = names[start : start + _NAMES_A_CALL]
+        answer = call(cloudwatch, "describe_alarms", "alarms", AlarmNames=some, MaxRecords=_NAMES_A_CALL)
+        found += answer.get("MetricAlarms") or ()
+    return found
+
+
+def _names(cloudformation: Any, stack: str) -> list[str]:
     names: list[str] = []
     more: dict[str, str] = {}
     while True:
         answer = call(cloudformation, "list_stack_resources", f"stack {stack}", StackName=stack, **more)
-        for one in answer.get("StackResourceSummaries") or ():
-            # A resource whose creation failed has no physical id; a deleted one is told of for a while.
-            gone = str(one.get("ResourceStatus", "")).startswith("DELETE_COMPLETE")
-            if one.get("ResourceType") == "AWS::CloudWatch::Alarm" and one.get("PhysicalResourceId") and not gone:
-                # Either the name itself, or an ARN that ends with it.
-                names.append(str(one["PhysicalResourceId"]).rpartition(":alarm:")[2])
+        names += [
+            one["PhysicalResourceId"]
+            for one in answer.get("StackResourceSummaries") or ()
+            # One whose creation failed, or that was deleted by hand, has no alarm behind it.
+            if one["ResourceType"] == "AWS::CloudWatch::Alarm" and one.get("PhysicalResourceId")
+        ]
         if not answer.get("NextToken"):
-            return tuple(names)
+            return names
         more = {"NextToken": answer["NextToken"]}
-
-
-def describe_alarms(cloudwatch: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """CloudWatch's description of each that exists. Raises LakeboundError."""
-    found: list[dict[str, Any]] = []
-    # Without names CloudWatch would tell of every alarm of the account: with none the loop asks nothing.
-    for begin in range(0, len(names), _NAMES_A_CALL):
-        page = list(names[begin : begin + _NAMES_A_CALL])
-        # MaxRecords is 50 unless given: a stack of 60 alarms would lose ten.
-        answer = call(cloudwatch, "describe_alarms", "alarms", AlarmNames=page, MaxRecords=_NAMES_A_CALL)
-        found += answer.get("MetricAlarms") or []
-    return found

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from lakebound.adapters.alarms import alarm_names, describe_alarms
+from lakebound.adapters.alarms import alarms_of
 from lakebound.adapters.calls import NotThere, call
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.stack import Stack
@@ -98,10 +98,7 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         looks.at(name, partial(count_messages, sqs, stack.output(output)))
     listing = partial(call, clients("s3"), "list_objects_v2", stack.bucket, Bucket=stack.bucket, MaxKeys=1)
     looks.at("bucket", partial(listing, Prefix=f"{stack.prefix}/"))
-    names_of_alarms = looks.at("alarms", lambda: alarm_names(clients("cloudformation"), stack.name))
-    alarms = None
-    if names_of_alarms is not None:
-        alarms = looks.at("alarms", lambda: describe_alarms(clients("cloudwatch"), names_of_alarms))
+    alarms = looks.at("alarms", lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
     errors = {}
     for name in functions:
         counted = looks.at(f"errors of {name}", lambda name=name: (_errors(clients, name),))  # type: ignore[misc]
@@ -109,7 +106,6 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
             (errors[name],) = counted
     described = table or {}
     specification = described.get("StreamSpecification") or {}
-    there = {alarm["AlarmName"] for alarm in alarms or ()}
     return StackFacts(
         stack=stack.name,
         status=stack.status,
@@ -119,7 +115,6 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         table_stream=described.get("LatestStreamArn") if specification.get("StreamEnabled") else None,
         alarms=None if alarms is None else len(alarms),
         alarms_without_action=None if alarms is None else sum(not alarm.get("AlarmActions") for alarm in alarms),
-        alarms_missing=() if alarms is None else tuple(name for name in names_of_alarms or () if name not in there),
         drifted=looks.at("drift", lambda: _drifted(clients("cloudformation"), stack.name)) or (),
         key_enabled=_key_enabled(looks, clients, stack.parameters.get("KmsKeyArn", "")),
         last_errors=errors,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from lakebound.adapters.alarms import alarm_names, describe_alarms
+from lakebound.adapters.alarms import alarms_of
 from lakebound.adapters.calls import NotThere, call
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.measured import function_activity
@@ -97,6 +97,8 @@ class Observer:
             functions=tuple(self._functions(now_ms)),
             looked_ms=look.looked_ms if look else None,
             delivered_ms=look.delivered_ms if look else None,
+            stream_mapping_id=stack.outputs.get("StreamMappingId", ""),
+            queue_mapping_id=stack.outputs.get("QueueMappingId", ""),
             # Last: what stands above fills them.
             unknown=tuple(self._unknown),
             missing=tuple(self._missing),
@@ -181,15 +183,14 @@ class Observer:
         return answer.get("Datapoints") or []
 
     def _alarms(self) -> tuple[str, ...]:
-        found = describe_alarms(self._clients("cloudwatch"), self._alarm_names())
-        return tuple(alarm["AlarmName"] for alarm in found if alarm.get("StateValue") == "ALARM")
+        return tuple(alarm["AlarmName"] for alarm in self._all_alarms() if alarm.get("StateValue") == "ALARM")
 
     def count_alarms(self) -> int:
         """How many alarms the stack has. Raises LakeboundError."""
-        return len(describe_alarms(self._clients("cloudwatch"), self._alarm_names()))
+        return len(self._all_alarms())
 
-    def _alarm_names(self) -> tuple[str, ...]:
-        return alarm_names(self._clients("cloudformation"), self._stack.name)
+    def _all_alarms(self) -> list[dict[str, Any]]:
+        return alarms_of(self._clients("cloudformation"), self._clients("cloudwatch"), self._stack.name)
 
     def _newest_file(self, now_ms: int) -> int | None:
         """Only the hour partitions of now and the hour before: a listing of everything grows for ever."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from lakebound.adapters.clients import client
+from lakebound.cli.tables import Column, table, terminal_width
 from lakebound.errors import Misconfigured
 
 AsJson = Annotated[bool, typer.Option("--json", help="Tell the result as one JSON document on stdout.")]
@@ -55,6 +56,12 @@ def aws_client(service: str) -> Any:
             f"No client for {service} can be made: {str(error).rstrip('.')}",
             hint="Set AWS_REGION and, for a local stack, AWS_ENDPOINT_URL",
         ) from None
+
+
+def tell_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """A table of the result on stdout, as wide as the terminal, with no cell cut."""
+    for line in table(columns, rows, terminal_width()):
+        tell(line)
 
 
 def tell(line: str) -> None:
