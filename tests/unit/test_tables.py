@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from lakebound.cli.tables import Column, table
+from lakebound.cli.telling import bar_columns
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import Operated
 from tests.unit.test_redrive import a_body
@@ -81,9 +85,32 @@ def test_no_table_is_drawn_by_anything_else() -> None:
     drawn = []
     for path in Path("src/lakebound").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module in ("rich.table", "rich.columns", "rich.panel"):
-                drawn.append(path.name)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rich"):
+                drawn += [path.name for one in node.names if one.name in ("Table", "Columns", "MofNCompleteColumn")]
     assert drawn == []
+
+
+@given(st.integers(20, 200), st.integers(0, 10**12), st.one_of(st.none(), st.integers(0, 10**12)))
+def test_a_progress_bar_cuts_no_number(width: int, done: int, total: int | None) -> None:
+    shown = drawn(bar_columns(width), width, done, total)
+    words = shown.split()
+    assert f"{done:,}" in words
+    assert total is None or f"{total:,}" in words
+    assert "…" not in shown
+
+
+def test_richs_own_columns_are_seen_to_cut() -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    assert "…" in drawn(columns, 40, 11_161, 10**12)
+
+
+def drawn(columns: tuple[ProgressColumn, ...], width: int, done: int, total: int | None) -> str:
+    console = Console(file=StringIO(), force_terminal=True, width=width, color_system=None)
+    progress = Progress(*columns, console=console)
+    progress.add_task("records", total=total, completed=done)
+    with console.capture() as shown:
+        console.print(progress.get_renderable())
+    return shown.get()
 
 
 def numbers(text: str) -> list[str]:
