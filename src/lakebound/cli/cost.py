@@ -12,8 +12,9 @@ from lakebound.adapters.observer import Observer
 from lakebound.adapters.stack import Stack
 from lakebound.cli import stacks
 from lakebound.cli.stacks import StackName, find_stack, store_of
-from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
-from lakebound.cost import HOURS_A_MONTH, Bill, Did, Plan, amount, dollars, estimated, headline, measured
+from lakebound.cli.tables import Column
+from lakebound.cli.telling import AsJson, aws_client, tell, tell_json, tell_table
+from lakebound.cost import HOURS_A_MONTH, Bill, Did, Line, Plan, amount, dollars, estimated, headline, measured
 from lakebound.errors import LakeboundError, Misconfigured
 
 _DEFAULT_ITEM_BYTES = 1_024.0
@@ -45,16 +46,24 @@ def command(
         tell_json(document(bill, records))
         return
     tell(headline(bill))
-    for line in bill.lines:  # amounts of a month, as the dollars
-        if line.measured:
-            tell(f"  {dollars(line.dollars):>11}  {line.part:<34} {amount(line)}")
-        else:
-            tell(f"  {'?':>11}  {line.part:<34} not measured")
+    columns = [
+        Column("part"),
+        Column("a month", is_number=True),
+        Column("of"),
+        Column("dollars a month", is_number=True),
+    ]
+    tell_table(columns, [_row(line) for line in bill.lines])
     per_million = bill.per_million(records)
     if per_million is not None:
-        tell(f"  ${per_million:,.3f} for a million records: the month's dollars over the month's records")
+        tell(f"${per_million:,.3f} for a million records: the month's dollars over the month's records")
     if bill.unmeasured:
         tell(f"Not measured: CloudWatch has no value of it in the last {hours:,} hours.")
+
+
+def _row(line: Line) -> tuple[str, str, str, str]:
+    if not line.measured:
+        return (line.part, "not measured", line.unit, "not measured")
+    return (line.part, amount(line).removesuffix(f" {line.unit}"), line.unit, dollars(line.dollars))
 
 
 def document(bill: Bill, records: float) -> dict[str, object]:
