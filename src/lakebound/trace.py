@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -119,8 +120,17 @@ def _decide(stream: tuple[Step, ...], base: tuple[Step, ...]) -> tuple[Step | No
     newest = max(step.created_ms or 0 for step in stream)
     label = base[-1].label_ms or 0
     if newest >= label:
-        return stream[-1], f"a stream record was created at {newest}, not before the base's label {label}"
-    return base[-1], f"the base's label {label} is after the last stream record's creation, {newest}"
+        return stream[
+            -1
+        ], f"a stream record was created at {_moment(newest)}, not before the base record's label {_moment(label)}"
+    return base[
+        -1
+    ], f"the base record's label {_moment(label)} is after the last stream record's creation, {_moment(newest)}"
+
+
+def _moment(ms: int) -> str:
+    """To the millisecond: the decision may hang on one."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 
 def _breaks(stream: tuple[Step, ...], images: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:

@@ -7,13 +7,20 @@ is a description each, and is answered from `answers`, by operation.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import pytest
 from botocore.exceptions import ClientError
+
+from lakebound.cli import stacks
+from lakebound.continuity import StreamSeen
+from lakebound.layout import SeenKey
 
 STACK = "lake"
 TABLE = "flights"
@@ -61,9 +68,23 @@ class Operated:
             return SimpleNamespace(meta=SimpleNamespace(endpoint_url=f"https://{service}"), **self.answers)
         return self.client(service)
 
+    def measure(self, name: str, value: float, unit: str = "Count", function: str = "ingest") -> None:
+        """CloudWatch has this value of a function's metric, of now."""
+        dimensions = [{"Name": "FunctionName", "Value": function}]
+        at = datetime.now(UTC) - timedelta(minutes=1)
+        metric = {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": unit, "Timestamp": at}
+        self.client("cloudwatch").put_metric_data(Namespace="AWS/Lambda", MetricData=[metric])
+
+    def look(self, minutes_ago: float = 1, delivered_minutes_ago: float = 50) -> None:
+        """The backfill function looked at the stream."""
+        now = time.time() * 1000
+        delivered, looked = (int(now - ago * 60_000) for ago in (delivered_minutes_ago, minutes_ago))
+        body = StreamSeen(self.stream_arn, delivered, {}, looked).encode()
+        self.client("s3").put_object(Bucket=BUCKET, Key=SeenKey(TABLE).format(), Body=body)
+
 
 def deploy() -> Operated:
-    """Make it; inside `mock_aws`, with region and credentials in the environment."""
+    """Make it, well and read a moment ago; inside `mock_aws`, with region and credentials in the environment."""
     sqs, dynamodb = boto3.client("sqs"), boto3.client("dynamodb")
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     table = dynamodb.create_table(
@@ -91,6 +112,8 @@ def deploy() -> Operated:
     }
     operated = Operated(dead, buffer, table["LatestStreamArn"], outputs)
     operated.answers = _answers(operated)
+    operated.measure("IteratorAge", 2_000, "Milliseconds")
+    operated.look()
     return operated
 
 
@@ -132,3 +155,42 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         "get_account_settings": lambda: {"AccountLimit": {"UnreservedConcurrentExecutions": 900}},
         "describe_stack_resource_drifts": lambda **_: {"StackResourceDrifts": []},
     }
+
+
+def refused(operation: str, code: str = "AccessDeniedException") -> Callable[..., Any]:
+    """An answer that is this error."""
+
+    def answer(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+
+    return answer
+
+
+def take_away(operated: Operated, monkeypatch: pytest.MonkeyPatch, service: str, operation: str) -> None:
+    """The service refuses this operation to the command's credentials."""
+    if service in ("lambda", "cloudformation"):
+        operated.answers[operation] = refused(operation)
+        return
+    given = operated.scripted
+
+    def scripted(name: str) -> Any:
+        client = given(name)
+        if name == service:
+            setattr(client, operation, refused(operation))
+        return client
+
+    monkeypatch.setattr(stacks, "aws_client", scripted)
+
+
+def remove(operated: Operated, part: str) -> None:
+    """Somebody deletes a part of the stack by hand: table, bucket, buffer, dead, mapping or function."""
+    if part == "table":
+        operated.client("dynamodb").delete_table(TableName=TABLE)
+    elif part == "bucket":
+        boto3.resource("s3").Bucket(BUCKET).objects.all().delete()
+        operated.client("s3").delete_bucket(Bucket=BUCKET)
+    elif part in ("mapping", "function"):
+        operation = {"mapping": "get_event_source_mapping", "function": "get_function_configuration"}[part]
+        operated.answers[operation] = refused(operation, "ResourceNotFoundException")
+    else:
+        operated.client("sqs").delete_queue(QueueUrl=operated.buffer_url if part == "buffer" else operated.dead_url)

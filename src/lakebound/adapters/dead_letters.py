@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from botocore.parsers import ResponseParserError
 
-from lakebound.adapters.calls import FAILURES, code_of, queue_unavailable
+from lakebound.adapters.calls import FAILURES, MISSING, NotThere, code_of, queue_unavailable
 from lakebound.redrive import MoveState, MoveUnsupported
 
 _UNKNOWN: Final = frozenset(
@@ -68,7 +68,10 @@ class SqsMoveTask:
 
 
 def count_messages(client: Any, url: str) -> tuple[int, int]:
-    """About how many messages a queue holds: (visible, in flight or delayed). Raises QueueUnavailable."""
+    """About how many messages a queue holds: (visible, in flight or delayed).
+
+    Raises NotThere for a queue that does not exist, QueueUnavailable.
+    """
     names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
@@ -77,6 +80,8 @@ def count_messages(client: Any, url: str) -> tuple[int, int]:
     try:
         found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
     except FAILURES as failure:
+        if code_of(failure) in MISSING:
+            raise NotThere(f"There is no queue {url}", hint="Deploy the stack again") from None
         raise queue_unavailable(failure, "get_queue_attributes", url) from None
     visible, hidden, delayed = (int(found.get(name, 0)) for name in names)
     return visible, hidden + delayed

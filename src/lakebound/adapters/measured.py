@@ -55,6 +55,27 @@ class FunctionMetrics:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a function did in some time."""
+
+    invocations: int = 0
+    errors: int = 0
+    throttles: int = 0
+
+
+def function_activity(client: Any, function: str, from_ms: int, to_ms: int) -> Activity | None:
+    """Of the newest five minutes in which the function was invoked or throttled; None: in none of them.
+
+    A throttled call is no invocation, and a failed one is (Lambda's metrics). Raises LakeboundError.
+    """
+    names = ("Invocations", "Errors", "Throttles")
+    metrics = {name.lower(): Metric("AWS/Lambda", name, {"FunctionName": function}, "Sum") for name in names}
+    slices = ask(client, metrics, from_ms // SLICE_MS * SLICE_MS, to_ms, SLICE_MS)
+    busy = [found for _, found in sorted(slices.items()) if any(found.values())]
+    return Activity(**{name: int(busy[-1].get(name, 0)) for name in metrics}) if busy else None
+
+
 class BufferQueues:
     """Port Upstream over the buffer queue and its dead-letter queue."""
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from lakebound.adapters.calls import DENIED, cause_of, code_of
-from lakebound.errors import LakeboundError, Misconfigured, ObjectDenied, ObjectMissing, StoreUnavailable
+from lakebound.adapters.calls import DENIED, NotThere, cause_of, code_of
+from lakebound.errors import LakeboundError, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 
 _CONFLICT_ATTEMPTS: Final = 3
@@ -77,7 +77,7 @@ class S3Store:
     def _unavailable(self, verb: str, key: str, failure: Exception) -> LakeboundError:
         code = code_of(failure)
         if code == "NoSuchBucket":
-            return Misconfigured(f"The bucket {self._bucket} does not exist", hint="Check S3_BUCKET and the region")
+            return NotThere(f"The bucket {self._bucket} does not exist", hint="Check S3_BUCKET and the region")
         # A function meets the same failures in an outage and repeats the operation: there it stays StoreUnavailable.
         cause = cause_of(failure, f"s3://{self._bucket}")
         if cause is not None:

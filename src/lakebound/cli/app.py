@@ -7,7 +7,8 @@ never a traceback, with what to do next; results go to stdout, for a person or, 
 from __future__ import annotations
 
 import sys
-from typing import Final
+from importlib.metadata import version
+from typing import Annotated, Final
 
 import typer
 
@@ -21,14 +22,31 @@ USAGE: Final = 2
 
 app = typer.Typer(
     name="lakebound",
-    help="Keeps a lakehouse table equal to a DynamoDB table. Endpoint, region and credentials come from the "
-    "environment, as for the AWS CLI (AWS_ENDPOINT_URL for a local stack).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"lakebound {version('lakebound')}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version, and end.")
+    ] = False,
+) -> None:
+    """Keeps a lakehouse table equal to a DynamoDB table. Endpoint, region and credentials come from the environment, as
+    for the AWS CLI (AWS_ENDPOINT_URL for a local stack).
+    """
+
+
 app.command("init")(init.command)
 app.command("doctor")(doctor.command)
 app.command("status")(status.command)

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.documents import S3Documents
@@ -19,7 +17,8 @@ from lakebound.adapters.executions import ExecutionState, Machine
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import Stack
 from lakebound.cli.stacks import StackName, find_stack, table_named
-from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
+from lakebound.cli.tables import Column
+from lakebound.cli.telling import AsJson, aws_client, tell, tell_json, tell_table
 from lakebound.cli.watching import RunWatcher, Seen
 from lakebound.errors import LakeboundError
 from lakebound.estimate import Estimate, estimate
@@ -120,7 +119,8 @@ def tell_estimate(
     if as_json:
         tell_json(told.fields())
         return
-    Console().print(_estimate_table(told))
+    tell(f"Backfill of {told.table}: what each way would take")
+    tell_table(*_estimate_table(told))
     for option in told.options:
         if option.impossible:
             tell(f"{option.mode} {option.impossible}.")
@@ -128,14 +128,14 @@ def tell_estimate(
     tell(f"Sizes are DynamoDB's own, up to six hours old; prices of us-east-1 as of {told.prices_as_of}.")
 
 
-def _estimate_table(told: Estimate) -> Table:
-    made = Table(title=f"Backfill of {told.table}", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("way", "items", "bytes", "read units", "dollars", "minutes"):
-        made.add_column(name, justify="left" if name == "way" else "right", no_wrap=True)
+def _estimate_table(told: Estimate) -> tuple[list[Column], list[list[str]]]:
+    columns = [Column("way")]
+    columns += [Column(name, is_number=True) for name in ("items", "bytes", "read units", "dollars", "minutes")]
+    rows = []
     for option in told.options:
-        numbers = (f"{option.items:,}", f"{option.bytes:,}", f"{option.read_units:,}")
-        made.add_row(option.mode, *numbers, _at_least(option.dollars, 2), _at_least(option.minutes, 1))
-    return made
+        numbers = [f"{option.items:,}", f"{option.bytes:,}", f"{option.read_units:,}"]
+        rows.append([option.mode, *numbers, _at_least(option.dollars, 2), _at_least(option.minutes, 1)])
+    return columns, rows
 
 
 def _at_least(number: float, digits: int) -> str:

@@ -96,7 +96,8 @@ def command(
         _tell_policies(shared, decision, for_key, is_whole=is_whole)
     if is_whole:
         tell(text if dry_run else f"wrote {file}: stack {name}")
-        tell("next: lakebound doctor --before --table " + decision.asked + ", then make deploy")
+        new = " --new-table" if "PartitionKeyName" in parameters else ""
+        tell(f"next: lakebound doctor --before --table {decision.asked}{new}, then make deploy")
 
 
 def _own(source: Source, stream: str, partition_key: str, key: str) -> dict[str, str]:
