@@ -19,7 +19,7 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.keys import keys_sql
 from lakebound_spark.rows import typed_rows
 from lakebound_spark.schema import RESCUED, SILVER
-from lakebound_spark.tables import exists, named, new_table, open_table, properties, retried
+from lakebound_spark.tables import exists, named, new_table, open_table, properties, retried, shown
 from lakebound_spark.types import quoted
 from lakebound_spark.versions import condition_of
 from lakebound_spark.view import make_view
@@ -103,7 +103,7 @@ def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
     described = json.dumps(_described(config), sort_keys=True)
     made_from = {_SOURCE_TABLE: config.source_table, _COLUMNS: described, _TTL_DELETES: _ttl_deletes(config)}
     for name, value in made_from.items():
-        builder = builder.property(name, value)
+        builder = builder.property(name, shown(value))
     try:
         builder.execute()
     except AnalysisException as error:
@@ -127,7 +127,7 @@ def _add_declared(spark: SparkSession, target: str, config: MergeConfig, columns
     if absent := [column for column in columns if folded(column.name) not in fields]:
         add_columns(spark, target, absent)
     _fill(spark, target, columns)
-    described = json.dumps(_described(config), sort_keys=True).replace("\\", "\\\\").replace("'", "\\'")
+    described = shown(json.dumps(_described(config), sort_keys=True)).replace("\\", "\\\\").replace("'", "\\'")
     spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ('{_COLUMNS}' = '{described}')")
     make_view(spark, target, anew=True)
 
