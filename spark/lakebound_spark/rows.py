@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType
 
-from lakebound_spark.casting import json_string, text, unfit, value
+from lakebound_spark.casting import is_there, json_string, text, unfit, value
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.latest import REGISTERS
 from lakebound_spark.parses import Parse, attribute, parses, read_as
@@ -115,8 +115,7 @@ def _shown(register: str, groups: Sequence[_Group]) -> list[Column]:
         fields |= {place: f"{typed}[{at}] AS c{place}" for at, (place, _, _) in enumerate(group.members)}
         if group.type != Scalar("json"):  # which takes anything
             names = ", ".join(text(column.path[0]) for _, _, column in group.members)
-            there = f"{read}[i] IS NOT NULL AND {read}[i].`NULL` IS NULL"
-            misfits.append(f"filter(array({names}), (name, i) -> {there} AND {typed}[i] IS NULL)")
+            misfits.append(f"filter(array({names}), (name, i) -> {is_there(f'{read}[i]')} AND {typed}[i] IS NULL)")
     shown = [F.expr(f"concat({', '.join(misfits)})").alias(f"_{register}_unfit")]
     if fields:
         struct = F.expr(f"struct({', '.join(fields[place] for place in range(len(fields)))})")
