@@ -42,8 +42,8 @@ def seen_moment(text: str) -> SeenMoment | None:
     year, _, month, day, hour, _, minute, second, _, finer, offset = found.groups()
     try:
         zone = timezone(timedelta(minutes=offset_minutes(offset or "Z")))
-        clock = (int(part or 0) for part in (hour, minute, second))
-        datetime(int(year), int(month), int(day), *clock, tzinfo=zone).astimezone(UTC)
+        at = [int(part or 0) for part in (year, month, day, hour, minute, second)]
+        datetime(at[0], at[1], at[2], at[3], at[4], at[5], tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     return SeenMoment(offset is not None, bool((finer or "").strip("0")))
