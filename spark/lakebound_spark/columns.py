@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lakebound.names import RESERVED_COLUMNS, folded, unusable
+from lakebound.names import RESERVED_COLUMNS, folded, unusable, unusable_member
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.options import OPTIONS, options_of, read_as
 from lakebound_spark.types import Type, names_in, parse_type
@@ -88,9 +88,14 @@ def _check_names(columns: Iterable[DeclaredColumn]) -> None:
                 "give one of them another with `name:`"
             )
         names[folded(column.name)] = column.name
-        for name in (column.name, *names_in(column.type)):
-            if reason := unusable(name):
-                raise Misconfigured(f"columns: {name[:60]!r} {reason}; give the column another with `name:`")
+        if reason := unusable(column.name):
+            raise Misconfigured(f"columns: {column.name[:60]!r} {reason}; give the column another with `name:`")
+        for name in names_in(column.type):
+            if reason := unusable_member(name):
+                raise Misconfigured(
+                    f"columns: {column.name!r} has a member {name[:60]!r} that {reason}; declare what it holds as a "
+                    "column of its own, by its path and with another `name:`, or the whole as json"
+                )
 
 
 def parse_column(written: str, how: str | Mapping[str, Any]) -> DeclaredColumn:

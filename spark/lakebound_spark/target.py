@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType
 
-from lakebound.names import folded
+from lakebound.names import folded, unusable
 from lakebound_spark.auto import MAPPING, add_columns, comment_of, is_ours
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.config import MergeConfig
@@ -79,9 +79,17 @@ def _ttl_deletes(config: MergeConfig) -> str:
 
 def _check_columns(spark: SparkSession, target: str, config: MergeConfig) -> None:
     wanted = {"_key", *SILVER.fieldNames(), *(c.name for c in config.columns), *([RESCUED] if config.auto else [])}
-    lost = wanted - set(open_table(spark, target).toDF().columns)
+    there = open_table(spark, target).toDF().columns
+    lost = wanted - set(there)
     if lost:
         raise Misconfigured(f"{target} has lost its columns {', '.join(sorted(lost))}; merge into a new target")
+    # An older version of the job made them from attributes, or a person added one: then no MERGE would pass.
+    for name in there:
+        if reason := unusable(name):
+            raise Misconfigured(
+                f"{target} has a column {name!r}, which {reason}; drop it (ALTER TABLE {named(target)} DROP COLUMN "
+                f"{quoted(name)}; the whole item stays in _item), or merge into a new target"
+            )
 
 
 def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
