@@ -73,7 +73,7 @@ class Facts:
 
     def see(self, value: Mapping[str, Any]) -> None:
         """Take one attribute value into account."""
-        ((tag, inner),) = value.items()
+        tag, inner = _told(value)
         self.tags[tag] += 1
         if tag == "N":
             self.numbers[_measure(inner)] += 1
@@ -94,6 +94,31 @@ class Facts:
     def _see_truth(self, tag: str, token: str) -> None:
         if (truth := _TRUTHS.get(token)) is not None:
             self.truths[(tag, *truth)] += 1
+
+
+_SHAPES: Final[Mapping[str, type]] = {
+    "S": str,
+    "N": str,
+    "B": str,
+    "BOOL": bool,
+    "NULL": bool,
+    "M": dict,
+    **dict.fromkeys(("L", "SS", "NS", "BS"), list),
+}
+_STRANGE: Final = "?"
+
+
+def _told(value: Any) -> tuple[str, Any]:
+    """The value's tag and what stands under it; a tag of its own for what DynamoDB would not have stored.
+
+    Records carry what came, so a batch file may hold a value of tomorrow: its column is `json`.
+    """
+    if isinstance(value, dict) and len(value) == 1:
+        tag, inner = next(iter(value.items()))
+        is_shaped = tag in _SHAPES and isinstance(inner, _SHAPES[tag])
+        if is_shaped and (tag not in ("SS", "NS", "BS") or all(isinstance(member, str) for member in list(inner))):
+            return tag, inner
+    return _STRANGE, None
 
 
 def _unit_of(token: str) -> str | None:
@@ -284,6 +309,8 @@ def _type_of_tag(tag: str, facts: Facts, name: str) -> Guess:
             return Guess("boolean")
         case "B":
             return Guess("binary")
+        case "?":
+            return Guess("json")
         case "M":
             values = Facts()
             for member in facts.members.values():

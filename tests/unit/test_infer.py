@@ -42,6 +42,10 @@ CASES: list[tuple[list[dict[str, Any]], str, int]] = [
     ([{"BOOL": True}] * 19 + [{"N": "2"}], "boolean", 1),
     ([{"BOOL": True}, {"N": "2"}], "json", 0),
     ([{"B": "AA=="}], "binary", 0),
+    # what a record may carry though DynamoDB would not have stored it
+    ([{"XX": "a"}], "json", 0),
+    ([{"S": ["a"]}, {"N": 5}, {"SS": [1]}, {"S": "a", "N": "1"}, {}], "json", 0),
+    ([{"S": "a"}] * 19 + [{"S": {}}], "string", 1),
     ([{"SS": ["a"]}, {"SS": ["b", "c"]}], "array<string>", 0),
     ([{"NS": ["1", "2.5"]}], "array<decimal(38,7)>", 0),
     ([{"L": [{"N": "1"}]}, {"L": []}], "array<bigint>", 0),
