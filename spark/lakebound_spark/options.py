@@ -66,7 +66,8 @@ def options_of(kind: Type) -> dict[str, Any]:
 def _time(name: str, given: Mapping[str, Any]) -> Scalar:
     wrong = [option for option in _OF_TIMES if option in given and not _is_text(given[option])]
     if wrong:
-        raise Misconfigured(f"{wrong[0]} must be text")
+        # YAML reads an unquoted `+10:00` as a number of minutes.
+        raise Misconfigured(f"{wrong[0]} must be text; put quotes around it")
     unit, pattern, zone, fraction = (given.get(option) for option in _OF_TIMES)
     truncates = fraction is not None
     if truncates and (fraction != "truncate" or name != "timestamp"):

@@ -62,7 +62,7 @@ def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
         ("source_table: t\ncolumns: {a: {type: date, zone: Z}}", "a date has none"),
         ("source_table: t\ncolumns: {a: {type: timestamp, zone: '+18:30'}}", "at most 18:00"),
         ("source_table: t\ncolumns: {a: {type: array<int>, zone: Z}}", "timestamp and date only"),
-        ("source_table: t\ncolumns: {a: {type: timestamp, zone: 1}}", "zone must be text"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, zone: +10:00}}", "put quotes around it"),
         ("source_table: t\ncolumns: {a: {type: timestamp, fraction: round}}", "fraction can be truncate"),
         ("source_table: t\ncolumns: {a: {type: date, unit: d, fraction: truncate}}", "fraction can be truncate"),
         (

@@ -22,7 +22,7 @@ from tests.spark.two_merges import fault_as_columns, fault_as_members, faulty
 NEIGHBOURS = (
     *("file_path", "file_name", "file_size", "file_block_start", "file_block_length", "file_modification_time"),
     *("row_id", "row_commit_version", "base_row_id", "default_row_commit_version", "row_index", "_row_index"),
-    *("filePath", "fileName", "rowIndexCol", "deletionVector", "deletionVectorType", "metadata", "paths", "t", "s"),
+    *("filePath", "fileName", "rowIndexCol", "deletionVector", "deletionVectorType", "metadata", "paths", "t", "s", "key"),
     *("__delta_internal_row_index", "_row_id_", "_file_name_", "_change_type_", "is_cdc", "row_dropped", "image_url"),
 )
 
@@ -119,3 +119,9 @@ def test_a_table_that_has_one_is_refused_with_the_way_out(spark: SparkSession, t
     way_out = str(refused.value).split("drop it (")[1].split(";")[0]
     spark.sql(way_out)
     prepare_target(spark, target, config)
+
+
+def test_the_page_lists_them() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "SILVER.md").read_text()
+    told = page.split("columns that Delta's MERGE makes itself:")[1].split(". With most")[0]
+    assert set(told.replace("`", "").replace(",", " ").split()) == DELTA_COLUMNS

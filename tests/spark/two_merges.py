@@ -14,7 +14,7 @@ from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.config import MergeConfig
 from lakebound_spark.target import prepare_target
 from lakebound_spark.types import Scalar, StructOf, quoted
-from tests.spark.records import TABLE, Record, item, stream, write_records
+from tests.spark.records import TABLE, Record, stream, write_records
 from tests.spark.silver import Silver
 
 _NUMBERS: Final = count()
@@ -57,7 +57,8 @@ def _fault(
 
     def put(key: str, sequence: int) -> Record:
         attributes = {name: {"S": f"{name} {sequence}"} for name in names}
-        return stream(key, sequence, item(key, **({"s": {"M": attributes}} if member else attributes)))
+        image = {"id": {"S": key}, **({"s": {"M": attributes}} if member else attributes)}
+        return stream(key, sequence, image)
 
     # The configuration is made past its parser, which refuses names that failed here before.
     config = MergeConfig(source_table=TABLE, columns=tuple(columns))
