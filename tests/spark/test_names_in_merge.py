@@ -22,7 +22,18 @@ from tests.spark.two_merges import fault_as_columns, fault_as_members, faulty
 NEIGHBOURS = (
     *("file_path", "file_name", "file_size", "file_block_start", "file_block_length", "file_modification_time"),
     *("row_id", "row_commit_version", "base_row_id", "default_row_commit_version", "row_index", "_row_index"),
-    *("filePath", "fileName", "rowIndexCol", "deletionVector", "deletionVectorType", "metadata", "paths", "t", "s", "key"),
+    *(
+        "filePath",
+        "fileName",
+        "rowIndexCol",
+        "deletionVector",
+        "deletionVectorType",
+        "metadata",
+        "paths",
+        "t",
+        "s",
+        "key",
+    ),
     *("__delta_internal_row_index", "_row_id_", "_file_name_", "_change_type_", "is_cdc", "row_dropped", "image_url"),
 )
 
