@@ -28,7 +28,7 @@ from lakebound_spark.metrics import counted
 from lakebound_spark.schema import BRONZE_RECORD, CORRUPT, FILE
 from lakebound_spark.source import DataFile, data_files, stream_of_files
 from lakebound_spark.streams import claim_checkpoint, path_exists, run_micro_batches
-from lakebound_spark.tables import beside, create_beside, exists, new_table, open_table, properties, retried
+from lakebound_spark.tables import beside, create_beside, exists, new_table, open_table, properties, retried, shown
 from lakebound_spark.versions import condition_of, execute_merge
 
 INGEST_DATE: Final = "_ingest_date"
@@ -146,7 +146,7 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
     if not exists(spark, target):
         builder = new_table(spark, target).addColumns(BRONZE_RECORD).addColumn(FILE, "STRING", nullable=False)
         builder = builder.addColumn(INGEST_DATE, "DATE", nullable=False).partitionedBy(INGEST_DATE)
-        builder = builder.property("delta.appendOnly", "true").property(BRONZE_OF, source_table)
+        builder = builder.property("delta.appendOnly", "true").property(BRONZE_OF, shown(source_table))
         try:
             builder.execute()
         except AnalysisException as error:

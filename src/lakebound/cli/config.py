@@ -79,8 +79,8 @@ def _columns(inference: Inference) -> list[dict[str, Any]]:
     return [
         {
             "path": written(one.path),
+            **one.how,
             "name": one.name or written(one.path),
-            "type": one.type,
             "seen": one.seen,
             "exceptions": one.exceptions,
         }
