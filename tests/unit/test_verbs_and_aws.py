@@ -16,7 +16,8 @@ from botocore.config import Config
 
 from lakebound.adapters import clients
 from lakebound.cli import entry
-from lakebound.cli.app import run
+from lakebound.cli.app import run, was_interrupted
+from lakebound.errors import LakeboundError
 from tests.unit.verbs import ASKS_AWS, all_verbs
 
 VERBS = sorted(ASKS_AWS)
@@ -252,3 +253,14 @@ def test_a_persons_mistake_is_a_sentence(
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err + captured.out
     assert captured.err
+
+
+def test_what_breaks_because_of_ctrl_c_counts_as_ctrl_c() -> None:
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise LakeboundError("the link to Spark broke") from None
+    except LakeboundError as error:
+        assert was_interrupted(error)
+    assert not was_interrupted(LakeboundError("there is no table"))

@@ -11,6 +11,7 @@ from botocore.exceptions import (
     HTTPClientError,
     NoCredentialsError,
     NoRegionError,
+    ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
     SSOError,
@@ -113,6 +114,8 @@ def cause_of(failure: Exception, where: str = "AWS") -> LakeboundError | None:
         return Misconfigured(
             "No AWS region is set", hint="Set AWS_REGION or AWS_DEFAULT_REGION, or give the profile a region"
         )
+    if isinstance(failure, ParamValidationError):
+        return Misconfigured("AWS takes no such name", hint="Check how the names in the command are spelled")
     if isinstance(failure, SSOError | TokenRetrievalError) or code in _EXPIRED:
         return Misconfigured(
             "The AWS login has expired", hint="Run `aws sso login`, or set fresh credentials, then repeat the command"
