@@ -256,11 +256,13 @@ def test_a_persons_mistake_is_a_sentence(
 
 
 def test_what_breaks_because_of_ctrl_c_counts_as_ctrl_c() -> None:
-    try:
+    def broken() -> None:
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
             raise LakeboundError("the link to Spark broke") from None
-    except LakeboundError as error:
-        assert was_interrupted(error)
+
+    with pytest.raises(LakeboundError) as found:
+        broken()
+    assert was_interrupted(found.value)
     assert not was_interrupted(LakeboundError("there is no table"))

@@ -6,6 +6,7 @@ never a traceback, with what to do next; results go to stdout, for a person or, 
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated, Final
@@ -67,9 +68,13 @@ def run() -> int:
 
     Typer's own statuses come through: 2 for a usage error, 130 for Ctrl-C.
     """
+    # What a library logs for its own people (a broken link to Spark, a retry) is no part of what a verb tells.
+    logging.disable(logging.CRITICAL)
     try:
         app()
     except LakeboundError as error:
+        if was_interrupted(error):
+            raise KeyboardInterrupt from None
         print(f"lakebound: {error}", file=sys.stderr)
         return USAGE if isinstance(error, Misconfigured) else PROBLEM
     except FAILURES as failure:
@@ -87,6 +92,16 @@ def run() -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK if ended.code is None else PROBLEM
     return OK
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C stands behind an error: Spark's own link breaks when its Java is stopped first."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt):
+            return True
+        seen = seen.__context__ or seen.__cause__
+    return False
 
 
 def main() -> None:
