@@ -7,6 +7,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from lakebound.adapters.faults import DENIED
 from lakebound.errors import LakeboundError, Misconfigured
 
 MISSING = frozenset(
@@ -20,8 +21,6 @@ MISSING = frozenset(
         "NotFoundException",
     )
 )
-_DENIED = frozenset(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"))
-
 
 FAILURES: Final = (BotoCoreError, ClientError, ResponseParserError)
 """What botocore raises when a service refuses, cannot be reached, or answers what is no answer."""
@@ -56,7 +55,7 @@ def call(client: Any, operation: str, what: str, **arguments: Any) -> dict[str, 
     # Outside the handlers: botocore's own messages may hold what must not hang on our errors.
     if code in MISSING:
         raise NotThere(f"There is no {what} at {client.meta.endpoint_url}", hint="Check its name and the region")
-    if code in _DENIED:
+    if code in DENIED:
         raise Misconfigured(f"These credentials may not {operation} ({what})", hint="Ask for the right to read it")
     raise Unanswered(
         f"{operation} of {what} failed at {client.meta.endpoint_url} ({code})",

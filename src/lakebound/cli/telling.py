@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lakebound.adapters.clients import client
-from lakebound.errors import Misconfigured
+from lakebound.adapters.clients import client, region
+from lakebound.adapters.faults import no_client, no_region, told
 
 AsJson = Annotated[bool, typer.Option("--json", help="Tell the result as one JSON document on stdout.")]
 
@@ -47,14 +47,18 @@ def bars(*, quiet: bool, totals: Mapping[str, int] | None = None) -> Iterator[Co
 
 
 def aws_client(service: str) -> Any:
-    """A boto3 client of the environment. Raises Misconfigured, so that a missing region is a sentence."""
+    """A client of the environment whose faults are sentences. Raises Misconfigured without region or profile."""
     try:
-        return client(service)
+        where = region()
+        made = client(service)
     except (BotoCoreError, ValueError) as error:
-        raise Misconfigured(
-            f"No client for {service} can be made: {str(error).rstrip('.')}",
-            hint="Set AWS_REGION and, for a local stack, AWS_ENDPOINT_URL",
-        ) from None
+        failure = error
+    else:
+        if where is None:
+            # S3 alone would take a region of its own choice, and fail later with a sentence about something else.
+            raise no_region()
+        return told(made, service)
+    raise no_client(failure, service)
 
 
 def tell(line: str) -> None:
