@@ -236,7 +236,8 @@ def verify(
         progress("lake", 1)
     suspects = compared.suspects()
     read_again = len(suspects)
-    unsettled = _read_again(source, lake, clock, pipeline, patience or Patience(), suspects, compared, progress, waiting)
+    patience = patience or Patience()
+    unsettled = _read_again(source, lake, clock, pipeline, patience, suspects, compared, progress, waiting)
 
     left_out = list(compared.left_out)
     left_out += [(key, "it still changed when the time was up") for key in unsettled]

@@ -199,7 +199,7 @@ def test_a_real_sigint_ends_a_real_process_unless_its_shell_has_it_ignored(
     assert told == "lakebound: Stopped by Ctrl-C. Run the same command again to go on\n"
 
 
-JUNK = ("", " ", "-1", "nan", "1e999", "99999999999999999999", "soon", "0001-01-01", "2026-13-45T99:00Z", "é\u200b/../x")
+JUNK = ("", " ", "-1", "nan", "1e999", "99999999999999999999", "soon", "0001-01-01", "2026-13-45T99:00Z")
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)
