@@ -38,7 +38,8 @@ UNREADABLE_HIDE_SECONDS: Final = 5
 """How long a message that no flusher can read stays out of sight before its next receive.
 
 With the queue's visibility timeout (1,020 s) its ten receives would take 2.8 hours, and all that time `verify` waits
-for a queue that never empties. SQS itself moves it after the last one: nothing is deleted by us, so a kill loses nothing.
+for a queue that never empties. SQS itself moves it after the last one: nothing is
+deleted by us, so a kill loses nothing.
 """
 
 _LONG_POLL_SECONDS: Final = 20

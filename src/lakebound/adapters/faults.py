@@ -148,7 +148,9 @@ def fault_of(
             hint="`aws configure list-profiles` names them; set AWS_PROFILE to one, or unset it",
         )
     if isinstance(failure, _PROFILE):
-        return Misconfigured("The AWS configuration file cannot be read", hint="Check ~/.aws/config, or AWS_CONFIG_FILE")
+        return Misconfigured(
+            "The AWS configuration file cannot be read", hint="Check ~/.aws/config, or AWS_CONFIG_FILE"
+        )
     if isinstance(failure, exceptions.NoRegionError):
         return no_region()
     if isinstance(failure, exceptions.ParamValidationError):

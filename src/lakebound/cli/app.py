@@ -1,6 +1,7 @@
 """The command `lakebound` and what all its verbs share: exit status, and how an error is told.
 
-Exit status: 0 ok, 1 found a problem, 2 usage, 130 stopped by Ctrl-C. An error is one sentence on stderr, never a traceback, with what to
+Exit status: 0 ok, 1 found a problem, 2 usage, 130 stopped by Ctrl-C.
+An error is one sentence on stderr, never a traceback, with what to
 do next; results go to stdout, for a person or, with `--json`, for a program.
 """
 

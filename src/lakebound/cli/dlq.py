@@ -167,7 +167,8 @@ _HEADS: Final = {"id": "ID", "at": "SINCE", "bytes": "BYTES", "records": "RECORD
 _MEANINGS: Final = {
     "message_shape": "not a message of this stack; a redrive brings it back here, discard it",
     "member_crc": "a member was changed on its way; a redrive brings it back here, discard it",
-    "claim_missing": "the object that it points to is gone; put it back and redrive, or discard it by its ID or with --reason claim_missing",
+    "claim_missing": "the object that it points to is gone; put it back and redrive, or discard it by its ID or "
+    "with --reason claim_missing",
     "claim_unreadable_now": "the object that it points to could not be read now; look again",
     "can be written": "a redrive carries it",
     "no_records": "no failure object of Lambda's; there is nothing in it to redrive, discard it",
@@ -361,7 +362,9 @@ def discard(
     A copy of each is kept under `_lakebound/<table>/discarded/` first. Exit status 1 when something named was kept.
     """
     if not names and not every and not reason:
-        raise Misconfigured("Nothing is named", hint="Give IDs as `lakebound dlq list` shows them, or --all, or --reason")
+        raise Misconfigured(
+            "Nothing is named", hint="Give IDs as `lakebound dlq list` shows them, or --all, or --reason"
+        )
     found = find_stack(stack)
     waits = [one for one in _waits(found, source) if not names or one.id in names or one.key in names]
     if reason:

@@ -53,7 +53,7 @@ def command(
     ] = None,
     no_wait: Annotated[
         bool,
-        typer.Option("--no-wait", help="Judge at the second look: what is on its way now is then told as a difference."),
+        typer.Option("--no-wait", help="Judge at the second look: what is on its way now counts as a difference."),
     ] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Read what differs again and write it as files for the merge job.")
