@@ -794,3 +794,55 @@ def test_the_result_tells_the_age_of_the_oldest_record() -> None:
     assert result is not None
     assert result.oldest_age_ms == 50_000
     assert NOW_MS > START_MS
+
+
+UNREADABLE = {name: one for name, one in REFUSED.items() if one[0] != "ObjectMissing"}
+"""A claim that is missing can be put back."""
+
+
+@pytest.mark.parametrize(("code", "body"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_no_flusher_reads_is_a_dead_letter_within_minutes(code: str, body: str) -> None:
+    """The mapping of the template: ten receives, gathered for 15 seconds each."""
+    world = World()
+    world.send(body)
+    started = world.clock.now_ms()
+    while world.buffer.messages and world.clock.now_ms() - started < 600_000:
+        world.clock.sleep(15)
+        result = world.invoke()
+        assert result is None or result.refused == {} or set(result.refused.values()) == {code}
+    assert [letter.body for letter in world.dead.messages] == [body]
+    assert world.clock.now_ms() - started <= 300_000
+
+
+def test_what_no_flusher_reads_is_given_back_before_the_file_is_full_and_starves_no_neighbour() -> None:
+    world = World()
+    world.send(*(["hello"] * 30), one_body(0), one_body(1))
+    hidden: list[str] = []
+    world.queue.before = hidden.append
+    for _ in range(40):
+        world.invoke(max_seconds=60)
+        world.clock.sleep(5)
+    assert lake_numbers(world) == [0, 1]
+    assert len(world.dead.messages) == 30
+    assert world.buffer.messages == []
+    assert "hide" in hidden
+
+
+def test_killed_while_it_is_given_back_an_unreadable_message_is_not_lost() -> None:
+    world = World()
+    world.send("hello", one_body(0))
+
+    def kill(call: str) -> None:
+        if call == "hide":
+            raise Killed
+
+    world.queue.before = kill
+    with pytest.raises(Killed):
+        world.invoke()
+    world.repair()
+    world.clock.sleep(VISIBILITY_SECONDS)
+    for _ in range(20):
+        world.invoke()
+        world.clock.sleep(15)
+    assert lake_numbers(world) == [0]
+    assert [letter.body for letter in world.dead.messages] == ["hello"]

@@ -12,13 +12,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.client import BaseClient
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from lakebound.adapters import clients
 from lakebound.cli import entry
 from lakebound.cli.app import run, was_interrupted
 from lakebound.errors import LakeboundError
-from tests.unit.verbs import ASKS_AWS, all_verbs
+from tests.unit.conftest import Lakebound
+from tests.unit.verbs import ASKS_AWS
+from tests.unit.verbs import VERBS as COMMANDS
+from tests.unit.verbs import arguments as arguments_of
 
 VERBS = sorted(ASKS_AWS)
 
@@ -91,6 +96,7 @@ def person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.M
     monkeypatch.setattr(clients, "_CONFIG", Config(retries={"total_max_attempts": 1}, connect_timeout=2))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "files").mkdir()
+    monkeypatch.setenv("LAKEBOUND_STACK", "lake")
     clients._session.cache_clear()
     yield monkeypatch
     clients._session.cache_clear()
@@ -111,10 +117,6 @@ def with_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
 
 
-def test_the_table_of_verbs_has_every_verb() -> None:
-    assert {name for name, _ in all_verbs()} == set(ASKS_AWS)
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_credentials(
     verb: str, person: pytest.MonkeyPatch, service: Service, capsys: pytest.CaptureFixture[str]
@@ -133,7 +135,7 @@ def test_an_unknown_profile(verb: str, person: pytest.MonkeyPatch, capsys: pytes
     assert "AWS_REGION" not in error
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if not verb.startswith("files")])
+@pytest.mark.parametrize("verb", VERBS)
 def test_no_region(verb: str, person: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with_credentials(person)
     assert "No AWS region is set. Set AWS_REGION or AWS_DEFAULT_REGION" in told(verb, person, capsys)
@@ -266,3 +268,40 @@ def test_what_breaks_because_of_ctrl_c_counts_as_ctrl_c() -> None:
         broken()
     assert was_interrupted(found.value)
     assert not was_interrupted(LakeboundError("there is no table"))
+
+
+JUNK = ("", " ", "-1", "nan", "1e999", "99999999999999999999", "soon", "0001-01-01", "2026-13-45T99:00Z")
+
+
+@pytest.mark.parametrize("path", list(COMMANDS), ids=" ".join)
+def test_junk_in_any_option_is_a_sentence(
+    path: tuple[str, ...],
+    lakebound: Lakebound,
+    person: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Paths that are missing, folders, unreadable or no text; numbers, times and names of every shape."""
+    with_credentials(person)
+    person.setenv("AWS_REGION", "eu-west-1")
+
+    def refuse(self: object, operation: str, arguments: object) -> object:
+        raise ClientError({"Error": {"Code": "ExpiredToken", "Message": ""}}, "Op")
+
+    person.setattr(BaseClient, "_make_api_call", refuse)
+    person.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\x80\x00\xff" * 100)
+    junk = (*JUNK, str(tmp_path / "missing" / "file"), str(tmp_path), str(binary), "/proc/none/x")
+    for parameter in COMMANDS[path].params:
+        if getattr(parameter, "is_flag", False):
+            continue
+        for value in junk:
+            given = [value] if parameter.param_type_name == "argument" else [f"{parameter.opts[0]}={value}"]
+            line = arguments_of(path, without=parameter.name)
+            status = lakebound(*line, *given)
+            told = capsys.readouterr()
+            assert status in (0, 1, 2), (parameter.name, value)
+            assert "Traceback" not in told.err + told.out, (parameter.name, value)
+            assert len(told.err) < 1_500, (parameter.name, value, told.err)
+            assert told.err or told.out, (parameter.name, value)

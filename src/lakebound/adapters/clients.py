@@ -25,10 +25,15 @@ def client(service: str, **overrides: Any) -> Any:
 
     botocore itself looks at AWS_DEFAULT_REGION only; version 2 of the AWS CLI and every other SDK prefer AWS_REGION.
     """
-    region = os.environ.get("AWS_REGION")
-    if region:
-        overrides.setdefault("region_name", region)
+    if named := os.environ.get("AWS_REGION"):
+        overrides.setdefault("region_name", named)
     return _session().create_client(service, config=_CONFIG, **overrides)
+
+
+def region() -> str | None:
+    """The region of the environment, or of its profile. Raises BotoCoreError for a profile that is not there."""
+    found = os.environ.get("AWS_REGION") or _session().get_config_variable("region")
+    return str(found) if found else None
 
 
 class LateClient:

@@ -80,7 +80,7 @@ class BackfillTable:
         # DescribeContinuousBackups takes ten calls a second from an account: no segment asks for it.
         try:
             answer = self._client.describe_continuous_backups(TableName=self.name)
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError, LakeboundError):
             # Without point-in-time recovery, or the right to ask for it, there are no exports; a scan needs neither.
             return None
         recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})

@@ -35,7 +35,7 @@ def infer(
     files: Annotated[
         str | None, typer.Option(help="Batch files instead: the data prefix (s3://BUCKET/PREFIX), or a folder.")
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="Items looked at, at most.")] = 10_000,
+    sample: Annotated[int, typer.Option(min=1, max=10**9, help="Items looked at, at most.")] = 10_000,
     segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table that items are taken from.")] = 16,
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Where the YAML goes; without it to stdout.")

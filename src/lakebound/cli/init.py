@@ -217,5 +217,5 @@ def _quoted(text: str) -> str:
 def _deploys(file: Path) -> bool:
     try:
         return "stack_name" in tomllib.loads(file.read_text())["default"]["deploy"]["parameters"]
-    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError):
+    except (OSError, KeyError, TypeError, ValueError):
         return False

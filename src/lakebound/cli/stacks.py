@@ -97,7 +97,7 @@ def configured_name(path: Path) -> str:
     try:
         parameters = tomllib.loads(path.read_text())["default"]["deploy"]["parameters"]
         return str(parameters["stack_name"])
-    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError):
+    except (OSError, KeyError, TypeError, ValueError):
         raise Misconfigured(
             f"No stack is named, and {path} names none", hint="Give --stack NAME, or set LAKEBOUND_STACK"
         ) from None

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoRegionError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn
 from rich.table import Column
 from rich.text import Text
 
 from lakebound.adapters.calls import cause_of, code_of
-from lakebound.adapters.clients import client
+from lakebound.adapters.clients import client, region
 from lakebound.cli import tables
 from lakebound.errors import Misconfigured
 
@@ -77,6 +77,9 @@ def bar_columns(width: int) -> tuple[ProgressColumn, ...]:
 def aws_client(service: str) -> Any:
     """A client of the environment. Raises what `cause_of` gives, so that a missing region is a sentence."""
     try:
+        if region() is None:
+            # S3 alone would take a region of its own choice, and fail later with a sentence about something else.
+            raise NoRegionError
         return client(service)
     except BotoCoreError as failure:
         error = cause_of(failure) or Misconfigured(

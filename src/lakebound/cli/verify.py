@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dynamodb import DynamoDBTable
@@ -26,9 +27,10 @@ from lakebound.repair import Repaired, RepairRules
 from lakebound.repair import repair as write_again
 from lakebound.settings import BackfillSettings
 from lakebound.tables import Source
-from lakebound.verify import AsLanded, Patience, Report, SourceTable, document, told_lines, verify
+from lakebound.verify import AsLanded, Patience, Report, SourceTable, Waiting, document, told_lines, verify
 
-_SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys still suspected"}
+_SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys read again"}
+_LINE_EVERY_MS = 60_000
 
 
 def command(
@@ -51,6 +53,10 @@ def command(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="A mirror of the batch files, to tell stale from different."),
     ] = None,
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="Judge at the second look: what is on its way now counts as a difference."),
+    ] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Read what differs again and write it as files for the merge job.")
     ] = False,
@@ -73,7 +79,12 @@ def command(
     nothing, as batch files of origin `reread`; merge them, then verify again.
     """
     place = _Place.of(table, stack, repair=repair)
-    if limit <= 2 * lag:
+    if no_wait and repair:
+        raise Misconfigured(
+            "--no-wait tells what is on its way as a difference, and --repair would write all of it again",
+            hint="Leave one of the two out",
+        )
+    if limit <= 2 * lag and not no_wait:
         raise Misconfigured(
             f"--limit {limit:g} leaves no key the time to rest for two lags of {lag:g} s",
             hint=f"Give more than {2 * lag:g} seconds, or a smaller --lag",
@@ -95,14 +106,16 @@ def command(
     with ExitStack() as opened:
         silver = opened.enter_context(open_silver(target))
         count = opened.enter_context(bars(quiet=as_json))
+        told_wait = Waits(Console(stderr=True, highlight=False), clock)
         report = verify(
             source,
             silver,
             clock,
             pipeline=pipeline,
             history=history,
-            patience=Patience(lag=lag, limit=limit),
+            patience=Patience(lag=0, limit=0) if no_wait else Patience(lag=lag, limit=limit),
             progress=lambda side, more: count(_SIDES[side], more),
+            waiting=told_wait,
         )
         keys = sorted({*report.missing, *report.ghost, *report.stale, *report.different}) if repair else []
         done = None
@@ -119,6 +132,37 @@ def command(
             _tell_repair(done, len(keys), dry_run=dry_run)
     if not report.is_equal:
         raise typer.Exit(1)
+
+
+class Waits:
+    """Tells on stderr what a run waits for and how long: at once, and a line each minute."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._clock = clock
+        self._told_ms: int | None = None
+
+    def __call__(self, what: Waiting) -> None:
+        now = self._clock.now_ms()
+        if self._told_ms is None:
+            self._say(f"{_wait(what)}; at most {what.left_s:,.0f} s. --no-wait judges at once")
+        elif now - self._told_ms >= _LINE_EVERY_MS:
+            self._say(f"{_wait(what)}; {what.left_s:,.0f} s left")
+        else:
+            return
+        self._told_ms = now
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+def _wait(what: Waiting) -> str:
+    keys = "1 key differs" if what.keys == 1 else f"{what.keys:,} keys differ"
+    rest = f"until nothing of it has changed for {what.rest_s:,.0f} s"
+    if not what.in_flight:
+        return f"{keys}: waiting {rest}"
+    held = "1 message is" if what.in_flight == 1 else f"{what.in_flight:,} messages are"
+    return f"{keys}, and {held} in the buffer queue: waiting {rest} with the queue empty"
 
 
 @dataclass(frozen=True, slots=True)
