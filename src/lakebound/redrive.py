@@ -148,7 +148,28 @@ def redrive_by_copy(
     Raises QueueUnavailable.
     """
     result = Redriven("buffer", "copy")
-    pace = _Pace(clock, rate)
+    kept: list[str] = []
+    try:
+        _copy_all(table, dead, buffer, _Pace(clock, rate), limit, progress, store, result, kept)
+    finally:
+        # What stays is seen at once by the next command: `dlq discard` would else find nothing for half a minute.
+        for start in range(0, len(kept), 10):
+            dead.hide(kept[start : start + 10], 0)
+    return result
+
+
+def _copy_all(
+    table: str,
+    dead: Queue,
+    buffer: Queue,
+    pace: _Pace,
+    limit: int,
+    progress: Progress,
+    store: ObjectStore | None,
+    result: Redriven,
+    kept: list[str],
+) -> None:
+    """Fills in the result, and the receipts of what stays."""
     seen: set[str] = set()
     empty = 0
     while empty < _EMPTY_RECEIVES and not (limit and result.redriven >= limit):
@@ -161,10 +182,13 @@ def redrive_by_copy(
             why = verdict_of_message(table, message, store)
             if why:
                 result.kept[message.message_id] = why
+                kept.append(message.receipt)
             else:
                 good.append(message)
         if limit:
-            good = good[: limit - result.redriven]
+            most = limit - result.redriven
+            kept += [message.receipt for message in good[most:]]
+            good = good[:most]
         for batch in messages.sendable(good):
             pace.wait_for(result.redriven)
             refused = set(buffer.send([message.body for message in batch]))
@@ -176,7 +200,6 @@ def redrive_by_copy(
             result.redriven += len(sent)
             result.messages += len(sent)
             progress(len(sent))
-    return result
 
 
 def verdict_of_message(table: str, message: ReceivedMessage, store: ObjectStore | None) -> str:

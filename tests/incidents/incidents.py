@@ -138,7 +138,7 @@ def junk_in_the_queues() -> Row:
     assert made.status().state == LAGGING, "a redrive never ends it"
     call.follow(DISCARD_BUFFER, lambda: discard_dead(made))
     call.follow(DISCARD_STREAM, lambda: discard_failures(made))
-    assert sum("/discarded/" in key for key in made.bucket.objects) == 2
+    assert sum("/discarded/" in key for key in made.bucket.objects) == 2, "a copy of each"
     assert_well(made)
     return call.over()
 
