@@ -275,10 +275,8 @@ RIGHTS = {
             "<bucket>/_lakebound/flights/exports/*",
             "<bucket>/_lakebound/flights/gaps/*",
         },
-        "s3:PutObjectAcl": {f"<bucket>/_lakebound/flights/{name}/*" for name in ("backfills", "exports", "gaps")},
-        "s3:AbortMultipartUpload": {
-            f"<bucket>/_lakebound/flights/{name}/*" for name in ("backfills", "exports", "gaps")
-        },
+        "s3:PutObjectAcl": {"<bucket>/_lakebound/flights/exports/*"},
+        "s3:AbortMultipartUpload": {"<bucket>/_lakebound/flights/exports/*"},
         "s3:GetObject": {"<bucket>/ddb/flights/*", "<bucket>/_lakebound/flights/*"},
         "s3:ListBucket": {"<bucket>"},
         "logs:CreateLogStream": {"<BackfillLogs.Arn>"},

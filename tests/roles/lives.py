@@ -1,0 +1,352 @@
+"""A stack's life in which every role does all that it is there for; what Lambda, DynamoDB and Step Functions do under
+our roles is asked for here, by the pages that are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import boto3
+
+from lakebound.adapters.documents import S3Documents
+from lakebound.adapters.s3 import S3Store
+from lakebound.exports import FULL, Window
+from lakebound.gaps import Gap, GapBook
+from tests.events.building import stream_record
+from tests.functional.exports_made import layout
+from tests.functional.world import noise
+from tests.roles.deployed import Deployed, Right, deployed
+from tests.roles.judging import Request
+from tests.statemachines import machine
+from tests.template.test_template import DEPLOYMENTS, KEY, NEW, STREAM
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:hash-key-AbCdEf"
+PARAMETER = "arn:aws:ssm:us-east-1:123456789012:parameter/hash-key"
+HIDDEN = {"DropAttributes": "dropped", "HashAttributes": "hashed"}
+QUICK = {"MaxSeconds": "0"}
+"""So that a flusher does not wait for more; no right depends on it."""
+
+MOST_WAITS = 30
+"""Of one run; the longest here is a window's end, in steps of a quarter of an hour and less."""
+
+LIVES: dict[str, dict[str, str]] = {
+    "everything-new": NEW,
+    "customer-key": {**NEW, "KmsKeyArn": KEY, **HIDDEN, "HashKeyArn": SECRET},
+    "readers": DEPLOYMENTS["readers"],
+    "existing": {
+        "TableName": "flights",
+        "TableStreamArn": STREAM,
+        "S3Bucket": "lake-files",
+        "TableKmsKeyArn": f"{KEY}-of-the-table",
+        **HIDDEN,
+        "HashKeyArn": PARAMETER,
+    },
+}
+"""The sets of policies that are lived through. Together they hold every statement of every role."""
+
+
+@dataclass
+class Lived:
+    """What a life came to: the stack with all that was asked and denied, and what went wrong in words."""
+
+    here: Deployed
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def denied(self) -> list[str]:
+        return [f"{role}: {request}" for role, request in self.here.denied]
+
+
+@contextmanager
+def begun(parameters: Mapping[str, str], taken: Right | None = None) -> Iterator[_Life]:
+    """A life that has not done anything yet."""
+    with deployed({**parameters, **QUICK}, taken) as here:
+        life = _Life(here)
+        life.keep_secrets()
+        yield life
+
+
+def live(parameters: Mapping[str, str], taken: Right | None = None) -> Lived:
+    """The whole life. What fails does not end it: each part is tried."""
+    with deployed({**parameters, **QUICK}, taken) as here:
+        lived = Lived(here)
+        life = _Life(here)
+        live_path = (life.keep_secrets, life.ingest, life.flush, life.outage)
+        for part in (*live_path, life.look, life.scan, life.export, life.increment, life.heal):
+            try:
+                part()
+            except Exception as failure:
+                lived.wrong.append(f"{part.__name__}: {type(failure).__name__}: {failure}")
+        return lived
+
+
+class _Life:
+    def __init__(self, here: Deployed) -> None:
+        self.here = here
+        self.s3 = boto3.client("s3")
+        self.sqs = boto3.client("sqs")
+        self.buffer = here.names["BufferQueue"]
+        self.exports: dict[str, dict[str, Any]] = {}
+        self.mapped = datetime.fromtimestamp(here.now_ms() / 1000 - 3600, UTC)
+        here.answers |= {
+            "GetEventSourceMapping": self.mapping,
+            "ExportTableToPointInTime": self.start_export,
+            "DescribeExport": self.describe_export,
+            "DescribeTable": self.describe_table,
+            "GetAccountSettings": lambda given: {
+                "AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
+            },
+        }
+
+    # ── what moto lacks ──
+
+    def mapping(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "UUID": given["UUID"],
+            "EventSourceArn": self.here.stream,
+            "State": "Enabled",
+            "LastModified": self.mapped,
+            "LastProcessingResult": "OK",
+        }
+
+    def describe_table(self, given: dict[str, Any]) -> dict[str, Any]:
+        told: Any = boto3.client("dynamodb").describe_table(**given)
+        table = told["Table"] | {"LatestStreamArn": self.here.stream, "TableId": "table-1"}
+        return {"Table": table}
+
+    def start_export(self, given: dict[str, Any]) -> dict[str, Any]:
+        table = self.describe_table({"TableName": self.here.table})["Table"]
+        items = boto3.client("dynamodb").scan(TableName=self.here.table)["Items"]
+        arn = f"{table['TableArn']}/export/{len(self.exports)}"
+        # A line whose key is none goes to quarantine.
+        window, lines = None, [{"Item": item} for item in [*items, {"id": {"BOOL": True}}]]
+        at_ms = self.here.now_ms() // 1000 * 1000
+        if span := given.get("IncrementalExportSpecification"):
+            edges = [int(span[name].timestamp() * 1000) for name in ("ExportFromTime", "ExportToTime")]
+            window = Window(*edges)
+            stamp = {"WriteTimestampMicros": {"N": str(edges[0] * 1000 + 1)}}
+            lines = [{"Metadata": stamp, "Keys": {"id": item["id"]}, "NewImage": item} for item in items]
+        prefix = f"{given['S3Prefix']}"
+        objects = layout(prefix, lines, given["ExportType"], at_ms, window, table_id=table["TableId"])
+        for key, body in objects.items():
+            if key.endswith("manifest-summary.json"):
+                summary = json.loads(body) | {"tableArn": table["TableArn"], "s3Bucket": given["S3Bucket"]}
+                body, manifest = json.dumps(summary).encode(), key
+            self.s3.put_object(Bucket=given["S3Bucket"], Key=key, Body=body)
+        moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+        self.exports[arn] = {"ExportArn": arn, "ExportStatus": "COMPLETED", "ExportManifest": manifest}
+        if given["ExportType"] == FULL:
+            self.exports[arn]["ExportTime"] = moment
+        return {"ExportDescription": {"ExportArn": arn, "ExportStatus": "IN_PROGRESS"}}
+
+    def describe_export(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"ExportDescription": self.exports[given["ExportArn"]]}
+
+    # ── the live path ──
+
+    def keep_secrets(self) -> None:
+        """Not ours to judge: the owner of the key puts it there."""
+        boto3.client("ssm").put_parameter(Name="hash-key", Value="0123456789abcdef", Type="SecureString")
+        self.here.answers["GetSecretValue"] = lambda given: {"SecretString": "0123456789abcdef"}
+
+    def ingest(self) -> None:
+        """Small records, poison, one too large for a message; and what the stream mapping does under the role."""
+        here, role = self.here, self.here.role_of("StreamIngest")
+        self.platform(
+            role,
+            "an event source mapping polls a stream (Lambda developer guide, AWSLambdaDynamoDBExecutionRole)",
+            [(f"dynamodb:{one}", here.stream) for one in ("DescribeStream", "GetRecords", "GetShardIterator")],
+        )
+        self.platform(
+            role,
+            "a mapping lists the table's streams (Lambda developer guide, AWSLambdaDynamoDBExecutionRole)",
+            [("dynamodb:ListStreams", here.stream)],
+        )
+        if here.around.table_key:
+            self.platform(role, "reading an encrypted table's stream", [("kms:Decrypt", here.around.table_key)])
+        failed = f"aws/lambda/{here.names['StreamMapping']}/shard/2026/11/26/x"
+        owner = {"s3__ResourceAccount": "123456789012"}
+        why = "a mapping's on-failure destination in S3 (Lambda developer guide, retaining discarded records)"
+        here.may(role, Request.of("s3:PutObject", here.around.object(here.bucket, failed), why, **owner))
+        here.may(role, Request.of("s3:ListBucket", here.around.bucket(here.bucket), why, **owner))
+        if key := here.around.bucket_keys.get(here.bucket):
+            here.may(role, Request.of("kms:GenerateDataKey", key, why))
+        app = here.load("stream_ingest", "StreamIngest")
+        records = [
+            self.record(0),
+            self.record(1, attributes={"large": {"S": noise(900_000, 1)}}),
+            self.record(2, keys={"id": {"BOOL": True}}),
+        ]
+        answer = here.call(app, "StreamIngest", {"Records": records})
+        assert answer == {"batchItemFailures": []}, answer
+        assert self.keys("claims"), "nothing was claimed"
+        assert self.keys("quarantine"), "nothing was quarantined"
+
+    def flush(self) -> None:
+        """A delivery with a claim, one whose claim is gone, a message that waits in the queue; then what is written."""
+        here, role = self.here, self.here.role_of("Flusher")
+        why = "a mapping polls a queue (Lambda developer guide, AWSLambdaSQSQueueExecutionRole)"
+        queue = here.around.queues[self.buffer]
+        self.platform(
+            role, why, [(f"sqs:{one}", queue) for one in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")]
+        )
+        if here.around.queue_key:
+            self.platform(role, why, [("kms:Decrypt", here.around.queue_key)])
+        app = here.load("flusher", "Flusher")
+        delivery = self.receive()
+        assert len(delivery) >= 2, "the delivery has small messages and a claim"
+        waiting = self.small()
+        self.sqs.send_message(QueueUrl=self.buffer, MessageBody=waiting)
+        answer = here.call(app, "Flusher", {"Records": delivery})
+        assert answer == {"batchItemFailures": []}, answer
+        assert self.keys_of_data(), "no file was written"
+        for message in delivery:
+            # The mapping deletes what the answer does not name.
+            self.sqs.delete_message(QueueUrl=self.buffer, ReceiptHandle=message["receiptHandle"])
+
+    def outage(self) -> None:
+        """S3 does not take the file: the message is hidden for a while."""
+        app = self.here.load("flusher", "Flusher")
+        self.here.call(self.here.load("stream_ingest", "StreamIngest"), "StreamIngest", {"Records": [self.record(8)]})
+        (message,) = self.receive()
+        self.here.broken = "PutObject"
+        answer = self.here.call(app, "Flusher", {"Records": [message]})
+        self.here.broken = ""
+        assert answer == {"batchItemFailures": [{"itemIdentifier": message["messageId"]}]}, answer
+        self.sqs.delete_message(QueueUrl=self.buffer, ReceiptHandle=message["receiptHandle"])
+
+    def record(self, number: int, **told: Any) -> dict[str, Any]:
+        """A record of the stack's stream, written now."""
+        created = self.here.now_ms() // 1000
+        return stream_record(number, created=created, **told) | {"eventSourceARN": self.here.stream}
+
+    def small(self) -> str:
+        """A message of one more record, made by the real stream_ingest."""
+        app = self.here.load("stream_ingest", "StreamIngest")
+        self.here.call(app, "StreamIngest", {"Records": [self.record(7)]})
+        (made,) = self.receive()
+        self.sqs.delete_message(QueueUrl=self.buffer, ReceiptHandle=made["receiptHandle"])
+        return str(made["body"])
+
+    def flush_without_a_claim(self) -> dict[str, Any]:
+        """A message whose claim is gone, beside a good neighbour: the flusher's answer with the names of both."""
+        ingest, flusher = self.here.load("stream_ingest", "StreamIngest"), self.here.load("flusher", "Flusher")
+        large = self.record(11, attributes={"large": {"S": noise(900_000, 2)}})
+        before = set(self.keys("claims"))
+        self.here.call(ingest, "StreamIngest", {"Records": [large]})
+        (claim,) = set(self.keys("claims")) - before
+        (gone,) = self.receive()
+        self.s3.delete_object(Bucket=self.here.bucket, Key=claim)
+        good = {**gone, "messageId": "good", "receiptHandle": "good", "body": self.small()}
+        answer = self.here.call(flusher, "Flusher", {"Records": [gone, good]})
+        return {"answer": answer, "gone": gone["messageId"], "good": "good"}
+
+    def platform(self, role: str, why: str, rights: list[tuple[str, str]]) -> None:
+        for action, resource in rights:
+            self.here.may(role, Request.of(action, resource, why))
+
+    def receive(self) -> list[dict[str, Any]]:
+        """What the queue mapping would hand over: all that is visible."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer: Any = self.sqs.receive_message(
+                QueueUrl=self.buffer, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+            )
+            if not answer.get("Messages"):
+                return found
+            found += [
+                {
+                    "messageId": message["MessageId"],
+                    "receiptHandle": message["ReceiptHandle"],
+                    "body": message["Body"],
+                    "attributes": message["Attributes"],
+                }
+                for message in answer["Messages"]
+            ]
+
+    def keys(self, folder: str) -> list[str]:
+        return self.listed(f"_lakebound/{self.here.table}/{folder}/")
+
+    def keys_of_data(self) -> list[str]:
+        return self.listed(f"ddb/{self.here.table}/")
+
+    def listed(self, prefix: str) -> list[str]:
+        found = self.s3.list_objects_v2(Bucket=self.here.bucket, Prefix=prefix).get("Contents", [])
+        return [one["Key"] for one in found]
+
+    # ── the backfill and the look ──
+
+    def look(self) -> None:
+        """Twice, for the second one replaces what the first one saw."""
+        self.here.answers["GetMetricData"] = lambda given: {"MetricDataResults": []}
+        app = self.here.load("backfill", "Backfill")
+        for _ in range(2):
+            answer = self.here.call(app, "Backfill", {"action": "look"})
+            assert not answer["unknown"], answer
+            self.here.sleep(300)
+
+    def fill(self) -> None:
+        table = boto3.client("dynamodb")
+        for number in range(5):
+            table.put_item(TableName=self.here.table, Item={"id": {"S": f"k{number}"}, "hashed": {"S": "x"}})
+
+    def scan(self) -> None:
+        self.fill()
+        assert self.run({}, "scan-1")["records"] == 5
+
+    def export(self) -> None:
+        told = self.run({"mode": "export"}, "export-1")
+        assert (told["records"], told["quarantined"]) == (5, 1), told
+
+    def increment(self) -> None:
+        """A window in which a batch file was written, whose keys are read again."""
+        begin = self.here.now_ms() // 1000 + 60
+        self.here.sleep(120)
+        self.ingest()
+        self.flush()
+        moments = [f"{datetime.fromtimestamp(begin + more, UTC):%Y-%m-%dT%H:%M:%SZ}" for more in (0, 1200)]
+        told = self.run({"mode": "incremental_export", "from": moments[0], "to": moments[1]}, "increment-1")
+        assert told["records"] >= 5, told
+
+    def heal(self) -> None:
+        """Of a recorded gap, after a look at what is still on its way."""
+        now = self.here.now_ms()
+        store, documents = S3Store(self.here.bucket, self.s3), S3Documents(self.here.bucket, self.s3)
+        GapBook(self.here.table, store, documents).record(Gap(now - 1_800_000, now - 600_000, "mapping_behind"))
+        assert self.run({"mode": "heal"}, "heal-1")["records"] == 5
+
+    def run(self, request: dict[str, Any], name: str) -> dict[str, Any]:
+        """An execution of the real state machine over the real handler, the machine's own calls judged too."""
+        app = self.here.load("backfill", "Backfill")
+        role, arn = self.here.resources["BackfillMachine"]["Properties"]["RoleArn"], self.here.names["BackfillMachine"]
+        child = f"{arn.replace(':stateMachine:', ':execution:')}/Map:00000000-0000-4000-8000-000000000000"
+
+        def step(action: str, resource: str, why: str) -> None:
+            if not self.here.may(role, Request.of(action, resource, why)):
+                raise PermissionError(f"{role} may not {action}")
+
+        def function(event: dict[str, Any]) -> dict[str, Any]:
+            step("lambda:InvokeFunction", self.here.names["Backfill.Arn"], "a task")
+            if event["action"] == "carry":
+                # By the developer guide's page on policies for Distributed Maps: a child is the machine's execution.
+                step("states:StartExecution", arn, "a map starts a child")
+                step("states:DescribeExecution", child, "a map follows its children")
+            return self.here.call(app, "Backfill", event)
+
+        waits = count(1)
+
+        def sleep(seconds: float) -> None:
+            assert next(waits) <= MOST_WAITS, f"{name} waits for what never comes"
+            self.here.sleep(seconds)
+
+        execution = machine.start(function, request, name=name, sleep=sleep)
+        result: dict[str, Any] = execution.run()
+        # What a run that fails and is redriven does besides (the same page).
+        step("states:StopExecution", child, "a map that failed stops its other children")
+        step("states:RedriveExecution", child, "a redriven map redrives its children")
+        return result
