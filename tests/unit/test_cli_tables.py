@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -33,6 +33,10 @@ TABLES = st.lists(st.booleans(), min_size=1, max_size=7).flatmap(
 
 
 @given(TABLES, st.integers(20, 200))
+@example(
+    ([Column(f"head {place}", place == 6) for place in range(7)], [("", "", "", "_漢", "_漢", "__________ 漢", "0")]),
+    64,
+)
 def test_every_number_and_every_word_stands_whole_at_every_width(
     made: tuple[list[Column], list[tuple[str, ...]]], width: int
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Final
 
 from rich.cells import cell_len
@@ -64,8 +63,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 
 def _row(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> list[str]:
     wrapped = [
-        [cell] if cell_len(cell) <= wide else wrap(cell, wide, break_long_words=False, break_on_hyphens=False) or [""]
-        for cell, wide in zip(cells, widths, strict=True)
+        [cell] if cell_len(cell) <= wide else _wrapped(cell, wide) for cell, wide in zip(cells, widths, strict=True)
     ]
     lines = []
     for at in range(max(map(len, wrapped))):
@@ -76,6 +74,17 @@ def _row(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int])
         ]
         lines.append(_BETWEEN.join(padded).rstrip())
     return lines
+
+
+def _wrapped(cell: str, wide: int) -> list[str]:
+    """The cell's words in lines of that width. Not textwrap's: it counts letters, and 漢 is two columns wide."""
+    lines: list[str] = []
+    for word in cell.split():
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= wide:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines or [""]
 
 
 def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
