@@ -5,7 +5,6 @@ SHELL := /bin/bash
 .PHONY: help setup check unit test test-spark35 demo bench soak deploy smoke lock audit licences clean
 
 BIN := .venv/bin
-SAM := .venv-sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 
 help: ## list these commands
@@ -45,21 +44,14 @@ soak: setup ## the long tests, then an hour of histories with 1 % of every fault
 	@$(BIN)/pytest -m soak
 	@exec $(BIN)/python -m tests.simulation soak --minutes $(or $(MINUTES),$(if $(HOURS),$$(($(HOURS) * 60)),60))
 
-# The layer is built for what the template's parameters say: those given here, else those that samconfig.toml kept.
-kept = $(shell sed -nE 's/.*$(1) *= *\\?"?([a-z0-9_.]+).*/\1/p' samconfig.toml)
-deploy: export LAKEBOUND_RUNTIME := $(or $(RUNTIME),$(call kept,Runtime),python3.13)
-deploy: export LAKEBOUND_ARCHITECTURE := $(or $(ARCHITECTURE),$(call kept,Architecture),arm64)
-deploy: export LAKEBOUND_FILE_FORMAT := $(or $(patsubst FileFormat=%,%,$(filter FileFormat=%,$(PARAMETERS))),$(call kept,FileFormat),ndjson.gz)
-deploy: export LAKEBOUND_PYTHON := $(CURDIR)/$(BIN)/python
-deploy: platform := Runtime=$$LAKEBOUND_RUNTIME Architecture=$$LAKEBOUND_ARCHITECTURE
-deploy: setup ## to the AWS account of your credentials: STACK=name PARAMETERS="TableName=…" once, then as it was (without: asks)
-	@$(SAM) build
-ifdef STACK
-	@exec $(SAM) deploy --stack-name "$(STACK)" --parameter-overrides $(PARAMETERS) $(platform) --save-params
-else
-	@if grep -q '^stack_name' samconfig.toml; then exec $(SAM) deploy; fi; \
-		exec $(SAM) deploy --guided --parameter-overrides $(platform)
-endif
+# `value`: as it was written, so that a dollar in it stays one.
+deploy: export DEPLOY_STACK := $(value STACK)
+deploy: export DEPLOY_PARAMETERS := $(value PARAMETERS)
+deploy: export DEPLOY_RUNTIME := $(value RUNTIME)
+deploy: export DEPLOY_ARCHITECTURE := $(value ARCHITECTURE)
+deploy: export DEPLOY_YES := $(value YES)
+deploy: setup ## to the AWS account of your credentials: STACK=name PARAMETERS="TableName=…" once, then as it was (YES=1: asks nothing, for CI)
+	@exec .venv-sam/bin/python -m deployment.deploy
 
 smoke: setup ## on a deployed stack, what no emulator shows: STACK=name (TABLE=name refuses another table's, DRY_RUN=1 only tells)
 	@exec $(BIN)/lakebound smoke $(if $(STACK),--stack "$(STACK)") $(if $(TABLE),--table "$(TABLE)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run)

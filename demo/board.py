@@ -52,7 +52,7 @@ class Board:
         with self._lock:
             self._totals[name] = number
             if self._progress is not None:
-                self._progress.update(self._tasks[name], total=number, completed=min(self._counts[name], number))
+                self._progress.update(self._tasks[name], total=number, completed=self._shown(name))
 
     def adder(self, name: str) -> Callable[[int], None]:
         """A function that lets a bar grow, from any thread."""
@@ -61,9 +61,17 @@ class Board:
             with self._lock:
                 self._counts[name] += more
                 if self._progress is not None:
-                    self._progress.update(self._tasks[name], completed=min(self._counts[name], self._totals[name]))
+                    self._progress.update(self._tasks[name], completed=self._shown(name))
 
         return add
+
+    def _shown(self, name: str) -> int:
+        """How far a bar is, never beyond its end.
+
+        Where it ends is an estimate until the backfill has told how much it read, and a record that came twice counts
+        twice.
+        """
+        return min(self._counts[name], self._totals[name])
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -94,5 +102,5 @@ class Board:
 
     def _line(self, seconds: float) -> None:
         with self._lock:
-            counts = [f"{name} {self._counts[name]:,}/{self._totals[name]:,}" for name in self._totals]
+            counts = [f"{name} {self._shown(name):,}/{total:,}" for name, total in self._totals.items()]
         self._console.print(f"  {seconds:4.0f} s  {'   '.join(counts)}", soft_wrap=True)

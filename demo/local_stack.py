@@ -2,6 +2,7 @@
 
 What it does not do as AWS does (one thread polls all mappings in turn; no batching window, no bisect, at most ten
 messages a delivery; no rights are checked) is met with parameters of the same template, never with another template.
+A label of each record's own, where DynamoDB's streams have one, is mended in `demo.served_ministack`.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ class LocalStack:
             "AWS_SECRET_ACCESS_KEY": "test",
             "PYTHONUNBUFFERED": "1",
         }
-        command = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"127.0.0.1:{self.port}"]
+        command = [sys.executable, "-m", "demo.served_ministack", "--bind", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

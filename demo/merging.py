@@ -44,7 +44,7 @@ class MergeProcess:
         self.micro_batches: list[dict[str, Any]] = []
         """The job's own lines, one a micro-batch."""
         self.totals = ""
-        """The job's last line."""
+        """The job's line of sums."""
         self._merged = merged
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -113,7 +113,7 @@ class MergeProcess:
                 batch = json.loads(line)
                 self.micro_batches.append(batch)
                 self._merged(batch["records"])
-            else:
+            elif line.startswith("stale="):
                 self.totals = line.strip()
 
 

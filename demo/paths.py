@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 TABLE: Final = "flights"
+CONFIG: Final = Path(__file__).with_name("flights.yaml")
+"""The merge job's configuration."""
 
 
 @dataclass(frozen=True, slots=True)

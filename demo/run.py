@@ -33,16 +33,15 @@ from demo.local_stack import STACK_NAME, Deployment, LocalStack, LocalStackError
 from demo.measuring import Measured, measure, merged_by_file
 from demo.merging import ROOT, MergeFailed, MergePaths, MergeProcess
 from demo.mirroring import Mirror
-from demo.paths import TABLE, Paths, shown
+from demo.paths import CONFIG, TABLE, Paths, shown
 from demo.table import enable_stream, make_table
-from demo.telling import Query, count_messages, summary, tell_kept, told_of
+from demo.telling import NextSteps, Query, count_messages, summary, tell_kept, told_of
 from demo.writing import LANES, FlightWriter
 from lakebound.adapters.executions import Machine
 from lakebound.adapters.s3 import S3Store
 from lakebound.errors import LakeboundError
 
 FOLDER: Final = ROOT / ".demo"
-CONFIG: Final = ROOT / "demo" / "flights.yaml"
 
 STALLED_SECONDS: Final = 120.0
 """Without any progress for so long, something is broken, and waiting longer would not tell what."""
@@ -183,10 +182,13 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         console.print(query.shown(), answer, sep="\n", markup=False, soft_wrap=True)
         if keep:
             paths.kept.write_text(json.dumps({"pid": stack.pid, "port": stack.port}))
-            tell_kept(console, stack, deployment)
+            tell_kept(console, stack, NextSteps.of(paths, deployment))
         else:
             console.print(f"\nThe stack is down again. Everything else is in {shown(paths.folder)}: remove it with")
             console.print(f"  rm -r {shown(paths.folder)}")
+            console.print(
+                "make demo KEEP=1 leaves it up, and says what to try: one more change, status, trace, verify."
+            )
         return 0 if equal else 1
 
 

@@ -6,14 +6,25 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
 from demo.backfilling import Ended
-from demo.commands import BIN, DemoFailed, run
-from demo.local_stack import ROOT, Deployment, LocalStack
+from demo.commands import BIN, LAKEBOUND, DemoFailed, run
+from demo.local_stack import ROOT, STACK_NAME, Deployment, LocalStack
 from demo.measuring import Measured
-from demo.paths import TABLE, Paths, shown
+from demo.merging import JOB as MERGE
+from demo.paths import CONFIG, TABLE, Paths, shown
+
+ONE_MORE_KEY: Final = "flight_date=N:20130208|flight_id=S:UA1545#EWR"
+"""The canonical key of the item that the closing text changes."""
+_CHANGE: Final = (
+    *("--key", '{"flight_id": {"S": "UA1545#EWR"}, "flight_date": {"N": "20130208"}}'),
+    *("--update-expression", "SET dep_delay = :minutes"),
+    *("--expression-attribute-values", '{":minutes": {"N": "99"}}'),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +84,89 @@ def told_of(filled: Ended, sent_ms: Mapping[str, Sequence[int]]) -> str:
     return f"{filled.records:,} records in {filled.result['files']:,} files, {seconds:.0f} s, beside {beside:,} writes"
 
 
-def tell_kept(console: Console, stack: LocalStack, deployment: Deployment) -> None:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command to paste from the folder of the project, and what it is for."""
+
+    command: tuple[str, ...]
+    purpose: str
+
+    def shown(self) -> str:
+        """The command, as a shell takes it."""
+        return shlex.join(self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class NextSteps:
+    """What to try on a stack that is left up, in the order to try it."""
+
+    one_more: tuple[Step, ...]
+    """One more change, from the table into silver."""
+    operate: tuple[Step, ...]
+    """What an operator would ask."""
+    explore: tuple[Step, ...]
+    """The AWS CLI. Only commands that its versions 1 and 2 share."""
+
+    @staticmethod
+    def of(paths: Paths, deployment: Deployment) -> NextSteps:
+        lakebound, python = shown(Path(LAKEBOUND)), shown(BIN / "python")
+        stack = ("--stack", STACK_NAME)
+        silver, files, source = shown(paths.silver), shown(paths.files), deployment.outputs["MergeSource"]
+        job = {"source": paths.files, "checkpoint": paths.checkpoint, "target": paths.silver, "config": CONFIG}
+        return NextSteps(
+            one_more=(
+                Step(("aws", "dynamodb", "update-item", "--table-name", TABLE, *_CHANGE), "change an item"),
+                Step((lakebound, "trace", ONE_MORE_KEY, *stack), "its records, once they are in a file"),
+                Step((lakebound, "files", "mirror", source, files), "copy the new file"),
+                Step(
+                    (python, shown(MERGE), *(word for name, at in job.items() for word in (f"--{name}", shown(at)))),
+                    "merge it into silver",
+                ),
+                Step((lakebound, "verify", *stack, "--target", silver, "--files", files, "--lag", "5"), "equal again?"),
+            ),
+            operate=(
+                Step((lakebound, "status", *stack), "is it whole and in time?"),
+                Step((lakebound, "doctor", *stack), "is everything set as it has to be?"),
+                Step((lakebound, "backfill", "list", *stack), "the runs, and how they ended"),
+                Step((lakebound, "dlq", "list", "--from", "buffer", *stack), "does anything wait for a person?"),
+                Step((lakebound, "report", *stack, "--out", shown(paths.report)), "the page again, as things are now"),
+            ),
+            explore=(
+                Step(("aws", "dynamodb", "scan", "--table-name", TABLE, "--max-items", "1"), "an item"),
+                Step(("aws", "s3", "ls", "--recursive", f"{source}/"), "the batch files"),
+                # `aws logs tail` exists in version 2 only.
+                Step(
+                    (
+                        *(
+                            "aws",
+                            "logs",
+                            "filter-log-events",
+                            "--log-group-name",
+                            deployment.outputs["FlusherLogGroup"],
+                        ),
+                        *("--max-items", "5", "--query", "events[].message", "--output", "text"),
+                    ),
+                    "what the flusher says",
+                ),
+            ),
+        )
+
+
+def tell_kept(console: Console, stack: LocalStack, steps: NextSteps) -> None:
     """How to explore the stack that is left up, and how to end it."""
+
+    def tell(title: str, some: Sequence[Step]) -> None:
+        console.print(f"\n{title}")
+        for step in some:
+            console.print(f"  # {step.purpose}\n  {step.shown()}", markup=False, soft_wrap=True)
+
     exports = " ".join(f"{name}={value}" for name, value in stack.env().items())
-    console.print(f"\nThe stack is up at {stack.endpoint}. Look around with the AWS CLI:")
-    for line in (
-        f"export {exports}",
-        f"aws dynamodb scan --table-name {TABLE} --max-items 1",
-        f"aws s3 ls --recursive {deployment.outputs['MergeSource']}/",
-        f"aws logs tail {deployment.outputs['FlusherLogGroup']}",
-    ):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
-    console.print("and end it with")
+    console.print(f"\nThe stack is up at {stack.endpoint}. In this folder, point the commands at it:")
+    console.print(f"  export {exports}", markup=False, soft_wrap=True)
+    tell("One more change, all the way to silver:", steps.one_more)
+    tell("What an operator asks:", steps.operate)
+    tell("A look around with the AWS CLI (version 1 or 2):", steps.explore)
+    console.print("\nEnd it with")
     console.print(f"  cd {ROOT} && .venv/bin/python -m demo.run --stop", markup=False, soft_wrap=True)
 
 
@@ -98,6 +180,3 @@ def count_messages(stack: LocalStack, deployment: Deployment) -> int:
             if line.startswith("{"):
                 count += json.loads(line).get("messages", 0)
     return count
-
-
-# ── telling ─────────────────────────────────────────────────────────────────────────────────────────────────

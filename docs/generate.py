@@ -21,6 +21,7 @@ from lakebound import batches, envelope, messages
 from lakebound.cli.app import app
 from lakebound.events import StreamDecoder
 from lakebound.settings import SETTINGS
+from tests.simulation.failing_rules import RED_CONTROLS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -122,6 +123,12 @@ def parameters() -> str:
     return "\n".join(["| parameter | default | meaning |", "|---|---|---|", *rows])
 
 
+def failing_rules() -> str:
+    """Every rule that fails, with the shortest history that the small-scope search finds for it."""
+    rows = [f"| {one.name} | {one.search().wrong} |" for one in RED_CONTROLS]
+    return "\n".join(["| rule or bound | the shortest history that it gets wrong |", "|---|---|", *rows])
+
+
 class _Loose(yaml.SafeLoader):
     """Reads CloudFormation's short tags as nothing: no parameter has one."""
 
@@ -135,6 +142,7 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "commands": commands,
     "parameters": parameters,
+    "failing-rules": failing_rules,
 }
 
 

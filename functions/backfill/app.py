@@ -16,7 +16,7 @@ from lakebound.telemetry import report_backfill
 
 SETTINGS = BackfillSettings.read(os.environ)
 REDACTION = redaction_at_start(
-    SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(client("dynamodb"), SETTINGS.table)
+    SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(client("dynamodb"), SETTINGS.source.asked)
 )
 STAGES = Stages(rules_of(SETTINGS, REDACTION), ports_of(SETTINGS, client))
 logger = Logger()

@@ -30,7 +30,7 @@ RULES = IngestRules(
     message_bytes=SETTINGS.message_bytes,
     file_format=SETTINGS.file_format,
     redaction=redaction_at_start(
-        SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(LateClient("dynamodb"), SETTINGS.table)
+        SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(LateClient("dynamodb"), SETTINGS.source.asked)
     ),
 )
 DECODER = StreamDecoder(SETTINGS.table)

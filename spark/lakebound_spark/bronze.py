@@ -24,10 +24,11 @@ from pyspark.sql.types import StringType, StructField, StructType
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import checked_records
 from lakebound_spark.merge import record_bad_files
+from lakebound_spark.metrics import counted
 from lakebound_spark.schema import BRONZE_RECORD, CORRUPT, FILE
 from lakebound_spark.source import DataFile, data_files, stream_of_files
 from lakebound_spark.streams import claim_checkpoint, path_exists, run_micro_batches
-from lakebound_spark.tables import beside, create_beside, exists, new_table, open_table, properties, retried
+from lakebound_spark.tables import beside, create_beside, exists, new_table, open_table, properties, retried, shown
 from lakebound_spark.versions import condition_of, execute_merge
 
 INGEST_DATE: Final = "_ingest_date"
@@ -69,18 +70,42 @@ class Appended:
 
 @dataclass(slots=True)
 class BronzeTotals:
-    """Sums over the micro-batches of a run; `str()` is the job's last line."""
+    """Sums over the micro-batches of a run; `str()` is the line of them before the job's last."""
 
+    files: int = 0
+    known: int = 0
     records: int = 0
     refused: int = 0
     bad_files: int = 0
     bad_lines: int = 0
 
     def add(self, done: Appended) -> None:
+        self.files += done.files
+        self.known += done.known
         self.records += done.records
         self.refused += done.refused
         self.bad_files += done.bad_files
         self.bad_lines += done.bad_lines
+
+    @property
+    def all_refused(self) -> bool:
+        """Whether something came in and nothing of it was this table's: the wrong table, or files that are all bad."""
+        return bool(self.refused or self.bad_files) and not (self.records or self.known)
+
+    def sentence(self, target: str, seconds: float) -> str:
+        """What the run did, for a person."""
+        if not self.records and not self.refused and not self.bad_files:
+            return f"nothing new for {target}"
+        left = [
+            text
+            for count, text in (
+                (self.refused, f"{counted(self.refused, 'record')} of other tables refused"),
+                (self.bad_files, f"{counted(self.bad_files, 'file')} left out (see {beside(target, '_bad_files')})"),
+            )
+            if count
+        ]
+        appended = f"appended {counted(self.records, 'record')} to {target}, {counted(self.files, 'file')}"
+        return "; ".join([f"{appended}, {seconds:.0f} s", *left])
 
     def __str__(self) -> str:
         return f"records={self.records} refused={self.refused} bad_files={self.bad_files} bad_lines={self.bad_lines}"
@@ -121,7 +146,7 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
     if not exists(spark, target):
         builder = new_table(spark, target).addColumns(BRONZE_RECORD).addColumn(FILE, "STRING", nullable=False)
         builder = builder.addColumn(INGEST_DATE, "DATE", nullable=False).partitionedBy(INGEST_DATE)
-        builder = builder.property("delta.appendOnly", "true").property(BRONZE_OF, source_table)
+        builder = builder.property("delta.appendOnly", "true").property(BRONZE_OF, shown(source_table))
         try:
             builder.execute()
         except AnalysisException as error:

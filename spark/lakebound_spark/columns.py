@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from lakebound.names import RESERVED_COLUMNS, folded, unusable
+from lakebound.names import RESERVED_COLUMNS, folded, unusable, unusable_member
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.timeformat import check_format
-from lakebound_spark.types import Scalar, Type, names_in, parse_type
+from lakebound_spark.options import OPTIONS, options_of, read_as
+from lakebound_spark.types import Type, names_in, parse_type
 
-_SETTINGS: Final = ("type", "path", "name", "unit", "format", "zone")
-_UNITS: Final = {"timestamp": ("s", "ms", "us"), "date": ("d",)}
+_TEXTS: Final = ("type", "path", "name")
+_SETTINGS: Final = (*_TEXTS, *OPTIONS)
+_YAML: Final[Mapping[Any, str]] = {True: "true", False: "false"}
 _AWKWARD: Final = re.compile(r"[ ,;{}()\n\t=]")
 
 
@@ -38,10 +39,7 @@ class DeclaredColumn:
     @property
     def described(self) -> Any:
         """What the table's properties keep of it: two equal descriptions fill a column alike."""
-        how = {"type": self.type.written}
-        if isinstance(self.type, Scalar):
-            told = {"unit": self.type.unit, "format": self.type.pattern, "zone": self.type.zone}
-            how |= {name: value for name, value in told.items() if value is not None}
+        how: dict[str, Any] = {"type": self.type.written, **options_of(self.type)}
         if _steps(self.name) != self.path:
             how["path"] = ".".join(step.replace(".", r"\.") for step in self.path)
         return how if len(how) > 1 else self.type.written
@@ -90,9 +88,14 @@ def _check_names(columns: Iterable[DeclaredColumn]) -> None:
                 "give one of them another with `name:`"
             )
         names[folded(column.name)] = column.name
-        for name in (column.name, *names_in(column.type)):
-            if reason := unusable(name):
-                raise Misconfigured(f"columns: {name[:60]!r} {reason}; give the column another with `name:`")
+        if reason := unusable(column.name):
+            raise Misconfigured(f"columns: {column.name[:60]!r} {reason}; give the column another with `name:`")
+        for name in names_in(column.type):
+            if reason := unusable_member(name):
+                raise Misconfigured(
+                    f"columns: {column.name!r} has a member {name[:60]!r} that {reason}; declare what it holds as a "
+                    "column of its own, by its path and with another `name:`, or the whole as json"
+                )
 
 
 def parse_column(written: str, how: str | Mapping[str, Any]) -> DeclaredColumn:
@@ -104,13 +107,15 @@ def parse_column(written: str, how: str | Mapping[str, Any]) -> DeclaredColumn:
     | `a.b: {type: int, name: b}`                  | `b`         | the same                           |
     | `day: {path: at, type: date, unit: d}`       | `day`       | `at`, days since 1970              |
     | `at: {type: timestamp, format: yyyyMMdd, …}` | `at`        | `at`, text of that format          |
+    | `paid: {type: boolean, true: ["Y"]}`         | `paid`      | `paid`, a BOOL or the text `Y`     |
     """
-    settings = {"type": how} if isinstance(how, str) else dict(how)
+    # YAML reads the unquoted words `true` and `false` as booleans.
+    settings = {"type": how} if isinstance(how, str) else {_YAML.get(name, name): how[name] for name in how}
     where = f"columns: {written!r}"
     unknown = [str(name) for name in settings if name not in _SETTINGS]
     if unknown:
         raise Misconfigured(f"{where} has the unknown setting {', '.join(unknown)}; known are {', '.join(_SETTINGS)}")
-    wrong = [name for name, value in settings.items() if not isinstance(value, str) or not value]
+    wrong = [n for n in _TEXTS if n in settings and not (isinstance(settings[n], str) and settings[n])]
     if wrong or "type" not in settings:
         raise Misconfigured(f"{where}: {wrong[0]} must be text" if wrong else f"{where} has no type")
     if "path" in settings and "name" in settings:
@@ -118,25 +123,7 @@ def parse_column(written: str, how: str | Mapping[str, Any]) -> DeclaredColumn:
     path = parse_path(settings.get("path", written))
     name = settings.get("name", written)
     try:
-        kind = _read_as(parse_type(settings["type"]), settings)
+        kind = read_as(parse_type(settings["type"]), settings)
     except Misconfigured as error:
         raise Misconfigured(f"{where}: {error}") from None
     return DeclaredColumn(name, path, kind)
-
-
-def _read_as(kind: Type, settings: Mapping[str, str]) -> Type:
-    unit, pattern, zone = (settings.get(name) for name in ("unit", "format", "zone"))
-    if unit is None and pattern is None and zone is None:
-        return kind
-    if not isinstance(kind, Scalar) or kind.name not in _UNITS:
-        raise Misconfigured("unit, format and zone belong to the types timestamp and date only")
-    if unit is not None:
-        if pattern is not None or zone is not None:
-            raise Misconfigured("a unit stands alone: the attribute is then a number since 1970")
-        if unit not in _UNITS[kind.name]:
-            raise Misconfigured(f"the unit {unit!r} of a {kind.name} must be one of {', '.join(_UNITS[kind.name])}")
-        return replace(kind, unit=unit)
-    if pattern is None:
-        raise Misconfigured("zone says what a format without an offset means; give the format too")
-    check_format(pattern, zone, is_date=kind.name == "date")
-    return replace(kind, pattern=pattern, zone=zone)

@@ -17,12 +17,13 @@ from lakebound_spark.config import MergeConfig
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.files import Checked, checked_records
 from lakebound_spark.merge import record_bad_files
-from lakebound_spark.metrics import MicroBatch, Totals, append_metrics
+from lakebound_spark.metrics import MicroBatch, Totals, append_metrics, counted
 from lakebound_spark.schema import RECORD, RECORD_WITH_OLD_IMAGE
 from lakebound_spark.silver import Brought, bring_forward
 from lakebound_spark.source import BYTES_PER_MERGE, DataFile, bounded, data_files, stream_of_files
 from lakebound_spark.stale import keep_gap_of_stale, mark, read_gaps
 from lakebound_spark.streams import claim_checkpoint, path_exists, run_micro_batches
+from lakebound_spark.tables import beside
 from lakebound_spark.target import prepare_target
 
 BRONZE = "bronze"
@@ -50,9 +51,13 @@ def run(
     job: MergeJob,
     *,
     report: Callable[[str], None] = print,
+    warn: Callable[[str], None] = lambda text: None,
     stop: threading.Event | None = None,
 ) -> Totals:
     """Merge until caught up (available-now) or until ``stop`` is set; ``report`` gets one JSON line a MERGE.
+
+    ``warn`` gets a sentence at the first MERGE of a run that never got a record of this table: a stream that goes on
+    would tell nobody otherwise.
 
     The same line is appended to `<target>_metrics`. Raises Misconfigured before anything is merged, and the
     micro-batch's own error if one fails: nothing is lost then, since the next run takes the same records again.
@@ -79,12 +84,29 @@ def run(
             totals.add(done)
             report(json.dumps(asdict(done)))
             append_metrics(batch.sparkSession, job.target, done)
+            if totals.merges == 1 and totals.all_refused:
+                warn(all_refused(job, totals))
             if done.stale:
                 look()
 
     look()
     run_micro_batches(_stream(spark, job), merge, job.checkpoint, job.trigger, stop, between=look)
     return totals
+
+
+def all_refused(job: MergeJob, totals: Totals) -> str:
+    """What is wrong where everything that came in was refused, and what to do."""
+    files = f"{counted(totals.bad_files, 'file')} left out (see {beside(job.target, '_bad_files')})"
+    if not totals.refused:
+        return (
+            f"nothing could be read below {job.source}: {files}; `lakebound files check` says what is wrong with them"
+        )
+    also = f", and {files}" if totals.bad_files else ""
+    return (
+        f"nothing was merged into {job.target}: all of {counted(totals.refused, 'record')} refused, none is of the "
+        f"table {job.config.source_table}{also}; set source_table or --source right, then merge into a new target with "
+        "a new checkpoint"
+    )
 
 
 def _stream(spark: SparkSession, job: MergeJob) -> DataFrame:

@@ -44,8 +44,14 @@ class MicroBatch:
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over the micro-batches of a run; `str()` is the job's last line."""
+    """Sums over the micro-batches of a run; `str()` is the line of them before the job's last."""
 
+    merges: int = 0
+    records: int = 0
+    keys: int = 0
+    """Rows that the records came down to, MERGE by MERGE: a key of two counts twice."""
+    inserted: int = 0
+    updated: int = 0
     stale: int = 0
     rescued: int = 0
     inexact: int = 0
@@ -55,17 +61,52 @@ class Totals:
     """Since when changes may be missing from silver, as the job last saw; no sum, and not in the last line."""
 
     def add(self, done: MicroBatch) -> None:
+        self.merges += 1
+        self.records += done.records
+        self.keys += done.keys
+        self.inserted += done.inserted
+        self.updated += done.updated
         self.stale += done.stale
         self.rescued += done.rescued
         self.inexact += done.inexact
         self.refused += done.refused
         self.bad_files += done.bad_files
 
+    @property
+    def all_refused(self) -> bool:
+        """Whether something came in and nothing of it was this table's: the wrong table, or files that are all bad."""
+        return bool(self.refused or self.bad_files) and not (self.records or self.stale)
+
+    def sentence(self, target: str, seconds: float) -> str:
+        """What the run did, for a person."""
+        if not self.merges:
+            return f"nothing new for {target}"
+        if self.merges == 1:
+            brought = f"{counted(self.keys, 'key')}, {seconds:.0f} s"
+        else:
+            brought = f"{self.merges:,} merges, {seconds:.0f} s"
+        changed = f"{self.inserted:,} rows new, {self.updated:,} changed"
+        left = [
+            text
+            for count, text in (
+                (self.refused, f"{counted(self.refused, 'record')} of other tables refused"),
+                (self.bad_files, f"{counted(self.bad_files, 'file')} left out (see {beside(target, '_bad_files')})"),
+                (self.inexact, f"{counted(self.inexact, 'value')} did not fit the column"),
+            )
+            if count
+        ]
+        return "; ".join([f"merged {counted(self.records, 'record')} into {target}, {brought} ({changed})", *left])
+
     def __str__(self) -> str:
         return (
             f"stale={self.stale} rescued={self.rescued} "
             f"inexact={self.inexact} refused={self.refused} bad_files={self.bad_files}"
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 key`, `11,161 keys`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 METRICS: Final = StructType(

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import DataType
+from pyspark.sql.types import DataType, StringType, StructField, StructType
 
-from lakebound_spark.casting import json_string, text, unfit, value
+from lakebound_spark.casting import is_there, json_string, text, unfit, value
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.latest import REGISTERS
 from lakebound_spark.parses import Parse, attribute, parses, read_as
-from lakebound_spark.types import Scalar, Type
+from lakebound_spark.types import Scalar, Type, quoted
 
 # An attribute may be called `_corrupt_record`, the name Spark reserves in `from_json` unless it is moved away.
-JSON_OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": "\u0001lakebound"}
+_CORRUPT = "\u0001lakebound"
+JSON_OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
 
 
 def typed_rows(
@@ -80,18 +81,30 @@ def _groups(schemas: Sequence[Parse]) -> list[_Group]:
 
 def _parsed(register: str, image: Column, schemas: Sequence[Parse]) -> list[Column]:
     return [
-        F.from_json(image, schema, JSON_OPTIONS).alias(f"_{register}_{number}")
+        F.from_json(image, StructType([*schema.fields, StructField(_CORRUPT, StringType())]), JSON_OPTIONS).alias(
+            f"_{register}_{number}"
+        )
         for number, (schema, _) in enumerate(schemas)
     ]
 
 
 def _attributes(register: str, groups: Sequence[_Group]) -> list[Column]:
+    """Each group's attributes as an array, and what is amiss in a row that Spark could not read as attributes.
+
+    `{"a":5}` reads as if there were no `a`, so that nobody would count it. Spark keeps such a row's text, and only
+    there is the image read once more, for the names of what is no object.
+    """
+
     def read(group: _Group) -> str:
         members = ", ".join(attribute(f"_{register}_{number}", column.path) for _, number, column in group.members)
         # A row without a record for this register costs nothing more.
         return f"CASE WHEN _{register}_0 IS NOT NULL THEN array({members}) END"
 
-    return [F.expr(read(group)).alias(f"_{register}_read_{n}") for n, group in enumerate(groups)]
+    parsed = {number for group in groups for _, number, _ in group.members}
+    spoilt = " OR ".join(f"_{register}_{number}.{quoted(_CORRUPT)} IS NOT NULL" for number in sorted(parsed)) or "false"
+    no_objects = F.map_filter(attributes(visible_images()[register]), lambda _, told: ~told.startswith("{"))
+    raw = F.when(F.expr(spoilt), F.map_keys(no_objects)).alias(f"_{register}_raw")
+    return [raw, *(F.expr(read(group)).alias(f"_{register}_read_{n}") for n, group in enumerate(groups))]
 
 
 def _typed(register: str, groups: Sequence[_Group]) -> list[Column]:
@@ -109,19 +122,31 @@ def _typed(register: str, groups: Sequence[_Group]) -> list[Column]:
 def _shown(register: str, groups: Sequence[_Group]) -> list[Column]:
     """The struct of the register's columns, and the names of the attributes that do not fit theirs."""
     fields: dict[int, str] = {}
-    misfits = ["CAST(array() AS ARRAY<STRING>)"]
+    misfits = [f"coalesce(array_intersect(_{register}_raw, {_names(groups)}), {_NO_NAMES})"]
     for n, group in enumerate(groups):
         read, typed = f"_{register}_read_{n}", f"_{register}_typed_{n}"
         fields |= {place: f"{typed}[{at}] AS c{place}" for at, (place, _, _) in enumerate(group.members)}
         if group.type != Scalar("json"):  # which takes anything
             names = ", ".join(text(column.path[0]) for _, _, column in group.members)
-            there = f"{read}[i] IS NOT NULL AND {read}[i].`NULL` IS NULL"
-            misfits.append(f"filter(array({names}), (name, i) -> {there} AND {typed}[i] IS NULL)")
-    shown = [F.expr(f"concat({', '.join(misfits)})").alias(f"_{register}_unfit")]
+            misfits.append(f"filter(array({names}), (name, i) -> {is_there(f'{read}[i]')} AND {typed}[i] IS NULL)")
+    named = f"transform(array(concat({', '.join(misfits)})), u -> {_NAMELESS.format(raw=f'_{register}_raw')})[0]"
+    shown = [F.expr(named).alias(f"_{register}_unfit")]
     if fields:
         struct = F.expr(f"struct({', '.join(fields[place] for place in range(len(fields)))})")
         shown.append(struct.alias(f"{register}_columns"))
     return shown
+
+
+_NO_NAMES = "CAST(array() AS ARRAY<STRING>)"
+# What is no object deep inside a struct has no column's name: it counts once.
+_NAMELESS = "CASE WHEN {raw} IS NOT NULL AND cardinality(u) = 0 THEN array('') ELSE u END"
+
+
+def _names(groups: Sequence[_Group]) -> str:
+    """SQL for the names of the attributes that have a column, but for those of type json, which takes anything."""
+    members = [column for group in groups if group.type != Scalar("json") for _, _, column in group.members]
+    names = sorted({column.path[0] for column in members if len(column.path) == 1})
+    return f"array({', '.join(map(text, names))})" if names else _NO_NAMES
 
 
 def _left_over(register: str, image: Column, known: Sequence[str]) -> Column:

@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from py4j.java_gateway import JavaClass  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -20,6 +21,8 @@ from lakebound_spark.versions import IS_SPARK_35, settle_casts
 
 SETTINGS: Final = Path(__file__).with_name("local.conf")
 SETTINGS_OF_35: Final = SETTINGS.with_name("spark35.conf")
+DELTA_SETTINGS: Final = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")
+"""What Spark has to be told to know Delta's tables; the jars are `spark.jars.packages`."""
 
 
 def local_settings() -> dict[str, str]:
@@ -52,13 +55,18 @@ def local_session(
     elif "spark.sql.warehouse.dir" not in (settings or {}):
         # Spark makes this folder in the working directory at every start, needed or not.
         builder = builder.config("spark.sql.warehouse.dir", tempfile.gettempdir() + "/lakebound-spark-warehouse")
-    # PySpark logs a failed query a second time, with its whole stack, on the standard error of the caller.
-    logging.getLogger("DataFrameQueryContextLogger").disabled = True
+    _quiet_context_loggers()
     try:
         with _java_output_to(log):
             return builder.getOrCreate()
     except (PySparkException, RuntimeError) as error:
         raise Misconfigured(f"Spark did not start: {type(error).__name__}; its own words are in {log}") from None
+
+
+def _quiet_context_loggers() -> None:
+    """PySpark tells a failed query a second time, with its whole stack and what its message quotes, on stderr."""
+    for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+        logging.getLogger(name).disabled = True
 
 
 def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
@@ -68,6 +76,7 @@ def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
     mode on Spark 3.5); otherwise (plain `python`) it is `local_session`. Raises Misconfigured when spark-submit
     brings no Delta.
     """
+    _quiet_context_loggers()
     spark, ours = _platform_session(app, catalog)
     settle_casts(spark)
     return spark, ours
@@ -82,12 +91,23 @@ def _platform_session(app: str, catalog: bool) -> tuple[SparkSession, bool]:
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         return local_session(app, catalog=catalog), True
     spark = SparkSession.builder.appName(app).getOrCreate()
-    if "DeltaSparkSessionExtension" not in str(spark.conf.get("spark.sql.extensions", "")):
-        raise Misconfigured(
-            "this Spark has no Delta; on one machine use "
-            "`spark-submit --properties-file spark/lakebound_spark/local.conf …`"
-        )
+    _require_delta(spark)
     return spark, True
+
+
+def _require_delta(spark: SparkSession) -> None:
+    """Raises Misconfigured without settings or jar: Spark starts with either of them, and fails at the first table."""
+    ours, missing = local_settings(), list[str]()
+    gateway: Any = spark._jvm
+    if not isinstance(gateway.io.delta.tables.DeltaTable, JavaClass):
+        missing.append(f"--packages {ours['spark.jars.packages']}")
+    if ours["spark.sql.extensions"] not in str(spark.conf.get("spark.sql.extensions", "")):
+        missing += [f"--conf {name}={ours[name]}" for name in DELTA_SETTINGS]
+    if missing:
+        raise Misconfigured(
+            f"this Spark has no Delta; give spark-submit {' '.join(missing)}, or on one machine "
+            f"--properties-file {SETTINGS}, which says the same"
+        )
 
 
 def default_log() -> Path:

@@ -70,7 +70,9 @@ def run_micro_batches(
     except PySparkException:
         if stop.is_set() and not failures:
             return
-        raise failures[0] if failures else RuntimeError("the stream that feeds the job failed") from None
+        if failures:
+            raise failures[0] from None
+        raise  # the stream that feeds the job: its cause is below Spark's wrapping
 
 
 def _called(between: Callable[[], None], query: StreamingQuery) -> None:

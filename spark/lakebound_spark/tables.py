@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from delta.tables import DeltaTable, DeltaTableBuilder
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
+from lakebound_spark.errors import Misconfigured
 from lakebound_spark.versions import is_conflict
 
 ATTEMPTS: Final = 5
+
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 T = TypeVar("T")
 
@@ -20,6 +25,20 @@ T = TypeVar("T")
 def is_path(target: str) -> bool:
     """A target with `/` is a path, else a table's name."""
     return "/" in target
+
+
+def located(place: str) -> str:
+    """A path in full, as Spark and Delta want it: from the folder in which the command was started.
+
+    An address (`s3a://…`, `dbfs:/…`) stays as it stands. Delta takes a relative path for a name and refuses it after
+    the first step, and a checkpoint would lie wherever the driver happened to run.
+    """
+    return place if _ADDRESS.match(place) else str(Path(place).absolute())
+
+
+def located_table(target: str) -> str:
+    """The same for a table; a name stays as it stands."""
+    return located(target) if is_path(target) else target
 
 
 def beside(target: str, suffix: str) -> str:
@@ -45,9 +64,32 @@ def open_table(spark: SparkSession, target: str) -> DeltaTable:
 
 
 def properties(spark: SparkSession, target: str) -> dict[str, str]:
-    """The table's properties, as they are now."""
+    """The table's properties, as they are now. Raises Misconfigured when Spark hides one of ours."""
     # `DESCRIBE DETAIL` counts the files too, which after a MERGE takes seconds; this reads the metadata only.
-    return {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {named(target)}").collect()}
+    told = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {named(target)}").collect()}
+    hidden = sorted(name for name, value in told.items() if value == _HIDDEN and name.startswith("lakebound."))
+    if hidden:
+        raise Misconfigured(
+            f"Spark hides the property {hidden[0]} of {target}; set spark.redaction.regex and "
+            "spark.sql.redaction.options.regex so that they do not match it"
+        )
+    return {name: value.replace(_APART, "") for name, value in told.items()}
+
+
+def shown(value: str) -> str:
+    """The value of a property so written that Spark shows it; `properties` takes back what is put in.
+
+    A column `image_url`, or a source table `access_tokens`: `SHOW TBLPROPERTIES` answers `*********(redacted)` for each
+    value in which it finds one of these words, so that the job could not read what its own table was made from. The
+    dot between two letters is in no name of a DynamoDB table, nor in JSON of ASCII characters.
+    """
+    return _HIDING.sub(lambda word: word[0][0] + _APART + word[0][1:], value)
+
+
+# The defaults of spark.redaction.regex and spark.sql.redaction.options.regex.
+_HIDING: Final = re.compile(r"(?i)secret|password|token|access[.]?key|url")
+_HIDDEN: Final = "*********(redacted)"
+_APART: Final = "·"
 
 
 def create_beside(spark: SparkSession, place: str, columns: StructType) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType
 
-from lakebound.names import folded
+from lakebound.names import folded, unusable
 from lakebound_spark.auto import MAPPING, add_columns, comment_of, is_ours
 from lakebound_spark.columns import DeclaredColumn
 from lakebound_spark.config import MergeConfig
@@ -19,7 +19,7 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.keys import keys_sql
 from lakebound_spark.rows import typed_rows
 from lakebound_spark.schema import RESCUED, SILVER
-from lakebound_spark.tables import exists, named, new_table, open_table, properties, retried
+from lakebound_spark.tables import exists, named, new_table, open_table, properties, retried, shown
 from lakebound_spark.types import quoted
 from lakebound_spark.versions import condition_of
 from lakebound_spark.view import make_view
@@ -79,9 +79,17 @@ def _ttl_deletes(config: MergeConfig) -> str:
 
 def _check_columns(spark: SparkSession, target: str, config: MergeConfig) -> None:
     wanted = {"_key", *SILVER.fieldNames(), *(c.name for c in config.columns), *([RESCUED] if config.auto else [])}
-    lost = wanted - set(open_table(spark, target).toDF().columns)
+    there = open_table(spark, target).toDF().columns
+    lost = wanted - set(there)
     if lost:
         raise Misconfigured(f"{target} has lost its columns {', '.join(sorted(lost))}; merge into a new target")
+    # An older version of the job made them from attributes, or a person added one: then no MERGE would pass.
+    for name in there:
+        if reason := unusable(name):
+            raise Misconfigured(
+                f"{target} has a column {name!r}, which {reason}; drop it (ALTER TABLE {named(target)} DROP COLUMN "
+                f"{quoted(name)}; the whole item stays in _item), or merge into a new target"
+            )
 
 
 def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
@@ -103,7 +111,7 @@ def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
     described = json.dumps(_described(config), sort_keys=True)
     made_from = {_SOURCE_TABLE: config.source_table, _COLUMNS: described, _TTL_DELETES: _ttl_deletes(config)}
     for name, value in made_from.items():
-        builder = builder.property(name, value)
+        builder = builder.property(name, shown(value))
     try:
         builder.execute()
     except AnalysisException as error:
@@ -127,7 +135,7 @@ def _add_declared(spark: SparkSession, target: str, config: MergeConfig, columns
     if absent := [column for column in columns if folded(column.name) not in fields]:
         add_columns(spark, target, absent)
     _fill(spark, target, columns)
-    described = json.dumps(_described(config), sort_keys=True).replace("\\", "\\\\").replace("'", "\\'")
+    described = shown(json.dumps(_described(config), sort_keys=True)).replace("\\", "\\\\").replace("'", "\\'")
     spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ('{_COLUMNS}' = '{described}')")
     make_view(spark, target, anew=True)
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from lakebound.moments import MOMENT, offset_minutes
 from lakebound_spark.errors import Misconfigured
 
 _FIELDS: Final = {
@@ -28,7 +29,7 @@ _FIELDS: Final = {
     "XXX": ("offset", r"(Z|[+-][0-9]{2}:[0-9]{2})"),
 }
 _TOKEN: Final = re.compile(r"'(?P<text>(?:[^']|'')*)'|(?P<letters>([A-Za-z])\3*)|(?P<sign>[^A-Za-z'])", re.DOTALL)
-_KNOWN: Final = "yyyy, MM or M, dd or d, HH or H, mm, ss, S to SSSSSS, X, XX or XXX, and text in single quotes"
+_KNOWN: Final = "yyyy, MM or M, dd or d, HH or H, mm, ss, S to SSSSSSSSS, X, XX or XXX, and text in single quotes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,22 @@ class Reading:
     replacement: str
 
 
-def reading(written: str, zone: str | None, *, is_date: bool) -> Reading:
+def iso_reading(*, truncates: bool) -> Reading:
+    """How to read an ISO 8601 moment with an offset, in capitals; what it lacks stays empty: `2025-07-10T04::.Z`.
+
+    `filled` puts zeros there.
+    """
+    return Reading(rf"\A{MOMENT.replace('FINER', '[0-9]*' if truncates else '0*')}\z", "$1-$3-$4T$5:$7:$8.$9$10")
+
+
+EMPTY: Final = r"(?<=[:.])(?=[:.Z+-])"
+"""The places of a moment's text where a number is missing."""
+
+WITHOUT_OFFSET: Final = r"([T ][0-9:.,]+)\z"
+"""The end of an ISO 8601 moment that has no offset."""
+
+
+def reading(written: str, zone: str | None, *, is_date: bool, truncates: bool = False) -> Reading:
     """The regular expression of a format. Raises Misconfigured for one that could be read in two ways.
 
     `yyyy-MM-dd'T'HH:mm:ssX` gives `\\A([0-9]{4})\\-([0-9]{2})…\\z` and `$1-$2-$3T$4:$5:$6$7`.
@@ -54,7 +70,7 @@ def reading(written: str, zone: str | None, *, is_date: bool) -> Reading:
             text = token["sign"] if token["text"] is None else token["text"].replace("''", "'") or "'"
             pattern += re.escape(text)
             continue
-        name, expression = _field(token["letters"])
+        name, expression = _field(token["letters"], truncates=truncates)
         if name in groups:
             raise Misconfigured(f"the format {written!r} has its {name} twice")
         groups[name] = len(groups) + 1
@@ -71,9 +87,12 @@ def reading(written: str, zone: str | None, *, is_date: bool) -> Reading:
     return Reading(rf"\A{pattern}\z", f"{day}T{hour}:{minute}:{second}{fraction}{offset}")
 
 
-def _field(letters: str) -> tuple[str, str]:
-    if letters[0] == "S" and len(letters) <= 6:
-        return "fraction", f"([0-9]{{{len(letters)}}})"
+def _field(letters: str, *, truncates: bool) -> tuple[str, str]:
+    if letters[0] == "S" and len(letters) <= 9:
+        finer = len(letters) - 6
+        if finer <= 0:
+            return "fraction", f"([0-9]{{{len(letters)}}})"
+        return "fraction", f"([0-9]{{6}}){'[0-9]' if truncates else '0'}{{{finer}}}"
     if letters not in _FIELDS:
         raise Misconfigured(f"{letters!r} in a format is not known; known are {_KNOWN}")
     return _FIELDS[letters]
@@ -91,8 +110,8 @@ def _check_fields(written: str, groups: dict[str, int], zone: str | None, *, is_
         raise Misconfigured(f"the format {written!r} of a date has a time or a zone; use the type timestamp")
     if is_date:
         return
-    if zone is not None and not re.fullmatch(r"Z|[+-][0-9]{2}:[0-9]{2}", zone):
-        raise Misconfigured(f"the zone {zone!r} must be Z or an offset such as +01:00")
+    if zone is not None:
+        check_zone(zone)
     if ("offset" in groups) == (zone is not None):
         raise Misconfigured(
             f"the format {written!r} has an offset of its own, so it takes no zone"
@@ -100,6 +119,17 @@ def _check_fields(written: str, groups: dict[str, int], zone: str | None, *, is_
             else f"the format {written!r} has no offset (X), so it would mean another moment in another "
             "session; say which with zone: Z or zone: +01:00"
         )
+
+
+def check_zone(zone: str) -> None:
+    """Raises Misconfigured unless the zone is one offset, the same on every day of the year."""
+    try:
+        if re.fullmatch(r"Z|[+-][0-9]{2}:[0-9]{2}", zone):
+            offset_minutes(zone)
+            return
+    except ValueError:
+        pass
+    raise Misconfigured(f"the zone {zone!r} must be Z or an offset such as +01:00, at most 18:00")
 
 
 def check_format(written: str, zone: str | None, *, is_date: bool) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from typing import Final
 
 from lakebound.names import folded
@@ -27,6 +29,7 @@ _ALIASES: Final = {
 }
 _PLAIN: Final = frozenset((*INTEGERS, "string", "boolean", "float", "double", "binary", "date", "timestamp", "json"))
 _MAX_DEPTH: Final = 32
+_WIDE: Final = Context(prec=10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,9 @@ class Scalar:
     """One value. `json` is a string with the attribute as DynamoDB-JSON, whatever its type.
 
     ``unit`` (`s`, `ms`, `us` of a timestamp, `d` of a date) makes the attribute a number since 1970; ``pattern``
-    is a date format, with ``zone`` (`Z` or `±hh:mm`) where the format has no offset of its own.
+    is a date format; ``zone`` (`Z` or `±hh:mm`) is the offset of what is written without one. ``truncates`` cuts a
+    timestamp's digits beyond microseconds off. ``true`` and ``false`` are what a boolean is read from besides a BOOL:
+    an S of exactly that text, an N of that value.
     """
 
     name: str
@@ -43,6 +48,9 @@ class Scalar:
     unit: str | None = None
     pattern: str | None = None
     zone: str | None = None
+    truncates: bool = False
+    true: tuple[str, ...] = ()
+    false: tuple[str, ...] = ()
 
     @property
     def sql(self) -> str:
@@ -110,6 +118,21 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+NUMBER: Final = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?"
+"""What DynamoDB's documentation calls a number. Spark's casts take more: `NaN`, `1d`, blanks around it."""
+
+
+def as_number(token: str) -> Decimal | None:
+    """The token's value, None for text that is no number."""
+    return Decimal(token).normalize(_WIDE) if re.fullmatch(NUMBER, token) else None
+
+
+def scale_of(number: Decimal) -> int:
+    """How many digits after the point the number, as `as_number` gives it, needs."""
+    exponent = number.as_tuple().exponent
+    return max(-exponent, 0) if isinstance(exponent, int) else 0
+
+
 def names_in(kind: Type) -> list[str]:
     """The names of all struct fields, at every depth."""
     match kind:
@@ -119,6 +142,30 @@ def names_in(kind: Type) -> list[str]:
             return [name for field, inner in fields for name in (field, *names_in(inner))]
         case _:
             return []
+
+
+def scalars_in(kind: Type) -> list[Scalar]:
+    """The single values that the type is made of, at every depth."""
+    match kind:
+        case ArrayOf(inner) | MapOf(inner):
+            return scalars_in(inner)
+        case StructOf(fields):
+            return [scalar for _, inner in fields for scalar in scalars_in(inner)]
+        case Scalar():
+            return [kind]
+
+
+def with_scalars(kind: Type, changed: Callable[[Scalar], Scalar]) -> Type:
+    """The type with each of its single values changed."""
+    match kind:
+        case ArrayOf(inner):
+            return ArrayOf(with_scalars(inner, changed))
+        case MapOf(inner):
+            return MapOf(with_scalars(inner, changed))
+        case StructOf(fields):
+            return StructOf(tuple((name, with_scalars(inner, changed)) for name, inner in fields))
+        case Scalar():
+            return changed(kind)
 
 
 def parse_type(text: str) -> Type:

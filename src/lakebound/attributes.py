@@ -1,7 +1,7 @@
-"""DynamoDB attribute values: what is legal, when two are equal, and the canonical key of an item.
+"""DynamoDB attribute values: what can travel, when two are equal, and the canonical key of an item.
 
-An image travels as DynamoDB said it (`{"soc": {"N": "81.50"}}`); nothing here rewrites one. Binary values are base64
-text, as they stand in stream events, in exports and in our files.
+An image travels as DynamoDB said it (`{"soc": {"N": "81.50"}}`), whatever its values are; nothing here rewrites or
+refuses one for its type. Binary values are base64 text, as they stand in stream events, in exports and in our files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import binascii
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -18,11 +19,14 @@ from lakebound.errors import LakeboundError, Poison
 
 Image = dict[str, Any]
 
-MAX_DEPTH: Final = 100
-"""Deepest nesting carried. DynamoDB allows 32 levels; orjson stops at 254 JSON levels, two to each of ours."""
+MAX_LEVELS: Final = 253
+"""Deepest nesting of JSON in an image, itself the first level: 125 lists or maps of DynamoDB, which allows 32.
+
+`orjson` writes 254 levels, one of which is the record's; it reads 1,024, `msgspec` and `json` 990, Spark 1,000.
+"""
 
 MAX_NAME_LENGTH: Final = 50_000
-"""Longest attribute name in characters. Spark's JSON reader turns a row with a longer one into NULL."""
+"""Longest name in characters as Java counts them. Spark's JSON reader turns a row with a longer one into NULL."""
 
 MAX_DIGITS: Final = 38
 _MAX_MAGNITUDE: Final = 125
@@ -30,8 +34,6 @@ _MIN_MAGNITUDE: Final = -130
 _MAX_PLAIN: Final = 40
 _MAX_NUMBER_TEXT: Final = 400
 
-_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?").fullmatch
-"""At most 38 digits and no exponent: legal without a closer look."""
 
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,5}))?").fullmatch
 
@@ -84,86 +86,59 @@ def canonical_number(text: str) -> str:
     return f"{minus}{digits}E{exponent}"
 
 
-def check_image(image: object) -> None:
-    """Accept a legal item image, raise Poison otherwise.
+def check_names(image: object) -> None:
+    """Raise Poison (`name_too_long`) for a name that readers of ours cannot read, wherever it stands in a JSON value.
 
-    Codes: `image_shape`, `type_tag`, `number`, `binary`, `string`, `set`, `null`, `bool`, `too_deep`, `name_too_long`.
-    Lone surrogates are left to the encoder, which meets every string anyway and raises `lone_surrogate`.
+    Only a line of more than MAX_NAME_LENGTH bytes can hold one, so nobody asks for shorter ones.
     """
-    _check_map(image, 0)
+    todo = [image]
+    while todo:
+        value = todo.pop()
+        if type(value) is dict:
+            for name, inner in value.items():
+                if _java_length(name) > MAX_NAME_LENGTH:
+                    raise Poison("name_too_long", f"a name of {len(name)} characters, at most {MAX_NAME_LENGTH}")
+                if type(inner) is dict or type(inner) is list:
+                    todo.append(inner)
+        elif type(value) is list:
+            todo += [inner for inner in value if type(inner) is dict or type(inner) is list]
 
 
-def _check_map(image: object, depth: int) -> None:
-    if type(image) is not dict:
-        raise Poison("image_shape", f"a map of attributes was expected, not {type(image).__name__}")
-    if depth > MAX_DEPTH:
-        raise Poison("too_deep", f"more than {MAX_DEPTH} levels")
-    for name, value in image.items():
-        if len(name) > MAX_NAME_LENGTH:
-            raise Poison("name_too_long", f"an attribute name of {len(name)} characters, at most {MAX_NAME_LENGTH}")
-        if type(value) is not dict or len(value) != 1:
-            raise Poison("type_tag", "an attribute value must have exactly one type tag")
-        # Two thirds of a busy table's attributes are N and S: they are decided without another call.
-        for tag, inner in value.items():
-            if tag == "S":
-                if type(inner) is not str:
-                    raise Poison("string", f"S holds {type(inner).__name__}")
-            elif tag == "N":
-                if type(inner) is not str:
-                    raise Poison("number", f"N holds {type(inner).__name__}")
-                if _PLAIN_NUMBER(inner) is None:
-                    canonical_number(inner)
-            else:
-                check = CHECKS.get(tag)
-                if check is None:
-                    raise Poison("type_tag", "an unknown type tag")
-                check(inner, depth)
+def _java_length(name: str) -> int:
+    length = len(name)
+    if length <= MAX_NAME_LENGTH // 2:
+        return length
+    # A character beyond U+FFFF is two of Java's, which is what Spark counts.
+    return len(name.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _check_value(value: object, depth: int) -> None:
-    if type(value) is not dict or len(value) != 1:
-        raise Poison("type_tag", "an attribute value must have exactly one type tag")
-    for tag, inner in value.items():
-        check = CHECKS.get(tag)
-        if check is None:
-            raise Poison("type_tag", "an unknown type tag")
-        check(inner, depth)
+def unwritable(error: Exception) -> Poison:
+    """Why `orjson` would not write a record: `too_deep`, `lone_surrogate`, `bare_number` or `image_shape`."""
+    told = str(error).lower()
+    for sign, code, detail in _UNWRITABLE:
+        if sign in told:
+            return Poison(code, detail)
+    return Poison("image_shape", "a value that is no JSON")
 
 
-def _check_string(inner: object, depth: int) -> None:
-    if type(inner) is not str:
-        raise Poison("string", f"S holds {type(inner).__name__}")
+_UNWRITABLE: Final = (
+    ("recursion", "too_deep", f"more than {MAX_LEVELS} levels of JSON in an image"),
+    ("surrogate", "lone_surrogate", "a string with half a surrogate pair: UTF-8 cannot hold it"),
+    ("64-bit", "bare_number", "a number outside a string that has more than 64 bits"),
+)
 
 
-def _check_number(inner: object, depth: int) -> None:
-    _number_of(inner)
-
-
-def _check_binary(inner: object, depth: int) -> None:
-    _bytes_of(inner)
-
-
-def _check_null(inner: object, depth: int) -> None:
-    if inner is not True:
-        raise Poison("null", "NULL must be true")
-
-
-def _check_bool(inner: object, depth: int) -> None:
-    if type(inner) is not bool:
-        raise Poison("bool", f"BOOL holds {type(inner).__name__}")
-
-
-def _check_list(inner: object, depth: int) -> None:
-    if type(inner) is not list:
-        raise Poison("image_shape", f"L holds {type(inner).__name__}")
-    if depth + 1 > MAX_DEPTH:
-        raise Poison("too_deep", f"more than {MAX_DEPTH} levels")
-    for value in inner:
-        _check_value(value, depth + 1)
-
-
-def _check_nested_map(inner: object, depth: int) -> None:
-    _check_map(inner, depth + 1)
+def check_bare_numbers(image: object) -> None:
+    """Raise Poison (`bare_number`) for NaN or an infinity, which JSON has no text for and `orjson` writes as null."""
+    todo = [image]
+    while todo:
+        value = todo.pop()
+        if type(value) is dict:
+            todo += value.values()
+        elif type(value) is list:
+            todo += value
+        elif type(value) is float and not isfinite(value):
+            raise Poison("bare_number", "NaN or an infinity outside a string")
 
 
 def _number_of(inner: object) -> str:
@@ -185,35 +160,6 @@ def _string_of(inner: object) -> str:
     if type(inner) is not str:
         raise Poison("string", f"S holds {type(inner).__name__}")
     return inner
-
-
-def _set_checker(
-    tag: str, member_of: Callable[[object], str | bytes], may_be_empty: bool
-) -> Callable[[object, int], None]:
-    def check(inner: object, depth: int) -> None:
-        if type(inner) is not list or not inner:
-            raise Poison("set", f"{tag} must be a list with at least one member")
-        members = {member_of(member) for member in inner}
-        if len(members) != len(inner):
-            raise Poison("set", f"{tag} has members that are equal as values")
-        if not may_be_empty and any(not member for member in members):
-            raise Poison("set", f"{tag} has an empty member")
-
-    return check
-
-
-CHECKS: Final[dict[str, Callable[[object, int], None]]] = {
-    "S": _check_string,
-    "N": _check_number,
-    "B": _check_binary,
-    "NULL": _check_null,
-    "BOOL": _check_bool,
-    "L": _check_list,
-    "M": _check_nested_map,
-    "SS": _set_checker("SS", _string_of, may_be_empty=False),
-    "NS": _set_checker("NS", _number_of, may_be_empty=True),
-    "BS": _set_checker("BS", _bytes_of, may_be_empty=False),
-}
 
 
 def canonical_key(keys: Mapping[str, Any]) -> str:
@@ -295,34 +241,111 @@ def _key_part(name: str, value: object) -> str:
     return f"{name}={tag}:{text}"
 
 
-def canonical_item(image: Mapping[str, Any]) -> bytes:
-    """The item as a value, as bytes: equal for two images exactly when DynamoDB would call the items equal.
+def canonical_item(image: object) -> bytes:
+    """The item as bytes that two images share when they are equal: as values where DynamoDB's types are kept to, else
+    as JSON.
 
-    Names sorted, numbers canonical, set members sorted, binary re-encoded. Raises Poison for an illegal image.
+    In a legal value names and set members are sorted, numbers canonical, binary re-encoded. A value that is none (a tag
+    of tomorrow, a number that is no number, a set with a member twice) stands as its JSON with names sorted, beside
+    its legal neighbours; no legal value has such a text. Raises Poison for what no record can hold: `image_shape`,
+    `lone_surrogate`, `too_deep`, `bare_number`, `name_too_long`.
     """
-    check_image(dict(image))
+    if type(image) is not dict:
+        raise Poison("image_shape", f"a map of attributes was expected, not {type(image).__name__}")
     try:
-        return orjson.dumps(
-            {name: _canonical_value(value) for name, value in image.items()}, option=orjson.OPT_SORT_KEYS
+        # In a list, since an image stands in a record: what is too deep there is too deep here.
+        text = orjson.dumps(
+            [{name: canonical_value(value) for name, value in image.items()}], option=orjson.OPT_SORT_KEYS
         )
-    except orjson.JSONEncodeError:
-        raise Poison("lone_surrogate", "a string with half a surrogate pair") from None
+    except orjson.JSONEncodeError as refused:
+        raise unwritable(refused) from None
+    except RecursionError:
+        raise Poison("too_deep", f"more than {MAX_LEVELS} levels of JSON in an image") from None
+    if len(text) > MAX_NAME_LENGTH:
+        check_names(image)
+    return text[1:-1]
 
 
-def _canonical_value(value: Mapping[str, Any]) -> dict[str, Any]:
+def canonical_value(value: Any) -> Any:
+    """An attribute value in its canonical form where it is legal, itself where it is not. Raises RecursionError."""
+    if type(value) is dict and len(value) == 1:
+        ((tag, inner),) = value.items()
+        canonical = _CANONICAL.get(tag)
+        if canonical is not None:
+            try:
+                return {tag: canonical(inner)}
+            except Poison:
+                pass
+    return value
+
+
+def is_legal(value: Any) -> bool:
+    """Whether a value keeps to one of DynamoDB's types; of a list or map, whether it is one, whatever it holds."""
+    if type(value) is not dict or len(value) != 1:
+        return False
     ((tag, inner),) = value.items()
-    if tag == "N":
-        return {tag: canonical_number(inner)}
-    if tag == "B":
-        return {tag: b64encode(_bytes_of(inner)).decode("ascii")}
-    if tag == "NS":
-        return {tag: sorted(canonical_number(member) for member in inner)}
-    if tag == "BS":
-        return {tag: sorted(b64encode(_bytes_of(member)).decode("ascii") for member in inner)}
-    if tag == "SS":
-        return {tag: sorted(inner)}
-    if tag == "L":
-        return {tag: [_canonical_value(member) for member in inner]}
-    if tag == "M":
-        return {tag: {name: _canonical_value(member) for name, member in inner.items()}}
-    return {tag: inner}
+    if tag == "M" or tag == "L":
+        return type(inner) is (dict if tag == "M" else list)
+    canonical = _CANONICAL.get(tag)
+    if canonical is None:
+        return False
+    try:
+        canonical(inner)
+    except Poison:
+        return False
+    return True
+
+
+def _canonical_set(member_of: Callable[[object], str]) -> Callable[[object], list[str]]:
+    def canonical(inner: object) -> list[str]:
+        if type(inner) is not list:
+            raise Poison("set", f"a set holds {type(inner).__name__}")
+        members = sorted(map(member_of, inner))
+        # DynamoDB has no set without members or with one twice: sorting such lists would call different ones equal.
+        if not members or len(set(members)) != len(members):
+            raise Poison("set", "no members, or two that are equal as values")
+        return members
+
+    return canonical
+
+
+def _canonical_binary(inner: object) -> str:
+    return b64encode(_bytes_of(inner)).decode("ascii")
+
+
+def _canonical_bool(inner: object) -> bool:
+    if type(inner) is not bool:
+        raise Poison("bool", f"BOOL holds {type(inner).__name__}")
+    return inner
+
+
+def _canonical_null(inner: object) -> bool:
+    if inner is not True:
+        raise Poison("null", "NULL must be true")
+    return True
+
+
+def _canonical_list(inner: object) -> list[Any]:
+    if type(inner) is not list:
+        raise Poison("image_shape", f"L holds {type(inner).__name__}")
+    return [canonical_value(member) for member in inner]
+
+
+def _canonical_map(inner: object) -> Image:
+    if type(inner) is not dict:
+        raise Poison("image_shape", f"M holds {type(inner).__name__}")
+    return {name: canonical_value(member) for name, member in inner.items()}
+
+
+_CANONICAL: Final[dict[str, Callable[[object], Any]]] = {
+    "S": _string_of,
+    "N": _number_of,
+    "B": _canonical_binary,
+    "NULL": _canonical_null,
+    "BOOL": _canonical_bool,
+    "L": _canonical_list,
+    "M": _canonical_map,
+    "SS": _canonical_set(_string_of),
+    "NS": _canonical_set(_number_of),
+    "BS": _canonical_set(_canonical_binary),
+}

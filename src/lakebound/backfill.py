@@ -13,10 +13,10 @@ from itertools import groupby, islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from lakebound import quarantine
-from lakebound.attributes import MAX_NAME_LENGTH, check_image, parsed
 from lakebound.batches import assemble
 from lakebound.documents import Documents, Overtaken
 from lakebound.encoders.choice import Encoder, encoder_of
+from lakebound.envelope import carried
 from lakebound.errors import LakeboundError, Poison
 from lakebound.events import ChangeEvent
 from lakebound.messages import Member
@@ -160,9 +160,7 @@ def line_of(
         event = decode(value, label_ms, event_id)
         if redaction is not None:
             event = redaction.event(event)
-        data = encoder.encode(event, now_ms)
-        if len(data) > MAX_NAME_LENGTH and event.new_image is not None:
-            check_image(parsed(event.new_image))
+        data, event = carried(encoder.encode, event, now_ms)
         return Encoded(data, 1, event.new_image is None)
     except Poison as poison:
         shown = value.values() if type(value) is SaidItem else value

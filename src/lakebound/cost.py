@@ -6,7 +6,8 @@ the stream is free for Lambda.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from math import ceil
 from typing import Final
 
@@ -28,17 +29,19 @@ _JSON_GROWTH: Final = 2.2
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One part of the bill: how much, of what, and dollars a month."""
+    """One part of the bill: how much, of what, and dollars a month. Both are 0 where it was not measured."""
 
     part: str
     amount: float
     unit: str
     dollars: float
+    measured: bool = True
+    """False: CloudWatch has no value of what this part is reckoned from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """The parts, dearest first, and how it was come by."""
+    """The parts, dearest first, and how it was come by. `dollars` is a least where a part was not measured."""
 
     lines: tuple[Line, ...]
     way: str
@@ -47,51 +50,91 @@ class Bill:
 
     @property
     def dollars(self) -> float:
-        """A month, all parts."""
+        """A month, all parts that were measured."""
         return sum(line.dollars for line in self.lines)
 
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """The parts of which nothing is known."""
+        return tuple(line.part for line in self.lines if not line.measured)
+
     def per_million(self, records: float) -> float | None:
-        """Dollars for a million records at this rate; None without records."""
-        return self.dollars / records * 1e6 if records else None
+        """Dollars for a million records at this rate; None without records, or where a part was not measured."""
+        return self.dollars / records * 1e6 if records and not self.unmeasured else None
+
+
+def headline(bill: Bill) -> str:
+    """The whole bill as one sentence for a person."""
+    what = f"{dollars(bill.dollars)} a month, {bill.way} ({bill.region}, prices of {bill.prices_as_of})"
+    if not bill.unmeasured:
+        return what
+    return f"at least {what}; not measured: {', '.join(bill.unmeasured)}"
+
+
+def amount(line: Line) -> str:
+    """How much of what; what rounding has made nothing of is less than one, not none."""
+    return f"{'< 1' if 0 < line.amount < 0.5 else f'{line.amount:,.0f}'} {line.unit}"
+
+
+def dollars(value: float) -> str:
+    """Dollars and cents; less than half a cent is not free."""
+    return "< $0.01" if 0 < value < 0.005 else f"${value:,.2f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """What a pipeline did in some hours, by its metrics."""
+    """What a pipeline did in some hours, by its metrics. None: CloudWatch has no value of it."""
 
     hours: float
-    records: float
-    ingest_requests: float
-    ingest_gb_seconds: float
-    flusher_requests: float
-    flusher_gb_seconds: float
-    messages: float
-    message_bytes: float
-    empty_receives: float
-    files: float
-    file_bytes: float
-    alarms: int = 0
+    records: float | None
+    ingest_requests: float | None
+    ingest_gb_seconds: float | None
+    flusher_requests: float | None
+    flusher_gb_seconds: float | None
+    messages: float | None
+    message_bytes: float | None
+    empty_receives: float | None
+    files: float | None
+    file_bytes: float | None
+    alarms: int | None = 0
 
 
 def measured(did: Did) -> Bill:
-    """A month at the rate of those hours."""
+    """A month at the rate of those hours.
+
+    CloudWatch keeps no zeros: a function that was not invoked has no value. It is taken for 0 only where something else
+    shows that metrics arrive at all, and that there was nothing to do; else the part was not measured.
+    """
     month = HOURS_A_MONTH / did.hours
-    units = max(did.messages, did.message_bytes / prices.SQS_REQUEST_BYTES)
+    arrives = any(value is not None for value in _metrics_of(did))
+    # Empty receives alone are a queue without a message. Without any value the queue may have been busy.
+    sqs_known = any(value is not None for value in (did.messages, did.message_bytes, did.empty_receives))
+    sqs_known = sqs_known or (arrives and not did.ingest_requests and not did.flusher_requests)
+    # A flusher that ran and told nothing of files: its own metrics do not arrive.
+    files_known = did.files is not None or (arrives and not did.flusher_requests)
+    messages = did.messages or 0
+    units = max(messages, (did.message_bytes or 0) / prices.SQS_REQUEST_BYTES)
     # Sent, received and deleted: a delete is one request of ten messages, the bytes count twice.
-    sqs = (units * 2 + did.messages / 10 + did.empty_receives) * month
-    requests = (did.ingest_requests + did.flusher_requests) * month
-    seconds = (did.ingest_gb_seconds + did.flusher_gb_seconds) * month
+    sqs = (units * 2 + messages / 10 + (did.empty_receives or 0)) * month
+    requests = ((did.ingest_requests or 0) + (did.flusher_requests or 0)) * month
+    seconds = ((did.ingest_gb_seconds or 0) + (did.flusher_gb_seconds or 0)) * month
+    files, size = (did.files or 0) * month, (did.file_bytes or 0) * month
+    alarms = did.alarms or 0
     return _bill(
         f"measured over {did.hours:g} hours",
         [
-            Line("Lambda requests", requests, "requests", requests * prices.LAMBDA_REQUEST),
-            Line("Lambda compute", seconds, "GB-seconds", seconds * prices.LAMBDA_GB_SECOND),
-            Line("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST),
-            Line("S3 puts", did.files * month, "puts", did.files * month * prices.S3_PUT),
-            _storage(did.file_bytes * month),
-            Line("alarms", did.alarms, "alarms", did.alarms * prices.ALARM_MONTH),
+            Line("Lambda requests", requests, "requests", requests * prices.LAMBDA_REQUEST, arrives),
+            Line("Lambda compute", seconds, "GB-seconds", seconds * prices.LAMBDA_GB_SECOND, arrives),
+            Line("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST, sqs_known),
+            Line("S3 puts", files, "puts", files * prices.S3_PUT, files_known),
+            replace(_storage(size), measured=files_known),
+            Line("alarms", alarms, "alarms", alarms * prices.ALARM_MONTH, did.alarms is not None),
         ],
     )
+
+
+def _metrics_of(did: Did) -> Iterator[float | None]:
+    return (getattr(did, one.name) for one in fields(did) if one.name not in ("hours", "alarms"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from lakebound.attributes import Image, canonical_key
+from lakebound.attributes import (
+    MAX_NAME_LENGTH,
+    Image,
+    canonical_key,
+    check_bare_numbers,
+    check_names,
+    parsed,
+    unwritable,
+)
 from lakebound.errors import Poison
 from lakebound.events import ChangeEvent
 
@@ -67,13 +75,38 @@ def record_of(event: ChangeEvent, ingest_time_ms: int) -> dict[str, Any]:
 def encode_line(event: ChangeEvent, ingest_time_ms: int) -> bytes:
     """The record as one line of UTF-8 JSON that ends in a line feed, and has no other.
 
-    Raises Poison (`lone_surrogate`, `too_deep`) for what JSON in UTF-8 cannot hold.
+    Raises Poison (`lone_surrogate`, `too_deep`, `bare_number`) for what JSON in UTF-8 cannot hold.
+    """
+    record = record_of(event, ingest_time_ms)
+    try:
+        line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError as refused:
+        raise unwritable(refused) from None
+    # More nulls than fields without a value: the word in a string, a forged null, or a NaN that was written as one.
+    if line.count(b"null") > [*record.values()].count(None):
+        for name in ("keys", "new_image", "old_image"):
+            check_bare_numbers(record[name])
+    return line
+
+
+def carried(
+    encode: Callable[[ChangeEvent, int], bytes], event: ChangeEvent, ingest_time_ms: int
+) -> tuple[bytes, ChangeEvent]:
+    """The event encoded, and as it travels: without its old image where that alone cannot.
+
+    A change whose old image has half a surrogate pair is still the change; only the proof of the one before it is
+    lost. Raises Poison for what cannot travel: what `encode` raises, and `name_too_long`.
     """
     try:
-        return orjson.dumps(record_of(event, ingest_time_ms), option=orjson.OPT_APPEND_NEWLINE)
-    except orjson.JSONEncodeError as refused:
-        code = "too_deep" if "recursion" in str(refused).lower() else "lone_surrogate"
-        raise Poison(code, "the record cannot be written as UTF-8 JSON") from None
+        data = encode(event, ingest_time_ms)
+        if len(data) > MAX_NAME_LENGTH:
+            check_names([event.keys, event.old_image, event.new_image and parsed(event.new_image)])
+        return data, event
+    except Poison as poison:
+        if event.old_image is None:
+            raise
+        without = event._replace(old_image=None, old_image_refused=poison.code)
+    return carried(encode, without, ingest_time_ms)
 
 
 def lines_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, Iterable[SaidItem]], bytes]:

@@ -23,6 +23,11 @@ class StoreUnavailable(LakeboundError):
     """The object store did not confirm an operation; the outcome of a put is unknown and it may be repeated."""
 
 
+class ObjectDenied(StoreUnavailable):
+    """The object store refused one object: S3 answers so for a missing key to who may not list the bucket, and for a
+    key that is there to who may not read it. It answers, so it is no outage: other objects may well be had."""
+
+
 class ObjectMissing(LakeboundError):
     """No object under that key."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from lakebound import prices
 from lakebound.requests import BackfillRequest
-from lakebound.sources import TableFacts
+from lakebound.sources import ConcurrencySeen, TableFacts
 
 PROVISIONED_SHARE: Final = 0.25
 """Of a provisioned table's capacity, what a run takes when no read_capacity is given."""
@@ -23,6 +23,14 @@ UNITS_PER_READER: Final = 1_500.0
 SEGMENT_BYTES: Final = 1024 * 1024 * 1024
 MAX_READERS: Final = 100
 FILE_READERS: Final = 20
+FREE_SHARE: Final = 0.5
+"""Of the concurrency that nobody used in the last hour, what a run takes. The rest stays for the live path: a reader
+runs for up to 900 s, and a delivery of the stream that finds no place is late by as much."""
+
+SMALLEST_QUOTA: Final = 10
+"""Concurrent executions of a new account; taken for granted where the account may not be asked."""
+
+FOREIGN: Final = "cannot be taken of another account's table, DynamoDB exports an account's own tables only"
 _GB: Final = 1024**3
 _READER_GB: Final = 1.769
 _EXPORT_MINUTES: Final = 15.0
@@ -85,13 +93,19 @@ def budget(facts: TableFacts, request: BackfillRequest) -> float:
     return max(1.0, facts.read_capacity * PROVISIONED_SHARE) if facts.read_capacity else ON_DEMAND_RATE
 
 
-def cut(facts: TableFacts, request: BackfillRequest) -> Cut:
-    """How to cut a scan of this table.
+def free_readers(seen: ConcurrencySeen | None) -> int:
+    """How many readers may run at once beside everything else of the account; at least one."""
+    free = SMALLEST_QUOTA if seen is None else seen.free
+    return max(1, int(free * FREE_SHARE))
+
+
+def cut(facts: TableFacts, request: BackfillRequest, most_readers: int = MAX_READERS) -> Cut:
+    """How to cut a scan of this table, to be read by at most so many readers at once.
 
     Four segments to a reader: the last one to end leaves the others' share of the capacity unused.
     """
     units = budget(facts, request)
-    readers = min(MAX_READERS, max(1, ceil(units / UNITS_PER_READER)))
+    readers = min(MAX_READERS, most_readers, max(1, ceil(units / UNITS_PER_READER)))
     if request.segments:
         segments = request.segments
     elif facts.size < 64 * 1024 * 1024:
@@ -144,6 +158,8 @@ def _export(mode: str, facts: TableFacts, items: int, size: int) -> Option:
     minutes = _EXPORT_MINUTES + size / _GB / _EXPORT_GB_PER_MINUTE + work / FILE_READERS / 60
     dollars = size / _GB * prices.EXPORT_GB + work * _READER_GB * prices.LAMBDA_GB_SECOND
     option = Option(mode, items, size, 0, round(dollars, 2), round(minutes, 1))
+    if facts.is_foreign:
+        return _impossible(option, FOREIGN)
     if facts.recovery_from_ms is None:
         return _impossible(option, "needs point-in-time recovery, which is off")
     return option

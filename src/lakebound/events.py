@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from lakebound.attributes import Image, canonical_item, canonical_key, check_image
+from lakebound.attributes import Image, canonical_key
 from lakebound.errors import Misconfigured, Poison
-from lakebound.legality import surely_legal
 
 MAX_FUTURE_MS: Final = 3_600_000
 """A creation time further ahead of the writer's clock is poison: it would hide every later repair of its key."""
@@ -26,7 +24,7 @@ _TTL_SERVICE: Final = "dynamodb.amazonaws.com"
 class ChangeEvent(NamedTuple):
     """The contract's record without `schema`, `is_deleted` and the writer's clock, which the envelope adds.
 
-    A new image is values, or the item's text as DynamoDB said it (`said.parsed` gives the values of both).
+    A new image is values, or the item's text as DynamoDB said it (`attributes.parsed` gives the values of both).
     """
 
     event_name: str
@@ -44,6 +42,8 @@ class ChangeEvent(NamedTuple):
     snapshot_run: str | None
     approx_creation_time_ms: int | None
     size_bytes: int | None
+    old_image_refused: str | None = None
+    """Why an old image that was delivered is not carried; not a field of the record. Its change travels without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +85,13 @@ class StreamDecoder:
         self._table = table
         self._sources: dict[object, StreamSource] = {}
 
-    def images_surely_legal(self, records: Iterable[object]) -> bool:
-        """Whether no image of these records needs a check of its own but for its names; False decides nothing."""
-        try:
-            bodies: list[Any] = [record["dynamodb"] for record in records]  # type: ignore[index]
-            keys = [body["Keys"] for body in bodies]
-            # Each kind by itself: what looks alike is looked through faster.
-            new_images = [image for body in bodies if (image := body.get("NewImage")) is not None]
-            old_images = [image for body in bodies if (image := body.get("OldImage")) is not None]
-        except (AttributeError, KeyError, TypeError):
-            return False
-        return surely_legal(keys) and surely_legal(new_images) and surely_legal(old_images)
+    def decode(self, record: object, now_ms: int) -> ChangeEvent:
+        """The record's change event. Of the images only key attributes are looked at: they alone place a record.
 
-    def decode(self, record: object, now_ms: int, images_are_legal: bool = False) -> ChangeEvent:
-        """The record's change event. `images_are_legal` when `images_surely_legal` said so of this record.
-
-        Poison codes beside `check_image`'s: `record_shape`, `foreign_table`, `event_name`, `sequence_number`,
-        `creation_time`, `view_type`, `keys`, `keys_differ`.
+        An old image that is no image of these keys is left out and named in `old_image_refused`: it proves the chain,
+        and without it the change still arrives. Poison codes: `record_shape`, `foreign_table`, `event_name`,
+        `sequence_number`, `creation_time`, `view_type`, `image_shape`, `keys_differ`, and of a key attribute `keys`,
+        `string`, `number`, `binary`.
         """
         if type(record) is not dict:
             raise Poison("record_shape", f"a record was expected, not {type(record).__name__}")
@@ -117,9 +107,14 @@ class StreamDecoder:
         keys = body.get("Keys")
         if type(keys) is not dict or not keys:
             raise Poison("keys", "no Keys")
-        if not images_are_legal:
-            check_image(keys)
-        new_image, old_image = self._images(event_name, body, keys, images_are_legal)
+        key = canonical_key(keys)
+        new_image = _new_image(event_name, body, keys)
+        old_image, refused = body.get("OldImage"), None
+        if old_image is not None:
+            try:
+                check_keys(keys, old_image, "old")
+            except Poison as poison:
+                old_image, refused = None, poison.code
         size = body.get("SizeBytes")
         # By position: a tuple made by name takes three times as long, and this is the path of every record.
         return ChangeEvent(
@@ -127,7 +122,7 @@ class StreamDecoder:
             event_id,
             "stream",
             source.table,
-            canonical_key(keys),
+            key,
             keys,
             new_image,
             old_image,
@@ -139,6 +134,7 @@ class StreamDecoder:
             _creation_ms(body.get("ApproximateCreationDateTime"), now_ms),
             # Readers hold it in 64 signed bits; a forged one above them would cost the whole file.
             size if type(size) is int and 0 <= size < 2**63 else None,
+            refused,
         )
 
     def _source(self, arn: object) -> StreamSource:
@@ -151,36 +147,39 @@ class StreamDecoder:
         self._sources = {arn: source}
         return source
 
-    def _images(
-        self, event_name: object, body: dict[str, Any], keys: Image, are_legal: bool
-    ) -> tuple[Image | None, Image | None]:
-        if body.get("StreamViewType") in ("KEYS_ONLY", "OLD_IMAGE"):
-            raise Poison("view_type", "the stream carries no new images; enable NEW_AND_OLD_IMAGES")
-        new_image, old_image = body.get("NewImage"), body.get("OldImage")
-        if event_name in ("INSERT", "MODIFY"):
-            if new_image is None:
-                raise Poison("view_type", f"{event_name} without a new image; enable NEW_AND_OLD_IMAGES on the table")
-            if not are_legal:
-                check_image(new_image)
-            check_keys(keys, new_image, "new")
-        elif event_name == "REMOVE":
-            if new_image is not None:
-                raise Poison("record_shape", "REMOVE with a new image")
-        else:
-            raise Poison("event_name", "neither INSERT, MODIFY nor REMOVE")
-        if old_image is not None:
-            if not are_legal:
-                check_image(old_image)
-            check_keys(keys, old_image, "old")
-        return new_image, old_image
+
+def _new_image(event_name: object, body: dict[str, Any], keys: Image) -> Image | None:
+    if body.get("StreamViewType") in ("KEYS_ONLY", "OLD_IMAGE"):
+        raise Poison("view_type", "the stream carries no new images; enable NEW_AND_OLD_IMAGES")
+    new_image: Image | None = body.get("NewImage")
+    if event_name in ("INSERT", "MODIFY"):
+        if new_image is None:
+            raise Poison("view_type", f"{event_name} without a new image; enable NEW_AND_OLD_IMAGES on the table")
+        check_keys(keys, new_image, "new")
+    elif event_name == "REMOVE":
+        if new_image is not None:
+            raise Poison("record_shape", "REMOVE with a new image")
+    else:
+        raise Poison("event_name", "neither INSERT, MODIFY nor REMOVE")
+    return new_image
 
 
-def check_keys(keys: Image, image: Image, which: str) -> None:
+def check_keys(keys: Image, image: object, which: str) -> None:
+    """Accept an image of the item with these keys, raise Poison (`image_shape`, `keys_differ`) otherwise."""
+    if type(image) is not dict:
+        raise Poison("image_shape", f"the {which} image is {type(image).__name__}, not a map of attributes")
     for name, value in keys.items():
         held = image.get(name)
         # Equal text is the rule; DynamoDB normalises numbers, yet a forged or replayed record may not have.
-        if held != value and (held is None or canonical_item({name: held}) != canonical_item({name: value})):
+        if held != value and not _is_same_key(name, held, value):
             raise Poison("keys_differ", f"the {which} image's key attributes are not the record's Keys")
+
+
+def _is_same_key(name: str, held: object, value: object) -> bool:
+    try:
+        return canonical_key({name: held}) == canonical_key({name: value})
+    except Poison:
+        return False
 
 
 def _creation_ms(value: object, now_ms: int) -> int:

@@ -38,8 +38,9 @@ class ExportStages(RunStages):
         windows, reread = self._windows(state)
         for span in windows:
             exports.check_window(span, facts.recovery_from_ms)
-        share = estimates.budget(facts, request) / estimates.FILE_READERS
-        plan = self._keep_plan(state, facts, 0, estimates.FILE_READERS, share, windows, reread)
+        readers = self._readers(estimates.FILE_READERS)
+        share = estimates.budget(facts, request) / readers
+        plan = self._keep_plan(state, facts, 0, readers, share, windows, reread)
         folder = RunFolder.of(self._rules.table, plan.run)
         exporter = self._ports.exporter(facts.arn)
         wanted: list[Window | None] = [Window(*edges) for edges in plan.windows] or [None]

@@ -3,7 +3,8 @@
 Numbers keep their digits as bare JSON numbers, sets become sorted lists, binary becomes base64 text. What can then no
 longer be told apart: binary and text, a set and a list, a set of one type and of another, a number's spelling where
 DynamoDB's is no JSON number (`+1`, `.5`, `007` become `1`, `0.5`, `7`). Missing and null stay apart. A reader that
-turns JSON numbers into doubles rounds them; that is the reader's doing.
+turns JSON numbers into doubles rounds them; that is the reader's doing. A value that keeps to no type of DynamoDB stays
+as it was said, its tag with it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from lakebound.attributes import Image, canonical_number
+from lakebound.attributes import Image, canonical_number, is_legal
 
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
 _IMAGES: Final = ("keys", "new_image", "old_image")
@@ -35,7 +36,10 @@ def plain_item(image: Image) -> dict[str, Any]:
     return {name: _plain(value) for name, value in image.items()}
 
 
-def _plain(value: Mapping[str, Any]) -> Any:
+def _plain(value: Any) -> Any:
+    """The plain form of a legal value; any other stays as it was said, since nobody knows what it means."""
+    if not is_legal(value):
+        return value
     ((tag, inner),) = value.items()
     make = _PLAIN.get(tag)
     return inner if make is None else make(inner)

@@ -15,6 +15,7 @@ from lakebound.batches import BatchFile, MemberRefused
 from lakebound.errors import (
     LakeboundError,
     Misconfigured,
+    ObjectDenied,
     ObjectMissing,
     Poison,
     QueueUnavailable,
@@ -33,6 +34,14 @@ ALONE_FROM_RECEIVES: Final = 3
 
 MAX_FAILED_CALLS: Final = 3
 """Calls to the store that may fail before the invocation takes it for an outage and tries no other message."""
+
+UNREADABLE_HIDE_SECONDS: Final = 5
+"""How long a message that no flusher can read stays out of sight before its next receive.
+
+With the queue's visibility timeout (1,020 s) its ten receives would take 2.8 hours, and all that time `verify` waits
+for a queue that never empties. SQS itself moves it after the last one: nothing is
+deleted by us, so a kill loses nothing.
+"""
 
 _LONG_POLL_SECONDS: Final = 20
 _MAX_HIDE_SECONDS: Final = 900
@@ -80,8 +89,10 @@ def flush(
     hand = _Hand(rules, queue, store, clock, seconds_left)
     for message in received:
         hand.take(message, from_mapping=True)
+    hand.return_unreadable()
     hand.top_up()
     hand.close()
+    hand.return_unreadable()
     hand.hide()
     return hand.answer(received)
 
@@ -117,6 +128,7 @@ class _Hand:
         self._result = FlushResult()
         self._held: dict[str, _Held] = {}
         self._open: list[_Held] = []
+        self._unreadable: list[str] = []
         self._bytes = 0
         self._records = 0
         self._oldest_ms = clock.now_ms()
@@ -151,10 +163,16 @@ class _Hand:
         except Poison as poison:
             # Not acknowledged: it comes back until maxReceiveCount and then waits in the DLQ with its body.
             self._result.refused[message.message_id] = poison.code
+            self._unreadable.append(message.receipt)
             return False
         except ObjectMissing as missing:
             self._result.refused[message.message_id] = type(missing).__name__
             return False
+        except ObjectDenied as denied:
+            # Three claims whose objects somebody deleted, and a role that may not list: each is a 403, as if S3 were
+            # closed. It is not, so the neighbours are written. Kept in hand as in an outage: should the role have lost
+            # its right instead, the claims wait for it and use up few receives.
+            self._result.refused[message.message_id] = type(denied).__name__
         except StoreUnavailable as unavailable:
             # Kept in hand without members: an outage must not use up the receives of claim checks either.
             self._result.refused[message.message_id] = type(unavailable).__name__
@@ -192,6 +210,7 @@ class _Hand:
             self._behind = False
             for message in more:
                 self.take(message, from_mapping=False)
+            self.return_unreadable()
             if wait == 0 and not self._behind:
                 return
 
@@ -238,6 +257,7 @@ class _Hand:
             except MemberRefused as refused:
                 for one in [one for one in group if any(member.digest() == refused.digest for member in one.members)]:
                     self._result.refused[one.message_id] = refused.code
+                    self._unreadable += one.receipts[-1:]
                     del self._held[one.message_id]
                     group.remove(one)
         return []
@@ -258,6 +278,21 @@ class _Hand:
                 if not batch:
                     break
             self._result.undeleted += len(batch)
+
+    def return_unreadable(self) -> None:
+        """Give back at once what no flusher can read, so that its receives are used up in minutes.
+
+        Not at the end of the invocation: one that waits for its file to fill would hold it for as long. A claim that
+        is missing is not given back so: somebody may restore it.
+        """
+        receipts, self._unreadable = self._unreadable, []
+        for batch in _tens(receipts):
+            if self._seconds_left() < DELETE_SECONDS:
+                return
+            try:
+                self._queue.hide(batch, UNREADABLE_HIDE_SECONDS)
+            except QueueUnavailable:
+                return  # it comes back when the queue's own visibility timeout ends
 
     def hide(self) -> None:
         """Keep what could not be written out of sight, longer each time: an outage must not use up the receives."""

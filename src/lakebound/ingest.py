@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lakebound import messages, quarantine
-from lakebound.attributes import MAX_NAME_LENGTH
 from lakebound.encoders.choice import encoder_of
+from lakebound.envelope import carried
 from lakebound.errors import LakeboundError, Poison, QueueUnavailable, StoreUnavailable
 from lakebound.events import ChangeEvent, StreamDecoder, sequence_number_of
 from lakebound.messages import Line, Outgoing, Packer
@@ -22,9 +22,6 @@ from lakebound.redaction import Redaction
 
 RESERVE_SECONDS: Final = 5.0
 """Time kept back to answer: a call in flight ends, the answer is written, metrics are flushed."""
-
-RECORDS_TOGETHER: Final = 100
-"""Records whose images are checked at once: one poison record makes its own hundred be looked at one by one."""
 
 SEND_ATTEMPTS: Final = 4
 _BACKOFF_SECONDS: Final = 0.2
@@ -58,6 +55,8 @@ class IngestResult:
     message_bytes: int = 0
     claims: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
+    old_images_refused: Counter[str] = field(default_factory=Counter)
+    """Changes that travel without the old image that they came with, by the reason."""
     newest_age_ms: int | None = None
     unsent_from: str | None = None
     unsent_why: str = ""
@@ -75,7 +74,7 @@ def ingest(
     """Carry one delivery. Raises LakeboundError only when a record without a sequence number could not be kept."""
     now_ms = clock.now_ms()
     result = IngestResult(delivered=len(records))
-    lines, poisoned, created = _decode(records, rules, decoder, now_ms)
+    lines, poisoned, created = _decode(records, rules, decoder, now_ms, result)
     if created:
         result.newest_age_ms = now_ms - max(created)
     stop = _quarantine(records, rules, poisoned, result, store, now_ms, seconds_left)
@@ -89,29 +88,26 @@ def ingest(
 
 
 def _decode(
-    records: Sequence[object], rules: IngestRules, decoder: StreamDecoder, now_ms: int
+    records: Sequence[object], rules: IngestRules, decoder: StreamDecoder, now_ms: int, result: IngestResult
 ) -> tuple[list[Line], list[tuple[int, Poison]], list[int]]:
     lines: list[Line] = []
     poisoned: list[tuple[int, Poison]] = []
     created: list[int] = []
     encode = encoder_of(rules.file_format).encode
-    for start in range(0, len(records), RECORDS_TOGETHER):
-        together = records[start : start + RECORDS_TOGETHER]
-        legal = decoder.images_surely_legal(together)
-        for position, record in enumerate(together, start):
-            try:
-                event = decoder.decode(record, now_ms, legal)
-                if rules.redaction is not None:
-                    event = rules.redaction.event(event)
-                data = encode(event, now_ms)
-                if legal and len(data) > MAX_NAME_LENGTH:
-                    decoder.decode(record, now_ms)
-            except Poison as poison:
-                poisoned.append((position, poison))
-                continue
-            lines.append(Line(position, rules.partition_of(event, now_ms), event.version, data))
-            if event.approx_creation_time_ms is not None:
-                created.append(event.approx_creation_time_ms)
+    for position, record in enumerate(records):
+        try:
+            event = decoder.decode(record, now_ms)
+            if rules.redaction is not None:
+                event = rules.redaction.event(event)
+            data, event = carried(encode, event, now_ms)
+        except Poison as poison:
+            poisoned.append((position, poison))
+            continue
+        lines.append(Line(position, rules.partition_of(event, now_ms), event.version, data))
+        if event.old_image_refused is not None:
+            result.old_images_refused[event.old_image_refused] += 1
+        if event.approx_creation_time_ms is not None:
+            created.append(event.approx_creation_time_ms)
     return lines, poisoned, created
 
 

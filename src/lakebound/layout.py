@@ -182,6 +182,22 @@ class RedrivenKey:
         return RedrivenKey(table, digest) if digest else None
 
 
+@dataclass(frozen=True, slots=True)
+class DiscardedKey:
+    """Where the copy of what an operator discarded lives, named by the SHA-256 of what it was called."""
+
+    table: str
+    sha256: str
+
+    @staticmethod
+    def of(table: str, name: str) -> DiscardedKey:
+        """The copy's place for an object's key, or for `message ID`."""
+        return DiscardedKey(table, sha256(name.encode()).hexdigest())
+
+    def format(self) -> str:
+        return f"{_aside(self.table, 'discarded')}{self.sha256}.json"
+
+
 def redriven_folder(table: str) -> str:
     """The folder that holds a table's notes of what was redriven, with its closing slash."""
     return _aside(table, "redriven")

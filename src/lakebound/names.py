@@ -13,6 +13,24 @@ RESERVED_COLUMNS: Final = frozenset(
 )
 """Silver's own columns, its view's, and those of Delta's change feed."""
 
+DELTA_COLUMNS: Final = frozenset(
+    (
+        "path",
+        "deletionVectorId",
+        "_metadata",
+        "__delta_internal_is_row_deleted",
+        "__is_cdc",
+        "_row_dropped_",
+        "_source_row_present_",
+        "_target_row_present_",
+    )
+)
+"""Names of columns that Delta's MERGE makes itself. With a column `path` the second MERGE is refused for ever, and one
+called `__is_cdc` loses its values without a word.
+
+Found by experiment, and kept so: `tests/spark/test_names_in_merge.py` merges twice with every name in the class files.
+"""
+
 LONGEST_NAME: Final = 255
 """Longest column name in characters: what catalogs accept."""
 
@@ -32,6 +50,16 @@ def _folded(character: str) -> str:
 
 def unusable(name: str) -> str | None:
     """Why no column can bear the name, None for a usable one."""
+    if folded(name) in _TAKEN_BY_DELTA:
+        return "is a name that Delta's MERGE uses itself"
+    return unusable_member(name)
+
+
+def unusable_member(name: str) -> str | None:
+    """Why no member of a struct can bear the name, None for a usable one."""
     if "`" in name:
         return "has a backtick, with which Delta's MERGE fails"
     return f"has more than {LONGEST_NAME} characters" if len(name) > LONGEST_NAME else None
+
+
+_TAKEN_BY_DELTA: Final = frozenset(map(folded, DELTA_COLUMNS))

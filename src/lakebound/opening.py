@@ -18,6 +18,7 @@ from lakebound.requests import BackfillRequest, iso
 from lakebound.reread import Stretch
 from lakebound.runs import RunStages
 from lakebound.sources import QueuesSeen, TableFacts, Upstream
+from lakebound.tables import TableArn
 
 EXPORT_SETTLES_MS: Final = 5 * 60_000
 """Exports reach up to about five minutes ago (LatestRestorableDateTime)."""
@@ -51,6 +52,9 @@ class OpeningStages(RunStages):
         """The state document of a checked input."""
         RunFolder.of(self._rules.table, execution)
         request = BackfillRequest.parse(value)
+        facts = self._refuse_another_table()
+        if facts.is_foreign and request.mode not in ("scan", "heal"):
+            raise Misconfigured(f"mode {request.mode} {estimates.FOREIGN}", hint="Use mode scan")
         return {
             "run": execution,
             "mode": request.mode,
@@ -58,6 +62,25 @@ class OpeningStages(RunStages):
             "started": iso(self._ports.clock.now_ms()),
             "wait_seconds": 0,
         }
+
+    def _refuse_another_table(self) -> TableFacts:
+        """The table that the run would read, which has to be the one whose stream the mapping reads.
+
+        Somebody points the mapping at the stream of another account's table of this name: the records keep coming, and
+        a run that reads this account's table would write its items, and its deletes, over them.
+        """
+        facts = self._ports.source.describe()
+        if self._ports.mapping is None:
+            return facts
+        stream = self._ports.mapping.mapping().stream_arn
+        followed, read = TableArn.of_stream(stream), TableArn.parse(facts.arn)
+        if followed is not None and read is not None and followed != read:
+            raise Misconfigured(
+                f"the stream that is followed is of {followed}, and this run would read {read}",
+                hint=f"Deploy the stack with TableName={followed.table} and TableStreamArn={stream}, or with the "
+                f"LatestStreamArn of {read.table}; then start a new backfill",
+            )
+        return facts
 
     def estimate(self, state: dict[str, Any]) -> dict[str, Any]:
         """Adds what the run will take; decides how `heal` heals."""
@@ -76,7 +99,8 @@ class OpeningStages(RunStages):
         state |= {"mode": mode, "heals": heals, "stretch": [stretch.from_ms, stretch.to_ms] if stretch else None}
         option = told.option(mode)
         if option.impossible:
-            raise Misconfigured(f"mode {mode} {option.impossible}", hint="Enable it, or use mode scan")
+            hint = "Use mode scan" if facts.is_foreign else "Enable it, or use mode scan"
+            raise Misconfigured(f"mode {mode} {option.impossible}", hint=hint)
         state["estimate"] = {
             "items": option.items,
             "bytes": option.bytes,

@@ -40,7 +40,10 @@ class ObjectStore(Protocol):
         """
 
     def get(self, key: str, max_bytes: int) -> bytes:
-        """The object's bytes. Raises ObjectMissing, StoreUnavailable, and LakeboundError above `max_bytes`."""
+        """The object's bytes. Raises ObjectMissing, StoreUnavailable, and LakeboundError above `max_bytes`.
+
+        Where the store does not tell a missing object from one that may not be read, StoreUnavailable is ObjectDenied.
+        """
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object under a prefix, in key order. Raises StoreUnavailable."""

@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -63,15 +64,16 @@ def ascii_text(text: str | None) -> str | None:
     return None if text is None else text.encode("unicode_escape").decode("ascii")
 
 
-def ascii_json(value: Any) -> bytes:
+def ascii_json(value: Any, *, sort_names: bool = False) -> bytes:
     """Any JSON value as ASCII JSON, however deep it is nested."""
     try:
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str).encode("ascii")
+        text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str, sort_keys=sort_names)
     except RecursionError:
-        return _deep_json(value).encode("ascii")
+        text = _deep_json(value, sort_names)
+    return text.encode("ascii")
 
 
-def _deep_json(value: Any) -> str:
+def _deep_json(value: Any, sort_names: bool) -> str:
     """`json.dumps` with a list for a stack: a forged record of 200,000 brackets must reach quarantine whole."""
     out: list[str] = []
     todo: list[tuple[bool, Any]] = [(False, value)]
@@ -88,7 +90,7 @@ def _deep_json(value: Any) -> str:
             todo.append((True, "["))
         elif type(item) is dict:
             todo.append((True, "}"))
-            entries = list(item.items())
+            entries = sorted(item.items(), key=itemgetter(0)) if sort_names else list(item.items())
             for position in range(len(entries) - 1, -1, -1):
                 name, inner = entries[position]
                 todo.append((False, inner))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from lakebound.attributes import Image, canonical_item, canonical_key, canonical_number, parsed
+from lakebound.attributes import Image, canonical_item, canonical_key, is_legal, parsed
 from lakebound.errors import Misconfigured, Poison
 from lakebound.events import ChangeEvent
 from lakebound.quarantine import ascii_json
@@ -22,7 +22,8 @@ from lakebound.quarantine import ascii_json
 LEAST_KEY_BYTES: Final = 16
 _IMAGES: Final = ("Keys", "NewImage", "OldImage")
 _WRAPPINGS: Final = ("Item", *_IMAGES)
-_TAGS: Final = frozenset(("S", "N", "B", "NULL", "BOOL", "SS", "NS", "BS"))
+_PLAIN: Final = frozenset(("S", "N", "B", "NULL", "BOOL", "SS", "NS", "BS"))
+"""Types that have nothing inside which a path could name."""
 
 Path = tuple[str, ...]
 _Tree = dict[str, Any]
@@ -87,7 +88,7 @@ class Redaction:
                 )
 
     def event(self, event: ChangeEvent) -> ChangeEvent:
-        """The change event as it may land, its `key` of the hashed key attributes. Images must be legal."""
+        """The change event as it may land, its `key` of the hashed key attributes."""
         self.refuse_keys(event.keys)
         keys = self._image(event.keys)
         return event._replace(
@@ -98,7 +99,7 @@ class Redaction:
         )
 
     def item(self, item: Image) -> Image:
-        """A legal item as it may land."""
+        """An item as it may land."""
         return self._image(item)
 
     def record(self, record: object) -> object:
@@ -150,9 +151,9 @@ class Redaction:
                 return {tag: self._map(inner, tree)}
             if tag == "L" and type(inner) is list:
                 return {tag: [self._inside(member, tree) for member in inner]}
-            if tag in _TAGS:
+            if tag in _PLAIN and is_legal(value):
                 return value
-        # A forged shape: nobody can tell where in it the path leads.
+        # A tag of tomorrow, or a forged shape: nobody can tell where in it the path leads.
         return self._hashed(value)
 
     def _hashed(self, value: Any) -> dict[str, Any]:
@@ -176,14 +177,15 @@ def _plant(tree: _Tree, path: Path, action: str) -> None:
 
 
 def _text(value: Any) -> str:
-    """`T:canonical value`: equal for values that DynamoDB calls equal, so a hashed column still joins."""
+    """`T:canonical value`, so that values which DynamoDB calls equal have one hash and a hashed column still joins.
+
+    What keeps to none of DynamoDB's types is `?:` and its JSON with names sorted.
+    """
     try:
-        ((tag, inner),) = value.items()
-        if tag == "S" and type(inner) is str:
-            return f"S:{inner}"
-        if tag == "N":
-            return f"N:{canonical_number(inner)}"
-        canonical = orjson.loads(canonical_item({"v": value}))["v"][tag]
-        return f"B:{canonical}" if tag == "B" else f"{tag}:{orjson.dumps(canonical).decode()}"
-    except (AttributeError, Poison, RecursionError, TypeError, ValueError):
-        return f"?:{ascii_json(value).decode('ascii')}"
+        canonical = orjson.loads(canonical_item({"v": value}))["v"]
+        if not is_legal(value):
+            return f"?:{orjson.dumps(canonical).decode()}"
+        ((tag, inner),) = canonical.items()
+        return f"{tag}:{inner if tag in ('S', 'N', 'B') else orjson.dumps(inner).decode()}"
+    except (Poison, RecursionError, orjson.JSONDecodeError):
+        return f"?:{ascii_json(value, sort_names=True).decode('ascii')}"

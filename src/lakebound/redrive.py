@@ -33,6 +33,9 @@ MAX_FAILURE_BYTES: Final = 64 * 1024 * 1024
 """Largest failure object read: a delivery is 6 MB of JSON, escaped once more inside the object's `payload`."""
 
 MAX_QUARANTINE_BYTES: Final = 64 * 1024 * 1024
+NO_DOCUMENT: Final = "no_document"
+"""The reason of an object in the quarantine folder that is no quarantine document."""
+
 RECORDS_TOGETHER: Final = 500
 _EMPTY_RECEIVES: Final = 2
 _NO_HURRY: Final = 86_400.0
@@ -136,14 +139,37 @@ def redrive_by_copy(
     rate: int = DEFAULT_RATE,
     limit: int = 0,
     progress: Progress = _silent,
+    store: ObjectStore | None = None,
 ) -> Redriven:
     """Receive, send to the buffer, and only then delete; a message that no flusher can ever read stays where it is.
 
+    With a `store` a message whose claim is missing or damaged stays as well.
     Interrupted anywhere it goes on with what is left; between send and delete it leaves a duplicate, which is harmless.
     Raises QueueUnavailable.
     """
     result = Redriven("buffer", "copy")
-    pace = _Pace(clock, rate)
+    kept: list[str] = []
+    try:
+        _copy_all(table, dead, buffer, _Pace(clock, rate), limit, progress, store, result, kept)
+    finally:
+        # What stays is seen at once by the next command: `dlq discard` would else find nothing for half a minute.
+        for start in range(0, len(kept), 10):
+            dead.hide(kept[start : start + 10], 0)
+    return result
+
+
+def _copy_all(
+    table: str,
+    dead: Queue,
+    buffer: Queue,
+    pace: _Pace,
+    limit: int,
+    progress: Progress,
+    store: ObjectStore | None,
+    result: Redriven,
+    kept: list[str],
+) -> None:
+    """Fills in the result, and the receipts of what stays."""
     seen: set[str] = set()
     empty = 0
     while empty < _EMPTY_RECEIVES and not (limit and result.redriven >= limit):
@@ -153,14 +179,16 @@ def redrive_by_copy(
         good = []
         for message in received:
             result.found += 1
-            try:
-                messages.decode(table, message.body)
-            except Poison as poison:
-                result.kept[message.message_id] = poison.code
+            why = verdict_of_message(table, message, store)
+            if why:
+                result.kept[message.message_id] = why
+                kept.append(message.receipt)
             else:
                 good.append(message)
         if limit:
-            good = good[: limit - result.redriven]
+            most = limit - result.redriven
+            kept += [message.receipt for message in good[most:]]
+            good = good[:most]
         for batch in messages.sendable(good):
             pace.wait_for(result.redriven)
             refused = set(buffer.send([message.body for message in batch]))
@@ -172,7 +200,22 @@ def redrive_by_copy(
             result.redriven += len(sent)
             result.messages += len(sent)
             progress(len(sent))
-    return result
+
+
+def verdict_of_message(table: str, message: ReceivedMessage, store: ObjectStore | None) -> str:
+    """The code of why no flusher can read the message now, or nothing. Raises StoreUnavailable.
+
+    Without a store a claim check is taken for good: what it points to is not read.
+    """
+    try:
+        content = messages.decode(table, message.body)
+        if isinstance(content, ClaimCheck) and store is not None:
+            messages.decode_claimed(table, content, store.get(content.key, MAX_FAILURE_BYTES))
+    except Poison as poison:
+        return poison.code
+    except ObjectMissing:
+        return "claim_missing"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +257,10 @@ def _dead_letter(table: str, message: ReceivedMessage, store: ObjectStore) -> De
         members = content
     except Poison as poison:
         verdict = poison.code
-    except LakeboundError as error:
-        verdict = type(error).__name__
+    except ObjectMissing:
+        verdict = "claim_missing"
+    except LakeboundError:
+        verdict = "claim_unreadable_now"
     return DeadLetter(
         message.message_id,
         len(message.body),
@@ -351,8 +396,10 @@ def redrive_failures(
             result.kept[stored.key] = "no_records"
             continue
         if dry_run:
+            poison = Counter(filter(None, map(road.poison_of, failure.records)))
             result.redriven += 1
-            result.records += len(failure.records)
+            result.records += len(failure.records) - poison.total()
+            _keep(result, stored.key, poison)
             continue
         pace.wait_for(result.records)
         carried = road.carry(failure.records)
@@ -364,10 +411,14 @@ def redrive_failures(
         result.redriven += 1
         result.records += carried.sent
         result.messages += carried.messages
-        for code, count in carried.quarantined.items():
-            result.kept[f"{stored.key} ({count} to quarantine)"] = code
+        _keep(result, stored.key, carried.quarantined)
         progress(1)
     return result
+
+
+def _keep(result: Redriven, key: str, quarantined: Mapping[str, int]) -> None:
+    for code, count in quarantined.items():
+        result.kept[f"{key} ({count} to quarantine, {code})"] = code
 
 
 # ── quarantine ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -404,12 +455,17 @@ class QuarantinedRecord:
 
 
 def read_quarantine(store: ObjectStore, objects: Sequence[StoredObject]) -> Iterator[QuarantinedRecord]:
-    """The documents behind a listing. Raises StoreUnavailable, LakeboundError."""
+    """The documents behind a listing. Raises StoreUnavailable."""
     for stored in objects:
         try:
-            yield QuarantinedRecord.decode(stored.key, store.get(stored.key, MAX_QUARANTINE_BYTES))
+            body = store.get(stored.key, MAX_QUARANTINE_BYTES)
         except ObjectMissing:
             continue
+        try:
+            yield QuarantinedRecord.decode(stored.key, body)
+        except LakeboundError:
+            # Somebody else's object in the folder must not keep the records beside it from being seen and carried.
+            yield QuarantinedRecord(stored.key, "unknown", NO_DOCUMENT, "", {}, stored.modified_ms, b"")
 
 
 def redrive_quarantine(
@@ -445,8 +501,15 @@ def redrive_quarantine(
     return result
 
 
+def verdict_of_quarantined(road: Road, quarantined: QuarantinedRecord) -> str:
+    """The code of what would keep the record from being carried now, or nothing."""
+    return _again(road, quarantined)[0]
+
+
 def _again(road: Road, quarantined: QuarantinedRecord) -> tuple[str, object]:
     """(why it stays, the record): the same road decides as in stream_ingest."""
+    if quarantined.reason == NO_DOCUMENT:
+        return NO_DOCUMENT, None
     if quarantined.stage != "stream_ingest":
         return f"stage_{quarantined.stage}", None
     try:

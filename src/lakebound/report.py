@@ -1,27 +1,28 @@
 """The report: one self-contained HTML page about a pipeline, for a person. No network, no script, no item's value.
 
-Charts are inline SVG drawn from the page's own colours, so that they follow dark mode; every chart has its figures in
-words beside it.
+Charts have axes with units and follow dark mode; every one has its figures in words beside it. What was not measured is
+called so, and is never nought.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 from math import ceil, log2
 from typing import Final
 
-from lakebound.cost import Bill
-from lakebound.status import Status
+from lakebound.charts import bars, seconds_over_time
+from lakebound.cost import Bill, amount, dollars, headline
+from lakebound.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, Seen, Status
 
 _KINDS: Final = ("missing", "ghost", "stale", "different")
 
 
 @dataclass(frozen=True, slots=True)
 class FileSeen:
-    """A batch file: when it was written, how many records and bytes, and how old its newest record was then."""
+    """A batch file: when it was written, how many records and bytes, and how long before that `stream_ingest` (or the
+    backfill) took its newest record."""
 
     written_ms: int
     records: int
@@ -58,7 +59,10 @@ class BackfillSeen:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything the page shows. What is None or empty is shown as not known, never left out."""
+    """Everything the page shows. What is None or empty is shown as not known, never left out.
+
+    `files` are those of the last `hours`.
+    """
 
     status: Status
     files: tuple[FileSeen, ...] = ()
@@ -68,6 +72,7 @@ class Figures:
     latency_s: tuple[float, float] | None = None
     """p50 and p99 from a change to silver, where it was measured."""
     notes: tuple[str, ...] = field(default=())
+    hours: int = 24
 
 
 def page(figures: Figures) -> str:
@@ -82,7 +87,7 @@ def page(figures: Figures) -> str:
         _section("Verification", _verification(figures.verified)),
         _section("Last backfill", _backfill(figures.backfill)),
         _section("Gaps and dead letters", _gaps(figures)),
-        _section("Cost", _cost(figures.bill)),
+        _section("Cost of a month", _cost(figures.bill)),
     ]
     title = escape(f"Lakebound: {seen.table}")
     return (
@@ -108,20 +113,26 @@ def _head(figures: Figures) -> str:
 def _picture(figures: Figures) -> str:
     seen = figures.status.seen
     records = sum(one.records for one in figures.files)
-    age = "age unknown" if seen.iterator_age_ms is None else f"{seen.iterator_age_ms / 1000:,.0f} s behind"
-    side = f"{seen.quarantined:,} in quarantine, {seen.failure_objects:,} failure objects"
-    silver = "not verified"
+    behind = "lag not known"
+    if seen.iterator_age_ms is not None:
+        behind = f"{seen.iterator_age_ms / 1000:,.0f} s behind the table"
+    side = _count(seen, QUARANTINE, seen.quarantined, "records in quarantine")
+    side += f", {_count(seen, FAILURES, seen.failure_objects, 'failure objects')}"
+    silver = "not compared"
     if figures.verified is not None:
         silver = f"{figures.verified.keys:,} keys, {'equal' if figures.verified.is_equal else 'not equal'}"
+    written = f"in the last {figures.hours:,} hours"
+    if figures.files:
+        written = f"{records:,} records, {_bytes(sum(f.size for f in figures.files))} {written}"
     stages = [
         ("Table", escape(seen.table), "source"),
-        ("Stream", age, side),
-        ("Buffer", f"{seen.buffered:,} messages", f"{seen.dead:,} dead"),
+        ("Stream", behind, side),
         (
-            "Files",
-            f"{len(figures.files):,} files",
-            f"{records:,} records, {_bytes(sum(f.size for f in figures.files))}",
+            "Buffer queue",
+            _count(seen, BUFFER, seen.buffered, "messages"),
+            _count(seen, DEAD, seen.dead, "dead letters"),
         ),
+        ("Batch files", f"{len(figures.files):,} files", written),
         ("Silver", silver, _latency(figures)),
     ]
     boxes = [
@@ -131,10 +142,15 @@ def _picture(figures: Figures) -> str:
     return f'<ol class="flow" aria-label="The pipeline">{"".join(boxes)}</ol>'
 
 
+def _count(seen: Seen, part: str, number: int, of: str) -> str:
+    return f"{number:,} {of}" if seen.was_seen(part) else f"{of} not known"
+
+
 def _latency(figures: Figures) -> str:
     if figures.latency_s is None:
-        return "latency not measured"
-    return f"p50 {figures.latency_s[0]:.1f} s, p99 {figures.latency_s[1]:.1f} s"
+        return "time from a change to silver: not measured"
+    middle, late = figures.latency_s
+    return f"from a change to silver: half within {middle:.1f} s (p50), 99 of 100 within {late:.1f} s (p99)"
 
 
 def _findings(figures: Figures) -> str:
@@ -151,31 +167,36 @@ def _findings(figures: Figures) -> str:
 
 def _freshness(figures: Figures) -> str:
     if not figures.files:
-        return "<p>No files were looked at.</p>"
+        return f"<p>Not measured: no batch file was written in the last {figures.hours:,} hours.</p>"
     files = sorted(figures.files, key=lambda one: one.written_ms)
     lags = [max(0.0, one.lag_ms / 1000) for one in files]
     newest = (figures.status.seen.now_ms - files[-1].written_ms) / 1000
     ordered = sorted(lags)
     middle, late = ordered[(len(ordered) - 1) // 2], ordered[ceil(len(ordered) * 0.99) - 1]
     words = (
-        f"Newest file {newest:,.0f} s old. A file is written {middle:.1f} s after its newest record; "
-        f"99 in 100 within {late:.1f} s."
+        f"The newest batch file was written {newest:,.0f} s ago. From when stream_ingest (or the backfill) took a "
+        f"file's newest record to the file: half within {middle:,.1f} s (p50), 99 of 100 within {late:,.1f} s (p99), "
+        f"the greatest {ordered[-1]:,.1f} s."
     )
-    chart = _line([(one.written_ms, lag) for one, lag in zip(files, lags, strict=True)], "seconds to the file")
+    points = [(one.written_ms, lag) for one, lag in zip(files, lags, strict=True)]
+    chart = seconds_over_time(points, "From ingest to the file", "when the file was written")
     return f"<p>{words}</p>{chart}{_span(files[0].written_ms, files[-1].written_ms)}"
 
 
 def _sizes(figures: Figures) -> str:
     if not figures.files:
-        return "<p>No files were looked at.</p>"
+        return f"<p>Not measured: no batch file was written in the last {figures.hours:,} hours.</p>"
     buckets: dict[int, int] = {}
     for one in figures.files:
         bucket = max(0, int(log2(max(1, one.size))) // 2 * 2)
         buckets[bucket] = buckets.get(bucket, 0) + 1
     low, high = min(buckets), max(buckets)
-    bars = [(f"from {_bytes(2**size)}", buckets.get(size, 0)) for size in range(low, high + 1, 2)]
+    sizes = [
+        (f"{_bytes(2**size)} to {_bytes(2 ** (size + 2))}", buckets.get(size, 0)) for size in range(low, high + 1, 2)
+    ]
     mean = sum(one.size for one in figures.files) / len(figures.files)
-    return f"<p>{len(figures.files):,} files, {_bytes(mean)} on average.</p>{_bars(bars)}"
+    words = f"{len(figures.files):,} files of the last {figures.hours:,} hours, {_bytes(mean)} on average, as they lie."
+    return f"<p>{words}</p>{bars(sizes, 'size of a file', 'files')}"
 
 
 def _verification(verified: Verified | None) -> str:
@@ -190,79 +211,53 @@ def _verification(verified: Verified | None) -> str:
 
 def _backfill(backfill: BackfillSeen | None) -> str:
     if backfill is None:
-        return "<p>None was found.</p>"
+        return "<p>None was found: no run has ended with a manifest.</p>"
+    shown = backfill.parts[:24]
+    some = f" The first {len(shown)} of {len(backfill.parts):,} files:" if len(shown) < len(backfill.parts) else ""
     words = (
-        f"{escape(backfill.run)}: {escape(backfill.mode)}, {backfill.records:,} records "
-        f"in {backfill.seconds:,.0f}&nbsp;s."
+        f"Run {escape(backfill.run)} ({escape(backfill.mode)}): {backfill.records:,} records "
+        f"in {len(backfill.parts):,} files, {backfill.seconds:,.0f}&nbsp;s from its start to its manifest.{some}"
     )
-    return f"<p>{words}</p>{_bars([(f'part {n}', count) for n, count in enumerate(backfill.parts[:24])])}"
+    return f"<p>{words}</p>{bars([(f'file {n}', count) for n, count in enumerate(shown, 1)], 'file', 'records')}"
 
 
 def _gaps(figures: Figures) -> str:
     seen = figures.status.seen
     rows = [
-        f"<tr><th>{escape(gap.cause)}<td>{_time(gap.from_ms)}"
+        f"<tr><th>{escape(gap.cause).replace('_', '_<wbr>')}<td>{_time(gap.from_ms)}"
         f"<td>{'still open' if gap.to_ms is None else _time(gap.to_ms)}"
         for gap in seen.gaps
     ]
-    gaps = f"<table><tr><th>gap<th>from<th>to{''.join(rows)}</table>" if rows else "<p>No open gap.</p>"
-    dead = f"{seen.dead:,} dead messages, {seen.failure_objects:,} failure objects"
-    dead += f", {seen.quarantined:,} quarantined records."
-    return f"{gaps}<p>{dead}</p>"
+    none = "<p>No gap that is not healed.</p>" if seen.was_seen(GAPS) else "<p>Gaps: not known.</p>"
+    gaps = f"<table><tr><th>gap<th>from<th>to{''.join(rows)}</table>" if rows else none
+    counts = [
+        ("messages in the dead-letter queue", DEAD, seen.dead),
+        ("failure objects that nobody redrove", FAILURES, seen.failure_objects),
+        ("records in quarantine", QUARANTINE, seen.quarantined),
+    ]
+    table = "".join(
+        f'<tr><th>{name}<td class="number">{f"{number:,}" if seen.was_seen(part) else "not known"}'
+        for name, part, number in counts
+    )
+    return f"{gaps}<table>{table}</table>"
 
 
 def _cost(bill: Bill | None) -> str:
     if bill is None:
-        return "<p>Not known.</p>"
+        return "<p>Not measured.</p>"
     rows = [
-        f'<tr><th>{escape(line.part)}<td class="number small">{line.amount:,.0f} {escape(line.unit)}'
-        f'<td class="number">${line.dollars:,.2f}'
+        f'<tr><th>{escape(line.part)}<td class="number small">{escape(amount(line))}'
+        f'<td class="number">{escape(dollars(line.dollars))}'
+        if line.measured
+        else f'<tr><th>{escape(line.part)}<td class="number small" colspan="2">not measured'
         for line in bill.lines
     ]
-    return (
-        f'<p><span class="figure">${bill.dollars:,.2f}</span> a month, {escape(bill.way)} '
-        f"({escape(bill.region)}, prices of {escape(bill.prices_as_of)}).</p><table>{''.join(rows)}</table>"
-    )
+    words = headline(bill)
+    return f"<p>{escape(words[0].upper() + words[1:])}.</p><table>{''.join(rows)}</table>"
 
 
 def _section(title: str, body: str, *, wide: bool = False) -> str:
     return f"<section{' class=wide' if wide else ''}><h2>{title}</h2>{body}</section>"
-
-
-# ── charts ──
-
-_WIDTH: Final = 320
-_HEIGHT: Final = 96
-
-
-def _line(points: Sequence[tuple[int, float]], label: str) -> str:
-    """A line over time, thinned to the greatest of each of 160 slots: a peak is never averaged away."""
-    start, end = points[0][0], points[-1][0]
-    slots: dict[int, float] = {}
-    for at, value in points:
-        slot = round((at - start) / max(1, end - start) * 159)
-        slots[slot] = max(slots.get(slot, 0.0), value)
-    top = max(slots.values()) or 1.0
-    places = [
-        (slot / 159 * (_WIDTH - 8) + 4, _HEIGHT - 8 - value / top * (_HEIGHT - 24))
-        for slot, value in sorted(slots.items())
-    ]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in places) if len(places) < 40 else ""
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}, at most {top:.1f}">'
-        f'<line class="axis" x1="4" y1="{_HEIGHT - 8}" x2="{_WIDTH - 4}" y2="{_HEIGHT - 8}"/>'
-        f'<polyline points="{path}"/>{dots}<text x="4" y="11">{top:,.1f} {label}</text></svg>'
-    )
-
-
-def _bars(bars: Sequence[tuple[str, int]]) -> str:
-    most = max((count for _, count in bars), default=0) or 1
-    rows = [
-        f'<li><span>{escape(label)}</span><i style="--share:{count / most * 100:.1f}%"></i><b>{count:,}</b></li>'
-        for label, count in bars
-    ]
-    return f'<ul class="bars">{"".join(rows)}</ul>'
 
 
 def _span(start_ms: int, end_ms: int) -> str:
@@ -300,7 +295,7 @@ p{margin:.25rem 0 .5rem}
 section,.flow li{background:var(--card);border:1px solid var(--edge);border-radius:.6rem;padding:1rem;min-width:0}
 .state{border:2px solid;border-radius:.4rem;padding:.05rem .5rem;margin-right:.5rem}
 .ok{color:var(--ok)}
-.lagging{color:var(--warn)}
+.lagging,.unknown{color:var(--warn)}
 .gap{color:var(--bad)}
 .flow{list-style:none;margin:0;padding:0;display:flex;gap:1.5rem}
 .flow li{flex:1 1 0;position:relative;display:flex;flex-direction:column}
@@ -310,9 +305,11 @@ svg{width:100%;height:auto;display:block}
 polyline{fill:none;stroke:var(--line);stroke-width:1.5}
 circle{fill:var(--line)}
 .axis{stroke:var(--edge)}
-text{fill:var(--soft);font-size:11px}
+text{fill:var(--soft);font-size:14px}
+.end{text-anchor:end}
+.mid{text-anchor:middle}
 .bars,.findings{list-style:none;margin:0;padding:0}
-.bars li{display:grid;grid-template-columns:6.5rem 1fr 4rem;gap:.5rem;align-items:center;font-size:.9rem}
+.bars li{display:grid;grid-template-columns:9rem 1fr 4rem;gap:.5rem;align-items:center;font-size:.9rem}
 .bars i{height:.8rem;border-radius:.2rem;
 background:linear-gradient(var(--line),var(--line)) left/var(--share) 100% no-repeat var(--bg)}
 .bars b{text-align:right}

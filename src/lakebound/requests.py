@@ -108,5 +108,5 @@ def _moment(name: str, value: object) -> int | None:
 
 
 def _refused(what: str) -> Misconfigured:
-    known = "; ".join(f"{name}: {meaning}" for name, meaning in FIELDS)
-    return Misconfigured(what, hint=f"Nothing was read. {{}} is a valid input; the fields are: {known}")
+    known = ", ".join(name for name, _ in FIELDS)
+    return Misconfigured(what, hint=f"Nothing was read. {{}} is a valid input; the fields are {known}")

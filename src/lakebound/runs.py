@@ -17,6 +17,7 @@ from lakebound.backfill import CarryRules, PageSource
 from lakebound.continuity import StreamSeen
 from lakebound.documents import Documents
 from lakebound.errors import Misconfigured, ObjectMissing
+from lakebound.estimate import free_readers
 from lakebound.exports import Exporter, Window
 from lakebound.gaps import GapBook
 from lakebound.layout import RedrivenKey, RunFolder, SeenKey, redriven_folder
@@ -25,7 +26,7 @@ from lakebound.ports import Clock, ObjectStore, StoredObject
 from lakebound.redrive import pending_failures
 from lakebound.reread import KeyReader, Stretch, files_of
 from lakebound.snapshots import SnapshotDecoder
-from lakebound.sources import Described, Mapped, Measured, TableFacts, Upstream
+from lakebound.sources import Account, Described, Mapped, Measured, TableFacts, Upstream
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024
 
@@ -64,6 +65,8 @@ class Ports:
     clock: Clock
     measured: Measured | None = None
     upstream: Upstream | None = None
+    account: Account | None = None
+    """None: a run takes as many readers as it wants."""
 
 
 class RunStages:
@@ -117,6 +120,12 @@ class RunStages:
                 hint="Start a new backfill",
             )
         return kept
+
+    def _readers(self, wanted: int) -> int:
+        """How many readers the run takes at once: what it wants, or its share of the account's free concurrency."""
+        if self._ports.account is None:
+            return wanted
+        return min(wanted, free_readers(self._ports.account.concurrency()))
 
     def plan(self, run: str) -> Plan:
         """A run's plan. Raises Misconfigured where there is none."""

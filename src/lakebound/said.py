@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final, TypedDict
 import msgspec
 import orjson
 
-from lakebound.attributes import MAX_NAME_LENGTH, Image
+from lakebound.attributes import MAX_LEVELS, MAX_NAME_LENGTH, Image, check_names
+from lakebound.errors import Poison
 
 _NOT_READ: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DIGITS = re.compile(r"[0-9]{1,40}").fullmatch
@@ -40,8 +41,8 @@ class SaidItem(msgspec.Struct, frozen=True, gc=False):
 def can_stand_in_a_line(text: bytes) -> bool:
     """Whether JSON may be put into a line as it is: UTF-8, and no line break between its tokens.
 
-    Inside strings JSON itself allows none. A duplicate name or more than 32 levels cannot be seen without parsing;
-    DynamoDB's maps have neither.
+    Inside strings JSON itself allows none. A duplicate name, or a number outside a string that a double cannot hold,
+    cannot be seen without parsing; DynamoDB's maps have no such name, and it writes numbers as strings.
     """
     if b"\n" in text or b"\r" in text:
         return False
@@ -71,29 +72,48 @@ class ItemReader:
 
     def __init__(self, key_names: Sequence[str]) -> None:
         self.key_names: Final = tuple(sorted(key_names, key=lambda name: name.encode()))
+        # msgspec finds a field beyond ASCII only if Python holds the name's UTF-8 already, which writing it brings
+        # about: without this, every item of a table whose key is named `größe` would be parsed.
+        orjson.dumps(self.key_names)
         # Names that are known at run time only, which mypy cannot follow.
         keys_of: Any = TypedDict
         shape = keys_of("Keys", dict.fromkeys(self.key_names, dict[str, str]))
         self._decode: Callable[[bytes | msgspec.Raw], Image] = msgspec.json.Decoder(shape).decode
-        self._names = msgspec.json.Decoder(dict[_Name, _Value]).decode
+        self._legal = msgspec.json.Decoder(dict[_Name, _Value]).decode
         self._alone = len(self.key_names) == 1
 
     def read(self, text: bytes | msgspec.Raw, created_ms: int | None = None) -> object:
         """A SaidItem, or the parsed value where the text is not carried as it stands.
 
         `text` is JSON that `can_stand_in_a_line`. Parsed is one that lacks a key attribute of the table, or has a name
-        of more than 50,000 characters.
+        or a nesting that readers cannot read.
         """
         try:
-            if len(memoryview(text)) > MAX_NAME_LENGTH:
-                self._names(text)
+            if self._may_be_unreadable(text):
+                values = orjson.loads(bytes(text))
+                check_names(values)
+                orjson.dumps([values])
             return SaidItem(self.keys_of(text), text, created_ms)
-        except _NOT_READ:
+        except (*_NOT_READ, orjson.JSONDecodeError, orjson.JSONEncodeError, Poison):
             return value_of(bytes(text))
+
+    def _may_be_unreadable(self, text: bytes | msgspec.Raw) -> bool:
+        """Whether only parsing tells that no name is too long and no nesting too deep."""
+        if _may_be_deep(text):
+            return True
+        if memoryview(text).nbytes <= MAX_NAME_LENGTH:
+            return False
+        try:
+            self._legal(text)
+        except _NOT_READ:
+            # A long name, or a tag of tomorrow, which may hold one.
+            return True
+        return False
 
     def read_all(self, texts: Sequence[msgspec.Raw]) -> list[Any]:
         """`read` of each."""
-        if max((memoryview(text).nbytes for text in texts), default=0) <= MAX_NAME_LENGTH:
+        longest = max((memoryview(text).nbytes for text in texts), default=0)
+        if longest <= MAX_NAME_LENGTH and not any(map(_may_be_deep, texts)):
             keys_of = self._decode if self._alone else self.keys_of
             try:
                 return [*map(SaidItem, map(keys_of, texts), texts)]
@@ -108,12 +128,27 @@ class ItemReader:
         return keys if self._alone else {name: keys[name] for name in self.key_names}
 
 
-_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
+def _may_be_deep(text: bytes | msgspec.Raw) -> bool:
+    """Whether there are brackets enough for more than MAX_LEVELS levels; those in strings are counted too."""
+    text = bytes(text)
+    return len(text) > 2 * MAX_LEVELS and text.count(b"{") + text.count(b"[") > MAX_LEVELS
 
 
-class _Value(msgspec.Struct, gc=False):
-    """An attribute value in which only names are looked at: strings, numbers and sets are passed over."""
+# Half of what names may have: a character can be two of Java's, which parsing counts.
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH // 2)]
 
+
+class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An attribute value of a type that DynamoDB has; names stand in maps only."""
+
+    S: str | msgspec.UnsetType = msgspec.UNSET
+    N: str | msgspec.UnsetType = msgspec.UNSET
+    B: str | msgspec.UnsetType = msgspec.UNSET
+    NULL: bool | msgspec.UnsetType = msgspec.UNSET
+    BOOL: bool | msgspec.UnsetType = msgspec.UNSET
+    SS: list[str] | msgspec.UnsetType = msgspec.UNSET
+    NS: list[str] | msgspec.UnsetType = msgspec.UNSET
+    BS: list[str] | msgspec.UnsetType = msgspec.UNSET
     M: dict[_Name, _Value] | msgspec.UnsetType = msgspec.UNSET
     L: list[_Value] | msgspec.UnsetType = msgspec.UNSET
 

@@ -5,7 +5,6 @@ A missing required setting fails at start with its name and what to set; no buck
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from lakebound.errors import Misconfigured
 from lakebound.layout import FORMATS, partitioner
 from lakebound.redaction import Path, parse_paths
+from lakebound.tables import Home, Refused, Source, decide, is_table_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,21 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         14,
         3_650,
     ),
+    Setting(
+        "TABLE_STREAM_ARN",
+        (_INGEST, _BACKFILL),
+        "",
+        "stream that is read; another account's table is asked for by its ARN; empty: a table of this account",
+        wired=True,
+    ),
+    Setting(
+        "STACK_HOME",
+        (_INGEST, _BACKFILL),
+        "",
+        "partition, region and account of the stack (`aws:us-east-1:123456789012`), which tell whose the table is; "
+        "empty: not looked at",
+        wired=True,
+    ),
     Setting("EXPORT_KMS_KEY", (_BACKFILL,), "", "KMS key that exports are encrypted with; empty: S3's own", wired=True),
 )
 
@@ -167,17 +182,27 @@ class Environment:
         return number
 
 
-_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}").fullmatch
-
-
 def _table(environment: Environment) -> str:
     table = environment.text("TABLE_NAME")
     # An ARN here would match no record: everything would go to quarantine as another table's.
-    if not _TABLE_NAME(table):
+    if not is_table_name(table):
         raise Misconfigured(
             f"TABLE_NAME is {table!r}", hint="Use the table's name, not its ARN: 3 to 255 letters, digits, _ . and -"
         )
     return table
+
+
+def source(environment: Environment) -> Source:
+    """The table that is read, and by what name. Raises Misconfigured for a stream of another table or region."""
+    table = _table(environment)
+    home_text = environment.text("STACK_HOME")
+    home = Home.parse(home_text)
+    if home_text and home is None:
+        raise Misconfigured(f"STACK_HOME is {home_text!r}", hint="Use partition:region:account")
+    decision = decide(table, environment.text("TABLE_STREAM_ARN"), home)
+    if isinstance(decision, Refused):
+        raise decision.error()
+    return decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +232,7 @@ class IngestSettings:
     """stream_ingest's settings."""
 
     table: str
+    source: Source
     bucket: str
     queue_url: str
     partition_by_event: bool
@@ -221,8 +247,10 @@ class IngestSettings:
         environment = Environment(values)
         template = environment.text("PARTITION_TEMPLATE")
         partitioner(template)
+        origin = source(environment)
         return IngestSettings(
-            table=_table(environment),
+            table=origin.table,
+            source=origin,
             bucket=environment.text("S3_BUCKET"),
             queue_url=environment.text("QUEUE_URL"),
             partition_by_event=environment.text("PARTITION_BY") == "event",
@@ -268,6 +296,7 @@ class BackfillSettings:
     """The backfill's settings."""
 
     table: str
+    source: Source
     bucket: str
     prefix: str
     partition_template: str
@@ -289,13 +318,14 @@ class BackfillSettings:
     def read(values: Mapping[str, str]) -> BackfillSettings:
         """From an environment. Raises Misconfigured."""
         environment = Environment(values)
-        table = environment.text("TABLE_NAME")
+        origin = source(environment)
         template = environment.text("PARTITION_TEMPLATE")
         partitioner(template)
         return BackfillSettings(
-            table=table,
+            table=origin.table,
+            source=origin,
             bucket=environment.text("S3_BUCKET"),
-            prefix=data_prefix(environment.text("S3_PREFIX"), table),
+            prefix=data_prefix(environment.text("S3_PREFIX"), origin.table),
             partition_template=template,
             max_records=environment.number("MAX_RECORDS"),
             max_file_bytes=environment.number("MAX_FILE_BYTES"),

@@ -24,6 +24,9 @@ class TableFacts:
     stream_arn: str | None
     recovery_from_ms: int | None
     """The earliest time that exports reach; None without point-in-time recovery."""
+    is_foreign: bool = False
+    """Whether another account owns it. Then nothing but a scan reads it: DynamoDB exports tables of the asking account
+    only, and tells nobody else of backups (developer guide, "API operations supported by resource-based policies")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,19 @@ class QueuesSeen:
     oldest_age_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ConcurrencySeen:
+    """How many invocations the account takes at once without a reservation, and the most that ran in the last hour."""
+
+    limit: int
+    used: int
+
+    @property
+    def free(self) -> int:
+        """What nobody used; never negative."""
+        return max(0, self.limit - self.used)
+
+
 class Described(Protocol):
     """The source's describer."""
 
@@ -93,3 +109,10 @@ class Upstream(Protocol):
 
     def look(self) -> QueuesSeen:
         """What they hold now; messages in a flusher's hands count. Raises LakeboundError."""
+
+
+class Account(Protocol):
+    """The account's Lambda concurrency in this region."""
+
+    def concurrency(self) -> ConcurrencySeen | None:
+        """None where the account may not be asked. Raises LakeboundError where it does not answer."""

@@ -63,7 +63,7 @@ class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
         """Cuts the table; adds `units`, the numbers of the segments, and `concurrency`."""
         request = BackfillRequest.parse(state["request"])
         facts = self._ports.source.describe()
-        how = estimates.cut(facts, request)
+        how = estimates.cut(facts, request, self._readers(estimates.MAX_READERS))
         plan = self._keep_plan(state, facts, how.segments, how.concurrency, how.share)
         return state | {"units": list(range(plan.units)), "concurrency": plan.concurrency}
 

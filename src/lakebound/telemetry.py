@@ -18,6 +18,7 @@ def report_ingest(logger: Logger, metrics: Metrics, result: IngestResult) -> Non
     count(metrics, "RecordsSent", result.sent)
     count(metrics, "MessagesSent", result.messages)
     count(metrics, "RecordsQuarantined", result.quarantined.total())
+    count(metrics, "OldImagesRefused", result.old_images_refused.total())
     count(metrics, "DeliveriesCutShort", int(result.unsent_from is not None))
     if result.newest_age_ms is not None:
         metrics.add_metric(name="NewestRecordAge", unit=MetricUnit.Milliseconds, value=max(0, result.newest_age_ms))
@@ -30,6 +31,8 @@ def report_ingest(logger: Logger, metrics: Metrics, result: IngestResult) -> Non
     }
     if result.quarantined:
         logger.warning("records went to quarantine", reasons=dict(result.quarantined))
+    if result.old_images_refused:
+        logger.warning("changes travel without their old image", reasons=dict(result.old_images_refused))
     if result.unsent_from is not None:
         logger.warning("delivery cut short", unsent_from=result.unsent_from, why=result.unsent_why, **fields)
     else:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+
+from lakebound.attributes import canonical_item
+from lakebound.errors import Poison
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +120,41 @@ def _decide(stream: tuple[Step, ...], base: tuple[Step, ...]) -> tuple[Step | No
     newest = max(step.created_ms or 0 for step in stream)
     label = base[-1].label_ms or 0
     if newest >= label:
-        return stream[-1], f"a stream record was created at {newest}, not before the base's label {label}"
-    return base[-1], f"the base's label {label} is after the last stream record's creation, {newest}"
+        return stream[
+            -1
+        ], f"a stream record was created at {_moment(newest)}, not before the base record's label {_moment(label)}"
+    return base[
+        -1
+    ], f"the base record's label {_moment(label)} is after the last stream record's creation, {_moment(newest)}"
+
+
+def _moment(ms: int) -> str:
+    """To the millisecond: the decision may hang on one."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 
 def _breaks(stream: tuple[Step, ...], images: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:
-    """Only where both neighbours carry what is compared: a stream of new images alone cannot be audited."""
+    """Only where both neighbours carry what is compared: a stream of new images alone cannot be audited.
+
+    A change whose old image could not be carried has none, which says nothing; an INSERT without one says that there
+    was no item.
+    """
+    if all(old is None for old, _ in images.values()):
+        return ()
     found = []
     for before, after in pairwise(stream):
         old, previous = images[after.version][0], images[before.version][1]
-        carries_old = any(old_image is not None for old_image, _ in images.values())
-        if carries_old and old != previous:
+        is_known = old is not None or after.event_name == "INSERT"
+        if is_known and not _are_equal(old, previous):
             found.append(after.version)
     return tuple(found)
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether two images are one item, as the chain audit sees it: `1.0` and `1` are, in any order of names."""
+    if one is None or other is None or one == other:
+        return bool(one == other)
+    try:
+        return canonical_item(one) == canonical_item(other)
+    except Poison:
+        return False

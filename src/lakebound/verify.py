@@ -194,6 +194,18 @@ Progress = Callable[[str, int], None]
 """Told the side being read (`source`, `lake`, `again`) and how many more were read, or are still suspected."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a run waits for: so many keys to rest, while so many messages are on their way. Seconds."""
+
+    keys: int
+    in_flight: int
+    rest_s: float
+    """How long they must rest, with nothing on its way."""
+    left_s: float
+    """How long it waits yet, at most."""
+
+
 def verify(
     source: SourceTable,
     lake: LakeTable,
@@ -203,11 +215,13 @@ def verify(
     history: History | None = None,
     patience: Patience | None = None,
     progress: Progress = lambda side, count: None,
+    waiting: Callable[[Waiting], None] = lambda what: None,
 ) -> Report:
     """Compare every item of the source with every row of the lake.
 
     Without a `pipeline` nothing is ever known to be in flight, and only the resting time protects from a slow
-    pipeline; without a `history` an old value that this run did not see itself is called different.
+    pipeline; without a `history` an old value that this run did not see itself is called different. `waiting` is told
+    before each wait what it is for. A patience of no seconds waits for nothing: the second look decides.
     """
     compared = _Comparison(source.key_names)
     for item in source.scan():
@@ -222,7 +236,8 @@ def verify(
         progress("lake", 1)
     suspects = compared.suspects()
     read_again = len(suspects)
-    unsettled = _read_again(source, lake, clock, pipeline, patience or Patience(), suspects, compared, progress)
+    patience = patience or Patience()
+    unsettled = _read_again(source, lake, clock, pipeline, patience, suspects, compared, progress, waiting)
 
     left_out = list(compared.left_out)
     left_out += [(key, "it still changed when the time was up") for key in unsettled]
@@ -357,6 +372,7 @@ def _read_again(
     suspects: dict[str, _Suspect],
     compared: _Comparison,
     progress: Progress,
+    waiting: Callable[[Waiting], None],
 ) -> frozenset[str]:
     """Read the suspects on both sides until each is equal (and leaves), at rest, or time is up.
 
@@ -369,7 +385,8 @@ def _read_again(
     while moving:
         now_ms = clock.now_ms()
         # Asked before the sides are read: a change that is on its way now may be what a suspect still lacks.
-        if pipeline is not None and pipeline.in_flight():
+        in_flight = pipeline.in_flight() if pipeline is not None else 0
+        if in_flight:
             quiet_since_ms = now_ms
         held = _source_states(source, moving)
         found = _lake_states(lake, moving)
@@ -392,6 +409,7 @@ def _read_again(
             # A busy table always has something in flight: a key that itself lay still long enough is judged.
             return frozenset(key for key, suspect in moving.items() if now_ms - suspect.since_ms < rest_ms)
         if moving:
+            waiting(Waiting(len(moving), in_flight, rest_ms / 1000, (ends_ms - clock.now_ms()) / 1000))
             clock.sleep(min(max(patience.lag / 4, 0.5), 15.0))
     return frozenset()
 

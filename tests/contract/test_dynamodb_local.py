@@ -24,12 +24,14 @@ from lakebound.attributes import Image, canonical_item, canonical_key
 from lakebound.backfill import ClockSkewed, Page, PageSource
 from lakebound.encoders.choice import TRAVEL_FORMATS
 from lakebound.envelope import decode_line, encode_line
+from lakebound.errors import Misconfigured
 from lakebound.events import StreamDecoder
 from lakebound.layout import partitioner
 from lakebound.said import SaidItem
 from lakebound.snapshots import SnapshotDecoder
 from lakebound.sources import MappingFacts
 from lakebound.stages import Ports, StageRules, Stages
+from lakebound.tables import Source as TableSource
 from tests.functional.backfill_world import PREFIX, Bucket, Clock, NoExports
 from tests.spark.registers import receive_all
 from tests.statemachines.machine import Failed, start
@@ -262,6 +264,24 @@ def test_verify_reads_the_same_items_by_scan_and_by_key(make: Callable[..., Sour
     assert len(scanned) == 151
     read = source.read([{"id": item["id"]} for item in scanned.values()] + [{"id": {"S": "gone"}}])
     assert {canonical_key({"id": item["id"]}): item for item in read} == scanned
+
+
+def test_an_arn_reads_the_table_and_another_accounts_arn_is_not_believed(make: Callable[..., Source]) -> None:
+    """DynamoDB Local takes ARNs, cuts them down to the name, and answers with the bare name."""
+    table = make()
+    table.put(id={"S": "a"})
+    arn = table.client.describe_table(TableName=table.name)["Table"]["TableArn"]
+    told = TableSource(table.name, arn, is_foreign=True)
+    compared = DynamoDBTable(told, table.new_client(), Turning(), segments=1)
+    assert list(compared.scan()) == list(compared.read([{"id": {"S": "a"}}])) == [{"id": {"S": "a"}}]
+    reader = BackfillTable(told, table.new_client(), SystemClock())
+    assert reader.describe(recovery=True).recovery_from_ms is None
+    assert reader.read_items([{"id": {"S": "a"}}])[0]["Responses"] == {table.name: [{"id": {"S": "a"}}]}
+    other = TableSource(table.name, arn.replace(arn.split(":")[4], "111122223333"), is_foreign=True)
+    with pytest.raises(Misconfigured, match="knows no tables of other accounts"):
+        DynamoDBTable(other, table.new_client(), Turning())
+    with pytest.raises(Misconfigured, match="knows no tables of other accounts"):
+        BackfillTable(other, table.new_client(), SystemClock()).describe()
 
 
 class Stepping(Clock):

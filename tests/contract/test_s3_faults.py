@@ -8,8 +8,9 @@ from typing import Final
 import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
+from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.s3 import S3Store
-from lakebound.errors import LakeboundError, ObjectMissing, StoreUnavailable
+from lakebound.errors import LakeboundError, ObjectDenied, ObjectMissing, StoreUnavailable
 from tests.contract.scripted import Answer, Scripted, s3_error
 
 OK = Answer(200)
@@ -96,6 +97,29 @@ def test_a_missing_object_is_told_from_an_unreachable_one() -> None:
     subject, _ = store(s3_error(404, "NoSuchKey"))
     with pytest.raises(ObjectMissing):
         subject.get("a", max_bytes=1)
+
+
+@pytest.mark.parametrize("answer", [s3_error(403, "AccessDenied"), Answer(403, b"")], ids=["told", "bare"])
+def test_an_object_that_is_missing_or_forbidden_is_told_from_an_outage(answer: Answer) -> None:
+    """S3 does not say which to a role that may not list the bucket; a bare 403 is what a HEAD or a proxy gives."""
+    subject, _ = store(answer)
+    with pytest.raises(ObjectDenied, match=r"it is missing, or it may not be read\. With s3:ListBucket on lake"):
+        subject.get("some/key", max_bytes=1)
+
+
+def test_a_document_that_may_be_there_is_not_taken_for_missing() -> None:
+    """A book of gaps taken for missing would be begun anew."""
+    documents = S3Documents("lake", Scripted("s3", [s3_error(403, "AccessDenied")], False).client())
+    with pytest.raises(ObjectDenied, match="With s3:ListBucket on lake"):
+        documents.load("some/key")
+
+
+def test_a_put_that_is_forbidden_may_be_repeated() -> None:
+    """Nothing is missing there: the role lost its right, or the key is disabled, and both come back."""
+    subject, _ = store(s3_error(403, "AccessDenied"))
+    with pytest.raises(StoreUnavailable) as refused:
+        subject.put_if_absent("a", b"", {})
+    assert type(refused.value) is StoreUnavailable
 
 
 def test_an_object_too_large_is_not_taken_in() -> None:

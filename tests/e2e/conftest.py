@@ -45,6 +45,8 @@ def interrupted(demo_folder: Path) -> Interrupted:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Of a suite that runs in the background (`nohup make test &`) a child inherits that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         said = []

@@ -114,9 +114,9 @@ def attribute_values() -> st.SearchStrategy[Image]:
         binary.map(lambda value: {"B": b64encode(value).decode()}),
         st.booleans().map(lambda value: {"BOOL": value}),
         st.just({"NULL": True}),
-        st.sets(text.filter(bool), min_size=1, max_size=4).map(lambda value: {"SS": list(value)}),
+        st.sets(text, min_size=1, max_size=4).map(lambda value: {"SS": list(value)}),
         st.lists(numbers(), min_size=1, max_size=4, unique_by=Decimal).map(lambda value: {"NS": value}),
-        st.sets(binary.filter(bool), min_size=1, max_size=4).map(
+        st.sets(binary, min_size=1, max_size=4).map(
             lambda value: {"BS": [b64encode(member).decode() for member in value]}
         ),
     )
@@ -128,6 +128,40 @@ def attribute_values() -> st.SearchStrategy[Image]:
         ),
         max_leaves=12,
     )
+
+
+def odd_values() -> st.SearchStrategy[Any]:
+    """What may stand for an attribute value and keeps, mostly, to no type of DynamoDB: any JSON behind any tags."""
+    text = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+    tags = st.sampled_from(["S", "N", "B", "NULL", "BOOL", "SS", "NS", "BS", "L", "M", "s", "X", "FLOAT32VECTOR", ""])
+    json_values = st.recursive(
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(-(2**63), 2**64 - 1),
+            st.floats(allow_nan=False, allow_infinity=False),
+            text,
+            st.sampled_from(["", "null", "1", "1.0", "NaN", "9" * 39, "1E400", "AA=", "true"]),
+        ),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(tags, inner, max_size=2),
+            st.dictionaries(text, inner, max_size=2),
+        ),
+        max_leaves=6,
+    )
+    return st.one_of(
+        st.dictionaries(tags, json_values, min_size=1, max_size=1),
+        st.dictionaries(tags, json_values, max_size=3),
+        json_values,
+        attribute_values(),
+    )
+
+
+def odd_images() -> st.SearchStrategy[Image]:
+    """Items beside their key, with odd values among legal ones."""
+    names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(lambda name: name != "id")
+    return st.dictionaries(names, odd_values(), max_size=4)
 
 
 def images() -> st.SearchStrategy[Image]:

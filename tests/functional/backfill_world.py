@@ -23,7 +23,7 @@ from lakebound.layout import DataKey, partitioner
 from lakebound.ports import StoredObject
 from lakebound.redaction import Redaction
 from lakebound.snapshots import SnapshotDecoder
-from lakebound.sources import MappingFacts, TableFacts
+from lakebound.sources import Account, MappingFacts, TableFacts
 from lakebound.stages import Ports, StageRules, Stages
 
 START_MS = 1_795_000_000_000
@@ -343,6 +343,7 @@ def world(
     redaction: Redaction | None = None,
     scan: Callable[[Table], Callable[[SnapshotDecoder, int, int, bool, int], PageSource]] | None = None,
     clock: Clock | None = None,
+    account: Account | None = None,
 ) -> World:
     clock = clock or Clock()
     table = Table(clock, capacity=capacity, page_items=page_items)
@@ -376,6 +377,7 @@ def world(
         clock=clock,
         measured=metrics,
         upstream=MemoryUpstream(buffer, dead, clock),
+        account=account,
     )
     return World(clock, table, bucket, Stages(rules, ports), mapping, timeout, metrics, buffer, dead)
 

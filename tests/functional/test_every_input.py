@@ -23,14 +23,25 @@ from lakebound.events import StreamDecoder
 from lakebound.flush import FlushRules, flush
 from lakebound.ingest import IngestRules, ingest
 from lakebound.layout import partitioner, quarantine_folder
-from tests.events.building import NOW_MS, TABLE, Record, attribute_values, keys_of_items, sequence, stream_record
+from tests.events.building import (
+    NOW_MS,
+    TABLE,
+    Record,
+    attribute_values,
+    keys_of_items,
+    odd_values,
+    sequence,
+    stream_record,
+)
 from tests.functional.world import PREFIX, World
 from tests.unit.test_inputs import (
     LEGAL_KEYS,
     LEGAL_NAMES,
     LEGAL_VALUES,
+    ODD_VALUES,
     POISON_RECORDS,
     POISON_VALUES,
+    REFUSED_OLD_IMAGES,
     UNUSUAL_RECORDS,
 )
 
@@ -56,6 +67,7 @@ def _legal() -> dict[str, Make]:
 
     return (
         {f"value: {told}": value(image) for told, image in LEGAL_VALUES.items()}
+        | {f"odd value: {told}": value(image) for told, image in ODD_VALUES.items()}
         | {f"name: {told}": name(text) for told, text in LEGAL_NAMES.items()}
         | {f"key: {told}": keys(image) for told, image in LEGAL_KEYS.items()}
         | {f"record: {told}": (lambda record=record: record) for told, record in UNUSUAL_RECORDS.items()}
@@ -75,14 +87,23 @@ LEGAL: Final = _legal()
 POISON: Final = _poison()
 
 
-def carry(records: list[Any], file_format: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The records read back from the files, and the quarantine's documents, of one delivery."""
+def carry(
+    records: list[Any], file_format: str, refused: Counter[str] | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The records read back from the files, and the quarantine's documents, of one delivery.
+
+    `refused` is told of the old images that did not travel.
+    """
     world = World()
     world.clock.sleep((NOW_MS - world.clock.now_ms()) / 1000)
     rules = IngestRules(TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), False, 262_144, file_format)
     left = world.seconds_left(600)
     result = ingest(records, rules, StreamDecoder(TABLE), world.queue, world.store, world.clock, left)
     assert result.unsent_from is None, f"not carried: {result.unsent_why}"
+    if refused is None:
+        assert not result.old_images_refused
+    else:
+        refused.update(result.old_images_refused)
     written = FlushRules(TABLE, PREFIX, 0, 67_108_864, 0, file_format=file_format)
     while received := world.buffer.receive(0):
         flushed = flush(received, written, world.queue, world.store, world.clock, left)
@@ -157,6 +178,20 @@ def test_a_poison_input_goes_to_quarantine_wherever_it_stands_and_its_neighbours
         assert_all_carried(read, neighbours())
 
 
+@pytest.mark.parametrize("name", REFUSED_OLD_IMAGES)
+def test_a_change_arrives_without_an_old_image_that_cannot_and_is_counted(name: str) -> None:
+    code, old = REFUSED_OLD_IMAGES[name]
+    for file_format in FORMATS:
+        for event in ("MODIFY", "REMOVE"):
+            records: list[Any] = neighbours()
+            records.insert(2, stream_record(0, name=event, attributes={"n": {"N": "2"}}, old=old))
+            refused: Counter[str] = Counter()
+            read, kept = carry(records, file_format, refused)
+            assert not kept
+            assert refused == {code: 1}
+            assert_all_carried(read, [*records[:2], without_old_image(records[2]), *records[3:]])
+
+
 def assert_all_carried(read: list[dict[str, Any]], records: list[Record]) -> None:
     assert sorted(one["event_id"] for one in read) == sorted(record["eventID"] for record in records)
     by_id = {one["event_id"]: one for one in read}
@@ -183,7 +218,7 @@ def test_a_record_that_changed_on_its_way_is_noticed(damage: str) -> None:
 
 
 SMALL_POISON: Final = {
-    told: poison for told, poison in POISON_VALUES.items() if not told.startswith(("200,000", "400 levels"))
+    told: poison for told, poison in POISON_VALUES.items() if not told.startswith(("200,000", "400 levels", "name of"))
 }
 RECORDS_TOGETHER: Final = 40
 NAMES: Final = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -196,7 +231,7 @@ def deliveries(draw: st.DrawFn) -> list[tuple[Record, str | None]]:
     Values, names and keys are drawn, and the items dealt from them: drawing each item by itself takes fifty times as
     long as carrying it.
     """
-    values = draw(st.lists(attribute_values(), min_size=8, max_size=8))
+    values = draw(st.lists(attribute_values() | odd_values(), min_size=8, max_size=8))
     names = draw(st.lists(NAMES, min_size=6, max_size=6, unique=True))
     keys = draw(st.lists(keys_of_items(), min_size=4, max_size=4))
     deal = random.Random(draw(st.integers(0, 2**32)))
@@ -216,8 +251,11 @@ def deliveries(draw: st.DrawFn) -> list[tuple[Record, str | None]]:
         event = deal.choice(("INSERT", "MODIFY", "REMOVE"))
         code = None
         if deal.randrange(6) == 0:
-            code, value = deal.choice(list(SMALL_POISON.values()))
-            (old if event == "REMOVE" else new)["the poison"] = value
+            poison, value = deal.choice(list(SMALL_POISON.values()))
+            if event != "REMOVE" and deal.randrange(2):
+                code, new["the poison"] = poison, value
+            else:
+                old["the poison"] = value
         before = None if event == "INSERT" else old
         found.append((stream_record(number, name=event, keys=key, new=new, old=before), code))
     return found
@@ -238,12 +276,24 @@ def key_value(keys: dict[str, Any]) -> object:
     return frozenset((name, tag, known[tag](inner)) for name, value in keys.items() for tag, inner in value.items())
 
 
+def has_poison_before(record: Record) -> bool:
+    """Whether the old image is one that cannot travel."""
+    return "the poison" in record["dynamodb"].get("OldImage", {})
+
+
+def without_old_image(record: Record) -> Record:
+    """The record as it arrives when its old image cannot."""
+    return record | {"dynamodb": {name: part for name, part in record["dynamodb"].items() if name != "OldImage"}}
+
+
 def assert_carried_or_kept(delivery: list[tuple[Record, str | None]], told: Told) -> None:
     legal = [record for record, code in delivery if code is None]
     bad = {sequence(number): (record, code) for number, (record, code) in enumerate(delivery) if code is not None}
     for file_format in FORMATS:
-        read, kept = carry([record for record, _ in delivery], file_format)
-        assert_all_carried(read, legal)
+        refused: Counter[str] = Counter()
+        read, kept = carry([record for record, _ in delivery], file_format, refused)
+        assert refused.total() == sum(has_poison_before(record) for record in legal)
+        assert_all_carried(read, [without_old_image(one) if has_poison_before(one) else one for one in legal])
         assert sorted(document["source"]["sequence_number"] for document in kept) == sorted(bad)
         for document in kept:
             record, code = bad[document["source"]["sequence_number"]]

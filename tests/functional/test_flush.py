@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from isal import igzip
 
 from lakebound.adapters.local import ManualClock
-from lakebound.errors import Misconfigured, QueueUnavailable, StoreUnavailable
+from lakebound.errors import Misconfigured, ObjectDenied, QueueUnavailable, StoreUnavailable
 from lakebound.flush import ALONE_FROM_RECEIVES, MAX_FAILED_CALLS
 from lakebound.layout import ClaimKey
 from lakebound.messages import Line, Member, Packer
@@ -319,6 +319,40 @@ def test_an_outage_is_not_tried_on_every_message() -> None:
     assert result is not None
     assert len(result.failed) == 10
     assert len(calls) == MAX_FAILED_CALLS
+
+
+@pytest.mark.parametrize("missing", [1, MAX_FAILED_CALLS, 3 * MAX_FAILED_CALLS])
+def test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour(missing: int) -> None:
+    """S3 answers 403 for each of them to a role that may not list the bucket."""
+    world = World()
+    world.send(*(one_claim(world, number, 60_000) for number in range(missing)))
+    world.send(one_claim(world, missing, 60_000), *(one_body(number) for number in range(missing + 1, missing + 6)))
+    gone = {json.loads(waiting.body)["claim"]["key"] for waiting in world.buffer.messages[:missing]}
+
+    def denied(call: str) -> None:
+        if call.removeprefix("get ") in gone:
+            raise ObjectDenied("it is missing, or it may not be read")
+
+    world.store.before = denied
+    result = world.invoke()
+    assert result is not None
+    assert lake_numbers(world) == list(range(missing, missing + 6))
+    assert set(result.refused.values()) == {"ObjectDenied"}
+    assert len(result.failed) == missing
+    # Hidden as in an outage: should the role have lost its right, it may come back before they are dead letters.
+    assert {waiting.visible_ms - world.clock.now_ms() for waiting in world.buffer.messages} == {60_000}
+    world.repair()
+    drain(world)
+    assert lake_numbers(world) == list(range(missing + 6))
+
+
+def test_claims_that_an_outage_hides_stop_the_invocation() -> None:
+    """The red control of the test above: what S3 does not answer is tried three times and no more."""
+    world = World()
+    world.send(*(one_claim(world, number, 60_000) for number in range(5)), *(one_body(n) for n in range(5, 8)))
+    world.store.before = lambda call: store_down(call) if call.startswith("get") else None
+    world.invoke()
+    assert lake_numbers(world) == []
 
 
 def test_after_a_failed_call_nothing_more_is_received() -> None:
@@ -760,3 +794,55 @@ def test_the_result_tells_the_age_of_the_oldest_record() -> None:
     assert result is not None
     assert result.oldest_age_ms == 50_000
     assert NOW_MS > START_MS
+
+
+UNREADABLE = {name: one for name, one in REFUSED.items() if one[0] != "ObjectMissing"}
+"""A claim that is missing can be put back."""
+
+
+@pytest.mark.parametrize(("code", "body"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_no_flusher_reads_is_a_dead_letter_within_minutes(code: str, body: str) -> None:
+    """The mapping of the template: ten receives, gathered for 15 seconds each."""
+    world = World()
+    world.send(body)
+    started = world.clock.now_ms()
+    while world.buffer.messages and world.clock.now_ms() - started < 600_000:
+        world.clock.sleep(15)
+        result = world.invoke()
+        assert result is None or result.refused == {} or set(result.refused.values()) == {code}
+    assert [letter.body for letter in world.dead.messages] == [body]
+    assert world.clock.now_ms() - started <= 300_000
+
+
+def test_what_no_flusher_reads_is_given_back_before_the_file_is_full_and_starves_no_neighbour() -> None:
+    world = World()
+    world.send(*(["hello"] * 30), one_body(0), one_body(1))
+    hidden: list[str] = []
+    world.queue.before = hidden.append
+    for _ in range(40):
+        world.invoke(max_seconds=60)
+        world.clock.sleep(5)
+    assert lake_numbers(world) == [0, 1]
+    assert len(world.dead.messages) == 30
+    assert world.buffer.messages == []
+    assert "hide" in hidden
+
+
+def test_killed_while_it_is_given_back_an_unreadable_message_is_not_lost() -> None:
+    world = World()
+    world.send("hello", one_body(0))
+
+    def kill(call: str) -> None:
+        if call == "hide":
+            raise Killed
+
+    world.queue.before = kill
+    with pytest.raises(Killed):
+        world.invoke()
+    world.repair()
+    world.clock.sleep(VISIBILITY_SECONDS)
+    for _ in range(20):
+        world.invoke()
+        world.clock.sleep(15)
+    assert lake_numbers(world) == [0]
+    assert [letter.body for letter in world.dead.messages] == ["hello"]

@@ -190,7 +190,9 @@ def test_a_missing_setting_fails_at_start_with_its_name(
 
 
 def test_one_metrics_line_says_how_much(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    stack.ingest(stream_record(0), stream_record(1, attributes={"n": {"N": "NaN"}}))
+    bad = {"n": {"S": "\ud800"}}
+    without = stream_record(2, name="REMOVE", attributes=bad)
+    stack.ingest(stream_record(0), stream_record(1, attributes=bad), without)
     stack.flusher.handler(stack.delivery(), Context())
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     measured: dict[str, Any] = {}
@@ -198,13 +200,14 @@ def test_one_metrics_line_says_how_much(stack: Stack, capsys: pytest.CaptureFixt
         if "_aws" in line:
             measured |= line
     expected = {
-        "RecordsDelivered": 2,
-        "RecordsSent": 1,
+        "RecordsDelivered": 3,
+        "RecordsSent": 2,
         "MessagesSent": 1,
         "RecordsQuarantined": 1,
+        "OldImagesRefused": 1,
         "DeliveriesCutShort": 0,
         "MessagesWritten": 1,
-        "RecordsWritten": 1,
+        "RecordsWritten": 2,
         "FilesWritten": 1,
         "MessagesRefused": 0,
         "PutsFailed": 0,

@@ -12,7 +12,10 @@ from typing import Final
 
 import pytest
 
+from lakebound.discard import discard_messages, discard_objects, waiting_failures
 from lakebound.redrive import (
+    MAX_FAILURE_BYTES,
+    look_at_dead_letters,
     pending_failures,
     pending_quarantine,
     redrive_by_copy,
@@ -38,6 +41,8 @@ ENABLE_KEY: Final = "aws kms enable-key --key-id KEY"
 DEPLOY: Final = "make deploy"
 HEAL: Final = "lakebound backfill start --mode heal"
 REPAIR: Final = "lakebound verify --target TARGET --repair"
+DISCARD_BUFFER: Final = "lakebound dlq discard --from buffer --all"
+DISCARD_STREAM: Final = "lakebound dlq discard --from stream --all"
 REDRIVE_EXECUTION: Final = "aws stepfunctions redrive-execution --execution-arn ARN"
 
 
@@ -114,6 +119,39 @@ def bucket_outage() -> Row:
     made.run(60)
     assert_well(made)
     return call.over()
+
+
+def junk_in_the_queues() -> Row:
+    """Somebody else's bytes in the buffer queue and beside the failure objects: no redrive ever ends that."""
+    made = plant()
+    call = on_call("junk in the queues", made)
+    made.buffer.send(["a message of another sender"])
+    made.bucket.put_if_absent(f"aws/lambda/{MAPPING}/notes.txt", b"a note of somebody's", {})
+    made.write("k1", "second")
+    # Within minutes it is a dead letter, not in the 2.8 hours of ten visibility timeouts.
+    made.run(600)
+    assert made.compare().is_equal, "its neighbour went on"
+    assert (len(made.buffer.messages), len(made.dead.messages)) == (0, 1)
+    call.called("DeadLetters")
+    assert "dead-letters" in made.pages()
+    redrive_dead(made)
+    assert made.status().state == LAGGING, "a redrive never ends it"
+    call.follow(DISCARD_BUFFER, lambda: discard_dead(made))
+    call.follow(DISCARD_STREAM, lambda: discard_failures(made))
+    assert sum("/discarded/" in key for key in made.bucket.objects) == 2, "a copy of each"
+    assert_well(made)
+    return call.over()
+
+
+def discard_dead(made: Plant) -> None:
+    letters = look_at_dead_letters(TABLE, made.dead, made.bucket, 1_000)
+    ids = {one.message_id for one in letters if one.verdict}
+    assert set(discard_messages(TABLE, ids, made.dead, made.bucket, made.clock).discarded) == ids
+
+
+def discard_failures(made: Plant) -> None:
+    waits = list(waiting_failures(made.bucket, pending_failures(made.bucket, TABLE, MAPPING)))
+    discard_objects("stream", waits, made.bucket, TABLE, made.clock, MAX_FAILURE_BYTES)
 
 
 def failure_objects() -> Row:
@@ -307,4 +345,5 @@ INCIDENTS: Final[dict[str, Callable[[], Row]]] = {
     "flood": flood,
     "bad deploy of stream_ingest": lambda: bad_deploy("stream_ingest", "StreamIngestErrors"),
     "bad deploy of flusher": lambda: bad_deploy("flusher", "FlusherErrors"),
+    "junk in the queues": junk_in_the_queues,
 }

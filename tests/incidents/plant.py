@@ -291,6 +291,8 @@ class Plant:
                 oldest_failure_ms=failures.objects[0].modified_ms if failures.objects else None,
                 quarantined=len(pending_quarantine(self.bucket, TABLE).objects),
                 gaps=open_gaps(self.bucket, TABLE),
+                # An incident calls for its looks itself; the schedule's go on meanwhile.
+                looked_ms=now,
             )
         )
 

@@ -76,7 +76,7 @@ def live(parameters: Mapping[str, str], taken: Right | None = None) -> Lived:
     with deployed({**parameters, **QUICK}, taken) as here:
         lived = Lived(here)
         life = _Life(here)
-        live_path = (life.keep_secrets, life.ingest, life.flush, life.outage)
+        live_path = (life.keep_secrets, life.ingest, life.flush, life.outage, life.lose_a_claim)
         for part in (*live_path, life.look, life.scan, life.export, life.increment, life.heal):
             try:
                 part()
@@ -245,6 +245,13 @@ class _Life:
         good = {**gone, "messageId": "good", "receiptHandle": "good", "body": self.small()}
         answer = self.here.call(flusher, "Flusher", {"Records": [gone, good]})
         return {"answer": answer, "gone": gone["messageId"], "good": "good"}
+
+    def lose_a_claim(self) -> None:
+        """The flusher hears that the claim is gone, and writes its neighbour."""
+        told = self.flush_without_a_claim()
+        failed = {one["itemIdentifier"] for one in told["answer"]["batchItemFailures"]}
+        assert failed == {told["gone"]}, told
+        self.sqs.purge_queue(QueueUrl=self.buffer)
 
     def platform(self, role: str, why: str, rights: list[tuple[str, str]]) -> None:
         for action, resource in rights:

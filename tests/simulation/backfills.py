@@ -232,6 +232,7 @@ class BackfillRun:
         self._world = world
         self.name = name
         self.first_read_ms: int | None = None
+        self.landed = False
         self.swept = self.given_up = False
         self.heals = wanted.get("mode") == "heal"
         self.whole = False
@@ -398,6 +399,7 @@ class BackfillRun:
     def _sweep(self, one: Invocation) -> bool:
         """As the Spark job: the rows that the run's files do not hold and no stream record has touched since."""
         world, manifest = self._world, self._manifest()
+        self.landed = world.has_landed(self.first_read_ms)
         world.merge_everything()
         records = [record for file in manifest.files for record in world.s3.records[file.key]]
         if len(records) != manifest.records:

@@ -109,11 +109,13 @@ PROMISES: Final = (
     ),
     Promise(
         "G7",
-        "decode(encode(item)) = item for every legal item; a record in a file is as DynamoDB said it.",
-        (CORE + "attributes.py:check_image", CORE + "envelope.py:encode_line", CORE + "envelope.py:decode_line"),
+        "decode(encode(item)) = item for every item that can travel, whatever its values are; a record in a file is as "
+        "DynamoDB said it. Quarantined is only what cannot travel or cannot be placed (FORMAT.md).",
+        (CORE + "envelope.py:carried", CORE + "envelope.py:encode_line", CORE + "envelope.py:decode_line"),
         (
             HISTORIES,
-            "tests/unit/test_attributes.py::test_a_legal_item_is_accepted_and_is_itself",
+            "tests/unit/test_inputs.py::test_a_value_of_no_type_comes_back_exactly",
+            "tests/functional/test_every_input.py::test_generated_items_are_carried_exactly_or_kept",
             "tests/unit/test_attributes.py::test_keys_are_equal_exactly_when_their_canonical_texts_are",
             "tests/spark/test_merge.py::test_the_item_is_kept_to_the_byte",
         ),
@@ -171,8 +173,8 @@ PROMISES: Final = (
     ),
     Promise(
         "G12",
-        "Memory stays within the configured size; any legal item passes or is quarantined.",
-        (CORE + "messages.py:MAX_CLAIM_BYTES", CORE + "attributes.py:MAX_DEPTH"),
+        "Memory stays within the configured size; any item passes or is quarantined.",
+        (CORE + "messages.py:MAX_CLAIM_BYTES", CORE + "attributes.py:MAX_LEVELS"),
         (MEMORY, "tests/memory/test_memory.py::test_the_limit_bites", HISTORIES),
     ),
     Promise(
@@ -209,6 +211,23 @@ PROMISES: Final = (
             "history",
             "tests/functional/test_backfill_privacy.py::test_without_redaction_values_are_in_objects_only",
             "tests/spark/test_job_tells_no_value.py::test_lines_and_errors_name_no_value",
+        ),
+    ),
+    Promise(
+        "G15",
+        "A run reads the very table whose stream is followed, by account, region and name; any other is refused before "
+        "a record is written.",
+        (
+            CORE + "tables.py:decide",
+            CORE + "tables.py:Source.check_told",
+            CORE + "opening.py:OpeningStages._refuse_another_table",
+            CORE + "adapters/raw_answers.py:of_the_table",
+        ),
+        (
+            "tests/unit/test_tables.py::test_the_decision_is_own_another_accounts_or_a_refusal",
+            "tests/functional/test_another_account.py::test_the_first_state_refuses_a_table_that_is_not_the_streams",
+            "tests/functional/test_another_account.py::test_an_answer_about_another_table_is_an_error_and_not_an_absence",
+            "tests/unit/test_sharing.py::test_what_cuts_an_arn_down_to_the_name_is_not_believed",
         ),
     ),
 )
@@ -325,6 +344,12 @@ ELSEWHERE: Final = (
         "an hour of S3 outage over claim checks",
         "the DLQ stays empty",
         SIM + "test_scenes.py::test_an_hour_of_s3_outage_over_claim_checks_leaves_the_dlq_empty",
+    ),
+    Elsewhere(
+        faults.FLUSH,
+        "claims deleted, or forbidden to the role, that S3 answers with 403",
+        "their neighbours are written; they come again",
+        FLUSH + "test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour",
     ),
     Elsewhere(
         faults.FLUSH,

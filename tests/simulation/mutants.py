@@ -31,6 +31,7 @@ SCOPE = f"{HERE}/test_small_scope.py::test_the_smallest_scenarios_end_right"
 CODEC = f"{HERE}/test_codec.py::"
 SCAN = "tests/functional/test_backfill_scan.py::"
 REREAD = "tests/functional/test_backfill_histories.py::"
+INPUTS = "tests/unit/test_inputs.py::"
 REPAIR = "tests/unit/test_repair.py::"
 HEAL = "tests/functional/test_heal.py::"
 
@@ -93,8 +94,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "let one poison record fail the delivery",
         INGEST,
-        "except Poison as poison:\n                poisoned.append((position, poison))\n                continue",
-        "except Poison as poison:\n                raise",
+        "except Poison as poison:\n            poisoned.append((position, poison))\n            continue",
+        "except Poison as poison:\n            raise",
         HISTORIES,
     ),
     Mutant(
@@ -191,6 +192,34 @@ MUTANTS: tuple[Mutant, ...] = (
         "            new_image,\n            old_image,\n",
         "            new_image,\n            None,\n",
         HISTORIES,
+    ),
+    Mutant(
+        "let an old image that cannot travel cost the change",
+        "lakebound.envelope",
+        "        if event.old_image is None:\n            raise",
+        "        raise",
+        INPUTS + "test_no_old_image_costs_its_change",
+    ),
+    Mutant(
+        "let an old image of another key cost the change",
+        "lakebound.events",
+        "old_image, refused = None, poison.code",
+        "raise",
+        INPUTS + "test_no_old_image_costs_its_change",
+    ),
+    Mutant(
+        "write NaN as null",
+        "lakebound.envelope",
+        "[*record.values()].count(None)",
+        "len(line)",
+        INPUTS + "test_no_poison_value_is_carried",
+    ),
+    Mutant(
+        "never look at the length of names",
+        "lakebound.envelope",
+        "if len(data) > MAX_NAME_LENGTH:",
+        "if not data:",
+        INPUTS + "test_no_poison_value_is_carried",
     ),
     Mutant(
         "take every service delete for a TTL delete",

@@ -86,6 +86,7 @@ class ScanRun:
         self.first_read_ms = world.now_ms
         self.least_label_ms = world.now_ms
         self.swept = False
+        self.landed = False
 
     def pages_left(self) -> list[int]:
         return [page for page in range(len(self._pages)) if page not in self._done]
@@ -113,6 +114,7 @@ class ScanRun:
         """ABSENT records for silver's keys that the complete run did not contain; whether they are stored."""
         world = self._world
         assert not self.pages_left()
+        self.landed = world.has_landed(self.first_read_ms)
         world.merge_everything()
         if not world.write_absent(invocation.store, self.name, self.contained, self.least_label_ms):
             return False

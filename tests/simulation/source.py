@@ -127,9 +127,11 @@ class Table:
         image["n"] = {"N": str(self.counter)}
         if flavour == 1:
             image["exact"] = {"N": "12345678901234567890123456789012345678"}
-            image["tags"] = {"SS": ["a", "Ä\u2028", "\n"]}
+            image["tags"] = {"SS": ["", "Ä\u2028", "\n"]}
         elif flavour == 2:
             image["raw"] = {"B": "AP8="}
+            image["tomorrow"] = {"FLOAT32VECTOR": [0.5, None, {"null": True}]}
+            image["odd"] = {"N": "NaN", "S": ["x"]}
             image["deep"] = {"M": {"l": {"L": [{"NULL": True}, {"BOOL": False}, {"N": "1E-130"}]}}}
         elif flavour == 3:
             # Hardly compressible: passes a small message limit and goes by claim check.
@@ -194,7 +196,7 @@ class Table:
         body: dict[str, Any] = {
             "ApproximateCreationDateTime": now_ms // 1000,
             "Keys": self.keys[number],
-            "NewImage": {**self.keys[number], "n": {"N": "forged"}},
+            "NewImage": {**self.keys[number], "\udfff": {"N": "1"}},
             "StreamViewType": "NEW_AND_OLD_IMAGES",
         }
         if kind == 1:

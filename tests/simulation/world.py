@@ -521,9 +521,22 @@ class World:
         began = run.first_read_ms
         for gap in self.gaps:
             by_windows = isinstance(run, BackfillRun) and not run.whole
-            if not gap.healed and (by_windows or (began is not None and began >= gap.to_ms + self.wait_ms)):
+            is_later = began is not None and began >= gap.to_ms + self.wait_ms
+            if not gap.healed and (by_windows or (is_later and run.landed)):
                 gap.healed = True
                 close_gap(self, gap, run.name)
+
+    def has_landed(self, before_ms: int | None) -> bool:
+        """Whether every change from before a moment is in a file, so that a sweep after a merge sees its key.
+
+        A put waits in the buffer, the stream is off while the item is deleted, a run sweeps before the put is in
+        silver: nothing removes that row any more. So such a run closes no gap, as `lakebound backfill close` has it.
+        """
+        return before_ms is not None and all(
+            entry.in_object or entry.in_quarantine or entry.lost_by
+            for entry in self.ledger.entries.values()
+            if entry.written_ms < before_ms
+        )
 
     def write_absent(self, store: ObjectStore, run: str, contained: set[str], label_ms: int) -> bool:
         """The sweep: ABSENT records for silver's keys that the run did not contain; whether they are stored."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -17,14 +18,18 @@ from lakebound_spark.bronze import bronze_rows
 from lakebound_spark.schema import BRONZE_RECORD
 from tests.spark.records import Record
 
+SUMS = re.compile(r"\w+=\d")
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a run answered and printed: the lines that are JSON, and the last one that is not."""
+    """What a run answered and printed: the lines that are JSON, its line of sums, and its last sentence."""
 
     status: int
     batches: list[dict[str, Any]]
     last_line: str
+    """The sums (`rows=3`); of a job without any its last line."""
+    sentence: str
 
 
 def run_main(main: Callable[[Sequence[str]], int], *arguments: object) -> Ran:
@@ -33,7 +38,9 @@ def run_main(main: Callable[[Sequence[str]], int], *arguments: object) -> Ran:
         status = main([str(argument) for argument in arguments])
     lines = out.getvalue().splitlines()
     told = [line for line in lines if not line.startswith("{")]
-    return Ran(status, [json.loads(line) for line in lines if line.startswith("{")], told[-1] if told else "")
+    sums = [line for line in told if SUMS.match(line)] or told[-1:] or [""]
+    batches = [json.loads(line) for line in lines if line.startswith("{")]
+    return Ran(status, batches, sums[-1], told[-1] if told else "")
 
 
 def bronze_frame(spark: SparkSession, records: Iterable[Record]) -> DataFrame:

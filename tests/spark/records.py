@@ -1,4 +1,4 @@
-"""Records and batch files as CONTRACTS.md writes them, made by hand so that the job meets an independent writer."""
+"""Records and batch files as FORMAT.md writes them, made by hand so that the job meets an independent writer."""
 
 from __future__ import annotations
 

@@ -72,6 +72,8 @@ class JobRun:
     status: int
     batches: list[dict[str, Any]]
     last_line: str
+    """The line of sums; what comes after it is for people."""
+    sentence: str = ""
 
 
 def run_job(source: Path, checkpoint: Path, target: Path | str, config: Path, *more: str) -> JobRun:
@@ -80,8 +82,10 @@ def run_job(source: Path, checkpoint: Path, target: Path | str, config: Path, *m
     arguments = ["--source", source, "--checkpoint", checkpoint, "--target", target, "--config", config, *more]
     with redirect_stdout(out):
         status = main([str(argument) for argument in arguments])
-    *batches, last = out.getvalue().splitlines() or [""]
-    return JobRun(status, [json.loads(text) for text in batches], last)
+    lines = out.getvalue().splitlines()
+    batches = [json.loads(line) for line in lines if line.startswith("{")]
+    sums, sentence = ([line for line in lines if not line.startswith("{")] + ["", ""])[:2]
+    return JobRun(status, batches, sums, sentence)
 
 
 def write_config(folder: Path, columns: Iterable[str] = (), source_table: str = TABLE) -> Path:

@@ -54,6 +54,23 @@ def test_what_is_wrong_is_found_and_named(spark: SparkSession) -> None:
     )
 
 
+def test_a_change_whose_old_image_could_not_travel_is_unchecked_and_breaks_nothing(spark: SparkSession) -> None:
+    """Also: values of no type are compared as JSON, so that they break no chain either, unless they differ."""
+    odd = item("k", v={"N": "NaN", "X": [1, {"b": 1, "a": 2}]}, tags={"SS": ["", "vip"]})
+    same = item("k", tags={"SS": ["vip", ""]}, v={"X": [1, {"a": 2, "b": 1}], "N": "NaN"})
+    other = item("k", tags={"SS": ["vip", ""]}, v={"X": [1, {"a": 2, "b": 2}], "N": "NaN"})
+    chain = [
+        stream("k", 1, odd, event_name="INSERT"),
+        stream("k", 2, ONE, old_image=same),
+        stream("k", 3, TWO, old_image=None),
+        stream("k", 4, None, old_image=None),
+    ]
+    found = found_in(spark, chain)
+    assert (found.links, found.unchecked, found.chain_breaks, found.is_clean) == (3, 2, 0, True)
+    found = found_in(spark, [chain[0], chain[1] | {"old_image": other}])
+    assert (found.unchecked, found.chain_breaks) == (0, 1)
+
+
 def test_breaks_are_where_changes_were_lost_and_nowhere_else(spark: SparkSession) -> None:
     """Random histories, some with a gap: every lost change that left a trace is a break behind it."""
     records: list[Record] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,26 @@ def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
         ("source_table: t\ncolumns: {a: {type: date, format: yyyy-MM}}", "has no day"),
         ("source_table: t\ncolumns: {a: {type: date, format: yyyy-MM-dd HH}}", "use the type timestamp"),
         ('source_table: t\ncolumns: {a: {type: date, format: "yyyy-MM-dd\'T"}}', "does not end"),
-        ("source_table: t\ncolumns: {a: {type: date, zone: Z}}", "give the format too"),
+        ("source_table: t\ncolumns: {a: {type: date, zone: Z}}", "a date has none"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, zone: '+18:30'}}", "at most 18:00"),
+        ("source_table: t\ncolumns: {a: {type: array<int>, zone: Z}}", "timestamp and date only"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, zone: +10:00}}", "put quotes around it"),
+        ("source_table: t\ncolumns: {a: {type: timestamp, fraction: round}}", "fraction can be truncate"),
+        ("source_table: t\ncolumns: {a: {type: date, unit: d, fraction: truncate}}", "fraction can be truncate"),
+        (
+            "source_table: t\ncolumns: {a: {type: timestamp, format: yyyy-MM-ddX, fraction: truncate}}",
+            "no digits beyond microseconds",
+        ),
+        ("source_table: t\ncolumns: {a: {type: timestamp, format: yyyy-MM-dd HH:mm:ss.SSSSSSSSSSX}}", "is not known"),
+        ("source_table: t\ncolumns: {a: {type: 'struct<b:date,c:timestamp>', unit: s}}", "declare one by its path"),
+        ("source_table: t\ncolumns: {a: {type: int, true: ['1']}}", "the type boolean only"),
+        ("source_table: t\ncolumns: {a: {type: boolean, true: Y}}", "must be a list"),
+        ("source_table: t\ncolumns: {a: {type: boolean, false: []}}", "must be a list"),
+        ("source_table: t\ncolumns: {a: {type: boolean, true: [yes]}}", "put quotes around True"),
+        ("source_table: t\ncolumns: {a: {type: boolean, true: [1.5]}}", "put quotes around 1.5"),
+        ("source_table: t\ncolumns: {a: {type: boolean, true: [1], false: ['1.0']}}", "in both lists"),
+        ("source_table: t\ncolumns: {a: {type: boolean, 'true': [Y], false: [Y]}}", "in both lists"),
+        ("source_table: t\ncolumns: {a: {type: boolean, true: ['1E38']}}", "more than 38 digits"),
         ("source_table: t\ncolumns: {a: {typ: int}}", "unknown setting typ"),
         ("source_table: t\ncolumns: {a: {name: b}}", "has no type"),
         ("source_table: t\ncolumns: {a: {type: int, name: b, path: c}}", "both path and name"),
@@ -127,6 +147,29 @@ def test_a_column_reads_another_path_or_bears_another_name() -> None:
     assert renamed.described == {"type": "int", "path": "a.b"}
     moment = parse_column("at", {"type": "timestamp", "format": "yyyyMMddHHmm", "zone": "+01:00"})
     assert moment.described == {"type": "timestamp", "format": "yyyyMMddHHmm", "zone": "+01:00"}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"type": "timestamp", "zone": "Z", "fraction": "truncate"},
+        {"type": "array<timestamp>", "unit": "s", "fraction": "truncate"},
+        {"type": "map<string,struct<`at`:timestamp,`n`:int>>", "zone": "-03:30"},
+        {"type": "boolean", "true": ["1", "Y"], "false": ["0"]},
+        {"type": "struct<`at`:timestamp,`paid`:boolean>", "zone": "Z", "true": ["Y"]},
+    ],
+)
+def test_what_the_table_keeps_of_a_column_reads_it_again(how: dict[str, Any]) -> None:
+    column = parse_column("a", how)
+    assert column.described == how
+    assert parse_column("a", column.described) == column
+
+
+def test_the_words_true_and_false_need_no_quotes_in_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "silver.yaml"
+    path.write_text("source_table: t\ncolumns:\n  paid: {type: boolean, true: [1, Y], false: ['0', N]}\n")
+    (column,) = load_config(str(path)).columns
+    assert column == parse_column("paid", {"type": "boolean", "true": ["1", "Y"], "false": ["0", "N"]})
 
 
 def test_a_shorter_way_makes_a_shorter_horizon_legal() -> None:

@@ -18,7 +18,7 @@ LATEST = "key STRING, keys STRING, version STRING, stream_image STRING, base STR
 UNFIT = object()
 """Present, but not exactly of the declared type: NULL and counted."""
 
-VALUES: list[tuple[str | dict[str, str], dict[str, Any], Any]] = [
+VALUES: list[tuple[str | dict[str, Any], dict[str, Any], Any]] = [
     ("string", {"S": "81.50"}, "81.50"),
     ("string", {"S": ""}, ""),
     ("string", {"S": "é\u2028\u0000\r\n"}, "é\u2028\u0000\r\n"),
@@ -78,6 +78,97 @@ VALUES: list[tuple[str | dict[str, str], dict[str, Any], Any]] = [
     ("timestamp", {"S": "2013-01-01T05:15:00.1234567Z"}, UNFIT),
     ("timestamp", {"S": "2013-01-01T05:15:00Z\n"}, UNFIT),
     ("timestamp", {"N": "1357017300"}, UNFIT),
+    # ISO 8601 in its forms
+    ("timestamp", {"S": "2025-07-10T04:24:32.123456Z"}, datetime(2025, 7, 10, 4, 24, 32, 123456, tzinfo=UTC)),
+    ("timestamp", {"S": "2025-07-10T04:24Z"}, datetime(2025, 7, 10, 4, 24, tzinfo=UTC)),
+    ("timestamp", {"S": "2025-07-10T04Z"}, datetime(2025, 7, 10, 4, tzinfo=UTC)),
+    ("timestamp", {"S": "2025-07-10t04:24:32z"}, datetime(2025, 7, 10, 4, 24, 32, tzinfo=UTC)),
+    ("timestamp", {"S": "2025-07-10 04:24:32.5+0000"}, datetime(2025, 7, 10, 4, 24, 32, 500000, tzinfo=UTC)),
+    ("timestamp", {"S": "2025-07-10T04:24:32-0330"}, datetime(2025, 7, 10, 7, 54, 32, tzinfo=UTC)),
+    ("timestamp", {"S": "2025-07-10T04:24-03:30"}, datetime(2025, 7, 10, 7, 54, tzinfo=UTC)),
+    ("timestamp", {"S": "20250710T042432,25+01"}, datetime(2025, 7, 10, 3, 24, 32, 250000, tzinfo=UTC)),
+    ("timestamp", {"S": "2025-07-10T04:24:32.123456000Z"}, datetime(2025, 7, 10, 4, 24, 32, 123456, tzinfo=UTC)),
+    ("timestamp", {"S": "2025-07-10T04:24:32.123456789Z"}, UNFIT),
+    ("timestamp", {"S": "2025-07-10"}, UNFIT),
+    ("timestamp", {"S": "2025-0710T04:24:32Z"}, UNFIT),
+    ("timestamp", {"S": "2025-07-10T04:2432Z"}, UNFIT),
+    ("timestamp", {"S": "2025-07-10T04:24:60Z"}, UNFIT),
+    ("timestamp", {"S": "2025-07-10T24:00:00Z"}, UNFIT),
+    ("timestamp", {"S": "2025-07-10T04:24:32+19:00"}, UNFIT),
+    ("timestamp", {"S": "2025-07-10T04:24:32 Z"}, UNFIT),
+    ("timestamp", {"S": "2025-07-10T04:24:32.Z"}, UNFIT),
+    ("timestamp", {"S": "9999-12-31T23:00:00-05:00"}, UNFIT),
+    ("timestamp", {"S": "0000-12-31T23:00:00Z"}, UNFIT),
+    ("date", {"S": "0000-12-31"}, UNFIT),
+    (
+        {"type": "timestamp", "zone": "+02:00"},
+        {"S": "2025-07-10T04:24:32"},
+        datetime(2025, 7, 10, 2, 24, 32, tzinfo=UTC),
+    ),
+    (
+        {"type": "timestamp", "zone": "+02:00"},
+        {"S": "2025-07-10 04:24:32Z"},
+        datetime(2025, 7, 10, 4, 24, 32, tzinfo=UTC),
+    ),
+    (
+        {"type": "timestamp", "zone": "+02:00"},
+        {"S": "20250710T0424"},
+        datetime(2025, 7, 10, 2, 24, tzinfo=UTC),
+    ),
+    ({"type": "timestamp", "zone": "+02:00"}, {"S": "2025-07-10"}, UNFIT),
+    (
+        {"type": "timestamp", "fraction": "truncate"},
+        {"S": "2025-07-10T04:24:32.123456789Z"},
+        datetime(2025, 7, 10, 4, 24, 32, 123456, tzinfo=UTC),
+    ),
+    ({"type": "timestamp", "fraction": "truncate"}, {"S": "2025-07-10T04:24:32.123456789"}, UNFIT),
+    (
+        {"type": "timestamp", "format": "yyyy-MM-dd HH:mm:ss.SSSSSSSSSX"},
+        {"S": "2025-07-10 04:24:32.123456000Z"},
+        datetime(2025, 7, 10, 4, 24, 32, 123456, tzinfo=UTC),
+    ),
+    ({"type": "timestamp", "format": "yyyy-MM-dd HH:mm:ss.SSSSSSSX"}, {"S": "2025-07-10 04:24:32.1234561Z"}, UNFIT),
+    (
+        {"type": "timestamp", "format": "yyyy-MM-dd HH:mm:ss.SSSSSSSX", "fraction": "truncate"},
+        {"S": "2025-07-10 04:24:32.1234561Z"},
+        datetime(2025, 7, 10, 4, 24, 32, 123456, tzinfo=UTC),
+    ),
+    ({"type": "timestamp", "unit": "s"}, {"N": "1720585472.123"}, datetime(2024, 7, 10, 4, 24, 32, 123000, tzinfo=UTC)),
+    (
+        {"type": "timestamp", "unit": "s", "fraction": "truncate"},
+        {"N": "1720585472.1234567"},
+        datetime(2024, 7, 10, 4, 24, 32, 123456, tzinfo=UTC),
+    ),
+    (
+        {"type": "timestamp", "unit": "s", "fraction": "truncate"},
+        {"N": "-0.0000001"},
+        datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+    ),
+    ({"type": "timestamp", "unit": "s", "fraction": "truncate"}, {"N": "9.9E125"}, UNFIT),
+    # booleans by their lists
+    ("boolean", {"BOOL": "yes"}, UNFIT),
+    ({"type": "boolean", "true": ["1", "true", "Y"], "false": ["0"]}, {"BOOL": True}, True),
+    ({"type": "boolean", "true": ["1", "true", "Y"], "false": ["0"]}, {"S": "Y"}, True),
+    ({"type": "boolean", "true": ["1", "true", "Y"], "false": ["0"]}, {"S": "y"}, UNFIT),
+    ({"type": "boolean", "true": ["1", "true", "Y"], "false": ["0"]}, {"N": "1.0"}, True),
+    ({"type": "boolean", "true": ["1", "true", "Y"], "false": ["0"]}, {"S": "1.0"}, UNFIT),
+    ({"type": "boolean", "true": ["1", "true", "Y"], "false": ["0"]}, {"N": "0E5"}, False),
+    ({"type": "boolean", "true": ["1", "true", "Y"], "false": ["0"]}, {"N": "2"}, UNFIT),
+    # what no type takes
+    ("double", {"N": "NaN"}, UNFIT),
+    ("double", {"N": "1d"}, UNFIT),
+    ("float", {"N": "Infinity"}, UNFIT),
+    ("bigint", {"N": " 1 "}, UNFIT),
+    ("string", {"NULL": False}, UNFIT),
+    # options reach into what holds the values
+    (
+        {"type": "array<timestamp>", "zone": "Z"},
+        {"SS": ["2025-07-10T04:24"]},
+        [datetime(2025, 7, 10, 4, 24, tzinfo=UTC)],
+    ),
+    ({"type": "array<timestamp>", "zone": "Z"}, {"L": [{"S": "2025-07-10T04:24"}, {"S": "soon"}]}, UNFIT),
+    ({"type": "array<boolean>", "true": ["Y"]}, {"L": [{"S": "Y"}, {"BOOL": False}]}, [True, False]),
+    ({"type": "map<string,boolean>", "true": [1]}, {"M": {"a": {"N": "1"}}}, {"a": True}),
     # float: the nearest; what lies beyond the greatest float is no float
     ("float", {"N": "0.5"}, 0.5),
     ("float", {"N": "1E39"}, UNFIT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -191,15 +192,22 @@ def test_an_optimize_in_the_middle_of_a_merge(silver: Silver, tmp_path: Path, mo
     assert silver.rows()["id=S:k1"]["v"] == 9
 
 
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The job's lines for machines; the last one is a sentence."""
+    *lines, sentence = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"(would look at|maintained) \d+ tables of \S+: .*, \d+ s", sentence)
+    return [json.loads(line) for line in lines]
+
+
 def test_the_maintenance_job(silver: Silver, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--target", silver.path, "--config", str(folder / "silver.yaml")]
     version, rows = silver.version(), silver.rows()
     assert maintain_main([*arguments, "--dry-run"]) == 0
-    would = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    would = lines_of(capsys)
     assert [one["table"].removeprefix(silver.path) for one in would] == ["", "_metrics"]
     assert silver.version() == version
     assert maintain_main(arguments) == 0
-    done = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    done = lines_of(capsys)
     assert done[1]["compacted"] == would[1]["compacted"] > done[1]["written"] == 1
     assert silver.rows() == rows
     foreign = write_config(folder, source_table="weather")

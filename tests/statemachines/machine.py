@@ -115,7 +115,8 @@ class Execution:
                 attempts[rule] = attempts.get(rule, 0) + 1
                 if attempts[rule] > retry[rule]["MaxAttempts"]:
                     raise Failed(self.at, kind, str(error)) from error
-                self.sleep(retry[rule]["IntervalSeconds"] * retry[rule]["BackoffRate"] ** (attempts[rule] - 1))
+                wait = retry[rule]["IntervalSeconds"] * retry[rule]["BackoffRate"] ** (attempts[rule] - 1)
+                self.sleep(min(wait, retry[rule].get("MaxDelaySeconds", wait)))
                 self.events += 3
 
     def _map(self, state: dict[str, Any]) -> None:

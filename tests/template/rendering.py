@@ -14,17 +14,26 @@ PSEUDO = {
     "AWS::StackName": "lake",
     "AWS::StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/lake/51af3dc0-da77-11e4-872e-1234567db123",
     "AWS::NoValue": NO_VALUE,
+    "AWS::URLSuffix": "amazonaws.com",
 }
 
 
-def render(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """Resources and outputs for these parameters. Another resource's attribute stays as `<Resource.Attribute>`."""
-    return _Rendering(template, given).everything()
+def render(
+    template: Mapping[str, Any], given: Mapping[str, str], pseudo: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Resources and outputs for these parameters. Another resource's attribute stays as `<Resource.Attribute>`.
+
+    `pseudo` stands in for some of PSEUDO: another partition, region or stack name.
+    """
+    return _Rendering(template, given, pseudo or {}).everything()
 
 
 class _Rendering:
-    def __init__(self, template: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    def __init__(
+        self, template: Mapping[str, Any], given: Mapping[str, str], pseudo: Mapping[str, str] | None = None
+    ) -> None:
         self.template = template
+        self.pseudo: dict[str, Any] = PSEUDO | (pseudo or {})
         unknown = set(given) - set(template["Parameters"])
         assert not unknown, f"no such parameters: {unknown}"
         self.parameters = {
@@ -80,8 +89,8 @@ class _Rendering:
         return {key: part for key, part in values.items() if part is not NO_VALUE}
 
     def reference(self, name: str) -> Any:
-        if name in PSEUDO:
-            return PSEUDO[name]
+        if name in self.pseudo:
+            return self.pseudo[name]
         if name in self.parameters:
             return self.parameters[name]
         assert self.holds(self.template["Resources"][name].get("Condition")), f"{name} is not created here"

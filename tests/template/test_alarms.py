@@ -119,7 +119,7 @@ def test_the_dashboard_is_json_whose_widgets_do_not_overlap(deployment: str) -> 
 
 def test_queues_and_bucket_are_closed_to_other_accounts() -> None:
     resources = rendered()
-    for name in ("BucketPolicy", "QueuesTlsOnly"):
+    for name in ("BucketPolicy", "BufferQueuePolicy", "DeadLetterQueuePolicy"):
         (bound,) = [
             one for one in properties(resources, name)["PolicyDocument"]["Statement"] if one["Sid"] == "ThisAccountOnly"
         ]
@@ -155,7 +155,7 @@ def test_each_policy_is_the_one_that_was_approved(deployment: str) -> None:
         assert text == (folder / f"{name}.json").read_text(), f"{folder / name}.json is not what the template says"
 
 
-NO_RESOURCE = {"cloudwatch:GetMetricData"}
+NO_RESOURCE = {"cloudwatch:GetMetricData", "lambda:GetAccountSettings"}
 """Actions for which AWS knows no resource but `*` (its own list of a service's actions says so)."""
 
 

@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 
-from lakebound.settings import SETTINGS
+from lakebound.settings import SETTINGS, BackfillSettings
+from lakebound.tables import Source
 from tests.template.rendering import broken_rules, render
 from tests.template.translated import translated
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/abc"
 TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/flights"
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-24T00:00:00.000"
+STATES = "arn:aws:states:us-east-1:123456789012"
+MACHINE = "lakebound-backfill-51af3dc0-da77-11e4-872e-1234567db123"
+FOREIGN_TABLE = "arn:aws:dynamodb:us-east-1:111122223333:table/flights"
+FOREIGN_STREAM = f"{FOREIGN_TABLE}/stream/2026-11-24T00:00:00.000"
 NEW = {"TableName": "flights", "PartitionKeyName": "flight_id"}
 DEPLOYMENTS = {
     "everything new": NEW,
@@ -25,6 +30,7 @@ DEPLOYMENTS = {
     "existing table and bucket": {"TableName": "flights", "TableStreamArn": STREAM, "S3Bucket": "lake-files"},
     "customer key": {**NEW, "KmsKeyArn": KEY},
     "encrypted existing table": {"TableName": "flights", "TableStreamArn": STREAM, "TableKmsKeyArn": KEY},
+    "another account's table": {"TableName": "flights", "TableStreamArn": FOREIGN_STREAM},
     "readers": {**NEW, "ReaderAccountIds": "210987654321,333333333333"},
     "longest flush and window": {**NEW, "FlusherTimeout": "900", "QueueWindowSeconds": "300"},
 }
@@ -60,8 +66,12 @@ def nothing_that_holds_data_goes_with_the_stack(resources: Resources) -> None:
     holders = {name: one for name, one in resources.items() if one["Type"] in kinds}
     assert {"BufferQueue", "DeadLetterQueue"} <= set(holders)
     for name, one in holders.items():
-        assert one["DeletionPolicy"] == "Retain", name
+        # A failed first deployment takes what it made along: else the next one meets its table, bucket and queues.
+        assert one["DeletionPolicy"] == "RetainExceptOnCreate", name
         assert one["UpdateReplacePolicy"] == "Retain", name
+    # The bucket's policy stays with it.
+    if "BucketPolicy" in resources:
+        assert resources["BucketPolicy"]["DeletionPolicy"] == resources["Bucket"]["DeletionPolicy"]
 
 
 def a_new_table_has_both_images_recovery_and_encryption(resources: Resources) -> None:
@@ -124,10 +134,21 @@ def everything_is_tls_only(resources: Resources) -> None:
             if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}:
                 assert statement["Principal"] == "*"
                 assert statement["Action"] in ("s3:*", "sqs:*")
-                covered |= set(statement["Resource"])
+                covered |= set(listed(statement["Resource"]))
     wanted = {f"<{name}.Arn>" for kind in ("AWS::S3::Bucket", "AWS::SQS::Queue") for name in of_type(resources, kind)}
     wanted |= {f"<{name}.Arn>/*" for name in of_type(resources, "AWS::S3::Bucket")}
     assert covered == wanted
+
+
+def each_queue_has_a_policy_of_its_own(resources: Resources) -> None:
+    """SQS refuses a policy with a statement about another queue than the one it is put on."""
+    found = {}
+    for policy in of_type(resources, "AWS::SQS::QueuePolicy").values():
+        assert len(policy["Queues"]) == 1
+        queue = policy["Queues"][0]
+        assert queue not in found
+        found[queue] = {name for one in policy["PolicyDocument"]["Statement"] for name in listed(one["Resource"])}
+    assert found == {f"<{name}>": {f"<{name}.Arn>"} for name in of_type(resources, "AWS::SQS::Queue")}
 
 
 def queues_are_encrypted_and_keep_messages_for_fourteen_days(resources: Resources) -> None:
@@ -154,9 +175,14 @@ def dead_letters_can_be_redriven_to_the_buffer_only(resources: Resources) -> Non
     assert allow["sourceQueueArns"] == [f"arn:aws:sqs:us-east-1:123456789012:{buffer}"]
 
 
-def a_stack_made_again_does_not_meet_its_old_queues(resources: Resources) -> None:
+def a_stack_made_again_does_not_meet_what_the_first_one_left(resources: Resources) -> None:
+    """Queues stay, and Step Functions deletes a machine in its own time: their names are those of one stack alone."""
     names = [queue["QueueName"] for queue in of_type(resources, "AWS::SQS::Queue").values()]
-    assert sorted(names) == ["lake-buffer-1234567db123", "lake-dead-1234567db123"]
+    names += [
+        machine["StateMachineName"] for machine in of_type(resources, "AWS::StepFunctions::StateMachine").values()
+    ]
+    of_the_stack = "51af3dc0-da77-11e4-872e-1234567db123"
+    assert sorted(names) == [f"lakebound-{what}-{of_the_stack}" for what in ("backfill", "buffer", "dead")]
 
 
 def the_stream_mapping_loses_nothing_and_blocks_nobody(resources: Resources) -> None:
@@ -168,7 +194,9 @@ def the_stream_mapping_loses_nothing_and_blocks_nobody(resources: Resources) -> 
     assert 60 <= int(mapping["MaximumRecordAgeInSeconds"]) < 86_400
     bucket = "<Bucket>" if "Bucket" in resources else "lake-files"
     assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": f"arn:aws:s3:::{bucket}"}}
-    assert mapping["EventSourceArn"] == ("<Table.StreamArn>" if "Table" in resources else STREAM)
+    given = properties(resources, "Backfill")["Environment"]["Variables"]["TABLE_STREAM_ARN"]
+    assert mapping["EventSourceArn"] == ("<Table.StreamArn>" if "Table" in resources else given)
+    assert given in ("", STREAM, FOREIGN_STREAM)
 
 
 def the_queue_mapping_names_each_failure_and_leaves_messages_for_topping_up(resources: Resources) -> None:
@@ -206,7 +234,7 @@ RIGHTS = {
         "dynamodb:DescribeStream": {"<stream>"},
         "dynamodb:GetRecords": {"<stream>"},
         "dynamodb:GetShardIterator": {"<stream>"},
-        "dynamodb:ListStreams": {"arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/*"},
+        "dynamodb:ListStreams": {"<table>/stream/*"},
         "sqs:SendMessage": {"<BufferQueue.Arn>"},
         "s3:PutObject": {
             "<bucket>/_lakebound/flights/claims/*",
@@ -224,6 +252,7 @@ RIGHTS = {
         "sqs:GetQueueAttributes": {"<BufferQueue.Arn>"},
         "s3:PutObject": {"<bucket>/ddb/flights/*"},
         "s3:GetObject": {"<bucket>/_lakebound/flights/claims/*"},
+        "s3:ListBucket": {"<bucket>"},
         "logs:CreateLogStream": {"<FlusherLogs.Arn>"},
         "logs:PutLogEvents": {"<FlusherLogs.Arn>"},
     },
@@ -237,6 +266,7 @@ RIGHTS = {
         "lambda:GetEventSourceMapping": {"arn:aws:lambda:us-east-1:123456789012:event-source-mapping:<StreamMapping>"},
         "sqs:GetQueueAttributes": {"<BufferQueue.Arn>", "<DeadLetterQueue.Arn>"},
         "cloudwatch:GetMetricData": {"*"},
+        "lambda:GetAccountSettings": {"*"},
         "s3:PutObject": {
             "<bucket>/ddb/flights/*",
             "<bucket>/_lakebound/flights/manifests/*",
@@ -254,17 +284,19 @@ RIGHTS = {
     },
     "BackfillMachineRole": {
         "lambda:InvokeFunction": {"<Backfill.Arn>"},
-        "states:StartExecution": {"arn:aws:states:us-east-1:123456789012:stateMachine:lake-backfill"},
-        "states:DescribeExecution": {"arn:aws:states:us-east-1:123456789012:execution:lake-backfill/*"},
-        "states:StopExecution": {"arn:aws:states:us-east-1:123456789012:execution:lake-backfill/*"},
-        "states:RedriveExecution": {"arn:aws:states:us-east-1:123456789012:execution:lake-backfill/*"},
+        "states:StartExecution": {f"{STATES}:stateMachine:{MACHINE}"},
+        "states:DescribeExecution": {f"{STATES}:execution:{MACHINE}/*"},
+        "states:StopExecution": {f"{STATES}:execution:{MACHINE}/*"},
+        "states:RedriveExecution": {f"{STATES}:execution:{MACHINE}/*"},
     },
 }
 
 
 def roles_have_exactly_these_rights(resources: Resources) -> None:
     bucket = "arn:aws:s3:::" + ("<Bucket>" if "Bucket" in resources else "lake-files")
-    stream = "<Table.StreamArn>" if "Table" in resources else STREAM
+    stream = properties(resources, "StreamMapping")["EventSourceArn"]
+    # Of another account's table the roles may read that table, and none of this account's that bears its name.
+    table = TABLE if "Table" in resources else stream.partition("/stream/")[0]
     for role, wanted in RIGHTS.items():
         found: dict[str, set[str]] = {}
         for statement in statements(resources, role):
@@ -274,7 +306,7 @@ def roles_have_exactly_these_rights(resources: Resources) -> None:
                     found.setdefault(action, set()).update(listed(statement["Resource"]))
         assert found == {
             action: {
-                name.replace("<bucket>", bucket).replace("<stream>", stream).replace("<table>", TABLE) for name in names
+                name.replace("<bucket>", bucket).replace("<stream>", stream).replace("<table>", table) for name in names
             }
             for action, names in wanted.items()
         }
@@ -308,6 +340,27 @@ def a_customer_key_is_on_all_that_the_stack_creates(resources: Resources) -> Non
         # Lambda writes failure objects with the role of the function, into the bucket whose default the key is.
         destination = properties(resources, "StreamMapping")["DestinationConfig"]["OnFailure"]["Destination"]
         assert not of_type(resources, "AWS::S3::Bucket") or destination == "arn:aws:s3:::<Bucket>"
+
+
+def who_gets_objects_is_told_which_are_missing(resources: Resources) -> None:
+    """S3 answers 404 for a missing key only to who may list the bucket, and 403 to others, as in an outage."""
+    for role in ROLES.values():
+        rights: dict[str, list[dict[str, Any]]] = {}
+        for statement in statements(resources, role):
+            for action in listed(statement["Action"]):
+                rights.setdefault(action, []).append(statement)
+        read = {name.split("/")[0] for one in rights.get("s3:GetObject", []) for name in listed(one["Resource"])}
+        told = {
+            name
+            for one in rights.get("s3:ListBucket", [])
+            # A condition on s3:prefix would take the right away: a GetObject has no prefix.
+            if set(one["Condition"]) == {"StringEquals"} and set(one["Condition"]["StringEquals"]) == {RESOURCE_ACCOUNT}
+            for name in listed(one["Resource"])
+        }
+        assert read <= told, role
+
+
+RESOURCE_ACCOUNT = "s3:ResourceAccount"
 
 
 def our_objects_are_never_replaced(resources: Resources) -> None:
@@ -355,6 +408,15 @@ def functions_get_every_setting_they_read(resources: Resources) -> None:
         assert variables["S3_PREFIX"] == "ddb/flights"
 
 
+def functions_know_whose_table_it_is(resources: Resources) -> None:
+    """Both functions decide at start; the mapping reads the stream that they are told of."""
+    stream = properties(resources, "StreamMapping")["EventSourceArn"]
+    for name in ("StreamIngest", "Backfill"):
+        variables = properties(resources, name)["Environment"]["Variables"]
+        assert variables["TABLE_STREAM_ARN"] == ("" if "Table" in resources else stream)
+        assert variables["STACK_HOME"] == "aws:us-east-1:123456789012"
+
+
 # ── and an edit of the template that breaks each ──
 
 Edit = Callable[[dict[str, Any]], None]
@@ -398,7 +460,12 @@ ENCRYPTION = "Bucket.Properties.BucketEncryption.ServerSideEncryptionConfigurati
 PROMISES = [
     Promise(
         nothing_that_holds_data_goes_with_the_stack,
-        (setting("DeadLetterQueue.DeletionPolicy", "Delete"), setting("Bucket.UpdateReplacePolicy", "Delete")),
+        (
+            setting("DeadLetterQueue.DeletionPolicy", "Delete"),
+            setting("Table.DeletionPolicy", "Retain"),
+            setting("BucketPolicy.DeletionPolicy", "Delete"),
+            setting("Bucket.UpdateReplacePolicy", "Delete"),
+        ),
     ),
     Promise(
         a_new_table_has_both_images_recovery_and_encryption,
@@ -414,7 +481,19 @@ PROMISES = [
     Promise(only_failure_objects_expire, (setting("Bucket.Properties.LifecycleConfiguration.Rules.1.Prefix", ""),)),
     Promise(
         everything_is_tls_only,
-        (removing("BucketPolicy"), setting("QueuesTlsOnly.Properties.PolicyDocument.Statement.0.Effect", "Allow")),
+        (removing("BucketPolicy"), setting("BufferQueuePolicy.Properties.PolicyDocument.Statement.0.Effect", "Allow")),
+    ),
+    Promise(
+        each_queue_has_a_policy_of_its_own,
+        (
+            setting("BufferQueuePolicy.Properties.Queues", [{"Ref": "BufferQueue"}, {"Ref": "DeadLetterQueue"}]),
+            setting("DeadLetterQueuePolicy.Properties.Queues", [{"Ref": "BufferQueue"}]),
+            setting(
+                "DeadLetterQueuePolicy.Properties.PolicyDocument.Statement.1.Resource",
+                [{"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}, {"Fn::GetAtt": ["BufferQueue", "Arn"]}],
+            ),
+            removing("DeadLetterQueuePolicy"),
+        ),
     ),
     Promise(
         queues_are_encrypted_and_keep_messages_for_fourteen_days,
@@ -442,7 +521,11 @@ PROMISES = [
         ),
     ),
     Promise(
-        a_stack_made_again_does_not_meet_its_old_queues, (setting("DeadLetterQueue.Properties.QueueName", "lake-dead"),)
+        a_stack_made_again_does_not_meet_what_the_first_one_left,
+        (
+            setting("DeadLetterQueue.Properties.QueueName", "lake-dead"),
+            setting("BackfillMachine.Properties.StateMachineName", "lake-backfill"),
+        ),
     ),
     Promise(
         the_stream_mapping_loses_nothing_and_blocks_nobody,
@@ -473,9 +556,17 @@ PROMISES = [
             setting(f"FlusherRole.{POLICY}.1.Action", "s3:*"),
             setting(f"StreamIngestRole.{POLICY}.2.Resource", "*"),
             removing(f"StreamIngestRole.{POLICY}.4"),
+            setting(f"BackfillRole.{POLICY}.0.Resource", TABLE),
         ),
     ),
-    Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.4"),)),
+    Promise(
+        functions_know_whose_table_it_is,
+        (
+            setting("Backfill.Properties.Environment.Variables.TABLE_STREAM_ARN", ""),
+            setting("StreamIngest.Properties.Environment.Variables.STACK_HOME", "aws:eu-west-1:123456789012"),
+        ),
+    ),
+    Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.5"),)),
     Promise(
         a_customer_key_is_on_all_that_the_stack_creates,
         (
@@ -485,6 +576,14 @@ PROMISES = [
             removing(f"{ENCRYPTION}.KMSMasterKeyID"),
             setting("Backfill.Properties.Environment.Variables.EXPORT_KMS_KEY", ""),
             setting("StreamMapping.Properties.DestinationConfig.OnFailure.Destination", "arn:aws:s3:::another"),
+        ),
+    ),
+    Promise(
+        who_gets_objects_is_told_which_are_missing,
+        (
+            removing(f"FlusherRole.{POLICY}.3"),
+            setting(f"FlusherRole.{POLICY}.3.Condition", {"StringLike": {"s3:prefix": "_lakebound/flights/claims/*"}}),
+            setting(f"BackfillRole.{POLICY}.9.Action", "s3:ListBucketVersions"),
         ),
     ),
     Promise(our_objects_are_never_replaced, (removing(f"FlusherRole.{POLICY}.1.Condition.Null"),)),
@@ -577,6 +676,15 @@ def test_every_parameter_is_described_and_bounded() -> None:
             assert "AllowedValues" in parameter or "MinValue" in parameter, name
         else:
             assert {"AllowedValues", "AllowedPattern", "MaxLength"} & set(parameter), name
+
+
+def test_what_the_template_renders_for_another_accounts_table_is_what_the_functions_decide() -> None:
+    variables = properties(render(translated(), DEPLOYMENTS["another account's table"])["Resources"], "Backfill")[
+        "Environment"
+    ]["Variables"]
+    settings = BackfillSettings.read({name: str(value) for name, value in variables.items()})
+    assert settings.source == Source("flights", FOREIGN_TABLE, is_foreign=True)
+    assert (settings.table, settings.prefix) == ("flights", "ddb/flights")
 
 
 def test_no_name_of_a_table_or_bucket_is_a_default() -> None:

@@ -7,13 +7,20 @@ is a description each, and is answered from `answers`, by operation.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import pytest
 from botocore.exceptions import ClientError
+
+from lakebound.cli import stacks
+from lakebound.continuity import StreamSeen
+from lakebound.layout import SeenKey
 
 STACK = "lake"
 TABLE = "flights"
@@ -31,6 +38,26 @@ class Operated:
     stream_arn: str
     outputs: dict[str, str]
     answers: dict[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
+    """Names of the alarms that belong to the stack, and that `make_alarm` made."""
+
+    def make_alarm(self, name: str, *, on: bool = False, ours: bool = True, topic: str = "") -> None:
+        """An alarm in moto's CloudWatch, in the state ALARM or OK."""
+        cloudwatch = self.client("cloudwatch")
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            MetricName="Errors",
+            Namespace="AWS/Lambda",
+            Period=300,
+            EvaluationPeriods=1,
+            Threshold=0,
+            Statistic="Sum",
+            ComparisonOperator="GreaterThanThreshold",
+            AlarmActions=[topic] if topic else [],
+        )
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM" if on else "OK", StateReason="test")
+        if ours:
+            self.alarms.append(name)
 
     def client(self, service: str) -> Any:
         return boto3.client(service)  # type: ignore[call-overload]
@@ -41,9 +68,23 @@ class Operated:
             return SimpleNamespace(meta=SimpleNamespace(endpoint_url=f"https://{service}"), **self.answers)
         return self.client(service)
 
+    def measure(self, name: str, value: float, unit: str = "Count", function: str = "ingest") -> None:
+        """CloudWatch has this value of a function's metric, of now."""
+        dimensions = [{"Name": "FunctionName", "Value": function}]
+        at = datetime.now(UTC) - timedelta(minutes=1)
+        metric = {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": unit, "Timestamp": at}
+        self.client("cloudwatch").put_metric_data(Namespace="AWS/Lambda", MetricData=[metric])
+
+    def look(self, minutes_ago: float = 1, delivered_minutes_ago: float = 50) -> None:
+        """The backfill function looked at the stream."""
+        now = time.time() * 1000
+        delivered, looked = (int(now - ago * 60_000) for ago in (delivered_minutes_ago, minutes_ago))
+        body = StreamSeen(self.stream_arn, delivered, {}, looked).encode()
+        self.client("s3").put_object(Bucket=BUCKET, Key=SeenKey(TABLE).format(), Body=body)
+
 
 def deploy() -> Operated:
-    """Make it; inside `mock_aws`, with region and credentials in the environment."""
+    """Make it, well and read a moment ago; inside `mock_aws`, with region and credentials in the environment."""
     sqs, dynamodb = boto3.client("sqs"), boto3.client("dynamodb")
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     table = dynamodb.create_table(
@@ -71,6 +112,8 @@ def deploy() -> Operated:
     }
     operated = Operated(dead, buffer, table["LatestStreamArn"], outputs)
     operated.answers = _answers(operated)
+    operated.measure("IteratorAge", 2_000, "Milliseconds")
+    operated.look()
     return operated
 
 
@@ -95,11 +138,59 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         source = operated.stream_arn if UUID == MAPPING else "arn:aws:sqs:us-east-1:123456789012:lake-buffer"
         return {"UUID": UUID, "State": "Enabled", "EventSourceArn": source, "LastProcessingResult": "OK"}
 
+    def list_stack_resources(StackName: str, NextToken: str = "") -> dict[str, Any]:  # noqa: N803
+        # A page each, as CloudFormation does for large stacks.
+        made = [{"ResourceType": "AWS::SQS::Queue", "PhysicalResourceId": operated.dead_url}]
+        made += [{"ResourceType": "AWS::CloudWatch::Alarm", "PhysicalResourceId": name} for name in operated.alarms]
+        at = int(NextToken or 0)
+        more = {"NextToken": str(at + 1)} if at + 1 < len(made) else {}
+        return {"StackResourceSummaries": made[at : at + 1], **more}
+
     return {
         "describe_stacks": describe_stacks,
+        "list_stack_resources": list_stack_resources,
         "get_function_configuration": get_function_configuration,
         "get_event_source_mapping": get_event_source_mapping,
         "list_event_source_mappings": lambda EventSourceArn: {"EventSourceMappings": []},  # noqa: N803
         "get_account_settings": lambda: {"AccountLimit": {"UnreservedConcurrentExecutions": 900}},
         "describe_stack_resource_drifts": lambda **_: {"StackResourceDrifts": []},
     }
+
+
+def refused(operation: str, code: str = "AccessDeniedException") -> Callable[..., Any]:
+    """An answer that is this error."""
+
+    def answer(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+
+    return answer
+
+
+def take_away(operated: Operated, monkeypatch: pytest.MonkeyPatch, service: str, operation: str) -> None:
+    """The service refuses this operation to the command's credentials."""
+    if service in ("lambda", "cloudformation"):
+        operated.answers[operation] = refused(operation)
+        return
+    given = operated.scripted
+
+    def scripted(name: str) -> Any:
+        client = given(name)
+        if name == service:
+            setattr(client, operation, refused(operation))
+        return client
+
+    monkeypatch.setattr(stacks, "aws_client", scripted)
+
+
+def remove(operated: Operated, part: str) -> None:
+    """Somebody deletes a part of the stack by hand: table, bucket, buffer, dead, mapping or function."""
+    if part == "table":
+        operated.client("dynamodb").delete_table(TableName=TABLE)
+    elif part == "bucket":
+        boto3.resource("s3").Bucket(BUCKET).objects.all().delete()
+        operated.client("s3").delete_bucket(Bucket=BUCKET)
+    elif part in ("mapping", "function"):
+        operation = {"mapping": "get_event_source_mapping", "function": "get_function_configuration"}[part]
+        operated.answers[operation] = refused(operation, "ResourceNotFoundException")
+    else:
+        operated.client("sqs").delete_queue(QueueUrl=operated.buffer_url if part == "buffer" else operated.dead_url)

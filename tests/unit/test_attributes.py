@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode
 from decimal import Context, Decimal
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lakebound.attributes import Image, canonical_item, canonical_key, canonical_number, check_image
+from lakebound.attributes import MAX_LEVELS, Image, canonical_item, canonical_key, canonical_number, is_legal
 from lakebound.errors import Poison
-from tests.events.building import attribute_values, images, keys_of_items, numbers
+from tests.events.building import attribute_values, images, keys_of_items, numbers, odd_values
 
 EXACT = Context(prec=400, Emax=99_999, Emin=-99_999)
 _WHOLE = "[1-9][0-9]*"
@@ -148,8 +149,8 @@ def test_a_key_is_one_string_number_or_binary(value: Any) -> None:
 
 @settings(max_examples=50)
 @given(image=images())
-def test_a_legal_item_is_accepted_and_is_itself(image: Image) -> None:
-    check_image(image)
+def test_a_legal_item_is_legal_and_is_itself(image: Image) -> None:
+    assert all(map(is_legal, image.values()))
     assert canonical_item(image) == canonical_item(dict(reversed(image.items())))
 
 
@@ -211,3 +212,70 @@ def test_half_a_surrogate_pair_has_no_canonical_item() -> None:
         with pytest.raises(Poison) as refused:
             canonical_item(image)
         assert refused.value.code == "lone_surrogate"
+
+
+def as_json(value: Any) -> str:
+    """A value's JSON with names sorted: tells True from 1 and 1 from 1.0."""
+    return json.dumps(value, sort_keys=True)
+
+
+@given(one=odd_values(), other=odd_values())
+@example(one={"N": "1"}, other={"N": 1})
+@example(one={"NS": ["1"]}, other={"NS": ["1", "1.0"]})
+@example(one={"SS": ["a", "b", "a"]}, other={"SS": ["b", "a", "a"]})
+@example(one={"N": "x", "S": "1"}, other={"S": "1", "N": "x"})
+@example(one={"B": "AA=="}, other={"B": "AB=="})
+def test_values_are_equal_as_values_where_both_are_legal_and_as_json_otherwise(one: Any, other: Any) -> None:
+    same = as_told(one) == as_told(other)
+    assert (canonical_item({"a": one}) == canonical_item({"a": other})) is same
+    assert canonical_item({"a": one}) == canonical_item({"a": json.loads(as_json(one))})
+
+
+def as_told(value: Any) -> object:
+    """What two values are compared by: `plain` of what is legal, JSON of the rest, part by part."""
+    if not is_legal(value):
+        return "?", as_json(value)
+    ((tag, inner),) = value.items()
+    if tag == "L":
+        return tag, [as_told(member) for member in inner]
+    if tag == "M":
+        return tag, {name: as_told(member) for name, member in inner.items()}
+    return (
+        plain({tag: [b64decode(member) for member in inner]} if tag == "BS" else value)
+        if tag != "B"
+        else (tag, b64decode(inner))
+    )
+
+
+@pytest.mark.parametrize("tag", ["SS", "BS"])
+def test_an_empty_member_of_a_set_is_legal(tag: str) -> None:
+    assert is_legal({tag: ["", "AA=="]})
+    assert canonical_item({"a": {tag: ["", "AA=="]}}) == canonical_item({"a": {tag: ["AA==", ""]}})
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        ([], "image_shape"),
+        ({"a": {"N": 2**64}}, "bare_number"),
+        ({"a": {"M": {"n" * 50_001: {"S": ""}}}}, "name_too_long"),
+        ({"a": {"X": [{"n" * 50_001: 1}]}}, "name_too_long"),
+    ],
+)
+def test_what_no_record_can_hold_has_no_canonical_item(image: Any, code: str) -> None:
+    with pytest.raises(Poison) as refused:
+        canonical_item(image)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("levels", [252, 253, 1_000, 100_000])
+def test_a_canonical_item_is_as_deep_as_a_record_can_be(levels: int) -> None:
+    value: Any = []
+    for _ in range(levels - 2):
+        value = [value]
+    if levels <= MAX_LEVELS:
+        assert canonical_item({"a": value})
+        return
+    with pytest.raises(Poison) as refused:
+        canonical_item({"a": value})
+    assert refused.value.code == "too_deep"

@@ -75,7 +75,7 @@ def test_failure_objects_are_listed_shown_and_redriven_once(
 def test_poison_is_kept_listed_by_its_reason_and_shown_without_a_value(
     lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad = stream_record(1, attributes={"n": {"N": "1E400"}, "secret": {"S": CANARY}})
+    bad = stream_record(1, keys={"id": {"N": "1E400"}}, attributes={"secret": {"S": CANARY}})
     put_failure(operated, bad)
     assert lakebound("dlq", "redrive", "--from", "stream") == 1
     assert "1 stay: number" in capsys.readouterr().out

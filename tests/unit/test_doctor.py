@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 from lakebound.adapters.local import ManualClock
 from lakebound.attributes import Image
 from lakebound.cli.init import samconfig
-from lakebound.cost import Did, Plan, estimated, measured
-from lakebound.doctor import BAD, WARN, StackFacts, TableFacts, after, before, smoke, smoke_keys
+from lakebound.cost import Did, Line, Plan, amount, dollars, estimated, headline, measured
+from lakebound.doctor import BAD, GOOD, UNKNOWN, WARN, StackFacts, TableFacts, after, before, smoke, smoke_keys
 from lakebound.errors import LakeboundError
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import Operated
+from tests.unit.operated import Operated, remove, take_away
 
+TOPIC = "arn:aws:sns:us-east-1:123456789012:oncall"
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-01T00:00:00.000"
 READY = TableFacts("flights", True, ARN, "NEW_AND_OLD_IMAGES", None, True, None, (), 1_000, None)
 DEPLOYED = StackFacts(
@@ -36,7 +38,7 @@ DEPLOYED = StackFacts(
 
 
 def found(checks: Any) -> list[tuple[str, str]]:
-    return [(check.name, check.level) for check in checks if check.level in (BAD, WARN)]
+    return [(check.name, check.level) for check in checks if check.level != GOOD]
 
 
 def test_a_table_that_is_ready_has_nothing_to_fix() -> None:
@@ -47,7 +49,9 @@ def test_a_table_that_is_ready_has_nothing_to_fix() -> None:
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        ({"exists": False}, ("table", WARN)),
+        ({"exists": False}, ("table", BAD)),
+        ({"unknown": ("time to live: no right",)}, ("time to live", WARN)),
+        ({"unknown": ("readers: no right",)}, ("readers", WARN)),
         ({"stream_arn": None}, ("stream", BAD)),
         ({"view": "KEYS_ONLY"}, ("stream", BAD)),
         ({"view": "NEW_IMAGE"}, ("stream", WARN)),
@@ -61,7 +65,8 @@ def test_a_table_that_is_ready_has_nothing_to_fix() -> None:
 def test_before_each_thing_that_is_wrong_is_found_with_its_fix(change: dict[str, Any], wanted: tuple[str, str]) -> None:
     checks = list(before(replace(READY, **change)))
     assert found(checks) == [wanted]
-    assert all(check.fix for check in checks if check.level in (BAD, WARN))
+    assert all(check.fix for check in checks if check.level != GOOD)
+    assert not any("…" in check.fix for check in checks), "a fix is there to be pasted"
 
 
 @pytest.mark.parametrize(
@@ -77,13 +82,26 @@ def test_before_each_thing_that_is_wrong_is_found_with_its_fix(change: dict[str,
         ({"alarms_without_action": 3}, ("alarm topic", WARN)),
         ({"drifted": ("StreamMapping",)}, ("drift", BAD)),
         ({"key_enabled": False}, ("key", BAD)),
-        ({"last_errors": {"ingest": 4.0}}, ("errors of ingest", BAD)),
+        ({"last_errors": {"ingest": (4.0, 4.0)}}, ("errors of ingest", BAD)),
+        ({"last_errors": {"ingest": (0.0, 4.0)}}, ("errors of ingest", BAD)),
+        ({"last_errors": {"ingest": None}}, ("errors of ingest", WARN)),
+        ({"missing": ("table",), "table_stream": None}, ("table", BAD)),
+        ({"table_stream": None}, ("stream", BAD)),
+        ({"missing": ("buffer queue",)}, ("buffer queue", BAD)),
+        ({"missing": ("stream mapping",), "mappings": {}}, ("stream mapping", BAD)),
+        ({"unknown": ("drift: no right",)}, ("drift", WARN)),
+        ({"unknown": ("alarms: no right",), "alarms": None}, ("alarms", WARN)),
+        ({"unknown": ("table: no right",), "table_stream": None}, ("table", UNKNOWN)),
+        ({"unknown": ("bucket: no right",)}, ("bucket", UNKNOWN)),
+        ({"unknown": ("errors of ingest: no right",)}, ("errors of ingest", UNKNOWN)),
+        ({"unknown": ("function ingest: no right",)}, ("function ingest", UNKNOWN)),
     ],
 )
 def test_after_each_thing_that_is_wrong_is_found_with_its_fix(change: dict[str, Any], wanted: tuple[str, str]) -> None:
     checks = list(after(replace(DEPLOYED, **change)))
     assert found(checks) == [wanted]
-    assert all(check.fix for check in checks if check.level in (BAD, WARN))
+    assert all(check.fix for check in checks if check.level != GOOD)
+    assert not any("…" in check.fix for check in checks), "a fix is there to be pasted"
 
 
 def test_the_verb_looks_at_a_real_table_before(
@@ -101,6 +119,82 @@ def test_the_verb_names_a_disabled_mapping(
     operated.answers["get_event_source_mapping"] = lambda UUID: {"State": "Disabled"}  # noqa: N803
     assert lakebound("doctor") == 1
     assert "✗ stream mapping       it is Disabled" in capsys.readouterr().out
+
+
+def levels(told: str) -> dict[str, str]:
+    return {one["name"]: one["level"] for one in json.loads(told)["checks"]}
+
+
+def test_a_table_that_is_not_there_passes_only_where_the_stack_is_to_create_it(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for table, new, status in (
+        ("nothing", False, 1),
+        ("nothing", True, 0),
+        ("flights", True, 1),
+        ("flights", False, 0),
+    ):
+        options = ["--new-table"] if new else []
+        assert lakebound("doctor", "--before", "--table", table, *options) == status, (table, new)
+    assert "lakebound doctor --before --table nothing --new-table" in capsys.readouterr().out
+    assert lakebound("doctor", "--new-table") == 2
+
+
+def test_a_stack_that_is_well_passes_and_a_function_that_fails_does_not(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operated.make_alarm("lake-DeadLetters-0ABC", topic=TOPIC)
+    operated.measure("Invocations", 7)
+    assert lakebound("doctor", "--json") == 0
+    assert levels(capsys.readouterr().out)["errors of ingest"] == GOOD
+    operated.measure("Errors", 7)
+    assert lakebound("doctor") == 1
+    assert "✗ errors of ingest     7 of 7 invocations of the last hour failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("part", ["table", "buffer", "dead", "bucket", "mapping", "function"])
+def test_each_part_that_is_gone_is_found(lakebound: Lakebound, operated: Operated, part: str) -> None:
+    operated.make_alarm("lake-DeadLetters-0ABC", topic=TOPIC)
+    assert lakebound("doctor") == 0
+    remove(operated, part)
+    assert lakebound("doctor") == 1
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "status"),
+    [
+        ("cloudwatch", "get_metric_statistics", 1),
+        ("cloudwatch", "describe_alarms", 0),
+        ("cloudformation", "list_stack_resources", 0),
+        ("cloudformation", "describe_stack_resource_drifts", 0),
+        ("lambda", "get_event_source_mapping", 1),
+        ("lambda", "get_function_configuration", 1),
+        ("dynamodb", "describe_table", 1),
+        ("sqs", "get_queue_attributes", 1),
+        ("s3", "list_objects_v2", 1),
+    ],
+)
+def test_what_may_not_be_looked_at_is_never_called_good(
+    lakebound: Lakebound,
+    operated: Operated,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    service: str,
+    operation: str,
+    status: int,
+) -> None:
+    operated.make_alarm("lake-DeadLetters-0ABC", topic=TOPIC)
+    take_away(operated, monkeypatch, service, operation)
+    assert lakebound("doctor") == status
+    assert "could not be looked at" in capsys.readouterr().out
+
+
+def test_a_stack_without_alarms_is_not_told_of_those_of_the_account(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operated.make_alarm("another-x", ours=False, topic=TOPIC)
+    assert lakebound("doctor") == 1
+    assert "✗ alarms               0 alarms" in capsys.readouterr().out
 
 
 # ── smoke ──
@@ -202,6 +296,54 @@ def test_an_estimate_grows_with_the_rate_and_costs_little_when_idle() -> None:
     assert idle < some < many
     # A hundred times the writes fill deliveries and messages better: far less than a hundred times the price.
     assert many < 50 * some
+
+
+NOTHING = Did(24, None, None, None, None, None, None, None, None, None, None, alarms=20)
+
+
+def test_what_has_no_metric_is_not_measured_and_never_nought() -> None:
+    bill = measured(NOTHING)
+    assert set(bill.unmeasured) == {line.part for line in bill.lines} - {"alarms"}
+    assert headline(bill).startswith("at least $2.00 a month")
+    assert "not measured: " in headline(bill)
+    assert bill.per_million(1e6) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "unmeasured"),
+    [
+        ({"empty_receives": 10_000.0}, set()),
+        ({"flusher_requests": 5.0, "messages": 5.0}, {"S3 puts", "S3 storage, of one month's files"}),
+        ({"ingest_requests": 5.0}, {"SQS"}),
+        ({"ingest_requests": 0.0}, set()),
+        ({"files": 3.0, "file_bytes": 9.0, "flusher_requests": 3.0}, {"SQS"}),
+        ({"empty_receives": 1.0, "alarms": None}, {"alarms"}),
+    ],
+)
+def test_a_missing_metric_is_nought_only_where_others_show_that_there_was_nothing_to_do(
+    change: dict[str, Any], unmeasured: set[str]
+) -> None:
+    assert set(measured(replace(NOTHING, **change)).unmeasured) == unmeasured
+
+
+def test_what_rounds_to_nothing_is_not_called_free() -> None:
+    assert [dollars(value) for value in (0, 0.001, 0.005, 1234.5)] == ["$0.00", "< $0.01", "$0.01", "$1,234.50"]
+    assert [amount(Line("x", value, "puts", 0)) for value in (0, 0.2, 3)] == ["0 puts", "< 1 puts", "3 puts"]
+
+
+def test_the_verb_says_what_was_not_measured(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lakebound("cost") == 0
+    told = capsys.readouterr().out
+    assert told.startswith("at least $0.00 a month, measured over 24 hours")
+    assert re.search(r"^SQS +not measured", told, re.MULTILINE)
+    assert "0 puts" not in told
+    operated.measure("Invocations", 1_000)
+    assert lakebound("cost", "--json") == 0
+    lines = {line["part"]: line for line in json.loads(capsys.readouterr().out)["lines"]}
+    assert lines["Lambda requests"]["measured"]
+    assert not lines["SQS"]["measured"]
 
 
 def test_the_estimate_of_the_verb_names_its_prices(

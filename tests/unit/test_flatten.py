@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 from typer.testing import CliRunner
 
 from lakebound.cli.app import app
 from lakebound.envelope import record_of
 from lakebound.flatten import flatten
+from tests.events.building import odd_values
 from tests.unit.test_encoders import FORMATS, NOW, event, write
 
 RUN = CliRunner()
@@ -42,15 +45,23 @@ def plain(value: dict[str, Any]) -> str:
         ({"BS": ["/w==", "AA=="]}, '["AA==","/w=="]'),
         ({"L": [{"N": "1.0"}, {"L": []}]}, "[1.0,[]]"),
         ({"M": {"b": {"N": "2"}, "a": {"NULL": True}}}, '{"b":2,"a":null}'),
+        ({"SS": ["b", ""]}, '["","b"]'),
+        ({"N": "NaN"}, '{"N":"NaN"}'),
+        ({"FUTURE": [1.5, {"N": "1.0"}]}, '{"FUTURE":[1.5,{"N":"1.0"}]}'),
+        ({"L": [{"N": "1.0"}, {"N": 1}, None]}, '[1.0,{"N":1},null]'),
+        ({"S": "a", "N": "1"}, '{"S":"a","N":"1"}'),
     ],
 )
 def test_each_type_has_one_plain_form(value: dict[str, Any], text: str) -> None:
     assert plain(value) == text
 
 
-def test_a_reader_of_decimals_gets_every_digit() -> None:
-    import json
+@given(odd_values())
+def test_any_value_has_a_plain_form(value: Any) -> None:
+    json.loads(flatten(record_of(event({"x": value}), NOW)))
 
+
+def test_a_reader_of_decimals_gets_every_digit() -> None:
     digits = "0.12345678901234567890123456789012345678"
     assert json.loads(plain({"N": digits}), parse_float=Decimal) == Decimal(digits)
 

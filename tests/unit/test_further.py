@@ -18,7 +18,6 @@ from tests.unit import (
     test_messages,
     test_quarantine,
     test_said,
-    test_surely_legal,
 )
 
 MODULES = [
@@ -33,7 +32,6 @@ MODULES = [
     test_messages,
     test_quarantine,
     test_said,
-    test_surely_legal,
 ]
 PROPERTIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": test

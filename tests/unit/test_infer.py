@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lakebound.cli.app import app
-from lakebound.infer import Inference, type_of, written
+from lakebound.infer import Guess, Inference, type_of, written
+from lakebound_spark.columns import parse_column
 from lakebound_spark.config import load_config, parse_config
 from tests.spark.records import item, stream, write_records
 
@@ -29,25 +30,29 @@ def proposed(*items: dict[str, Any]) -> dict[str, tuple[str, int]]:
 CASES: list[tuple[list[dict[str, Any]], str, int]] = [
     ([{"N": "1"}, {"N": "-9223372036854775808"}], "bigint", 0),
     ([{"N": "9223372036854775808"}], "decimal(38,0)", 0),
-    ([{"N": "1"}, {"N": "81.50"}, {"N": "0.125"}], "decimal(38,3)", 0),
+    ([{"N": "1"}, {"N": "81.50"}, {"N": "0.125"}], "decimal(38,9)", 0),
     ([{"N": "1E+2"}], "bigint", 0),
-    ([{"N": "1.5"}] * 9 + [{"N": "1E-130"}], "decimal(38,1)", 1),
+    ([{"N": "1.5"}] * 9 + [{"N": "1E-130"}], "decimal(38,7)", 1),
     ([{"N": "1E-130"}], "json", 0),
     ([{"S": "a"}, {"N": "1"}], "string", 0),
     ([{"S": "2013-01-31"}, {"NULL": True}], "date", 0),
     ([{"S": "2013-01-31"}, {"S": "2013-02-30"}], "string", 0),
     ([{"S": "2013-01-31T05:00:00Z"}, {"S": "2013-01-31T05:00:00.5+01:00"}], "timestamp", 0),
-    ([{"S": "2013-01-31T05:00:00"}], "string", 0),
-    ([{"BOOL": True}] * 19 + [{"N": "1"}], "boolean", 1),
-    ([{"BOOL": True}, {"N": "1"}], "json", 0),
+    ([{"S": "2013-01-31T05:00:00"}], "timestamp", 0),
+    ([{"BOOL": True}] * 19 + [{"N": "2"}], "boolean", 1),
+    ([{"BOOL": True}, {"N": "2"}], "json", 0),
     ([{"B": "AA=="}], "binary", 0),
+    # what a record may carry though DynamoDB would not have stored it
+    ([{"XX": "a"}], "json", 0),
+    ([{"S": ["a"]}, {"N": 5}, {"SS": [1]}, {"S": "a", "N": "1"}, {}], "json", 0),
+    ([{"S": "a"}] * 19 + [{"S": {}}], "string", 1),
     ([{"SS": ["a"]}, {"SS": ["b", "c"]}], "array<string>", 0),
-    ([{"NS": ["1", "2.5"]}], "array<decimal(38,1)>", 0),
+    ([{"NS": ["1", "2.5"]}], "array<decimal(38,7)>", 0),
     ([{"L": [{"N": "1"}]}, {"L": []}], "array<bigint>", 0),
     ([{"L": [{"N": "1"}, {"S": "a"}]}], "array<string>", 0),
     ([{"L": [{"M": {}}]}], "json", 0),
     ([{"M": {f"k{n}": {"N": "1"} for n in range(17)}}], "map<string,bigint>", 0),
-    ([{"M": {f"k{n}": {"N": "1"} if n else {"BOOL": True} for n in range(17)}}], "json", 0),
+    ([{"M": {f"k{n}": {"N": "2"} if n else {"BOOL": True} for n in range(17)}}], "json", 0),
 ]
 
 
@@ -72,9 +77,121 @@ def test_members_of_maps_become_columns_and_names_that_clash_get_another() -> No
     }
 
 
+def how(name: str, *values: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    inference = Inference()
+    for value in values:
+        inference.see({name: value})
+    (column,) = inference.columns()
+    return column.how, column.remark
+
+
+ISO = [{"S": "2025-07-10T04:24:32.123456Z"}, {"S": "2025-07-10T04:24+00"}, {"S": "2025-07-10 04:24:32+0000"}]
+CUT = {"fraction": "truncate"}
+OPTIONS: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
+    ("a", ISO, {"type": "timestamp"}, ""),
+    (
+        "a",
+        [*ISO, {"S": "2025-07-10T04:24:32"}],
+        {"type": "timestamp", "zone": "Z"},
+        "1 without an offset are taken for UTC",
+    ),
+    (
+        "a",
+        [*ISO, {"S": "2025-07-10T04:24:32.123456789Z"}],
+        {"type": "timestamp", **CUT},
+        "1 finer than microseconds are cut off",
+    ),
+    ("a", [*ISO, {"S": "2025-07-10T04:24:32.123456000Z"}], {"type": "timestamp"}, ""),
+    ("a", [*ISO, {"S": "soon"}], {"type": "string"}, ""),
+    (
+        "a",
+        [{"L": [{"S": "2025-07-10T04:24"}]}],
+        {"type": "array<timestamp>", "zone": "Z"},
+        "1 without an offset are taken for UTC",
+    ),
+    # numbers since 1970: by their name, or by a fraction of a second
+    ("created_at", [{"N": "1720585472"}], {"type": "timestamp", "unit": "s"}, ""),
+    ("createdAt", [{"N": "1720585472123"}], {"type": "timestamp", "unit": "ms"}, ""),
+    ("event_ts", [{"N": "1720585472123456"}], {"type": "timestamp", "unit": "us"}, ""),
+    ("ttl", [{"N": "1720585472"}], {"type": "timestamp", "unit": "s"}, ""),
+    ("a", [{"N": "1720585472.123"}], {"type": "timestamp", "unit": "s"}, ""),
+    (
+        "a",
+        [{"N": "1720585472.1234567"}],
+        {"type": "timestamp", "unit": "s", **CUT},
+        "1 finer than microseconds are cut off",
+    ),
+    ("phone", [{"N": "1720585472"}], {"type": "bigint"}, ""),
+    ("flat", [{"N": "1720585472"}], {"type": "bigint"}, ""),
+    ("FORMAT", [{"N": "1720585472"}], {"type": "bigint"}, ""),
+    ("created_at", [{"N": "1720585472"}, {"N": "1720585472123"}], {"type": "bigint"}, ""),
+    ("created_at", [{"N": "1720585472"}, {"N": "0"}], {"type": "bigint"}, ""),
+    # booleans by their lists
+    ("a", [{"S": "Y"}, {"S": "N"}], {"type": "boolean", "true": ["Y"], "false": ["N"]}, ""),
+    ("a", [{"S": "True"}, {"S": "False"}], {"type": "boolean", "true": ["True"], "false": ["False"]}, ""),
+    ("a", [{"BOOL": True}, {"N": "1"}], {"type": "boolean", "true": ["1"], "false": ["0"]}, ""),
+    (
+        "a",
+        [{"N": "1"}, {"S": "true"}, {"S": "false"}],
+        {"type": "boolean", "true": ["1", "true"], "false": ["0", "false"]},
+        "",
+    ),
+    ("a", [{"BOOL": True}, {"S": "no"}], {"type": "boolean", "true": ["yes"], "false": ["no"]}, ""),
+    ("a", [{"S": "Y"}, {"S": "F"}], {"type": "string"}, ""),
+    ("a", [{"S": "Y"}], {"type": "string"}, ""),
+    ("a", [{"S": "1"}, {"S": "0"}], {"type": "string"}, ""),
+    ("a", [{"N": "1"}, {"N": "0"}], {"type": "bigint"}, ""),
+    # headroom
+    ("a", [{"N": "1.5"}, {"N": "22.5"}], {"type": "decimal(38,7)"}, "at most 2 digits before the point and 1 after it"),
+    (
+        "a",
+        [{"N": "9" * 30 + ".5"}],
+        {"type": "decimal(38,4)"},
+        "at most 30 digits before the point and 1 after it",
+    ),
+    (
+        "a",
+        [{"N": "9" * 20 + "." + "9" * 18}],
+        {"type": "decimal(38,18)"},
+        "at most 20 digits before the point and 18 after it",
+    ),
+    # names
+    ("path", [{"S": "x"}], {"type": "string", "name": "path_2"}, ""),
+    ("__IS_CDC", [{"S": "x"}], {"type": "string", "name": "__IS_CDC_2"}, ""),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "expected", "remark"), OPTIONS)
+def test_how_a_column_is_read_is_proposed_too(
+    name: str, values: list[dict[str, Any]], expected: dict[str, Any], remark: str
+) -> None:
+    assert how(name, *values) == (expected, remark)
+    inference = Inference()
+    for value in values:
+        inference.see({name: value})
+    (column,) = parse_config(yaml.safe_load(inference.yaml("cars"))).columns
+    assert column == parse_column(name, expected)
+
+
+def test_each_line_says_how_many_values_it_was_proposed_from() -> None:
+    inference = Inference()
+    for number in range(1_200):
+        inference.see({"a": {"N": f"{number}.5"}, "b": {"N": "1"} if number % 100 else {"BOOL": True}})
+    lines = inference.yaml("cars").splitlines()
+    assert lines[0].startswith("# Proposed from 1,200 items. Each line says how many values")
+    assert lines[5:7] == [
+        '  a: "decimal(38,7)"  # takes all 1,200 values seen; at most 4 digits before the point and 1 after it',
+        '  b: {type: boolean, true: ["1"], false: ["0"]}  # takes all 1,200 values seen',
+    ]
+
+
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
 SCALARS = st.one_of(
     st.text(max_size=3).map(lambda text: {"S": text}),
+    st.sampled_from(
+        ["Y", "N", "true", "no", "1", "2025-07-10", "2025-07-10T04:24", "2025-07-10T04:24:32.1234567Z"]
+    ).map(lambda text: {"S": text}),
+    st.sampled_from(["1", "0", "1720585472", "1720585472.5"]).map(lambda token: {"N": token}),
     st.decimals(allow_nan=False, allow_infinity=False, places=3).map(lambda number: {"N": format(number, "f")[:38]}),
     st.booleans().map(lambda yes: {"BOOL": yes}),
     st.just({"NULL": True}),
@@ -96,9 +213,7 @@ def test_whatever_is_proposed_is_a_configuration(items: list[dict[str, Any]]) ->
     for one in items:
         inference.see(one)
     config = parse_config(yaml.safe_load(inference.yaml("cars")))
-    assert [(column.path, column.type.written) for column in config.columns] == [
-        (column.path, column.type) for column in inference.columns()
-    ]
+    assert list(config.columns) == [parse_column(written(one.path), one.how) for one in inference.columns()]
 
 
 def test_a_type_nobody_would_take_is_not_proposed() -> None:
@@ -106,7 +221,7 @@ def test_a_type_nobody_would_take_is_not_proposed() -> None:
     inference = Inference()
     for value in ({"N": "1"}, {"N": "2"}, {"BOOL": True}):
         inference.see({"a": value})
-    assert type_of(inference._root.members["a"]) == ("json", 0)
+    assert type_of(inference._root.members["a"]) == Guess("json")
 
 
 def test_the_command_proposes_from_files(tmp_path: Path) -> None:
@@ -114,8 +229,9 @@ def test_the_command_proposes_from_files(tmp_path: Path) -> None:
     target = tmp_path / "cars.yaml"
     done = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path / "data"), "--output", str(target)])
     assert (done.exit_code, done.output) == (0, f"{target}: 2 columns from 1 items\n")
-    assert '  v: "decimal(38,1)"  # all of 1' in target.read_text()
-    assert [column.sql_type for column in load_config(str(target)).columns] == ["string", "decimal(38,1)"]
+    told_of_v = "takes the one value seen; at most 1 digits before the point and 1 after it"
+    assert f'  v: "decimal(38,7)"  # {told_of_v}\n' in target.read_text()
+    assert [column.sql_type for column in load_config(str(target)).columns] == ["string", "decimal(38,7)"]
     told = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path / "data"), "--json"])
     assert [column["path"] for column in json.loads(told.output)["columns"]] == ["id", "v"]
 

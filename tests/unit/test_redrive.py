@@ -320,9 +320,9 @@ def test_a_record_that_is_still_poison_changes_nothing(world: World) -> None:
 
 
 def test_only_the_reason_asked_for(world: World) -> None:
-    world.poison(far_ahead(1), stream_record(2, attributes={"n": {"N": "1E400"}}))
+    world.poison(far_ahead(1), stream_record(2, attributes={"n": {"S": "\ud800"}}))
     world.clock.sleep(7_200)
-    assert redrive_quarantine(world.road, pending_quarantine(world.store, TABLE), reason="number").redriven == 0
+    assert redrive_quarantine(world.road, pending_quarantine(world.store, TABLE), reason="lone_surrogate").redriven == 0
     assert redrive_quarantine(world.road, pending_quarantine(world.store, TABLE), reason="creation_time").redriven == 1
 
 
@@ -364,3 +364,10 @@ def test_a_hashed_record_is_not_hashed_again_on_its_way_back(world: World) -> No
     world.buffer.messages.clear()
     redrive_quarantine(hashing.of_redacted(), pending_quarantine(world.store, TABLE))
     assert [record["key"] for record in world.buffered()] == [carried["key"]]
+
+
+def test_what_a_copy_leaves_is_seen_by_the_next_command_at_once(world: World) -> None:
+    world.dead.send(["hello", a_body(1), a_body(2)])
+    result = redrive_by_copy(TABLE, world.dead, world.buffer, world.clock, limit=1)
+    assert result.redriven == 1
+    assert len(look_at_dead_letters(TABLE, world.dead, world.store, 10)) == 2

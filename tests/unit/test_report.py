@@ -9,11 +9,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lakebound.cost import Plan, estimated
+from lakebound.charts import seconds_over_time, time_ticks, value_ticks
+from lakebound.cost import Did, Plan, estimated, measured
 from lakebound.gaps import Gap
 from lakebound.report import BackfillSeen, Figures, FileSeen, Verified, page
-from lakebound.status import judge
+from lakebound.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, judge
 from tests.events.building import NOW_MS
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import BUCKET, Operated
@@ -31,7 +34,7 @@ FULL = Figures(
     bill=estimated(Plan(120, 900)),
     latency_s=(21.4, 48.9),
 )
-VOID = frozenset(("meta", "br", "circle", "line", "polyline"))
+VOID = frozenset(("meta", "br", "circle", "line", "polyline", "wbr"))
 OPTIONAL = frozenset(("tr", "th", "td"))
 
 
@@ -91,7 +94,67 @@ def test_a_name_with_markup_stays_text() -> None:
 
 def test_a_peak_is_not_averaged_away() -> None:
     many = tuple(FileSeen(NOW_MS + n * 1_000, 1, 1_000, 500_000 if n == 700 else 1_000) for n in range(5_000))
-    assert "500.0 seconds to the file" in page(replace(FULL, files=many))
+    text = page(replace(FULL, files=many))
+    assert "the greatest 500.0 s" in text
+    assert "From ingest to the file, seconds; the greatest is 500.0" in text
+
+
+def test_what_was_not_seen_or_measured_is_never_nought() -> None:
+    blind = tuple(f"{part}: no right" for part in (BUFFER, DEAD, FAILURES, GAPS, QUARANTINE))
+    status = judge(replace(WELL, buffered=0, iterator_age_ms=None, unknown=blind))
+    did = Did(24, None, None, None, None, None, None, None, None, None, None, alarms=20)
+    text = page(Figures(status, bill=measured(did)))
+    assert ">UNKNOWN<" in text
+    assert not re.search(r"\b0 (messages|puts|dead|failure|records|requests)", text)
+    assert text.count("not measured") >= 5
+    assert "At least $2.00 a month" in text
+
+
+def test_each_percentile_says_of_what() -> None:
+    for text in (page(FULL), page(replace(FULL, latency_s=None))):
+        for sentence in re.split(r"[.:<>](?=\s|<|$)", text):
+            if "p50" in sentence:
+                assert "half within" in sentence
+
+
+@given(st.floats(0, 1e7, allow_nan=False))
+def test_the_ticks_of_an_axis_are_few_round_and_reach_the_greatest(greatest: float) -> None:
+    ticks = value_ticks(greatest)
+    assert 3 <= len(ticks) <= 6
+    assert ticks[0] == 0
+    assert ticks[-1] >= greatest * (1 - 1e-9)
+    assert ticks[-1] <= max(2.5 * greatest, 1e-8)
+
+
+@given(st.integers(0, 4_000_000_000_000), st.integers(0, 3_000 * 86_400_000))
+def test_the_times_of_an_axis_are_few_and_within_it(start: int, length: int) -> None:
+    ticks = time_ticks(start, start + length)
+    assert 1 <= len(ticks) <= 5
+    assert all(start <= tick <= start + length for tick in ticks)
+
+
+def test_the_chart_has_both_axes_with_their_units() -> None:
+    minute = 60_000
+    chart = seconds_over_time([(at * minute, at * 1.0) for at in range(60)], "From ingest to the file", "written")
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", chart)
+    assert texts == [
+        "0", "20", "40", "60", "00:00", "00:20", "00:40", "From ingest to the file, seconds", "written, UTC",
+    ]  # fmt: skip
+    hours = seconds_over_time([(0, 0.0), (3 * 86_400_000, 9_000.0)], "Lag", "written")
+    assert "Lag, hours" in hours
+    assert ">Jan 2<" in hours
+
+
+def test_a_chart_of_one_file_and_one_of_a_week_are_drawn() -> None:
+    for files in ((FILES[0],), (FILES[0], replace(FILES[1], written_ms=FILES[0].written_ms + 7 * 86_400_000))):
+        parsed(page(replace(FULL, files=files)))
+
+
+def test_a_page_that_cannot_be_written_is_a_sentence(
+    lakebound: Lakebound, operated: Operated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lakebound("report", "--out", str(tmp_path / "no" / "page.html")) == 2
+    assert "There is no folder" in capsys.readouterr().err
 
 
 def test_the_verb_writes_the_page(lakebound: Lakebound, operated: Operated, tmp_path: Path) -> None:
@@ -110,5 +173,5 @@ def test_the_verb_writes_the_page(lakebound: Lakebound, operated: Operated, tmp_
 def test_the_latency_that_was_measured_is_shown(lakebound: Lakebound, operated: Operated, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     assert lakebound("report", "--out", str(out), "--latency", "21.4,48.9") == 0
-    assert "p50 21.4 s, p99 48.9 s" in out.read_text()
+    assert "from a change to silver: half within 21.4 s (p50), 99 of 100 within 48.9 s (p99)" in out.read_text()
     assert lakebound("report", "--out", str(out), "--latency", "fast") == 2

@@ -6,6 +6,7 @@ import pytest
 
 from lakebound.errors import Misconfigured
 from lakebound.settings import SETTINGS, Environment, FlushSettings, IngestSettings, RedactionSettings, data_prefix
+from lakebound.tables import Source
 
 INGEST = {"TABLE_NAME": "flights", "S3_BUCKET": "lake", "QUEUE_URL": "https://sqs/buffer"}
 FLUSH = INGEST
@@ -14,6 +15,7 @@ FLUSH = INGEST
 def test_only_what_is_required_is_needed() -> None:
     assert IngestSettings.read(INGEST) == IngestSettings(
         table="flights",
+        source=Source.own("flights"),
         bucket="lake",
         queue_url="https://sqs/buffer",
         partition_by_event=False,

@@ -13,7 +13,7 @@ import pytest
 
 from lakebound import smoke
 from lakebound.adapters.local import ManualClock
-from lakebound.adapters.smoke import StreamDeliveries, alarms_of, keys_of
+from lakebound.adapters.smoke import StreamDeliveries, alarms_told, keys_of
 from lakebound.adapters.stack import Stack
 from lakebound.attributes import Image
 from lakebound.cli import stacks
@@ -275,7 +275,7 @@ def deliveries(operated: Operated) -> tuple[Lambda, StreamDeliveries]:
     aws_lambda = Lambda(operated)
     aws_lambda.variables |= {"S3_BUCKET": operated.outputs["BucketName"], "QUEUE_URL": operated.buffer_url}
     stack = found(operated)
-    return aws_lambda, StreamDeliveries(stack, operated.scripted, stacks.road_of(stack))
+    return aws_lambda, StreamDeliveries(stack, operated.scripted, ManualClock(), lambda: stacks.road_of(stack))
 
 
 def test_what_makes_deliveries_fail_is_put_back_exactly(operated: Operated) -> None:
@@ -295,9 +295,37 @@ def test_a_function_that_cannot_be_put_back_is_told_with_what_ends_it(operated: 
     aws_lambda, made = deliveries(operated)
     made.refuse()
     aws_lambda.refuses = {"function"}
-    with pytest.raises(LakeboundError, match=r"is still set to fail: .*make deploy"):
+    with pytest.raises(LakeboundError, match=r"is still set to fail: .*lakebound smoke --mend"):
         made.accept()
     assert aws_lambda.retries == 100, "the mapping was put back all the same"
+
+
+def test_what_a_killed_smoke_test_left_is_put_back_by_the_stacks_parameters(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CloudFormation would find nothing to change: the template says what it said before."""
+    aws_lambda, made = deliveries(operated)
+    described = operated.answers["describe_stacks"]
+
+    def with_parameters(StackName: str) -> dict[str, Any]:  # noqa: N803
+        told = described(StackName)
+        given = {"MessageBytes": "262144", "StreamMaxRetries": "100"}
+        told["Stacks"][0]["Parameters"] = [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
+        return told
+
+    operated.answers["describe_stacks"] = with_parameters
+    before = dict(aws_lambda.variables)
+    made.refuse()
+    assert lakebound("smoke", "--mend", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["mended"] is True
+    assert (aws_lambda.variables, aws_lambda.retries) == (before, 100)
+    aws_lambda.retries = 0
+    assert lakebound("smoke", "--mend") == 0
+    assert aws_lambda.retries == 100, "killed between the two"
+    changes = len(aws_lambda.history)
+    assert lakebound("smoke", "--mend") == 0
+    assert "nothing to put back" in capsys.readouterr().out
+    assert len(aws_lambda.history) == changes
 
 
 def test_the_function_fails_as_it_starts_with_what_is_set() -> None:
@@ -340,7 +368,7 @@ def test_alarms_and_keys_are_read_by_name_and_place(operated: Operated) -> None:
             AlarmName=name, Namespace="x", MetricName="y", Statistic="Sum", Period=300, EvaluationPeriods=1,
             Threshold=1, ComparisonOperator="GreaterThanThreshold",
         )  # fmt: skip
-    assert alarms_of(operated.scripted, found(operated)) == (["lake-Gone", "lake-There"], {"lake-There": False})
+    assert alarms_told(operated.scripted, found(operated)) == (["lake-Gone", "lake-There"], {"lake-There": False})
     operated.outputs |= {
         f"{name}LogGroup": f"/lakebound/lake/{name}" for name in ("StreamIngest", "Flusher", "Backfill")
     }

@@ -1,4 +1,4 @@
-"""OK, LAGGING or GAP: each thing that can be wrong is seen, named, and comes with its command."""
+"""OK, LAGGING, GAP or UNKNOWN: each thing that can be wrong is seen, named, and comes with its command."""
 
 from __future__ import annotations
 
@@ -11,11 +11,34 @@ import pytest
 
 from lakebound.adapters.local import MemoryStore
 from lakebound.gaps import Gap
-from lakebound.layout import GapKey
-from lakebound.status import GAP, LAGGING, NOTE, OK, Seen, judge, open_gaps
+from lakebound.layout import GapKey, SeenKey
+from lakebound.status import (
+    BUFFER,
+    DEAD,
+    FAILURES,
+    GAP,
+    GAPS,
+    LAG,
+    LAGGING,
+    LOOKS,
+    NEEDED,
+    NEWEST_FILE,
+    NOTE,
+    OK,
+    OLDEST_MESSAGE,
+    QUARANTINE,
+    QUEUE_MAPPING,
+    STREAM_MAPPING,
+    TABLE,
+    UNKNOWN,
+    FunctionSeen,
+    Seen,
+    judge,
+    open_gaps,
+)
 from tests.events.building import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import BUCKET, MAPPING, Operated
+from tests.unit.operated import BUCKET, MAPPING, Operated, refused, remove, take_away
 from tests.unit.test_redrive import a_body, failure
 
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-01T00:00:00.000"
@@ -36,8 +59,18 @@ WELL = Seen(
     failure_objects=0,
     oldest_failure_ms=None,
     quarantined=0,
+    looked_ms=NOW_MS - 60_000,
+    delivered_ms=NOW_MS - 50 * 60_000,
+    functions=(FunctionSeen("stream_ingest", "/lakebound/lake/stream_ingest", 40, 0),),
 )
 HOUR_MS = 3_600_000
+NO_MAPPING: dict[str, None] = {"mapping_state": None, "mapping_stream": None, "mapping_result": None}
+
+
+def failing(invocations: int, errors: int, throttles: int = 0) -> FunctionSeen:
+    return FunctionSeen("flusher", "/lakebound/lake/flusher", invocations, errors, throttles)
+
+
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a recorded gap": ({"gaps": (Gap(NOW_MS - HOUR_MS, None, "x"),)}, GAP, "backfill start --mode heal"),
     "stream read too late": ({"iterator_age_ms": 25 * HOUR_MS}, GAP, "backfill start --mode heal"),
@@ -52,6 +85,29 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "failure objects": ({"failure_objects": 1}, LAGGING, "dlq redrive --from stream"),
     "keys only": ({"stream_view": "KEYS_ONLY"}, LAGGING, "doctor --before"),
     "quarantine": ({"quarantined": 1}, OK, "dlq list --from quarantine"),
+    "table gone": ({"missing": ("table",), "table_stream": None, "stream_view": None}, GAP, "doctor --before"),
+    "stream mapping gone": ({"missing": ("stream mapping",), **NO_MAPPING}, LAGGING, "make deploy"),
+    "stream mapping being deleted": ({"mapping_state": "Deleting"}, LAGGING, "make deploy"),
+    "queue mapping gone": ({"missing": ("queue mapping",), "queue_mapping_state": None}, LAGGING, "make deploy"),
+    "buffer queue gone": ({"missing": ("buffer queue",), "buffered": 0}, LAGGING, "make deploy"),
+    "dead-letter queue gone": ({"missing": ("dead-letter queue",)}, LAGGING, "make deploy"),
+    "bucket gone": ({"missing": ("failure objects", "recorded gaps", "quarantine")}, LAGGING, "make deploy"),
+    "another part gone": ({"missing": ("newest batch file",)}, LAGGING, "doctor"),
+    "every invocation fails": ({"functions": (failing(12, 12),)}, LAGGING, "filter-log-events"),
+    "more errors than invocations": ({"functions": (failing(1, 2),)}, LAGGING, "filter-log-events"),
+    "half of the invocations fail": ({"functions": (failing(12, 6),)}, LAGGING, "filter-log-events"),
+    "some invocations fail": ({"functions": (failing(12, 5),)}, OK, "filter-log-events"),
+    "nothing but throttles": ({"functions": (failing(0, 0, 9),)}, LAGGING, "doctor"),
+    "some throttles": ({"functions": (failing(4, 0, 9),)}, OK, "doctor"),
+    "nobody has looked": ({"looked_ms": None, "delivered_ms": None}, UNKNOWN, "doctor"),
+    "nobody looks": ({"looked_ms": NOW_MS - HOUR_MS}, UNKNOWN, "doctor"),
+    "the lag may not be read": ({"iterator_age_ms": None, "unknown": (f"{LAG}: no right",)}, UNKNOWN, "doctor"),
+    "rest or a broken pipeline": ({"iterator_age_ms": None, "delivered_ms": None}, UNKNOWN, "doctor --smoke"),
+    "rest that was proved long ago": (
+        {"iterator_age_ms": None, "delivered_ms": NOW_MS - 2 * HOUR_MS},
+        UNKNOWN,
+        "doctor --smoke",
+    ),
 }
 
 
@@ -66,6 +122,7 @@ def test_what_is_wrong_is_named_with_its_command(name: str) -> None:
     assert status.state == state
     assert len(status.findings) == 1
     assert command in status.findings[0].command
+    assert "…" not in status.findings[0].command, "a command is there to be pasted"
 
 
 def test_the_worst_decides_and_stands_first() -> None:
@@ -74,10 +131,51 @@ def test_the_worst_decides_and_stands_first() -> None:
     assert (both.state, both.since_ms) == (GAP, 5)
 
 
-def test_what_is_unknown_is_said_and_takes_no_state() -> None:
-    blind = replace(WELL, iterator_age_ms=None, table_stream=None, unknown=("table: no right",))
-    assert judge(blind).state == OK
-    assert "not looked at: table: no right" in judge(blind).findings[0].what
+def test_a_table_that_rests_is_ok_where_a_look_proves_that_nothing_waits() -> None:
+    assert judge(replace(WELL, iterator_age_ms=None)).state == OK
+
+
+def test_messages_of_no_known_age_are_well_only_where_the_queue_was_empty_or_files_are_written() -> None:
+    refused = (f"{OLDEST_MESSAGE}: no right",)
+    ageless = replace(WELL, oldest_message_s=None)
+    assert judge(ageless).state == OK
+    assert judge(replace(ageless, unknown=refused)).state == UNKNOWN
+    assert judge(replace(ageless, unknown=refused, newest_file_ms=NOW_MS - 60_000)).state == OK
+    assert judge(replace(ageless, unknown=refused, buffered=0)).state == OK
+
+
+PARTS: dict[str, dict[str, Any]] = {
+    TABLE: {"table_stream": None, "stream_view": None},
+    STREAM_MAPPING: NO_MAPPING,
+    QUEUE_MAPPING: {"queue_mapping_state": None},
+    BUFFER: {"buffered": 0},
+    DEAD: {},
+    FAILURES: {},
+    GAPS: {},
+    LOOKS: {"looked_ms": None, "delivered_ms": None},
+    LAG: {"iterator_age_ms": None},
+    OLDEST_MESSAGE: {"oldest_message_s": None, "newest_file_ms": NOW_MS},
+    NEWEST_FILE: {},
+    QUARANTINE: {},
+    "alarms": {},
+    "errors of flusher": {"functions": ()},
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_could_not_be_looked_at_is_said_and_never_ok_where_ok_rests_on_it(part: str) -> None:
+    blind = judge(replace(WELL, **PARTS[part], unknown=(f"{part}: These credentials may not read it",)))
+    rests = part in NEEDED | {LAG}
+    assert blind.state == (UNKNOWN if rests else OK)
+    (finding,) = blind.findings
+    assert "These credentials may not read it" in finding.what
+
+
+def test_whatever_is_worse_hides_no_unknown_and_is_not_hidden_by_it() -> None:
+    blind = replace(WELL, iterator_age_ms=None, unknown=(f"{LAG}: no right",))
+    assert judge(replace(blind, dead=1)).state == LAGGING
+    assert judge(replace(blind, gaps=(Gap(5, None, "x"),))).state == GAP
+    assert UNKNOWN in {one.level for one in judge(replace(blind, dead=1)).findings}
 
 
 def test_every_page_that_a_finding_names_exists() -> None:
@@ -141,12 +239,81 @@ def test_the_verb_sees_a_stream_that_was_switched_off_and_on(
 def test_one_service_that_refuses_hides_nothing_else(
     lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    operated.client("dynamodb").delete_table(TableName="flights")
+    operated.answers["get_event_source_mapping"] = refused("GetEventSourceMapping")
     operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody="x")
     assert lakebound("status", "--json") == 1
     found = state_of(capsys)
-    assert found["seen"]["dead"] == 1
-    assert any("table" in one for one in found["seen"]["unknown"])
+    assert (found["state"], found["seen"]["dead"]) == (LAGGING, 1)
+    assert any("stream mapping" in one for one in found["seen"]["unknown"])
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "state"),
+    [
+        ("cloudwatch", "get_metric_statistics", UNKNOWN),
+        ("cloudwatch", "get_metric_data", OK),
+        ("cloudwatch", "describe_alarms", OK),
+        ("cloudformation", "list_stack_resources", OK),
+        ("lambda", "get_event_source_mapping", UNKNOWN),
+        ("lambda", "get_function_configuration", OK),
+        ("dynamodb", "describe_table", UNKNOWN),
+        ("sqs", "get_queue_attributes", UNKNOWN),
+        ("s3", "_make_api_call", UNKNOWN),
+        ("s3", "get_object", UNKNOWN),
+    ],
+)
+def test_each_right_that_is_missing_is_named_and_ok_never_rests_on_it(
+    lakebound: Lakebound,
+    operated: Operated,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    service: str,
+    operation: str,
+    state: str,
+) -> None:
+    operated.make_alarm("lake-DeadLetters-0ABC")
+    assert lakebound("status", "--json") == 0
+    capsys.readouterr()
+    take_away(operated, monkeypatch, service, operation)
+    status = lakebound("status", "--json")
+    found = state_of(capsys)
+    assert (found["state"], status) == (state, int(state != OK))
+    assert found["seen"]["unknown"]
+
+
+def test_every_invocation_that_fails_is_no_ok(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operated.measure("Invocations", 9, function="flusher")
+    operated.measure("Errors", 9, function="flusher")
+    assert lakebound("status") == 1
+    told = capsys.readouterr().out
+    assert "flusher fails: all 9 invocations in five minutes" in told
+    assert "docs/OPERATIONS.md#function-errors" in told
+
+
+def test_no_metrics_and_no_look_is_unknown_and_says_what_it_does_not_know(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operated.outputs["StreamIngestName"] = "another"
+    operated.client("s3").delete_object(Bucket=BUCKET, Key=SeenKey("flights").format())
+    assert lakebound("status") == 1
+    told = capsys.readouterr().out
+    assert told.startswith("UNKNOWN   stack lake, table flights")
+    assert "no look at the stream is recorded" in told
+    assert "CloudWatch knows of no delivery in the last 15 minutes" in told
+
+
+@pytest.mark.parametrize("part", ["table", "buffer", "dead", "bucket", "mapping", "function"])
+def test_each_part_that_is_gone_is_a_finding(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    remove(operated, part)
+    assert lakebound("status", "--json") == 1
+    found = state_of(capsys)
+    assert found["state"] == (GAP if part == "table" else LAGGING)
+    assert found["seen"]["missing"]
+    assert {one["page"].partition("#")[2] for one in found["findings"]} & {"part-missing", "table-missing"}
 
 
 def test_the_gap_metric_is_put_when_asked_for(lakebound: Lakebound, operated: Operated) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,15 @@ from typing import Any
 import pytest
 
 from lakebound.adapters.local import MemoryStore
+from lakebound.envelope import encode_line
 from lakebound.errors import LakeboundError
+from lakebound.events import StreamDecoder
 from lakebound.layout import DataKey, format_time
 from lakebound.replay import plan_replay, stage_replay
 from lakebound.trace import trace
+from tests.events.building import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
+from tests.unit.operated import BUCKET, Operated
 
 KEY = "id=S:a"
 
@@ -80,6 +86,32 @@ def test_a_lost_record_breaks_the_chain_and_a_whole_one_does_not() -> None:
     assert trace(KEY, files(whole[0], whole[2], whole[3])).breaks == (f"L|{3:040}",)
 
 
+def test_an_old_image_that_could_not_be_carried_breaks_no_chain() -> None:
+    whole = [stream(1, "a", 1), stream(2, "b", 2, old="a"), stream(3, "c", 3), stream(4, None, 4, old="c")]
+    assert trace(KEY, files(*whole)).breaks == ()
+    # What follows is still held against it, and an INSERT says that there was no item.
+    wrong = [*whole[:3], stream(4, None, 4, old="x")]
+    assert trace(KEY, files(*wrong)).breaks == (f"L|{4:040}",)
+    again = stream(3, "c", 3) | {"event_name": "INSERT"}
+    assert trace(KEY, files(*whole[:2], again, whole[3])).breaks == (f"L|{3:040}",)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "broken"),
+    [
+        ({"v": {"N": "1.0"}, "w": {"S": ""}}, {"w": {"S": ""}, "v": {"N": "1"}}, False),
+        ({"v": {"SS": ["", "a"]}}, {"v": {"SS": ["a", ""]}}, False),
+        ({"v": {"X": {"b": 1, "a": 2}}}, {"v": {"X": {"a": 2, "b": 1}}}, False),
+        ({"v": {"X": [1, 2]}}, {"v": {"X": [2, 1]}}, True),
+        ({"v": {"N": "1"}}, {"v": {"N": 1}}, True),
+    ],
+)
+def test_images_are_compared_as_the_audit_does(new: Any, old: Any, broken: bool) -> None:
+    first = stream(1, "a", 1) | {"new_image": new}
+    second = stream(2, "b", 2) | {"old_image": old}
+    assert bool(trace(KEY, files(first, second)).breaks) is broken
+
+
 def test_a_stream_of_new_images_only_is_not_audited() -> None:
     assert trace(KEY, files(stream(1, "a", 1), stream(3, "c", 3))).breaks == ()
 
@@ -88,7 +120,6 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(
     lakebound: Lakebound, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from lakebound import batches, messages
-    from tests.events.building import stream_record
     from tests.unit.test_redrive import World
 
     world = World()
@@ -100,12 +131,60 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(
             place = tmp_path / file.key
             place.parent.mkdir(parents=True)
             place.write_bytes(file.body)
-    assert lakebound("trace", "id=S:k1", "--files", str(tmp_path)) == 0
+    for typed in ("id=S:k1", "k1", "id=k1", '{"id": "k1"}', '{"id": {"S": "k1"}}'):
+        assert lakebound("trace", typed, "--files", str(tmp_path)) == 0, typed
+        told = capsys.readouterr().out
+        assert told.startswith("id=S:k1\n")
+        assert "1 records of the stream" in told
+        assert "visible: the greatest version of the stream" in told
+        assert "canary" not in told
+
+
+def test_what_is_not_found_says_what_was_looked_for_and_where(
+    lakebound: Lakebound, tmp_path: Path, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = encode_line(StreamDecoder("flights").decode(stream_record(1), NOW_MS), NOW_MS)
+    name = f"stream-{format_time(NOW_MS)}-1-{'a' * 32}.ndjson.gz"
+    key = f"ddb/flights/dt=2026-11-24/HH=03/{name}"
+    operated.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
+    assert lakebound("trace", "k1") == 0
+    capsys.readouterr()
+    assert lakebound("trace", "OP1#JFK") == 1
     told = capsys.readouterr().out
-    assert "stream: 1 records" in told
-    assert "visible: the greatest version of the stream" in told
-    assert "canary" not in told
-    assert lakebound("trace", "id=S:nobody", "--files", str(tmp_path)) == 1
+    for part in (
+        "nothing found of OP1#JFK",
+        "id=S:OP1#JFK",
+        "1 batch files with 1 records, in s3://lake-files/ddb/flights/",
+        "0 records in quarantine",
+        "id (S)",
+    ):
+        assert part in told
+    assert lakebound("trace", "OP1#JFK", "--json") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["looked_for"] == ["id=S:OP1#JFK"]
+    assert document["searched"] == {
+        "where": "s3://lake-files/ddb/flights/",
+        "files": 1,
+        "records": 1,
+        "quarantined": 0,
+    }
+    assert lakebound("trace", "k1", "--files", str(tmp_path)) == 1
+    assert "the table's key is not known" in capsys.readouterr().out
+
+
+def test_a_record_that_only_quarantine_has_is_told(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lakebound.adapters.s3 import S3Store
+    from tests.unit.test_redrive import World
+
+    world = World()
+    world.road.carry([stream_record(1), stream_record(2) | {"eventName": "NOTHING"}])
+    store = S3Store(BUCKET, operated.client("s3"))
+    for name, kept in world.store.objects.items():
+        store.put_if_absent(name, kept.body if hasattr(kept, "body") else kept, {})
+    assert lakebound("trace", "k2") == 1
+    assert "quarantine:" in capsys.readouterr().out
 
 
 # ── replay ──

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from lakebound.attributes import Image, canonical_key, parse_key
-from lakebound.verify import LakeRow, Patience, Report, told_lines, verify
+from lakebound.cli.verify import Waits
+from lakebound.verify import LakeRow, Patience, Report, Waiting, told_lines, verify
 
 PATIENCE = Patience(lag=10, limit=100)
 
@@ -240,11 +242,11 @@ def test_a_key_deleted_on_both_sides_while_verify_ran_is_no_key_any_more() -> No
 def test_items_that_cannot_be_carried_are_left_out_and_above_one_percent_fail() -> None:
     source, lake = equal_sides()
     for number in range(3):
-        source.items[f"UA{number}"] = {"id": {"S": f"UA{number}"}, "n": {"N": "NaN"}}
+        source.items[f"UA{number}"] = {"id": {"S": f"UA{number}"}, "n": {"S": "\ud800"}}
     report = run(source, lake)
     assert (report.keys, len(report.left_out)) == (300, 3)
     assert report.is_equal
-    source.items["UA3"] = {"id": {"S": "UA3"}, "n": {"N": "NaN"}}
+    source.items["UA3"] = {"id": {"S": "UA3"}, "n": {"S": "\ud800"}}
     assert not run(source, lake).is_equal
 
 
@@ -285,3 +287,38 @@ def test_rows_that_show_what_a_backfill_read_are_counted() -> None:
     report = run(source, lake)
     assert (report.is_equal, report.rows, report.from_base) == (True, 3, 1)
     assert "from the backfill alone: 1 of 3 rows (33%)" in list(told_lines(report, 5))
+
+
+def test_a_wait_is_told_before_it_begins_and_says_what_for_and_how_long() -> None:
+    source, lake = equal_sides()
+    lake.put("UA7", flight("UA7", delay="5"))
+    told: list[Waiting] = []
+    time = Time()
+    run(source, lake, time, pipeline=Queue(1), waiting=lambda what: told.append(what))
+    assert told[0] == Waiting(keys=1, in_flight=1, rest_s=20.0, left_s=100.0)
+    assert [what.left_s for what in told] == sorted((what.left_s for what in told), reverse=True)
+
+
+def test_without_patience_the_second_look_decides_and_nothing_is_waited_for() -> None:
+    source, lake = equal_sides()
+    lake.put("UA7", flight("UA7", delay="5"))
+    told: list[Waiting] = []
+    time = Time()
+    report = verify(source, lake, time, pipeline=Queue(1), patience=Patience(0, 0), waiting=told.append)
+    assert report.different == ("id=S:UA7",)
+    assert (told, time.ms) == ([], 1_000_000)
+
+
+def test_the_command_tells_a_wait_at_once_and_each_minute() -> None:
+    console, time = Console(record=True, width=200, quiet=False), Time()
+    tell = Waits(console, time)
+    for left in range(900, 0, -15):
+        tell(Waiting(3, 1, 180.0, float(left)))
+        time.sleep(15)
+    lines = console.export_text().splitlines()
+    assert lines[0] == (
+        "3 keys differ, and 1 message is in the buffer queue: waiting until nothing of it has changed for 180 s "
+        "with the queue empty; at most 900 s. --no-wait judges at once"
+    )
+    assert len(lines) == 15
+    assert lines[1].endswith("840 s left")

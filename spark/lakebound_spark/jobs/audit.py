@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -14,26 +15,34 @@ from lakebound.errors import LakeboundError
 from lakebound_spark.audit import audit, record_audit, records_to_audit
 from lakebound_spark.bronze import bronze_of
 from lakebound_spark.errors import Misconfigured
+from lakebound_spark.metrics import counted
 from lakebound_spark.running import run_job
+from lakebound_spark.tables import located_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when nothing is wrong, 1 when something is or after a failure, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
 
+    bronze = located_table(options.bronze)
+
     def work(spark: SparkSession, stop: threading.Event) -> int:
-        table = bronze_of(spark, options.bronze)
-        found = audit(records_to_audit(spark, options.bronze, options.days), examples=options.show)
-        record_audit(spark, options.bronze, found)
+        started = time.monotonic()
+        table = bronze_of(spark, bronze)
+        found = audit(records_to_audit(spark, bronze, options.days), examples=options.show)
+        record_audit(spark, bronze, found)
         print(json.dumps({"source_table": table, **asdict(found)}), flush=True)
         if options.publish:
             _publish(table, found.chain_breaks)
         print(
             f"chain_breaks={found.chain_breaks} time_regressions={found.time_regressions} conflicts={found.conflicts}"
         )
+        verdict = "nothing is wrong" if found.is_clean else "something is wrong, see docs/OPERATIONS.md, chain breaks"
+        looked = f"{counted(found.records, 'record')} of {counted(found.keys, 'key')} in {bronze}"
+        print(f"audited {looked}, {time.monotonic() - started:.0f} s: {verdict}")
         return 0 if found.is_clean else 1
 
-    return run_job("audit", work, options.bronze)
+    return run_job("audit", work, bronze, again="audits again")
 
 
 def _publish(table: str, breaks: int) -> None:

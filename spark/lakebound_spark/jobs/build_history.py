@@ -16,10 +16,11 @@ from lakebound_spark.bronze_source import stream_of_bronze
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.history_table import READ_OF_BRONZE, bring_forward, prepare_history, rebuild
+from lakebound_spark.metrics import counted
 from lakebound_spark.running import refuse, run_job
 from lakebound_spark.source import BYTES_PER_MERGE
 from lakebound_spark.streams import claim_checkpoint, parse_trigger, run_micro_batches
-from lakebound_spark.tables import beside
+from lakebound_spark.tables import beside, located, located_table
 
 FILES_PER_MICRO_BATCH = 1_000
 
@@ -35,33 +36,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise Misconfigured("--checkpoint is missing; only --rebuild works without")
     except Misconfigured as error:
         return refuse("build_history", error)
-    target = beside(options.target, "_history")
+    bronze, target = located_table(options.bronze), beside(located_table(options.target), "_history")
+    checkpoint = located(options.checkpoint) if options.checkpoint else ""
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
-        there = bronze_of(spark, options.bronze)
+        began = time.monotonic()
+        there = bronze_of(spark, bronze)
         if there != config.source_table:
-            raise Misconfigured(f"{options.bronze} holds the records of {there}, not of {config.source_table}")
+            raise Misconfigured(f"{bronze} holds the records of {there}, not of {config.source_table}")
         table_id = prepare_history(spark, target, config.source_table)
         if options.rebuild:
-            print(f"rows={rebuild(spark, target, options.bronze)}")
+            rows = rebuild(spark, target, bronze)
+            print(f"rows={rows}")
+            print(f"rebuilt {target}: {counted(rows, 'row')}, {time.monotonic() - began:.0f} s")
             return 0
-        claim_checkpoint(spark, options.checkpoint, target, table_id)
+        claim_checkpoint(spark, checkpoint, target, table_id)
         rows = 0
 
         def forward(batch: DataFrame, batch_id: int) -> None:
             nonlocal rows
             started = time.monotonic()
-            done = bring_forward(batch.sparkSession, target, options.bronze, batch)
+            done = bring_forward(batch.sparkSession, target, bronze, batch)
             rows += done.rows
             seconds = round(time.monotonic() - started, 3)
             print(json.dumps({"batch": batch_id, **asdict(done), "seconds": seconds}), flush=True)
 
-        stream = stream_of_bronze(spark, options.bronze, options.max_files, options.max_bytes)
-        run_micro_batches(stream.select(*READ_OF_BRONZE), forward, options.checkpoint, trigger, stop)
+        stream = stream_of_bronze(spark, bronze, options.max_files, options.max_bytes)
+        run_micro_batches(stream.select(*READ_OF_BRONZE), forward, checkpoint, trigger, stop)
         print(f"rows={rows}")
+        seconds = time.monotonic() - began
+        print(f"told {counted(rows, 'row')} of {target}, {seconds:.0f} s" if rows else f"nothing new for {target}")
         return 0
 
-    return run_job("build_history", work, target, options.bronze)
+    return run_job("build_history", work, target, bronze)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -14,10 +16,11 @@ from lakebound_spark.bronze import BronzeJob, run_bronze
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.flatten import make_views
+from lakebound_spark.metrics import counted
 from lakebound_spark.running import refuse, run_job
 from lakebound_spark.source import FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.streams import parse_trigger
-from lakebound_spark.tables import is_path
+from lakebound_spark.tables import beside, is_path, located, located_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         job = BronzeJob(
-            source=options.source,
-            checkpoint=options.checkpoint,
-            target=options.target,
+            source=located(options.source),
+            checkpoint=located(options.checkpoint),
+            target=located_table(options.target),
             source_table=load_config(options.config).source_table,
             trigger=parse_trigger(options.trigger),
             reader=options.reader,
@@ -39,10 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse("ingest_bronze", error)
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
+        started = time.monotonic()
         totals = run_bronze(spark, job, report=lambda done: print(json.dumps(asdict(done)), flush=True), stop=stop)
         if options.views:
             make_views(spark, job.target)
         print(totals)
+        if totals.all_refused:
+            print(
+                f"ingest_bronze: nothing was appended to {job.target}: {counted(totals.refused, 'record')} of other "
+                f"tables than {job.source_table} refused, {counted(totals.bad_files, 'file')} left out (see "
+                f"{beside(job.target, '_bad_files')}); set source_table or --source right, then take a new target and "
+                "a new checkpoint",
+                file=sys.stderr,
+            )
+            return 1
+        print(totals.sentence(job.target, time.monotonic() - started))
         return 0
 
     return run_job("ingest_bronze", work, job.target)

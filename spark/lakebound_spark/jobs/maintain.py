@@ -14,23 +14,35 @@ from pyspark.sql import SparkSession
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.maintenance import LEAST_RETENTION_HOURS, Upkeep, maintain
+from lakebound_spark.metrics import counted
 from lakebound_spark.running import refuse, run_job
+from lakebound_spark.tables import located_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when done, 1 after a failure, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
     try:
-        job = Upkeep(options.target, load_config(options.config), options.retain_hours, options.dry_run)
+        job = Upkeep(located_table(options.target), load_config(options.config), options.retain_hours, options.dry_run)
     except Misconfigured as error:
         return refuse("maintain", error)
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
+        started, tables, purged, compacted, written = time.monotonic(), 0, 0, 0, 0
         for kept in maintain(spark, job, time.time_ns() // 1_000_000):
             print(json.dumps(asdict(kept)), flush=True)
+            tables, purged = tables + 1, purged + kept.purged
+            compacted, written = compacted + kept.compacted, written + kept.written
+        did = (
+            f"would look at {counted(tables, 'table')} of {job.target}: {counted(purged, 'tombstone')} to purge"
+            if job.dry_run
+            else f"maintained {counted(tables, 'table')} of {job.target}: {counted(purged, 'tombstone')} purged, "
+            f"{counted(compacted, 'file')} made into {written:,}"
+        )
+        print(f"{did}, {time.monotonic() - started:.0f} s")
         return 0
 
-    return run_job("maintain", work, job.target)
+    return run_job("maintain", work, job.target, again="goes on")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
 from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.job import BRONZE, MergeJob, run
+from lakebound_spark.job import BRONZE, MergeJob, all_refused, run
 from lakebound_spark.metrics import Totals
 from lakebound_spark.running import refuse, run_job
 from lakebound_spark.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.stale import aside_of
 from lakebound_spark.streams import parse_trigger
-from lakebound_spark.tables import beside
+from lakebound_spark.tables import beside, located, located_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Misconfigured as error:
         return refuse("merge_changes", error)
 
+    def warn(text: str) -> None:
+        print(f"merge_changes: {text}", file=sys.stderr, flush=True)
+
     def work(spark: SparkSession, stop: threading.Event) -> int:
-        _tell(run(spark, job, report=lambda line: print(line, flush=True), stop=stop), job.target)
+        started = time.monotonic()
+        totals = run(spark, job, report=lambda line: print(line, flush=True), warn=warn, stop=stop)
+        _tell(totals, job.target)
+        if totals.all_refused:
+            if totals.merges > 1:  # else it was said already
+                warn(all_refused(job, totals))
+            return 1
+        print(totals.sentence(job.target, time.monotonic() - started))
         return 0
 
     return run_job("merge_changes", work, job.target)
@@ -77,13 +88,19 @@ def _parser() -> argparse.ArgumentParser:
 def _job(options: argparse.Namespace) -> MergeJob:
     config = load_config(options.config)
     return MergeJob(
-        source=options.source,
-        checkpoint=options.checkpoint,
-        target=options.target,
+        source=located_table(options.source) if options.reader == BRONZE else located(options.source),
+        checkpoint=located(options.checkpoint),
+        target=located_table(options.target),
         config=config,
         trigger=parse_trigger(options.trigger),
         reader=options.reader,
         files_per_micro_batch=options.max_files,
         bytes_per_merge=options.max_bytes,
-        aside=aside_of(options.source, config.source_table) if options.aside is None else options.aside,
+        aside=_aside(options, config.source_table),
     )
+
+
+def _aside(options: argparse.Namespace, table: str) -> str:
+    if options.aside is None:
+        return aside_of(options.source, table)
+    return located(options.aside) if options.aside else ""

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
+from lakebound_spark.metrics import counted
 from lakebound_spark.running import run_job
 from lakebound_spark.sweep import Refused, Sweep, sweep
+from lakebound_spark.tables import located, located_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,9 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = Sweep(
         run=options.run,
         table=options.table,
-        source=options.source,
-        aside=options.aside,
-        target=options.target,
+        source=located(options.source),
+        aside=located(options.aside),
+        target=located_table(options.target),
         max_deletes=options.max_deletes,
         dry_run=options.dry_run,
         partition_template=options.partition_template,
@@ -35,11 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"sweep: refused, nothing was written: {refused}", file=sys.stderr)
             return 1
         print(swept)
+        rows = f"{swept.ghosts:,} of {counted(swept.visible, 'row')}"
         if swept.files:
-            print("merge them with merge_changes.py; sweeping again then finds nothing")
+            print(
+                f"wrote ABSENT records for {rows} of {job.target}; merge them with merge_changes.py; sweeping again "
+                "then finds nothing"
+            )
+        elif swept.ghosts:
+            print(f"would write ABSENT records for {rows} of {job.target}")
+        else:
+            print(f"nothing to sweep: every row of {job.target} is in the run, or newer")
         return 0
 
-    return run_job("sweep", work, job.target)
+    return run_job("sweep", work, job.target, again="looks again")
 
 
 def _parser() -> argparse.ArgumentParser:

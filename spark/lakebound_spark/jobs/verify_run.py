@@ -13,17 +13,25 @@ from pyspark.sql import SparkSession
 from lakebound.verify import document, told_lines
 from lakebound_spark.running import run_job
 from lakebound_spark.sweep import Refused, Sweep
+from lakebound_spark.tables import located, located_table
 from lakebound_spark.verify_run import verify_run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when equal, 1 when not, refused or failed, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
-    run = Sweep(options.run, options.table, options.source, options.aside, options.target)
+    run = Sweep(
+        options.run,
+        options.table,
+        located(options.source),
+        located(options.aside),
+        located_table(options.target),
+    )
+    bronze = located_table(options.bronze) if options.bronze else ""
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         try:
-            report = verify_run(spark, run, bronze=options.bronze)
+            report = verify_run(spark, run, bronze=bronze)
         except Refused as refused:
             print(f"verify_run: refused: {refused}", file=sys.stderr)
             return 1
@@ -33,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(told_lines(report, options.show)))
         return 0 if report.is_equal else 1
 
-    return run_job("verify_run", work, run.target)
+    return run_job("verify_run", work, run.target, again="compares again")
 
 
 def _parser() -> argparse.ArgumentParser:

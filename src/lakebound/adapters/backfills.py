@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lakebound.adapters.account import LambdaAccount
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
@@ -22,7 +23,7 @@ def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
     """Everything a backfill of these settings reaches. `client` makes a boto3 client of a service."""
     clock = SystemClock()
     s3 = client("s3")
-    table = BackfillTable(settings.table, client("dynamodb"), clock, pass_through=settings.pass_through)
+    table = BackfillTable(settings.source, client("dynamodb"), clock, pass_through=settings.pass_through)
 
     def scan(decoder: SnapshotDecoder, segment: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
         return ScanSegment(table, decoder, segment, total, consistent, margin_ms)
@@ -48,4 +49,5 @@ def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
             if settings.dead_letter_url
             else None
         ),
+        account=LambdaAccount(client("lambda"), client("cloudwatch"), clock) if settings.mapping_id else None,
     )

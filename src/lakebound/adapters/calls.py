@@ -1,13 +1,25 @@
-"""One AWS call for an operator's tool, its failure told as a sentence."""
+"""One AWS call for an operator's tool, its failure told as a sentence that fits the cause."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 from botocore.parsers import ResponseParserError
 
-from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.errors import LakeboundError, Misconfigured, QueueUnavailable
 
 MISSING = frozenset(
     (
@@ -20,8 +32,17 @@ MISSING = frozenset(
         "NotFoundException",
     )
 )
-_DENIED = frozenset(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"))
-
+DENIED: Final = frozenset(
+    (
+        "403",
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "AuthorizationErrorException",
+        "KMSAccessDeniedException",
+        "UnauthorizedOperation",
+    )
+)
 
 FAILURES: Final = (BotoCoreError, ClientError, ResponseParserError)
 """What botocore raises when a service refuses, cannot be reached, or answers what is no answer."""
@@ -46,20 +67,117 @@ class Unanswered(LakeboundError):
         self.code = code
 
 
+class Denied(Misconfigured):
+    """The credentials are known, and lack a right."""
+
+
+_EXPIRED: Final = frozenset(("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"))
+_UNKNOWN_CREDENTIALS: Final = frozenset(
+    (
+        "AuthFailure",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    )
+)
+_THROTTLED: Final = frozenset(
+    (
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    )
+)
+
+
+def cause_of(failure: Exception, where: str = "AWS") -> LakeboundError | None:
+    """The error for what keeps every call from being answered, whatever was asked; None for any other failure.
+
+    `where` names the endpoint. No credentials, an expired login, credentials that AWS does not know, an unknown
+    profile, no region and a closed endpoint are the caller's to mend (Misconfigured); throttling passes (Unanswered).
+    """
+    code = code_of(failure)
+    if isinstance(failure, ProfileNotFound):
+        return Misconfigured(
+            f"There is no AWS profile {failure.kwargs.get('profile', '')}".rstrip(),
+            hint="Set AWS_PROFILE to one that `aws configure list-profiles` names, or unset it",
+        )
+    if isinstance(failure, NoRegionError):
+        return Misconfigured(
+            "No AWS region is set", hint="Set AWS_REGION or AWS_DEFAULT_REGION, or give the profile a region"
+        )
+    if isinstance(failure, ParamValidationError):
+        return Misconfigured("AWS takes no such name", hint="Check how the names in the command are spelled")
+    if isinstance(failure, SSOError | TokenRetrievalError) or code in _EXPIRED:
+        return Misconfigured(
+            "The AWS login has expired", hint="Run `aws sso login`, or set fresh credentials, then repeat the command"
+        )
+    if isinstance(failure, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
+        return Misconfigured(
+            f"There are no complete AWS credentials ({code})",
+            hint="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws sts get-caller-identity` tells "
+            "whether they work",
+        )
+    if code in _UNKNOWN_CREDENTIALS:
+        return Misconfigured(
+            f"AWS does not know these credentials ({code} at {where})",
+            hint="Check the access key, AWS_PROFILE and the region; `aws sts get-caller-identity` tells if they work",
+        )
+    if isinstance(failure, HTTPClientError) or code in ("EndpointConnectionError", "InvalidEndpointUrl"):
+        return Misconfigured(
+            f"Nothing answers at {where} ({code})",
+            hint="Check the network, a proxy, the region and AWS_ENDPOINT_URL, then repeat the command",
+        )
+    if code in _THROTTLED:
+        return Unanswered(
+            f"AWS throttles these calls ({code} at {where})",
+            hint="Wait a minute, then repeat the command",
+            code=code,
+        )
+    return None
+
+
 def call(client: Any, operation: str, what: str, **arguments: Any) -> dict[str, Any]:
-    """The answer. Raises NotThere, Misconfigured (no right), Unanswered; `what` is the object's name for a person."""
+    """The answer. Raises `failed_call`'s errors; `what` is the object's name for a person."""
     try:
         answer: dict[str, Any] = getattr(client, operation)(**arguments)
         return answer
     except FAILURES as failure:
-        code = code_of(failure)
+        error = failed_call(failure, operation, what, client.meta.endpoint_url)
     # Outside the handlers: botocore's own messages may hold what must not hang on our errors.
+    raise error
+
+
+def failed_call(failure: Exception, operation: str, what: str, where: str) -> LakeboundError:
+    """The error for a call that failed: `cause_of`'s, NotThere, Denied, or Unanswered."""
+    cause = cause_of(failure, where)
+    if cause is not None:
+        return cause
+    code = code_of(failure)
     if code in MISSING:
-        raise NotThere(f"There is no {what} at {client.meta.endpoint_url}", hint="Check its name and the region")
-    if code in _DENIED:
-        raise Misconfigured(f"These credentials may not {operation} ({what})", hint="Ask for the right to read it")
-    raise Unanswered(
-        f"{operation} of {what} failed at {client.meta.endpoint_url} ({code})",
-        hint="Try again when it answers",
+        return NotThere(f"There is no {what} at {where}", hint="Check its name, the region and AWS_ENDPOINT_URL")
+    if code in DENIED:
+        return Denied(f"These credentials may not {operation} ({what})", hint="Ask for the right to do it")
+    return Unanswered(
+        f"{operation} of {what} failed at {where} ({code})",
+        hint="Repeat the command; if it fails again, look at the service's own health",
         code=code,
+    )
+
+
+def queue_unavailable(failure: Exception, operation: str, url: str) -> QueueUnavailable:
+    """The error for a call to a queue that failed; a function repeats it, a person reads the cause."""
+    cause = cause_of(failure, url)
+    if cause is not None:
+        return QueueUnavailable(f"{operation} failed on {url}: {cause.what}", hint=cause.hint)
+    return QueueUnavailable(
+        f"{operation} failed on {url} ({code_of(failure)})", hint="Check that the queue exists and your rights on it"
     )

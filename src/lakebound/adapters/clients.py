@@ -5,6 +5,7 @@ Made by botocore itself: boto3 would add its resources and s3transfer, 30 ms of 
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any, Final
 
@@ -20,8 +21,19 @@ _CONFIG: Final = Config(
 
 
 def client(service: str, **overrides: Any) -> Any:
-    """A client of one AWS service; endpoint, region and credentials come from the environment as boto3 reads them."""
+    """A client of one AWS service; endpoint, region and credentials come from the environment as for the AWS CLI.
+
+    botocore itself looks at AWS_DEFAULT_REGION only; version 2 of the AWS CLI and every other SDK prefer AWS_REGION.
+    """
+    if named := os.environ.get("AWS_REGION"):
+        overrides.setdefault("region_name", named)
     return _session().create_client(service, config=_CONFIG, **overrides)
+
+
+def region() -> str | None:
+    """The region of the environment, or of its profile. Raises BotoCoreError for a profile that is not there."""
+    found = os.environ.get("AWS_REGION") or _session().get_config_variable("region")
+    return str(found) if found else None
 
 
 class LateClient:

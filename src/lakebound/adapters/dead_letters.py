@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from lakebound.adapters.calls import FAILURES, code_of
-from lakebound.errors import QueueUnavailable
+from lakebound.adapters.calls import FAILURES, MISSING, NotThere, code_of, queue_unavailable
 from lakebound.redrive import MoveState, MoveUnsupported
 
 _UNKNOWN: Final = frozenset(
@@ -60,19 +58,20 @@ class SqsMoveTask:
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
             return answer
-        except ClientError as refused:
-            code = str(refused.response.get("Error", {}).get("Code", ""))
-        except ResponseParserError:
-            code = "UnknownOperationException"
-        except BotoCoreError as broken:
-            code = type(broken).__name__
+        except FAILURES as failure:
+            # A service that does not know the call may answer with what is no answer.
+            code = "UnknownOperationException" if isinstance(failure, ResponseParserError) else code_of(failure)
+            error = queue_unavailable(failure, operation, self._url)
         if operation != "get_queue_attributes" and code in _UNKNOWN:
             raise MoveUnsupported(f"{self._url} has no move task ({code})", hint="Use --by copy")
-        raise QueueUnavailable(f"{operation} failed on {self._url} ({code})", hint="Check the queue and your rights")
+        raise error
 
 
 def count_messages(client: Any, url: str) -> tuple[int, int]:
-    """About how many messages a queue holds: (visible, in flight or delayed). Raises QueueUnavailable."""
+    """About how many messages a queue holds: (visible, in flight or delayed).
+
+    Raises NotThere for a queue that does not exist, QueueUnavailable.
+    """
     names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
@@ -80,10 +79,9 @@ def count_messages(client: Any, url: str) -> tuple[int, int]:
     ]
     try:
         found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    except FAILURES as broken:
-        code = code_of(broken)
-        raise QueueUnavailable(
-            f"The queue {url} did not answer ({code})", hint="Check the stack and your rights"
-        ) from None
+    except FAILURES as failure:
+        if code_of(failure) in MISSING:
+            raise NotThere(f"There is no queue {url}", hint="Deploy the stack again") from None
+        raise queue_unavailable(failure, "get_queue_attributes", url) from None
     visible, hidden, delayed = (int(found.get(name, 0)) for name in names)
     return visible, hidden + delayed

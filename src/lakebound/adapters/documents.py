@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lakebound.adapters.s3 import denied
 from lakebound.documents import Overtaken
 from lakebound.errors import StoreUnavailable
 
@@ -24,6 +25,9 @@ class S3Documents:
         except ClientError as refused:
             if refused.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                 return None
+            if refused.response.get("Error", {}).get("Code") in ("AccessDenied", "403"):
+                # Not None, as of a document that is not there: a first version would be written over a gap's book.
+                raise denied(self._bucket, key) from None
             raise self._unavailable("get", key, refused.response["Error"]["Code"]) from None
         except (BotoCoreError, OSError) as broken:
             raise self._unavailable("get", key, type(broken).__name__) from None

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from queue import Full, Queue
 from typing import Any, Final
 
-from lakebound.adapters.calls import FAILURES, code_of
-from lakebound.adapters.raw_answers import answer_of, keep_bodies, sendable
+from lakebound.adapters.calls import FAILURES, Denied, failed_call
+from lakebound.adapters.raw_answers import answer_of, keep_bodies, of_the_table, sendable
 from lakebound.attributes import Image
-from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.errors import LakeboundError
 from lakebound.ports import Clock
+from lakebound.tables import Source
 
 _KEYS_PER_READ: Final = 100
 """BatchGetItem's limit."""
@@ -20,19 +21,21 @@ _ROUNDS_WITHOUT_PROGRESS: Final = 8
 
 
 class DynamoDBTable:
-    """Port SourceTable of `verify` over one table.
+    """Port SourceTable of `verify` over one table; a bare name is one of this account.
 
     `client` gets the hook of `keep_bodies`. `segments` is how many parts are scanned side by side, each by a
     thread that holds at most two pages (1 MB each).
     """
 
-    def __init__(self, name: str, client: Any, clock: Clock, *, segments: int = 4) -> None:
-        self.name = name
+    def __init__(self, source: Source | str, client: Any, clock: Clock, *, segments: int = 4) -> None:
+        self._source = source if isinstance(source, Source) else Source.own(source)
+        self.name = self._source.asked
         self._client = client
         self._clock = clock
         self._segments = segments
         keep_bodies(client)
-        described = self._call("describe_table", TableName=name)["Table"]
+        described = self._call("describe_table", TableName=self.name)["Table"]
+        self._source.check_told(described["TableArn"])
         self._key_names = tuple(element["AttributeName"] for element in described["KeySchema"])
         self.item_count: int = described.get("ItemCount", 0)
         """About how many items there are: DynamoDB counts every six hours."""
@@ -82,9 +85,10 @@ class DynamoDBTable:
             while wanted:
                 asked = {"Keys": [sendable(key) for key in wanted], "ConsistentRead": True}
                 answer = answer_of(self._call("batch_get_item", RequestItems={self.name: asked}))
-                items = answer["Responses"].get(self.name, [])
+                table = self._source.table
+                items = of_the_table(answer["Responses"], self.name, table) or []
                 yield from items
-                wanted = (answer.get("UnprocessedKeys") or {}).get(self.name, {}).get("Keys", [])
+                wanted = (of_the_table(answer.get("UnprocessedKeys"), self.name, table) or {}).get("Keys", [])
                 rounds = 0 if items else rounds + 1
                 if wanted and rounds == _ROUNDS_WITHOUT_PROGRESS:
                     raise LakeboundError(
@@ -108,25 +112,15 @@ class DynamoDBTable:
         try:
             return getattr(self._client, operation)(**arguments)
         except FAILURES as failure:
-            code = code_of(failure)
+            error = failed_call(failure, operation, f"table {self.name}", self._client.meta.endpoint_url)
         # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
-        endpoint = self._client.meta.endpoint_url
-        match code:
-            case "ResourceNotFoundException":
-                raise Misconfigured(
-                    f"There is no table {self.name} at {endpoint}",
-                    hint="Check its name, the region and AWS_ENDPOINT_URL",
-                )
-            case "AccessDeniedException":
-                raise Misconfigured(
-                    f"These credentials may not {operation} table {self.name}",
-                    hint="They need dynamodb:DescribeTable, Scan and BatchGetItem on it",
-                )
-            case _:
-                raise LakeboundError(
-                    f"The call {operation} of table {self.name} at {endpoint} failed: {code}",
-                    hint="Try again when it answers",
-                )
+        if isinstance(error, Denied):
+            raise Denied(
+                error.what,
+                hint="They need dynamodb:DescribeTable, Scan and BatchGetItem on it"
+                + (", and its owner's policy has to name them" if self._source.is_foreign else ""),
+            )
+        raise error
 
 
 def _offer(

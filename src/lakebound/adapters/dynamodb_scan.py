@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lakebound.adapters.calls import FAILURES, code_of
-from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, scan_answer_of, sendable
+from lakebound.adapters.calls import FAILURES, cause_of, code_of
+from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, of_the_table, scan_answer_of, sendable
 from lakebound.attributes import Image
 from lakebound.backfill import ClockSkewed, Page, Throttled
 from lakebound.errors import LakeboundError, Misconfigured
@@ -21,6 +21,7 @@ from lakebound.events import ChangeEvent
 from lakebound.ports import Clock
 from lakebound.snapshots import SnapshotDecoder
 from lakebound.sources import TableFacts
+from lakebound.tables import Source
 
 MAX_SKEW_MS: Final = 5_000
 """The farthest that the local clock may be from the service's `Date`."""
@@ -38,10 +39,14 @@ _THROTTLES: Final = frozenset(
 
 
 class BackfillTable:
-    """One table through a boto3 client, which is this object's own: the hooks change what its answers hold."""
+    """One table through a boto3 client, which is this object's own: the hooks change what its answers hold.
 
-    def __init__(self, name: str, client: Any, clock: Clock, *, pass_through: bool = True) -> None:
-        self.name = name
+    A bare name is a table of this account. Another account's is asked for by its ARN in every call.
+    """
+
+    def __init__(self, source: Source | str, client: Any, clock: Clock, *, pass_through: bool = True) -> None:
+        self._source = source if isinstance(source, Source) else Source.own(source)
+        self.name = self._source.asked
         self._client = client
         self._clock = clock
         if pass_through:
@@ -54,8 +59,10 @@ class BackfillTable:
         mode = table.get("BillingModeSummary", {}).get("BillingMode")
         on_demand = mode == "PAY_PER_REQUEST" or (mode is None and not provisioned)
         created = table.get("CreationDateTime")
+        self._source.check_told(table["TableArn"])
+        foreign = self._source.is_foreign
         return TableFacts(
-            name=self.name,
+            name=self._source.table,
             arn=table["TableArn"],
             # DynamoDB Local gives no id: there the moment of creation tells one table from the next of its name.
             table_id=table.get("TableId") or (str(created.timestamp()) if created else "?"),
@@ -64,14 +71,16 @@ class BackfillTable:
             size=int(table.get("TableSizeBytes", 0)),
             read_capacity=0 if on_demand else int(provisioned),
             stream_arn=table.get("LatestStreamArn") if _streams(table) else None,
-            recovery_from_ms=self._recovery_from() if recovery else None,
+            # Nobody but its owner is told of a table's backups.
+            recovery_from_ms=self._recovery_from() if recovery and not foreign else None,
+            is_foreign=foreign,
         )
 
     def _recovery_from(self) -> int | None:
         # DescribeContinuousBackups takes ten calls a second from an account: no segment asks for it.
         try:
             answer = self._client.describe_continuous_backups(TableName=self.name)
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError, LakeboundError):
             # Without point-in-time recovery, or the right to ask for it, there are no exports; a scan needs neither.
             return None
         recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
@@ -99,10 +108,12 @@ class BackfillTable:
         return scan_answer_of(answer), before
 
     def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
-        """One BatchGetItem of at most 100 different keys, strongly consistent."""
+        """One BatchGetItem of at most 100 different keys, strongly consistent; its answer bears the bare name."""
         wanted = {self.name: {"Keys": [sendable(key) for key in keys], "ConsistentRead": True}}
         answer, before = self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
-        return answer_of(answer), before
+        values, table = answer_of(answer), self._source.table
+        told = {part: of_the_table(values.get(part), self.name, table) for part in ("Responses", "UnprocessedKeys")}
+        return values | {part: {} if one is None else {table: one} for part, one in told.items()}, before
 
     def _timed(self, operation: str, **arguments: Any) -> tuple[Any, int]:
         before = self._clock.now_ms()
@@ -116,15 +127,19 @@ class BackfillTable:
             return getattr(self._client, operation)(**arguments)
         except FAILURES as failure:
             code = code_of(failure)
+            cause = cause_of(failure, self._client.meta.endpoint_url)
         # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
         if code in _THROTTLES:
             raise Throttled(f"table {self.name} throttled {operation}")
         if code == "ResourceNotFoundException":
             raise Misconfigured(f"there is no table {self.name}", hint="Check TABLE_NAME and the region")
         if code == "AccessDeniedException":
+            grant = "Let its owner put the policies of docs/GO-LIVE.md" if self._source.is_foreign else "Grant it"
             raise Misconfigured(
-                f"the role may not {operation} table {self.name}", hint="Grant it, then redrive the execution"
+                f"the role may not {operation} table {self.name}", hint=f"{grant}, then redrive the execution"
             )
+        if cause is not None:
+            raise cause
         raise LakeboundError(
             f"{operation} of table {self.name} failed ({code})", hint="Redrive the execution when DynamoDB answers"
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from lakebound.adapters.calls import FAILURES, code_of
+from lakebound.adapters.calls import FAILURES, code_of, failed_call
 from lakebound.errors import LakeboundError, Misconfigured
 
 
@@ -19,6 +20,22 @@ class ExecutionState:
     status: str
     output: dict[str, Any] | None = None
     cause: str = ""
+    error: str = ""
+    """The name of what failed it; `Misconfigured` is what a stage refuses."""
+    mode: str = ""
+    started_ms: int | None = None
+    stopped_ms: int | None = None
+
+    @property
+    def records(self) -> int | None:
+        """What it wrote, once it succeeded."""
+        return None if self.output is None else int(self.output.get("records", 0))
+
+    def seconds(self, now_ms: int) -> float | None:
+        """How long it took, or has taken until now."""
+        if self.started_ms is None:
+            return None
+        return max(0.0, ((self.stopped_ms or now_ms) - self.started_ms) / 1000)
 
     @property
     def ended(self) -> bool:
@@ -54,9 +71,20 @@ class Machine:
         self._call("redrive_execution", executionArn=self._execution(run))
 
     def latest(self, count: int) -> list[ExecutionState]:
-        """The newest runs. Raises LakeboundError."""
+        """The newest runs, each with its mode and records: a listing has neither. Raises LakeboundError."""
         told = self._call("list_executions", stateMachineArn=self.arn, maxResults=count)["executions"]
-        return [ExecutionState(entry["name"], entry["status"]) for entry in told]
+        return [self.state(entry["name"]) for entry in told]
+
+    def stage(self, run: str) -> str:
+        """The state of the machine that a run entered last; "" where that is not to be known."""
+        try:
+            told = self._call(
+                "get_execution_history", executionArn=self._execution(run), reverseOrder=True, maxResults=50
+            )
+        except LakeboundError:
+            return ""  # no reason to end a watch: the right to read the history is another one
+        entered = (event.get("stateEnteredEventDetails") for event in told.get("events") or ())
+        return next((str(one["name"]) for one in entered if one), "")
 
     def _execution(self, run: str) -> str:
         return self.arn.replace(":stateMachine:", ":execution:") + f":{run}"
@@ -66,6 +94,7 @@ class Machine:
             return getattr(self._client, operation)(**arguments)
         except FAILURES as failure:
             code = code_of(failure)
+            error = failed_call(failure, operation, f"the state machine {self.arn}", self._client.meta.endpoint_url)
         match code:
             case "ExecutionDoesNotExist":
                 raise Misconfigured("there is no such run", hint="`lakebound backfill list` names them")
@@ -76,7 +105,7 @@ class Machine:
             case "ExecutionAlreadyExists":
                 raise Misconfigured("a run of that name exists", hint="Give another --name")
             case _:
-                raise LakeboundError(f"{operation} failed ({code})", hint="Try again")
+                raise error
 
 
 def _state(run: str, told: dict[str, Any]) -> ExecutionState:
@@ -85,5 +114,21 @@ def _state(run: str, told: dict[str, Any]) -> ExecutionState:
         # Lambda's own wrapping of what was raised.
         cause = str(json.loads(cause)["errorMessage"])
     status, output = str(told["status"]), told.get("output")
-    # MiniStack repeats the error as the output of a run that failed.
-    return ExecutionState(run, status, json.loads(output) if output and status == "SUCCEEDED" else None, cause)
+    mode = ""
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        mode = str(json.loads(told["input"]).get("mode", "scan"))
+    return ExecutionState(
+        run,
+        status,
+        # MiniStack repeats the error as the output of a run that failed.
+        output=json.loads(output) if output and status == "SUCCEEDED" else None,
+        cause=cause,
+        error=str(told.get("error") or ""),
+        mode=mode,
+        started_ms=_ms(told.get("startDate")),
+        stopped_ms=_ms(told.get("stopDate")),
+    )
+
+
+def _ms(moment: Any) -> int | None:
+    return int(moment.timestamp() * 1000) if isinstance(moment, datetime) else None

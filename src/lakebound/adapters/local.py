@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from lakebound.errors import LakeboundError, ObjectMissing, QueueUnavailable
 from lakebound.ports import Clock, ReceivedMessage, StoredObject
-from lakebound.sources import QueuesSeen, Slice
+from lakebound.sources import ConcurrencySeen, QueuesSeen, Slice
 
 ENTRIES_PER_BATCH: Final = 10
 MAX_BATCH_BYTES: Final = 1024 * 1024
@@ -303,6 +303,18 @@ class MemoryMetrics:
     def slices(self, from_ms: int, to_ms: int) -> list[Slice]:
         """See Measured. Never raises."""
         return sorted((one for one in self.kept if from_ms <= one.start_ms < to_ms), key=lambda one: one.start_ms)
+
+
+class MemoryAccount:
+    """Port Account over two numbers, there to be changed; no limit is an account that may not be asked."""
+
+    def __init__(self, limit: int | None, used: int = 0) -> None:
+        self.limit = limit
+        self.used = used
+
+    def concurrency(self) -> ConcurrencySeen | None:
+        """See Account. Never raises."""
+        return None if self.limit is None else ConcurrencySeen(self.limit, self.used)
 
 
 def _bounded(key: str, body: bytes, max_bytes: int) -> bytes:

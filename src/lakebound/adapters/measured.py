@@ -18,7 +18,9 @@ _MINUTE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Metric:
+class Metric:
+    """One metric of CloudWatch, and the statistic of it that is asked for."""
+
     namespace: str
     name: str
     dimensions: Mapping[str, str]
@@ -32,13 +34,11 @@ class FunctionMetrics:
         self._client = client
         of_function = {"FunctionName": function}
         self._metrics = {
-            "age": _Metric("AWS/Lambda", "IteratorAge", of_function, "Maximum"),
-            "errors": _Metric("AWS/Lambda", "Errors", of_function, "Sum"),
-            "throttles": _Metric("AWS/Lambda", "Throttles", of_function, "Sum"),
-            "cut_short": _Metric(
-                "Lakebound", "DeliveriesCutShort", {"service": "stream_ingest", "table": table}, "Sum"
-            ),
-            "lost": _Metric("AWS/Lambda", "DestinationDeliveryFailures", of_function, "Sum"),
+            "age": Metric("AWS/Lambda", "IteratorAge", of_function, "Maximum"),
+            "errors": Metric("AWS/Lambda", "Errors", of_function, "Sum"),
+            "throttles": Metric("AWS/Lambda", "Throttles", of_function, "Sum"),
+            "cut_short": Metric("Lakebound", "DeliveriesCutShort", {"service": "stream_ingest", "table": table}, "Sum"),
+            "lost": Metric("AWS/Lambda", "DestinationDeliveryFailures", of_function, "Sum"),
         }
 
     def slices(self, from_ms: int, to_ms: int) -> list[Slice]:
@@ -55,6 +55,27 @@ class FunctionMetrics:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a function did in some time."""
+
+    invocations: int = 0
+    errors: int = 0
+    throttles: int = 0
+
+
+def function_activity(client: Any, function: str, from_ms: int, to_ms: int) -> Activity | None:
+    """Of the newest five minutes in which the function was invoked or throttled; None: in none of them.
+
+    A throttled call is no invocation, and a failed one is (Lambda's metrics). Raises LakeboundError.
+    """
+    names = ("Invocations", "Errors", "Throttles")
+    metrics = {name.lower(): Metric("AWS/Lambda", name, {"FunctionName": function}, "Sum") for name in names}
+    slices = ask(client, metrics, from_ms // SLICE_MS * SLICE_MS, to_ms, SLICE_MS)
+    busy = [found for _, found in sorted(slices.items()) if any(found.values())]
+    return Activity(**{name: int(busy[-1].get(name, 0)) for name in metrics}) if busy else None
+
+
 class BufferQueues:
     """Port Upstream over the buffer queue and its dead-letter queue."""
 
@@ -65,7 +86,7 @@ class BufferQueues:
         self._cloudwatch = cloudwatch
         self._clock = clock
         queue = {"QueueName": buffer_url.rpartition("/")[2]}
-        self._age = {"age": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", queue, "Maximum")}
+        self._age = {"age": Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", queue, "Maximum")}
 
     def look(self) -> QueuesSeen:
         dead = sum(count_messages(self._sqs, self._dead_url))
@@ -82,7 +103,7 @@ class BufferQueues:
 
 
 def ask(
-    client: Any, metrics: Mapping[str, _Metric], from_ms: int, to_ms: int, period_ms: int
+    client: Any, metrics: Mapping[str, Metric], from_ms: int, to_ms: int, period_ms: int
 ) -> dict[int, dict[str, float]]:
     """Each period's start in ms, with the values of the metrics that have one there. Raises LakeboundError."""
     queries = [

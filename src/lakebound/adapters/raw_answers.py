@@ -82,6 +82,19 @@ def scan_answer_of(answer: Mapping[str, Any]) -> ScanAnswer:
     )
 
 
+def of_the_table(parts: Mapping[str, Any] | None, asked: str, table: str) -> Any:
+    """One table's part of an answer to BatchGetItem, which names it as the request did, or by its bare name; else None.
+
+    Raises LakeboundError for an answer about another table: its silence would read as "there are no such items".
+    """
+    if not parts:
+        return None
+    for name in (asked, table):
+        if name in parts:
+            return parts[name]
+    raise LakeboundError(f"DynamoDB's answer is not about {asked}", hint="Start it again")
+
+
 def sendable(key: Image) -> Image:
     """A key for a request: botocore encodes binary itself, base64 text would be encoded twice."""
     return {

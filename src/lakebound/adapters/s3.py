@@ -8,10 +8,19 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing, StoreUnavailable
+from lakebound.adapters.calls import DENIED, NotThere, cause_of, code_of
+from lakebound.errors import LakeboundError, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 
 _CONFLICT_ATTEMPTS: Final = 3
+
+
+def denied(bucket: str, key: str) -> ObjectDenied:
+    """What a GetObject that S3 answers with 403 means, for a person."""
+    return ObjectDenied(
+        f"Could not get s3://{bucket}/{key} (AccessDenied): it is missing, or it may not be read",
+        hint=f"With s3:ListBucket on {bucket} S3 tells which; then check s3:GetObject and the KMS key",
+    )
 
 
 class S3Store:
@@ -50,6 +59,8 @@ class S3Store:
         except ClientError as refused:
             if refused.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                 raise ObjectMissing(f"s3://{self._bucket}/{key} does not exist") from None
+            if refused.response.get("Error", {}).get("Code") in ("AccessDenied", "403"):
+                raise denied(self._bucket, key) from None
             raise self._unavailable("get", key, refused) from None
         except (BotoCoreError, ResponseParserError, OSError) as broken:
             raise self._unavailable("get", key, broken) from None
@@ -63,13 +74,17 @@ class S3Store:
         except (ClientError, BotoCoreError, ResponseParserError) as broken:
             raise self._unavailable("list", prefix, broken) from None
 
-    def _unavailable(self, verb: str, key: str, cause: Exception) -> LakeboundError:
-        code = (
-            cause.response.get("Error", {}).get("Code", "") if isinstance(cause, ClientError) else type(cause).__name__
-        )
+    def _unavailable(self, verb: str, key: str, failure: Exception) -> LakeboundError:
+        code = code_of(failure)
         if code == "NoSuchBucket":
-            return Misconfigured(f"The bucket {self._bucket} does not exist", hint="Check S3_BUCKET and the region")
-        return StoreUnavailable(
-            f"Could not {verb} s3://{self._bucket}/{key} ({code})",
-            hint="The operation is repeated by itself; check the role's rights, the KMS key and S3 if it goes on",
+            return NotThere(f"The bucket {self._bucket} does not exist", hint="Check S3_BUCKET and the region")
+        # A function meets the same failures in an outage and repeats the operation: there it stays StoreUnavailable.
+        cause = cause_of(failure, f"s3://{self._bucket}")
+        if cause is not None:
+            return StoreUnavailable(f"Could not {verb} s3://{self._bucket}/{key}: {cause.what}", hint=cause.hint)
+        hint = (
+            "Check the rights on the bucket and its KMS key"
+            if code in DENIED
+            else "Repeat the command, or let the function repeat it; check S3 and the KMS key if it goes on"
         )
+        return StoreUnavailable(f"Could not {verb} s3://{self._bucket}/{key} ({code})", hint=hint)

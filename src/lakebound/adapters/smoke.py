@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from lakebound.adapters.alarms import alarm_names, alarms_of
 from lakebound.adapters.calls import call
 from lakebound.adapters.executions import Machine
 from lakebound.adapters.stack import Stack
@@ -20,29 +21,35 @@ Clients = Callable[[str], Any]
 _BROKEN: Final = {"MESSAGE_BYTES": "smoke test: fails on purpose"}
 """With this the function fails as it starts: no record is read, none is quarantined."""
 
+_UNBROKEN: Final = {"MESSAGE_BYTES": "MessageBytes"}
+"""The parameter of the stack that says what it was."""
+
 _SETTLES_S: Final = 120.0
 
 
 class StreamDeliveries:
     """Port Deliveries. The function's variables and the mapping's retries are changed, and put back as they were."""
 
-    def __init__(self, stack: Stack, clients: Clients, road: Road) -> None:
+    def __init__(self, stack: Stack, clients: Clients, clock: Clock, road: Callable[[], Road]) -> None:
+        """`road` is made when first needed: while the function is set to fail, its settings cannot be read."""
+        self._stack = stack
         self._function = stack.output("StreamIngestName")
         self._mapping = stack.stream_mapping
         self._table = stack.table
         self._lambda = clients("lambda")
-        self._road = road
-        self._clock: Clock = road.clock
+        self._make_road = road
+        self._made: Road | None = None
+        self._clock = clock
         self._variables: dict[str, str] | None = None
         self._retries: int | None = None
         self._since_ms = 0
 
     def refuse(self) -> None:
         self._since_ms = self._clock.now_ms()
-        mapping = call(self._lambda, "get_event_source_mapping", f"mapping {self._mapping}", UUID=self._mapping)
-        function = self._configuration()
-        self._retries = int(mapping.get("MaximumRetryAttempts", -1))
-        self._variables = dict(function.get("Environment", {}).get("Variables", {}))
+        # Settings that are read now; and a smoke test that was killed is not what was there before it.
+        self.mend()
+        self._road()
+        self._variables, self._retries = self._there()
         self._set(self._variables | _BROKEN)
         self._retry(0)
 
@@ -65,20 +72,48 @@ class StreamDeliveries:
         if failures:
             raise LakeboundError(
                 f"{self._function} is still set to fail: {'; '.join(failures)}",
-                hint="Run `make deploy` now: until then every delivery goes to the failure objects",
+                hint="Run `lakebound smoke --mend` now: until then every delivery goes to the failure objects",
             )
+
+    def mend(self) -> bool:
+        """Puts back what a killed smoke test left, by the stack's parameters; whether there was anything.
+
+        CloudFormation would not: the template says what it said before, so it finds nothing to change.
+        """
+        variables, retries = self._there()
+        wanted = int(self._stack.parameters.get("StreamMaxRetries", retries))
+        broken = _BROKEN.items() <= variables.items()
+        if broken:
+            self._variables = variables | {
+                name: self._stack.parameters[parameter] for name, parameter in _UNBROKEN.items()
+            }
+        if broken or retries != wanted:
+            self._retries = wanted
+        self.accept()
+        return broken or retries != wanted
+
+    def _there(self) -> tuple[dict[str, str], int]:
+        """(the function's variables, the mapping's retries) as they are now."""
+        mapping = call(self._lambda, "get_event_source_mapping", f"mapping {self._mapping}", UUID=self._mapping)
+        variables = dict(self._configuration().get("Environment", {}).get("Variables", {}))
+        return variables, int(mapping.get("MaximumRetryAttempts", -1))
+
+    def _road(self) -> Road:
+        if self._made is None:
+            self._made = self._make_road()
+        return self._made
 
     def given_up(self, key: str) -> int:
         sequences = set()
         for stored in self._since().objects:
             with suppress(LakeboundError):
-                failure = FailureObject.decode(stored.key, self._road.store.get(stored.key, MAX_FAILURE_BYTES))
+                failure = FailureObject.decode(stored.key, self._road().store.get(stored.key, MAX_FAILURE_BYTES))
                 sequences |= {_sequence(record) for record in failure.records if _key(record) == key}
         return len(sequences)
 
     def redrive(self) -> int:
         since = self._since()
-        result = redrive_failures(self._road, since)
+        result = redrive_failures(self._road(), since)
         if result.failed:
             raise LakeboundError(
                 f"{len(result.failed)} failure objects could not be redriven",
@@ -87,7 +122,7 @@ class StreamDeliveries:
         return result.redriven
 
     def _since(self) -> Pending:
-        found = pending_failures(self._road.store, self._table, self._mapping)
+        found = pending_failures(self._road().store, self._table, self._mapping)
         # S3 cuts a time to the second.
         return Pending(tuple(one for one in found.objects if one.modified_ms >= self._since_ms - 1000), found.already)
 
@@ -161,27 +196,12 @@ class ExportRuns:
         return int(output.get("records", 0))
 
 
-def alarms_of(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, bool]]:
+def alarms_told(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, bool]]:
     """(the names of the stack's alarms, those that exist with whether each notifies anybody). Raises LakeboundError."""
-    cloudformation, wanted = clients("cloudformation"), []
-    more: dict[str, str] = {}
-    while True:
-        answer = call(cloudformation, "list_stack_resources", f"stack {stack.name}", StackName=stack.name, **more)
-        wanted += [
-            one["PhysicalResourceId"]
-            for one in answer.get("StackResourceSummaries", ())
-            if one["ResourceType"] == "AWS::CloudWatch::Alarm"
-        ]
-        if not answer.get("NextToken"):
-            break
-        more = {"NextToken": answer["NextToken"]}
-    found: dict[str, bool] = {}
-    # By name, a hundred at most: a prefix would find the alarms of the neighbour `lake-prod` for `lake`.
-    for start in range(0, len(wanted), 100):
-        names = wanted[start : start + 100]
-        answer = call(clients("cloudwatch"), "describe_alarms", "alarms", AlarmNames=names, MaxRecords=100)
-        found |= {one["AlarmName"]: bool(one.get("AlarmActions")) for one in answer.get("MetricAlarms", ())}
-    return wanted, found
+    cloudformation = clients("cloudformation")
+    found = alarms_of(cloudformation, clients("cloudwatch"), stack.name)
+    told = {one["AlarmName"]: bool(one.get("AlarmActions")) for one in found}
+    return alarm_names(cloudformation, stack.name), told
 
 
 def keys_of(clients: Clients, stack: Stack, newest_file: str | None) -> dict[str, str | None]:

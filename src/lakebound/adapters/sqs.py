@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
-from lakebound.errors import QueueUnavailable
+from lakebound.adapters.calls import FAILURES, queue_unavailable
 from lakebound.ports import ReceivedMessage
 
 
@@ -58,14 +55,8 @@ class SqsQueue:
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(QueueUrl=self._url, **arguments)
-        except ClientError as refused:
-            code = refused.response.get("Error", {}).get("Code", "")
-            raise QueueUnavailable(
-                f"{operation} failed on {self._url} ({code})",
-                hint="Check that the queue exists and the role's rights",
-            ) from None
-        except (BotoCoreError, ResponseParserError) as broken:
-            raise QueueUnavailable(f"{operation} failed on {self._url} ({type(broken).__name__})") from None
+        except FAILURES as failure:
+            raise queue_unavailable(failure, operation, self._url) from None
         return answer
 
 

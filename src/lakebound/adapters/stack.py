@@ -8,6 +8,7 @@ from typing import Any
 
 from lakebound.adapters.calls import NotThere, call
 from lakebound.errors import Misconfigured
+from lakebound.tables import Home, Refused, Source, decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Stack:
     status: str
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
+    home: Home | None = None
+    """Where the stack is, as its id says."""
 
     def output(self, name: str) -> str:
         """One output. Raises Misconfigured for a stack that is not ours, or from before the output."""
@@ -32,6 +35,15 @@ class Stack:
     @property
     def table(self) -> str:
         return self.output("TableName")
+
+    @property
+    def source(self) -> Source:
+        """The table that the stack reads, and by what name. Raises Misconfigured for a stream of another table or
+        region than the stack's."""
+        decision = decide(self.table, self.outputs.get("TableStreamArn", ""), self.home)
+        if isinstance(decision, Refused):
+            raise decision.error()
+        return decision
 
     @property
     def bucket(self) -> str:
@@ -68,6 +80,7 @@ def describe_stack(client: Any, name: str) -> Stack:
         status=str(found.get("StackStatus", "")),
         outputs={one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", ())},
         parameters={one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", ())},
+        home=Home.of(str(found.get("StackId", ""))),
     )
 
 

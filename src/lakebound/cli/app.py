@@ -1,16 +1,19 @@
 """The command `lakebound` and what all its verbs share: exit status, and how an error is told.
 
-Exit status: 0 ok, 1 found a problem, 2 usage. An error is one sentence on stderr, never a traceback, with what to
-do next; results go to stdout, for a person or, with `--json`, for a program.
+Exit status: 0 ok, 1 found a problem, 2 usage, 130 stopped by Ctrl-C (entry.py). An error is one sentence on stderr,
+never a traceback, with what to do next; results go to stdout, for a person or, with `--json`, for a program.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import Final
+from importlib.metadata import version
+from typing import Annotated, Final
 
 import typer
 
+from lakebound.adapters.calls import FAILURES, cause_of, code_of
 from lakebound.cli import (
     backfill,
     close,
@@ -35,14 +38,31 @@ USAGE: Final = 2
 
 app = typer.Typer(
     name="lakebound",
-    help="Keeps a lakehouse table equal to a DynamoDB table. Endpoint, region and credentials come from the "
-    "environment, as for the AWS CLI (AWS_ENDPOINT_URL for a local stack).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"lakebound {version('lakebound')}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version, and end.")
+    ] = False,
+) -> None:
+    """Keeps a lakehouse table equal to a DynamoDB table. Endpoint, region and credentials come from the environment, as
+    for the AWS CLI (AWS_ENDPOINT_URL for a local stack).
+    """
+
+
 app.command("init")(init.command)
 app.command("doctor")(doctor.command)
 app.command("smoke")(smoke.command)
@@ -59,10 +79,47 @@ app.add_typer(dlq.app, name="dlq")
 app.add_typer(config.app, name="config")
 
 
-def main() -> None:
-    """Run the command of this process's arguments, then exit."""
+def run() -> int:
+    """Run the command of this process's arguments; its exit status.
+
+    Typer's own statuses come through: 2 for a usage error, 130 for Ctrl-C.
+    """
+    # What a library logs for its own people (a broken link to Spark, a retry) is no part of what a verb tells.
+    logging.disable(logging.CRITICAL)
     try:
         app()
     except LakeboundError as error:
+        if was_interrupted(error):
+            raise KeyboardInterrupt from None
         print(f"lakebound: {error}", file=sys.stderr)
-        sys.exit(USAGE if isinstance(error, Misconfigured) else PROBLEM)
+        return USAGE if isinstance(error, Misconfigured) else PROBLEM
+    except FAILURES as failure:
+        # A call that no adapter has translated: the cause is told all the same, and nothing of what was asked.
+        cause = cause_of(failure) or LakeboundError(
+            f"AWS answered {code_of(failure)}", hint="Repeat the command; `lakebound doctor` looks at the stack's parts"
+        )
+        print(f"lakebound: {cause}", file=sys.stderr)
+        return USAGE if isinstance(cause, Misconfigured) else PROBLEM
+    except OSError as failure:
+        # A folder that is not there, a file that may not be written: the path is the person's own.
+        where = f" {failure.filename}" if failure.filename else ""
+        print(f"lakebound: {failure.strerror or type(failure).__name__}:{where}. Check the path", file=sys.stderr)
+        return USAGE
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else OK if ended.code is None else PROBLEM
+    return OK
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C stands behind an error: Spark's own link breaks when its Java is stopped first."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt):
+            return True
+        seen = seen.__context__ or seen.__cause__
+    return False
+
+
+def main() -> None:
+    """Run the command of this process's arguments, then exit."""
+    sys.exit(run())

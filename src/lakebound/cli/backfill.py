@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.documents import S3Documents
@@ -18,17 +16,19 @@ from lakebound.adapters.dynamodb_scan import BackfillTable
 from lakebound.adapters.executions import ExecutionState, Machine
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import Stack
-from lakebound.cli.stacks import StackName, find_stack
-from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
+from lakebound.cli.stacks import StackName, find_stack, table_named
+from lakebound.cli.tables import Column
+from lakebound.cli.telling import AsJson, aws_client, tell, tell_json, tell_table
 from lakebound.cli.watching import RunWatcher, Seen
 from lakebound.errors import LakeboundError
 from lakebound.estimate import Estimate, estimate
 from lakebound.layout import RunFolder, check_run
-from lakebound.requests import BackfillRequest
+from lakebound.requests import BackfillRequest, iso
+from lakebound.tables import Source
 
 app = typer.Typer(no_args_is_help=True, help="Read what the table holds already into the lake.")
 
-TableOption = Annotated[str, typer.Option("--table", help="The DynamoDB table, if not the stack's.")]
+TableOption = Annotated[str, typer.Option("--table", help="The DynamoDB table by name or ARN, if not the stack's.")]
 MachineOption = Annotated[
     str, typer.Option("--machine", help="ARN of the state machine (output BackfillMachineArn), if not the stack's.")
 ]
@@ -41,8 +41,14 @@ Consistent = Annotated[
     ),
 ]
 
-LINE_EVERY_SECONDS: Final = 10.0
-"""Where no terminal shows a bar, a line about the run comes so often, and whenever a segment is done."""
+LINE_EVERY_SECONDS: Final = 60.0
+"""Where no terminal shows a bar, a line about the run comes so often, and at once when it goes on to something else."""
+
+DONE_EVERY_SECONDS: Final = 10.0
+"""A line that tells of another segment done comes no more often."""
+
+_CAUSE_LENGTH: Final = 200
+_BEFORE_READING: Final = ("Validate", "Estimate")
 
 
 @dataclass(slots=True)
@@ -61,8 +67,13 @@ class Place:
         return self._found.output(output)
 
     @property
-    def table(self) -> str:
-        return self._of("table", "TableName")
+    def source(self) -> Source:
+        """The table as it is asked for. Raises Misconfigured."""
+        if table := self.given.get("table"):
+            return table_named(table)
+        self._of("table", "TableName")
+        assert self._found is not None
+        return self._found.source
 
     @property
     def bucket(self) -> str:
@@ -109,12 +120,13 @@ def tell_estimate(
 ) -> None:
     """What a scan, a full export and an incremental export would take, side by side. Reads nothing."""
     place = Place(stack, {"table": table})
-    facts = BackfillTable(place.table, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
+    facts = BackfillTable(place.source, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
     told = estimate(facts, BackfillRequest(read_capacity=read_capacity, consistent=consistent))
     if as_json:
         tell_json(told.fields())
         return
-    Console().print(_estimate_table(told))
+    tell(f"Backfill of {told.table}: what each way would take")
+    tell_table(*_estimate_table(told))
     for option in told.options:
         if option.impossible:
             tell(f"{option.mode} {option.impossible}.")
@@ -122,14 +134,14 @@ def tell_estimate(
     tell(f"Sizes are DynamoDB's own, up to six hours old; prices of us-east-1 as of {told.prices_as_of}.")
 
 
-def _estimate_table(told: Estimate) -> Table:
-    made = Table(title=f"Backfill of {told.table}", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("way", "items", "bytes", "read units", "dollars", "minutes"):
-        made.add_column(name, justify="left" if name == "way" else "right", no_wrap=True)
+def _estimate_table(told: Estimate) -> tuple[list[Column], list[list[str]]]:
+    columns = [Column("way")]
+    columns += [Column(name, is_number=True) for name in ("items", "bytes", "read units", "dollars", "minutes")]
+    rows = []
     for option in told.options:
-        numbers = (f"{option.items:,}", f"{option.bytes:,}", f"{option.read_units:,}")
-        made.add_row(option.mode, *numbers, _at_least(option.dollars, 2), _at_least(option.minutes, 1))
-    return made
+        numbers = [f"{option.items:,}", f"{option.bytes:,}", f"{option.read_units:,}"]
+        rows.append([option.mode, *numbers, _at_least(option.dollars, 2), _at_least(option.minutes, 1)])
+    return columns, rows
 
 
 def _at_least(number: float, digits: int) -> str:
@@ -174,13 +186,51 @@ def list_runs(
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """The newest runs and how they ended."""
+    """The newest runs: when each began, how it reads, how it stands, what it wrote and how long it took."""
     runs = Place(stack, {"machine": machine}).machine.latest(count)
+    now = SystemClock().now_ms()
     if as_json:
-        tell_json({"runs": [{"run": one.run, "status": one.status} for one in runs]})
+        tell_json({"runs": [_row(one, now) for one in runs]})
         return
-    for one in runs:
-        tell(f"{one.status:<12} {one.run}")
+    if not runs:
+        tell("no run yet: lakebound backfill start")
+        return
+    lines = [("STARTED", "RUN", "MODE", "STATE", "RECORDS", "DURATION")]
+    for row in (_row(one, now) for one in runs):
+        records = "–" if row["records"] is None else f"{row['records']:,}"
+        lines.append((row["started"] or "–", row["run"], row["mode"] or "–", row["status"], records, _took(row)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        # Numbers end under one another. A run's name is there to be copied: no column is cut.
+        told = (
+            f"{text:>{width}}" if at > 3 else f"{text:<{width}}"
+            for at, (text, width) in enumerate(zip(line, widths, strict=True))
+        )
+        tell("  ".join(told).rstrip())
+
+
+def _row(one: ExecutionState, now_ms: int) -> dict[str, Any]:
+    seconds = one.seconds(now_ms)
+    return {
+        "run": one.run,
+        "status": one.status,
+        "mode": one.mode,
+        "started": None if one.started_ms is None else iso(one.started_ms),
+        "records": one.records,
+        "seconds": None if seconds is None else round(seconds, 1),
+    }
+
+
+def _took(row: dict[str, Any]) -> str:
+    return "–" if row["seconds"] is None else elapsed(row["seconds"])
+
+
+def elapsed(seconds: float) -> str:
+    """`3 h 05 min`, `4 min 09 s`, `12 s`."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
 
 
 @app.command()
@@ -196,7 +246,7 @@ def watch(
     """Follow a run to its end: segments, items a second, consumed capacity, time left. Exit status 1 when it failed."""
     place = Place(stack, {"table": table, "bucket": bucket, "machine": machine})
     executions, s3 = place.machine, aws_client("s3")
-    folder = RunFolder.of(place.table, run)
+    folder = RunFolder.of(place.source.table, run)
     watcher = RunWatcher(folder, S3Store(place.bucket, s3), S3Documents(place.bucket, s3))
     clock = SystemClock()
     console = Console(stderr=True, highlight=False)
@@ -206,15 +256,15 @@ def watch(
         task = bar.add_task("", total=None)
         while True:
             state = executions.state(run)
-            seen = watcher.look(clock.now_ms())
+            seen = watcher.look(clock.now_ms(), "" if watcher.is_reading else executions.stage(run))
             share = seen.progress and seen.progress.share
             bar.update(task, description=seen.brief, total=None if share is None else 1.0, completed=share or 0.0)
             if state.ended:
                 break
             if lines is not None:
-                lines.look(seen)
+                lines.look(seen, state.seconds(clock.now_ms()))
             clock.sleep(every)
-    _tell_end(state, seen, as_json=as_json)
+    _tell_end(state, seen, executions.stage(run) if state.status == "FAILED" else "", as_json=as_json)
 
 
 class _Lines:
@@ -222,17 +272,47 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told: tuple[str, int] | None = None
+        self._phase = ""
+        self._done = 0
         self._at = 0.0
 
-    def look(self, seen: Seen) -> None:
-        now, at = time.monotonic(), (seen.phase, seen.progress.done if seen.progress else 0)
-        if at != self._told or now - self._at >= LINE_EVERY_SECONDS:
-            self._told, self._at = at, now
-            self._console.print(str(seen), markup=False, soft_wrap=True)
+    def look(self, seen: Seen, seconds: float | None) -> None:
+        now, done = time.monotonic(), seen.progress.done if seen.progress else 0
+        waited = now - self._at
+        is_new = seen.phase != self._phase or (done != self._done and waited >= DONE_EVERY_SECONDS)
+        if is_new or waited >= LINE_EVERY_SECONDS:
+            self._phase, self._done, self._at = seen.phase, done, now
+            since = "" if seconds is None else f" ({elapsed(seconds)} since its start)"
+            self._console.print(f"{seen}{since}", markup=False, soft_wrap=True)
 
 
-def _tell_end(state: ExecutionState, seen: Seen, *, as_json: bool) -> None:
+def ending(state: ExecutionState, stage: str) -> LakeboundError:
+    """The error of a run that did not succeed, with the advice that fits its cause; `stage` is where it failed."""
+    cause = _short(state.cause.strip())
+    told = f"Run {state.run} is {state.status}" + (f": {cause}" if cause else "")
+    if "redrive this execution" in state.cause:
+        hint = "docs/OPERATIONS.md#backfill-failed says how"
+    elif state.error == "Misconfigured" and stage in _BEFORE_READING:
+        hint = "It read nothing, and would be refused again: start another run with other options"
+    elif "Start a new backfill" in state.cause or "start a new backfill" in state.cause:
+        hint = "Redriving cannot help: lakebound backfill start"
+    else:
+        hint = (
+            "Redriving the execution goes on where it stopped, with the same input: docs/OPERATIONS.md#backfill-failed"
+        )
+    return LakeboundError(told, hint=hint)
+
+
+def _short(cause: str) -> str:
+    """As many whole sentences of a cause as fit a line or two; at least the first words of the first."""
+    if len(cause) > _CAUSE_LENGTH:
+        head = cause[:_CAUSE_LENGTH]
+        end = max(head.rfind(". "), head.rfind("; "))
+        cause = head[:end] if end > 0 else head.rsplit(" ", 1)[0] + " …"
+    return cause.rstrip(".")
+
+
+def _tell_end(state: ExecutionState, seen: Seen, stage: str, *, as_json: bool) -> None:
     if as_json:
         tell_json(
             {
@@ -246,12 +326,7 @@ def _tell_end(state: ExecutionState, seen: Seen, *, as_json: bool) -> None:
     elif seen.progress is not None:
         tell(str(seen.progress))
     if state.status != "SUCCEEDED":
-        # What a stage raises ends with its own next step; what ended a run from outside says nothing.
-        raise LakeboundError(
-            f"Run {state.run} is {state.status}" + (f": {state.cause.rstrip('.')}" if state.cause else ""),
-            hint="Redriving the execution goes on where it stopped, with the same input: "
-            "docs/OPERATIONS.md#backfill-failed",
-        )
+        raise ending(state, stage)
     if not as_json and state.output is not None:
         for name, value in state.output.items():
             tell(f"{name:<18} {value}")

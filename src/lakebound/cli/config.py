@@ -14,6 +14,7 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dynamodb import DynamoDBTable
 from lakebound.check import MAX_FILE_BYTES
 from lakebound.cli.files import open_source
+from lakebound.cli.stacks import table_named
 from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
 from lakebound.encoders.choice import reader_of
 from lakebound.errors import Misconfigured
@@ -30,11 +31,11 @@ def _group() -> None:
 
 @app.command()
 def infer(
-    table: Annotated[str | None, typer.Option(help="The DynamoDB table, to look at its items.")] = None,
+    table: Annotated[str | None, typer.Option(help="The DynamoDB table by name or ARN, to look at its items.")] = None,
     files: Annotated[
         str | None, typer.Option(help="Batch files instead: the data prefix (s3://BUCKET/PREFIX), or a folder.")
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="Items looked at, at most.")] = 10_000,
+    sample: Annotated[int, typer.Option(min=1, max=10**9, help="Items looked at, at most.")] = 10_000,
     segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table that items are taken from.")] = 16,
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Where the YAML goes; without it to stdout.")
@@ -78,8 +79,8 @@ def _columns(inference: Inference) -> list[dict[str, Any]]:
     return [
         {
             "path": written(one.path),
+            **one.how,
             "name": one.name or written(one.path),
-            "type": one.type,
             "seen": one.seen,
             "exceptions": one.exceptions,
         }
@@ -88,8 +89,9 @@ def _columns(inference: Inference) -> list[dict[str, Any]]:
 
 
 def _items_of_table(table: str, segments: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    for item in DynamoDBTable(table, aws_client("dynamodb"), SystemClock(), segments=segments).scan():
-        yield table, item
+    source = table_named(table)
+    for item in DynamoDBTable(source, aws_client("dynamodb"), SystemClock(), segments=segments).scan():
+        yield source.table, item
 
 
 def _items_of_files(source: str) -> Iterator[tuple[str, dict[str, Any]]]:

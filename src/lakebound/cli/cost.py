@@ -11,10 +11,11 @@ from lakebound.adapters.calls import call
 from lakebound.adapters.observer import Observer
 from lakebound.adapters.stack import Stack
 from lakebound.cli import stacks
-from lakebound.cli.stacks import StackName, find_stack, store_of
-from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
-from lakebound.cost import Bill, Did, Plan, estimated, measured
-from lakebound.errors import Misconfigured
+from lakebound.cli.stacks import StackName, find_stack, store_of, table_named
+from lakebound.cli.tables import Column
+from lakebound.cli.telling import AsJson, aws_client, tell, tell_json, tell_table
+from lakebound.cost import HOURS_A_MONTH, Bill, Did, Line, Plan, amount, dollars, estimated, headline, measured
+from lakebound.errors import LakeboundError, Misconfigured
 
 _DEFAULT_ITEM_BYTES = 1_024.0
 
@@ -25,7 +26,9 @@ def command(
     writes: Annotated[
         float | None, typer.Option(min=0, help="Estimate instead: item writes a second. Needs no stack.")
     ] = None,
-    table: Annotated[str, typer.Option(help="Estimate: take the items' size from this table's description.")] = "",
+    table: Annotated[
+        str, typer.Option(help="Estimate: take the items' size from this table's (name or ARN) description.")
+    ] = "",
     item_bytes: Annotated[float, typer.Option(min=0, help="Estimate: bytes of an item, as DynamoDB counts.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -34,22 +37,35 @@ def command(
     Without the table, Spark, and the Delta table. Prices are of one region and one date; check them before quoting.
     """
     if writes is not None:
-        bill, records = estimated(Plan(writes, item_bytes or _item_bytes(table))), writes * 730 * 3600
+        bill, records = estimated(Plan(writes, item_bytes or _item_bytes(table))), writes * HOURS_A_MONTH * 3600
     elif table or item_bytes:
         raise Misconfigured("An estimate needs a write rate", hint="Give --writes")
     else:
         found = find_stack(stack)
         did = did_of(found, Observer(found, stacks.clients, store_of(found)), hours)
-        bill, records = measured(did), did.records * 730 / hours
+        bill, records = measured(did), (did.records or 0) * HOURS_A_MONTH / hours
     if as_json:
         tell_json(document(bill, records))
         return
-    tell(f"${bill.dollars:,.2f} a month, {bill.way} ({bill.region}, prices of {bill.prices_as_of})")
-    for line in bill.lines:
-        tell(f"  ${line.dollars:>10,.2f}  {line.part:<34} {line.amount:,.0f} {line.unit}")
+    tell(headline(bill))
+    columns = [
+        Column("part"),
+        Column("a month", is_number=True),
+        Column("of"),
+        Column("dollars a month", is_number=True),
+    ]
+    tell_table(columns, [_row(line) for line in bill.lines])
     per_million = bill.per_million(records)
     if per_million is not None:
-        tell(f"  ${per_million:,.3f} for a million records")
+        tell(f"${per_million:,.3f} for a million records: the month's dollars over the month's records")
+    if bill.unmeasured:
+        tell(f"Not measured: CloudWatch has no value of it in the last {hours:,} hours.")
+
+
+def _row(line: Line) -> tuple[str, str, str, str]:
+    if not line.measured:
+        return (line.part, "not measured", line.unit, "not measured")
+    return (line.part, amount(line).removesuffix(f" {line.unit}"), line.unit, dollars(line.dollars))
 
 
 def document(bill: Bill, records: float) -> dict[str, object]:
@@ -58,39 +74,49 @@ def document(bill: Bill, records: float) -> dict[str, object]:
 
 
 def did_of(stack: Stack, observer: Observer, hours: int) -> Did:
-    """What the stack's metrics say that it did."""
+    """What the stack's metrics say that it did. Raises LakeboundError."""
     ingest, flusher = stack.output("StreamIngestName"), stack.output("FlusherName")
     queue = {"QueueName": stack.output("BufferQueueUrl").rpartition("/")[2]}
     ours = {"service": "flusher", "table": stack.table}
 
-    def of_lambda(name: str, function: str) -> float:
+    def of_lambda(name: str, function: str) -> float | None:
         return observer.total("AWS/Lambda", name, {"FunctionName": function}, hours)
 
-    def gb(function: str) -> float:
+    def gb_seconds(function: str) -> float | None:
+        milliseconds = of_lambda("Duration", function)
+        if milliseconds is None:
+            return None
         found = call(stacks.clients("lambda"), "get_function_configuration", function, FunctionName=function)
-        return float(found.get("MemorySize", 1024)) / 1024
+        return milliseconds / 1000 * float(found.get("MemorySize", 1024)) / 1024
 
-    messages = observer.total("AWS/SQS", "NumberOfMessagesSent", queue, hours)
-    average = observer.total("AWS/SQS", "SentMessageSize", queue, hours)
     return Did(
         hours=hours,
         records=observer.total("Lakebound", "RecordsWritten", ours, hours),
         ingest_requests=of_lambda("Invocations", ingest),
-        ingest_gb_seconds=of_lambda("Duration", ingest) / 1000 * gb(ingest),
+        ingest_gb_seconds=gb_seconds(ingest),
         flusher_requests=of_lambda("Invocations", flusher),
-        flusher_gb_seconds=of_lambda("Duration", flusher) / 1000 * gb(flusher),
-        messages=messages,
-        message_bytes=average,
+        flusher_gb_seconds=gb_seconds(flusher),
+        messages=observer.total("AWS/SQS", "NumberOfMessagesSent", queue, hours),
+        message_bytes=observer.total("AWS/SQS", "SentMessageSize", queue, hours),
         empty_receives=observer.total("AWS/SQS", "NumberOfEmptyReceives", queue, hours),
         files=observer.total("Lakebound", "FilesWritten", ours, hours),
         file_bytes=observer.total("Lakebound", "FileBytes", ours, hours),
-        alarms=observer.count_alarms(),
+        alarms=_alarms(observer),
     )
+
+
+def _alarms(observer: Observer) -> int | None:
+    try:
+        return observer.count_alarms()
+    except LakeboundError:
+        return None  # one right that is missing leaves the rest of the bill
 
 
 def _item_bytes(table: str) -> float:
     if not table:
         return _DEFAULT_ITEM_BYTES
-    described = call(aws_client("dynamodb"), "describe_table", f"table {table}", TableName=table)["Table"]
+    source = table_named(table)
+    described = call(aws_client("dynamodb"), "describe_table", f"table {source.asked}", TableName=source.asked)["Table"]
+    source.check_told(described["TableArn"])
     items = described.get("ItemCount") or 0
     return described.get("TableSizeBytes", 0) / items if items else _DEFAULT_ITEM_BYTES

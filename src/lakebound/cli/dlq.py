@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,15 @@ from lakebound.adapters.dead_letters import SqsMoveTask, count_messages
 from lakebound.adapters.stack import Stack
 from lakebound.cli.stacks import DryRun, StackName, buffer_of, dead_letters_of, find_stack, road_of, store_of
 from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
+from lakebound.discard import (
+    Discarded,
+    Waits,
+    discard_messages,
+    discard_objects,
+    verdict_of_failure,
+    waiting_failures,
+    waiting_quarantine,
+)
 from lakebound.errors import Misconfigured
 from lakebound.layout import QuarantineKey
 from lakebound.redrive import (
@@ -106,13 +115,15 @@ def _list_stream(stack: Stack, limit: int) -> dict[str, Any]:
     pending = pending_failures(store, stack.table, stack.stream_mapping)
     rows = []
     for stored in pending.objects[:limit]:
-        failure = FailureObject.decode(stored.key, store.get(stored.key, MAX_FAILURE_BYTES))
+        body = store.get(stored.key, MAX_FAILURE_BYTES)
+        why = verdict_of_failure(stored.key, body)
+        failure = None if why else FailureObject.decode(stored.key, body)
         rows.append(
             {
                 "id": stored.key,
                 "at": _time(stored.modified_ms),
-                "records": len(failure.records),
-                "why": failure.condition,
+                "records": len(failure.records) if failure else 0,
+                "why": failure.condition if failure else why,
             }
         )
     return {"waiting": len(pending.objects), "redriven": pending.already, "rows": rows}
@@ -139,13 +150,52 @@ def _list_quarantine(stack: Stack, limit: int) -> dict[str, Any]:
 
 
 def _tell_list(document: dict[str, Any]) -> None:
-    told = {"buffer": "dead messages", "stream": "failure objects", "quarantine": "quarantined records"}
-    more = f", {document['redriven']:,} redriven earlier" if document["redriven"] else ""
-    tell(f"{document['waiting']:,} {told[document['from']]} wait{more}")
-    for row in document["rows"]:
-        tell("  " + "  ".join(str(value) for value in row.values()))
+    more = f", {document['redriven']:,} redriven or discarded before" if document["redriven"] else ""
+    tell(f"{document['waiting']:,} {_WHAT[document['from']]} wait{more}")
+    _tell_rows(document["rows"])
+    for code in dict.fromkeys(str(row["why"]) for row in document["rows"]):
+        if code in _MEANINGS:
+            tell(f"{code}: {_MEANINGS[code]}")
     if document["waiting"]:
-        tell(f"lakebound dlq redrive --from {document['from']} --stack {document['stack']}")
+        place = f"--from {document['from']} --stack {document['stack']}"
+        tell(f"lakebound dlq redrive --dry-run {place} says what a redrive can carry")
+        tell(f"lakebound dlq discard --all --dry-run {place} says what none can")
+
+
+_WHAT: Final = {"buffer": "dead messages", "stream": "failure objects", "quarantine": "quarantined records"}
+_HEADS: Final = {"id": "ID", "at": "SINCE", "bytes": "BYTES", "records": "RECORDS", "why": "WHY", "stage": "STAGE"}
+_MEANINGS: Final = {
+    "message_shape": "not a message of this stack; a redrive brings it back here, discard it",
+    "member_crc": "a member was changed on its way; a redrive brings it back here, discard it",
+    "claim_missing": "the object that it points to is gone; put it back and redrive, or discard it by its ID or "
+    "with --reason claim_missing",
+    "claim_unreadable_now": "the object that it points to could not be read now; look again",
+    "can be written": "a redrive carries it",
+    "no_records": "no failure object of Lambda's; there is nothing in it to redrive, discard it",
+    "delivery_without_records": "Lambda wrote it without its records: delete the object, and heal the gap "
+    "that the next look records",
+    "no_document": "no quarantine object of this stack; discard it",
+    "stage_backfill": "a backfill's item; the next backfill reads it anew, so discard it",
+    "redrive_helps": "a redrive carries it",
+    "creation_time": "a redrive carries it once that time has come",
+    "view_type": "the stream has no new images; no redrive carries it",
+    "foreign_table": "a record of another table; no redrive carries it",
+}
+"""What a code means for who has to choose between a redrive and a discard."""
+
+
+def _meaning(code: str) -> str:
+    return f"{code} ({_MEANINGS[code]})" if code in _MEANINGS else f"{code} (no redrive carries it as it is)"
+
+
+def _tell_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """Columns with heads, each as wide as its widest value: an id is there to be copied, so none is cut."""
+    if not rows:
+        return
+    lines = [[_HEADS[name] for name in rows[0]], *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        tell(("  " + "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))).rstrip())
 
 
 @app.command()
@@ -158,7 +208,8 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """One of them whole: why, from where, what it holds. Never a value, unless --payload asks for it."""
+    """One of them whole, as JSON: why, from where, what it holds. Never a value, unless --payload asks for it."""
+    del as_json  # the same with or without: one thing has no better table than its document
     found = find_stack(stack)
     store = store_of(found)
     if source is From.BUFFER:
@@ -170,14 +221,14 @@ def show(
             )
         if payload:
             raise Misconfigured("A message's body is compressed", hint="Redrive it and read its file instead")
-        _show(asdict(letter), as_json)
+        _show(asdict(letter))
     elif source is From.STREAM:
         failure = FailureObject.decode(name, store.get(name, MAX_FAILURE_BYTES))
         if payload:
             sys.stdout.buffer.write(store.get(name, MAX_FAILURE_BYTES))
             return
         facts = {key: getattr(failure, key) for key in failure.__slots__ if key != "records"}
-        _show(facts | {"records": len(failure.records)}, as_json)
+        _show(facts | {"records": len(failure.records)})
     else:
         key = QuarantineKey(found.table, name.removesuffix(".json").rpartition("/")[2]).format()
         record = QuarantinedRecord.decode(key, store.get(key, MAX_QUARANTINE_BYTES))
@@ -185,15 +236,11 @@ def show(
             sys.stdout.buffer.write(record.payload + b"\n")
             return
         facts = {key: getattr(record, key) for key in record.__slots__ if key != "payload"}
-        _show(facts | {"payload_bytes": len(record.payload)}, as_json)
+        _show(facts | {"payload_bytes": len(record.payload)})
 
 
-def _show(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        tell_json(facts)
-        return
-    for key, value in facts.items():
-        tell(f"{key:<15} {', '.join(value) if isinstance(value, tuple) else value}")
+def _show(facts: dict[str, Any]) -> None:
+    tell_json(facts)
 
 
 @app.command()
@@ -263,29 +310,133 @@ def _redrive_buffer(
 ) -> Redriven:
     sqs = aws_client("sqs")
     dead_url = stack.output("DeadLetterQueueUrl")
+    store = store_of(stack)
+    letters = look_at_dead_letters(stack.table, dead_letters_of(stack), store, _MOST_LETTERS)
+    kept = {one.message_id: one.verdict for one in letters if one.verdict}
+    # SQS's own task moves junk as well, which the flusher would bring back here: only a copy leaves it out.
+    is_task = by is By.TASK or (by is By.AUTO and not limit and not kept)
     if dry_run:
         visible, _ = count_messages(sqs, dead_url)
-        would = min(visible, limit) if limit else visible
-        return Redriven("buffer", by.value, found=visible, redriven=would)
+        seen = max(visible, len(letters))
+        if by is By.TASK:
+            return Redriven("buffer", "move task", found=seen, redriven=seen)
+        would = seen - len(kept)
+        way = "move task" if is_task else "copy"
+        return Redriven("buffer", way, found=seen, redriven=min(would, limit) if limit else would, kept=kept)
     clock = SystemClock()
-    if by is not By.COPY and not limit:
+    if is_task:
         try:
             return redrive_by_task(SqsMoveTask(dead_url, sqs), clock, rate=rate, progress=progress)
         except MoveUnsupported:
             if by is By.TASK:
                 raise
     return redrive_by_copy(
-        stack.table, dead_letters_of(stack), buffer_of(stack), clock, rate=rate, limit=limit, progress=progress
+        stack.table,
+        dead_letters_of(stack),
+        buffer_of(stack),
+        clock,
+        rate=rate,
+        limit=limit,
+        progress=progress,
+        store=store,
     )
+
+
+_MOST_LETTERS: Final = 1_000
+_WAYS: Final = {"move task": " with SQS's own move task", "copy": ", each sent to the buffer queue and then deleted"}
+
+
+@app.command()
+def discard(
+    source: FromOption,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `dlq list` shows them.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Everything that no redrive can carry.")] = False,
+    reason: Annotated[str, typer.Option(help="Only what waits for this reason, as `dlq list` names it.")] = "",
+    stack: StackName = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put aside what no redrive can carry, so that it waits no longer; what one can carry stays.
+
+    A copy of each is kept under `_lakebound/<table>/discarded/` first. Exit status 1 when something named was kept.
+    """
+    if not names and not every and not reason:
+        raise Misconfigured(
+            "Nothing is named", hint="Give IDs as `lakebound dlq list` shows them, or --all, or --reason"
+        )
+    found = find_stack(stack)
+    waits = [one for one in _waits(found, source) if not names or one.id in names or one.key in names]
+    if reason:
+        waits = [one for one in waits if one.why == reason]
+    missing = sorted(set(names or ()) - {one.id for one in waits} - {one.key for one in waits})
+    if missing:
+        raise Misconfigured(
+            f"{missing[0]} does not wait there", hint=f"`lakebound dlq list --from {source.value}` names what does"
+        )
+    is_named = bool(names or reason)
+    chosen = [one for one in waits if one.can_be_discarded and (is_named or not one.is_asked_for_by_name)]
+    left = {one.id: one.why or "redrive_helps" for one in waits if one not in chosen}
+    if not as_json:
+        _tell_rows([{"id": one.id, "bytes": one.size, "why": one.why} for one in chosen])
+    result = Discarded(source.value, discarded={one.id: one.why for one in chosen})
+    if chosen and not dry_run:
+        if not yes:
+            _ask(len(chosen), source, as_json=as_json)
+        result = _discard(found, source, chosen)
+    result.kept |= left
+    if as_json:
+        tell_json(asdict(result) | {"dry_run": dry_run, "found": len(waits)})
+    else:
+        verb = "would discard" if dry_run else "discarded"
+        tell(f"{verb} {len(result.discarded):,} of {len(waits):,} {_WHAT[source.value]}")
+        for code, number in Counter(result.kept.values()).most_common():
+            tell(f"  {number:,} stay: {_meaning(code)}")
+        if result.discarded and not dry_run:
+            tell(f"copies are kept in s3://{found.bucket}/_lakebound/{found.table}/discarded/")
+    if result.kept and (names or set(result.kept) - set(left)):
+        raise typer.Exit(1)
+
+
+def _ask(count: int, source: From, *, as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        raise Misconfigured("Nobody can be asked here", hint="Give --yes, or --dry-run to see what would go")
+    if not typer.confirm(f"Discard {count:,} {_WHAT[source.value]}? A copy of each is kept", err=True):
+        raise Misconfigured("Nothing was discarded", hint="Answer y, or give --yes")
+
+
+def _waits(stack: Stack, source: From) -> list[Waits]:
+    if source is From.BUFFER:
+        letters = look_at_dead_letters(stack.table, dead_letters_of(stack), store_of(stack), _MOST_LETTERS)
+        # What could not be read this time may be good the next time.
+        known = ((one, "" if one.verdict == "claim_unreadable_now" else one.verdict) for one in letters)
+        return [Waits(one.message_id, one.message_id, why, one.size) for one, why in known]
+    if source is From.STREAM:
+        store = store_of(stack)
+        return list(waiting_failures(store, pending_failures(store, stack.table, stack.stream_mapping)))
+    road = road_of(stack)
+    return list(waiting_quarantine(road, pending_quarantine(road.store, stack.table)))
+
+
+def _discard(stack: Stack, source: From, chosen: Sequence[Waits]) -> Discarded:
+    clock = SystemClock()
+    store = store_of(stack)
+    if source is From.BUFFER:
+        return discard_messages(stack.table, {one.id for one in chosen}, dead_letters_of(stack), store, clock)
+    most = MAX_FAILURE_BYTES if source is From.STREAM else MAX_QUARANTINE_BYTES
+    return discard_objects(source.value, chosen, store, stack.table, clock, most)
 
 
 def _tell_result(result: Redriven, dry_run: bool) -> None:
     verb = "would redrive" if dry_run else "redrove"
     what = {"buffer": "messages", "stream": "failure objects", "quarantine": "records"}[result.source]
     detail = f" ({result.records:,} records)" if result.source == "stream" else ""
-    tell(f"{verb} {result.redriven:,} of {result.found:,} {what}{detail}, by {result.way}; {result.already:,} earlier")
+    before = f"; {result.already:,} were redriven or discarded before" if result.already else ""
+    tell(f"{verb} {result.redriven:,} of {result.found:,} {what}{detail}{_WAYS.get(result.way, '')}{before}")
     for reason, number in Counter(result.kept.values()).most_common():
-        tell(f"  {number:,} stay: {reason}")
+        tell(f"  {number:,} stay: {_meaning(reason)}")
+    if result.kept:
+        tell(f"  lakebound dlq discard --from {result.source} --all puts aside what no redrive can carry")
     for reason, number in Counter(result.failed.values()).most_common():
         tell(f"  {number:,} could not be sent now: {reason}")
     if result.failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,12 +13,13 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.examiner import LandedInFiles, SmokeItem, examine_stack, examine_table
 from lakebound.adapters.stack import Stack
 from lakebound.cli import stacks
-from lakebound.cli.stacks import StackName, find_stack, road_of
+from lakebound.cli.stacks import StackName, configured_table, find_stack, home_of_caller, road_of
 from lakebound.cli.telling import AsJson, tell, tell_json
-from lakebound.doctor import BAD, Check, Smoke, after, before, smoke, smoke_keys
+from lakebound.doctor import BAD, UNKNOWN, Check, Smoke, after, before, smoke, smoke_keys
 from lakebound.errors import Misconfigured
+from lakebound.tables import Refused, Source, TableArn, decide, named
 
-_MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
+_MARKS = {"good": "✓", "warn": "!", "unknown": "?", "bad": "✗"}
 
 
 def command(
@@ -25,7 +27,13 @@ def command(
     is_before: Annotated[
         bool, typer.Option("--before", help="Look at a table before its first deployment; needs --table.")
     ] = False,
-    table: Annotated[str, typer.Option(help="With --before: the table.")] = "",
+    table: Annotated[str, typer.Option(help="With --before: the table, by name or ARN.")] = "",
+    stream: Annotated[
+        str, typer.Option(help="With --before: the TableStreamArn to deploy with, if samconfig.toml has it not.")
+    ] = "",
+    is_new: Annotated[
+        bool, typer.Option("--new-table", help="With --before: the stack is to create the table; none may be there.")
+    ] = False,
     key: Annotated[str, typer.Option(help="With --before: ARN of the KMS key that the stack is to use.")] = "",
     is_smoke: Annotated[
         bool, typer.Option("--smoke", help="Put, change and remove one test item, and time it to its file.")
@@ -34,15 +42,17 @@ def command(
     limit: Annotated[float, typer.Option(min=1, help="With --smoke: seconds to wait.")] = 300.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check what must hold, each with its fix. Exit status 1 when something is bad."""
+    """Check what must hold, each with its fix. Exit status 1 when something is bad, or must hold and cannot be seen.
+
+    ✓ good, ! works but look at it, ? could not be looked at, ✗ bad.
+    """
+    if is_new and not is_before:
+        raise Misconfigured("--new-table is about the time before a deployment", hint="Give --before")
     if is_before and is_smoke:
         raise Misconfigured("--smoke needs a deployed stack", hint="Leave --before out")
     timed: Smoke | None = None
     if is_before:
-        name = table or (find_stack(stack).table if stack else "")
-        if not name:
-            raise Misconfigured("No table is named", hint="Give --table")
-        checks = list(before(examine_table(stacks.clients, name, key)))
+        checks = _before(table, stream, stack, key, is_new=is_new)
     else:
         found = find_stack(stack)
         checks = list(after(examine_stack(stacks.clients, found)))
@@ -56,14 +66,40 @@ def command(
             tell(f"{_MARKS[check.level]} {check.name:<20} {check.told}")
             if check.fix:
                 tell(f"  {'':<20} → {check.fix}")
-    if any(check.level == BAD for check in checks):
+    if any(check.level in (BAD, UNKNOWN) for check in checks):
         raise typer.Exit(1)
+
+
+def _before(table: str, stream: str, stack: str, key: str, *, is_new: bool) -> list[Check]:
+    kept_table, kept_stream = configured_table(Path("samconfig.toml"))
+    name = table or (find_stack(stack).source.asked if stack else kept_table)
+    if not name:
+        raise Misconfigured("No table is named", hint="Give --table")
+    arn = TableArn.parse(name)
+    bare = arn.table if arn else name
+    # What `make deploy` would use; a folder that deploys another table says nothing of this one.
+    given = stream or (kept_stream if kept_table == bare else "")
+    home = home_of_caller() if arn or given else None
+    decision = decide(bare, given, home) if given else named(name, home)
+    followed = TableArn.of_stream(given)
+    if isinstance(decision, Source) and arn is not None and followed not in (None, arn):
+        decision = Refused(f"The stream is of {followed}, and --table is {arn}", "Give the stream of that very table")
+    if isinstance(decision, Refused):
+        return [Check("source", BAD, decision.what, decision.hint)]
+    try:
+        return list(before(examine_table(stacks.clients, decision, key), is_new=is_new))
+    except Misconfigured as refused:
+        if not decision.is_foreign:
+            raise
+        # DynamoDB answers so for a table without a policy, too: it tells nobody else whether the table exists.
+        fix = f"let its owner put the policies that lakebound init --table {decision.asked} prints"
+        return [Check("table", BAD, refused.what, fix)]
 
 
 def _smoke(stack: Stack, limit: float, target: str) -> Smoke:
     clock = SystemClock()
     road = road_of(stack)
-    item = SmokeItem(stack.table, stacks.clients("dynamodb"))
+    item = SmokeItem(stack.source, stacks.clients("dynamodb"))
     started = clock.now_ms()
 
     def partitions() -> list[str]:
@@ -89,7 +125,7 @@ def _smoke_check(timed: Smoke, limit: float, target: str) -> Check:
     if timed.to_file is None:
         fix = "lakebound status; then docs/OPERATIONS.md#stream-behind"
         return Check("smoke", BAD, f"the test item's changes were in no file after {limit:g} s", fix)
-    told: Any = f"{timed.to_file:.1f} s to its file"
+    told: Any = f"{timed.to_file:.1f} s from the item's first change to the file with its last"
     if target and timed.to_silver is None:
         return Check("smoke", BAD, f"{told}, not in silver after {limit:g} s", "does the merge job run?")
     if timed.to_silver is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lakebound.adapters.calls import FAILURES, code_of
-from lakebound.errors import QueueUnavailable
+from lakebound.adapters.calls import FAILURES, queue_unavailable
 
 _COUNTS = (
     "ApproximateNumberOfMessages",
@@ -25,8 +24,6 @@ class QueuePipeline:
         """About how many messages are in the queue, those in hand too. Raises QueueUnavailable."""
         try:
             answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(_COUNTS))
-        except FAILURES as broken:
-            raise QueueUnavailable(
-                f"The queue {self._url} did not answer: {code_of(broken)}", hint="Check --queue"
-            ) from None
+        except FAILURES as failure:
+            raise queue_unavailable(failure, "get_queue_attributes", self._url) from None
         return sum(int(answer["Attributes"].get(name, 0)) for name in _COUNTS)

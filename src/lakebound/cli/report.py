@@ -34,7 +34,10 @@ def command(
     ] = None,
     latency: Annotated[
         str,
-        typer.Option(help="Seconds from a change to silver, p50 and p99, where measured.", metavar="P50,P99"),
+        typer.Option(
+            help="Seconds from a change to silver, where measured: half are within P50, 99 of 100 within P99.",
+            metavar="P50,P99",
+        ),
     ] = "",
     hours: Annotated[int, typer.Option(min=1, help="Files and costs of so many hours.")] = 24,
     as_json: AsJson = False,
@@ -43,6 +46,9 @@ def command(
 
     It needs no network to be read, and holds names and figures only.
     """
+    if not out.parent.is_dir():
+        # Before the bucket is read, which may take minutes.
+        raise Misconfigured(f"There is no folder {out.parent}", hint="Make it, or give another --out")
     found = find_stack(stack)
     store = store_of(found)
     now_ms = SystemClock().now_ms()
@@ -65,12 +71,22 @@ def command(
         bill=bill,
         latency_s=latency_of(latency),
         notes=tuple(notes),
+        hours=hours,
     )
-    out.write_text(page(figures), "utf-8")
+    _write(out, page(figures))
     if as_json:
         tell_json({"page": str(out), "state": figures.status.state, "files": len(files)})
     else:
-        tell(f"wrote {out}")
+        tell(f"wrote {out}: {figures.status.state}, {len(files):,} batch files of the last {hours:,} hours")
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.write_text(text, "utf-8")
+    except OSError as error:
+        raise Misconfigured(
+            f"The page cannot be written to {out}: {error.strerror}", hint="Give --out a file in a folder that is there"
+        ) from None
 
 
 def _files(stored: Iterator[StoredObject], prefix: str, since_ms: int) -> Iterator[FileSeen]:

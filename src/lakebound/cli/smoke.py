@@ -18,7 +18,7 @@ from rich.table import Table
 from lakebound import smoke as steps_of
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.examiner import LandedInFiles, SmokeItem
-from lakebound.adapters.smoke import ExportRuns, StreamDeliveries, alarms_of, keys_of
+from lakebound.adapters.smoke import ExportRuns, StreamDeliveries, alarms_told, keys_of
 from lakebound.adapters.stack import Stack
 from lakebound.cli import stacks
 from lakebound.cli.stacks import DryRun, StackName, find_stack, road_of
@@ -51,6 +51,9 @@ def command(
     only: Annotated[list[str] | None, typer.Option(help=f"One step alone, repeatable: {', '.join(NAMES)}.")] = None,
     limit: Annotated[float, typer.Option(min=1, help="Seconds to wait for an item or a delivery.")] = 600.0,
     export_limit: Annotated[float, typer.Option(min=1, help="Seconds to wait for the export.")] = 3600.0,
+    is_mend: Annotated[
+        bool, typer.Option("--mend", help="Only put back what a smoke test that was killed left behind.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,6 +67,9 @@ def command(
     found = find_stack(stack)
     if table and table != found.table:
         raise Misconfigured(f"The stack {found.name} is of table {found.table}, not of {table}", hint="Check --stack")
+    if is_mend and not dry_run:
+        _mend(found, as_json)
+        return
     steps = [one for one in steps_for(found, limit, export_limit) if not only or one.name in only]
     if dry_run:
         _tell_plan(found, steps, as_json)
@@ -79,6 +85,15 @@ def command(
         _tell_next(outcomes)
     if any(one.state == FAILED for one in outcomes):
         raise typer.Exit(1)
+
+
+def _mend(stack: Stack, as_json: bool) -> None:
+    mended = StreamDeliveries(stack, stacks.clients, SystemClock(), lambda: road_of(stack)).mend()
+    if as_json:
+        tell_json({"stack": stack.name, "mended": mended})
+    else:
+        tell(f"{stack.output('StreamIngestName')} works again" if mended else "there was nothing to put back")
+        tell(f"lakebound dlq redrive --from stream {stack.command}")
 
 
 def steps_for(stack: Stack, limit: float, export_limit: float) -> list[Step]:
@@ -97,13 +112,15 @@ def steps_for(stack: Stack, limit: float, export_limit: float) -> list[Step]:
         return LandedInFiles(road.store, stack.prefix, started, partitions)
 
     def item(undo: ExitStack) -> str:
-        one, road = SmokeItem(stack.table, stacks.clients("dynamodb")), road_of(stack)
+        one, road = SmokeItem(stack.source, stacks.clients("dynamodb")), road_of(stack)
         return steps_of.item(one, smoke_keys(one.schema(), token), files(road), clock, limit)
 
     def delivery(undo: ExitStack) -> str:
-        one, road = SmokeItem(stack.table, stacks.clients("dynamodb")), road_of(stack)
+        one = SmokeItem(stack.source, stacks.clients("dynamodb"))
         keys = smoke_keys(one.schema(), secrets.token_hex(8))
-        deliveries = StreamDeliveries(stack, stacks.clients, road)
+        deliveries = StreamDeliveries(stack, stacks.clients, clock, lambda: road_of(stack))
+        deliveries.mend()
+        road = road_of(stack)
         return steps_of.failed_delivery(one, keys, deliveries, files(road), clock, limit, undo)
 
     def export(undo: ExitStack) -> str:
@@ -111,7 +128,7 @@ def steps_for(stack: Stack, limit: float, export_limit: float) -> list[Step]:
         return steps_of.stopped_export(runs, f"smoke-{token}", clock, export_limit, undo)
 
     def alarms(undo: ExitStack) -> str:
-        return steps_of.alarms(*alarms_of(stacks.clients, stack))
+        return steps_of.alarms(*alarms_told(stacks.clients, stack))
 
     def key(undo: ExitStack) -> str:
         arn = stack.parameters.get("KmsKeyArn", "")

@@ -13,7 +13,20 @@ from lakebound.adapters.observer import Observer, put_gap
 from lakebound.cli import stacks
 from lakebound.cli.stacks import StackName, find_stack, store_of
 from lakebound.cli.telling import AsJson, tell, tell_json
-from lakebound.status import GAP, Status, judge
+from lakebound.status import (
+    BUFFER,
+    DEAD,
+    FAILURES,
+    GAP,
+    LAG,
+    LOOKS,
+    NEWEST_FILE,
+    OK,
+    QUARANTINE,
+    Seen,
+    Status,
+    judge,
+)
 
 
 def command(
@@ -23,7 +36,10 @@ def command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """OK, LAGGING or GAP: since when, why, and the command that repairs it. Exit status 1 unless it is OK."""
+    """OK, LAGGING, GAP or UNKNOWN: since when, why, and the command that repairs it. Exit status 1 unless it is OK.
+
+    UNKNOWN: what OK rests on could not be seen, and nothing worse was.
+    """
     found = find_stack(stack)
     status = judge(Observer(found, stacks.clients, store_of(found)).look(SystemClock().now_ms()))
     if publish:
@@ -32,7 +48,7 @@ def command(
         tell_json(document(status))
     else:
         _tell(status)
-    if status.state != "OK":
+    if status.state != OK:
         raise typer.Exit(1)
 
 
@@ -49,19 +65,45 @@ def document(status: Status) -> dict[str, object]:
 def _tell(status: Status) -> None:
     seen = status.seen
     since = f" since {_time(status.since_ms)}" if status.since_ms is not None else ""
-    tell(f"{status.state}{since}   {seen.stack}: table {seen.table}")
-    behind = "unknown" if seen.iterator_age_ms is None else f"{seen.iterator_age_ms / 1000:,.0f} s behind"
-    newest = (
-        "none in two hours"
-        if seen.newest_file_ms is None
-        else f"{(seen.now_ms - seen.newest_file_ms) / 1000:,.0f} s old"
-    )
-    tell(f"  stream {behind}; {seen.buffered:,} messages buffered; newest file {newest}")
+    tell(f"{status.state}{since}   stack {seen.stack}, table {seen.table}")
+    for name, told in figures(seen):
+        tell(f"  {name:<18} {told}")
     for one in status.findings:
         tell(f"  {one.level:<8} {one.what}{f' (since {_time(one.since_ms)})' if one.since_ms is not None else ''}")
         if one.command:
             tell(f"           run: {one.command}")
         tell(f"           see: {one.page}")
+
+
+def figures(seen: Seen) -> list[tuple[str, str]]:
+    """What was seen, for a person: (of what, the figure with its meaning)."""
+
+    def known(part: str, told: str) -> str:
+        return told if seen.was_seen(part) else "not known"
+
+    behind = "not known"
+    if seen.iterator_age_ms is not None:
+        behind = f"read {seen.iterator_age_ms / 1000:,.0f} s after the change, at most, in the newest five minutes"
+    elif seen.was_seen(LAG):
+        behind = "no delivery in the last 15 minutes"
+    waiting = f"{seen.buffered:,} messages"
+    if seen.buffered and seen.oldest_message_s is not None:
+        waiting += f", the oldest {seen.oldest_message_s:,} s old"
+    file = "none in two hours"
+    if seen.newest_file_ms is not None:
+        file = f"written {(seen.now_ms - seen.newest_file_ms) / 1000:,.0f} s ago"
+    delivered = "not proved yet"
+    if seen.delivered_ms is not None:
+        delivered = f"every change until {_time(seen.delivered_ms)}, or it is in a gap (the last look at the stream)"
+    return [
+        ("stream", behind),
+        ("delivered", known(LOOKS, delivered)),
+        ("buffer queue", known(BUFFER, waiting)),
+        ("newest batch file", known(NEWEST_FILE, file)),
+        ("dead-letter queue", known(DEAD, f"{seen.dead:,} messages")),
+        ("failure objects", known(FAILURES, f"{seen.failure_objects:,} that nobody redrove")),
+        ("quarantine", known(QUARANTINE, f"{seen.quarantined:,} records")),
+    ]
 
 
 def _time(ms: int | None) -> str | None:

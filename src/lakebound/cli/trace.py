@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,12 +21,20 @@ from lakebound.errors import Poison
 from lakebound.layout import FORMATS, DataKey
 from lakebound.redrive import pending_quarantine, read_quarantine
 from lakebound.trace import Kept, Trace, trace
+from lakebound.typed_key import Wanted
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
+_MOST_TOLD = 6
 
 
 def command(
-    key: Annotated[str, typer.Argument(help='The canonical key as silver\'s `_key` has it, such as "id=S:UA 1545".')],
+    key: Annotated[
+        str,
+        typer.Argument(
+            help='The key: "pk=a,sk=1", a JSON object, silver\'s `_key` such as "pk=S:a|sk=N:1", or the bare value '
+            "where the key has one attribute."
+        ),
+    ],
     stack: StackName = "",
     files: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Read this mirror of the files, not the bucket.")
@@ -36,68 +44,131 @@ def command(
 ) -> None:
     """Every record of one key in order: file, version, label, and why the visible image won.
 
-    Reads every batch file, or with --since those of a stretch of time. Names and times only: no item's value.
+    Reads every batch file, or with --since those of a stretch of time. Names and times only: no item's value. Exit
+    status 1 when nothing is found of the key, or the chain of its old images is broken.
     """
-    quarantined: list[Kept] = []
+    search = Search(Wanted(key))
     with bars(quiet=as_json) as count:
         if files is not None:
-            records = _from_folder(files)
+            search.where = f"{files}/"
+            records = list(search.of_records(_from_folder(files), lambda: count("files", 1)))
         else:
             found = find_stack(stack)
-            quarantined = list(_kept(found, key))
-            records = _from_bucket(found, since, lambda: count("files", 1))
-        traced = trace(key, records, quarantined)
+            search.where = f"s3://{found.bucket}/{found.prefix}/"
+            records = list(search.of_records(_from_bucket(found, since), lambda: count("files", 1)))
+            search.of_quarantine(found)
+    wanted = search.wanted
+    records = [one for one in records if one[1]["key"] == wanted.key]
+    traced = trace(wanted.key, records, [kept for at, kept in search.kept if at == wanted.key])
     if as_json:
-        tell_json(asdict(traced) | {"is_visible": traced.is_visible})
+        searched = {"where": search.where, "files": search.files, "records": search.records}
+        searched["quarantined"] = search.quarantined
+        more = {"is_visible": traced.is_visible, "looked_for": wanted.looked_for, "searched": searched}
+        tell_json(asdict(traced) | more)
+    elif traced.winner is None and not traced.quarantined:
+        _tell_nothing(search, since)
     else:
         _tell(traced)
     if traced.winner is None or traced.breaks:
         raise typer.Exit(1)
 
 
-def _from_bucket(stack: Stack, since: Moment | None, counted: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+@dataclass(slots=True)
+class Search:
+    """What was looked for, where, and how much was looked through."""
+
+    wanted: Wanted
+    where: str = ""
+    files: int = 0
+    records: int = 0
+    quarantined: int = 0
+    kept: list[tuple[str, Kept]] = field(default_factory=list)
+
+    def of_records(
+        self, files: Iterator[tuple[str, Iterator[dict[str, Any]]]], counted: Callable[[], None]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The records, with their file, of what the text may mean."""
+        for name, records in files:
+            for record in records:
+                self.records += 1
+                if self.wanted.meets(record["key"], record["keys"]):
+                    yield name, record
+            self.files += 1
+            counted()
+
+    def of_quarantine(self, stack: Stack) -> None:
+        """Quarantined records whose own Keys are meant; one without readable Keys cannot be told to be of a key."""
+        store = store_of(stack)
+        for one in read_quarantine(store, pending_quarantine(store, stack.table).objects):
+            self.quarantined += 1
+            try:
+                keys = orjson.loads(one.payload)["dynamodb"]["Keys"]
+                canonical = canonical_key(keys)
+            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, Poison):
+                continue
+            if self.wanted.meets(canonical, keys):
+                kept = Kept(one.key, one.reason, str(one.source.get("sequence_number") or ""))
+                self.kept.append((canonical, kept))
+
+
+def _from_bucket(stack: Stack, since: Moment | None) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
     store = store_of(stack)
     for stored in store.list(f"{stack.prefix}/"):
         data = DataKey.parse(stack.prefix, stored.key)
         if data is None or (since is not None and data.time_ms < since.ms):
             continue
-        yield from _records(stored.key, store.get(stored.key, MAX_FILE_BYTES))
-        counted()
+        yield stored.key, _records(stored.key, store.get(stored.key, MAX_FILE_BYTES))
 
 
-def _from_folder(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _from_folder(folder: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
     for path in sorted(folder.rglob("*")):
         if path.name.endswith(FORMATS) and not path.name.startswith("."):
-            yield from _records(path.relative_to(folder).as_posix(), path.read_bytes())
+            yield path.relative_to(folder).as_posix(), _records(path.name, path.read_bytes())
 
 
-def _records(name: str, body: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(name: str, body: bytes) -> Iterator[dict[str, Any]]:
     try:
-        for record in reader_of(next(ext for ext in FORMATS if name.endswith(f".{ext}")))(body):
-            yield name, record
+        yield from reader_of(next(ext for ext in FORMATS if name.endswith(f".{ext}")))(body)
     except Poison:
         return  # `files check` tells what is wrong; the records before that place were good
 
 
-def _kept(stack: Stack, key: str) -> Iterator[Kept]:
-    """Quarantined records whose own Keys give this key; one that has no readable Keys cannot be told to be of it."""
-    store = store_of(stack)
-    for one in read_quarantine(store, pending_quarantine(store, stack.table).objects):
-        try:
-            if canonical_key(orjson.loads(one.payload)["dynamodb"]["Keys"]) == key:
-                yield Kept(one.key, one.reason, str(one.source.get("sequence_number") or ""))
-        except (orjson.JSONDecodeError, KeyError, TypeError, Poison):
-            continue
+def _tell_nothing(search: Search, since: Moment | None) -> None:
+    wanted = search.wanted
+    tell(f"nothing found of {wanted.text}")
+    for place, key in enumerate(wanted.looked_for[:_MOST_TOLD]):
+        tell(f"  {'' if place else 'looked for':<12} {key}")
+    written = "" if since is None else f" written since {_time(since.ms)}"
+    tell(
+        f"  {'looked in':<12} {search.files:,} batch files{written} with {search.records:,} records, in {search.where}"
+    )
+    if search.where.startswith("s3:"):
+        tell(f"  {'':<12} {search.quarantined:,} records in quarantine")
+    if wanted.schema is None:
+        tell("  No record was there, so the table's key is not known. Is it the right stack or folder?")
+        return
+    names = " and ".join(f"{name} ({tag})" for name, tag in wanted.schema)
+    tell(f"  {'key':<12} {names}")
+    example = ",".join(f"{name}=…" for name, _ in wanted.schema)
+    if wanted.begun:
+        tell(f"  Keys with that value in one of the two: {', '.join(wanted.begun)}. Give both: {example}")
+    else:
+        tell(f"  Give it as {example}, or as silver's _key has it. What changed just now may be in no file yet.")
 
 
 def _tell(traced: Trace) -> None:
-    for title, steps in (("stream", traced.stream), ("base", traced.base)):
-        tell(f"{title}: {len(steps)} records")
+    tell(traced.key)
+    for title, steps in (
+        ("records of the stream, by version", traced.stream),
+        ("records of backfills and reads, by label (the time that stands for their age)", traced.base),
+    ):
+        tell(f"{len(steps):,} {title}")
         for step in steps:
             mark = "►" if step == traced.winner else " "
             order = step.version if step.is_stream else f"label {_time(step.label_ms)}, run {step.run}"
             copies = f"  {step.copies} copies" if step.copies > 1 else ""
-            tell(f" {mark} {step.event_name:<8} {order}  created {_time(step.created_ms)}{copies}")
+            created = f"  created {_time(step.created_ms)}" if step.created_ms is not None else ""
+            tell(f" {mark} {step.event_name:<8} {order}{created}{copies}")
             tell(f"     {step.file}")
     for kept in traced.quarantined:
         tell(f"quarantine: {kept.reason}, sequence number {kept.sequence_number or 'none'}\n     {kept.object_key}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dynamodb import DynamoDBTable
@@ -17,7 +18,7 @@ from lakebound.adapters.dynamodb_scan import BackfillTable
 from lakebound.adapters.stack import function_environment
 from lakebound.cli.history import FolderHistory
 from lakebound.cli.pipeline import QueuePipeline
-from lakebound.cli.stacks import StackName, find_stack, road_of, store_of
+from lakebound.cli.stacks import StackName, find_stack, road_of, store_of, table_named
 from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
 from lakebound.errors import Misconfigured
 from lakebound.layout import format_time
@@ -25,15 +26,18 @@ from lakebound.ports import Clock, ObjectStore
 from lakebound.repair import Repaired, RepairRules
 from lakebound.repair import repair as write_again
 from lakebound.settings import BackfillSettings
-from lakebound.verify import AsLanded, Patience, Report, SourceTable, document, told_lines, verify
+from lakebound.tables import Source
+from lakebound.verify import AsLanded, Patience, Report, SourceTable, Waiting, document, told_lines, verify
 
-_SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys still suspected"}
+_SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys read again"}
+_LINE_EVERY_MS = 60_000
 
 
 def command(
     target: Annotated[str, typer.Option(help="The silver table: a Delta path, or a table's name.", show_default=False)],
     table: Annotated[
-        str | None, typer.Option(help="The DynamoDB table, where no stack is named.", show_default=False)
+        str | None,
+        typer.Option(help="The DynamoDB table by name or ARN, where no stack is named.", show_default=False),
     ] = None,
     stack: StackName = "",
     lag: Annotated[
@@ -49,6 +53,10 @@ def command(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="A mirror of the batch files, to tell stale from different."),
     ] = None,
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="Judge at the second look: what is on its way now counts as a difference."),
+    ] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Read what differs again and write it as files for the merge job.")
     ] = False,
@@ -71,13 +79,18 @@ def command(
     nothing, as batch files of origin `reread`; merge them, then verify again.
     """
     place = _Place.of(table, stack, repair=repair)
-    if limit <= 2 * lag:
+    if no_wait and repair:
+        raise Misconfigured(
+            "--no-wait tells what is on its way as a difference, and --repair would write all of it again",
+            hint="Leave one of the two out",
+        )
+    if limit <= 2 * lag and not no_wait:
         raise Misconfigured(
             f"--limit {limit:g} leaves no key the time to rest for two lags of {lag:g} s",
             hint=f"Give more than {2 * lag:g} seconds, or a smaller --lag",
         )
     clock = SystemClock()
-    source: SourceTable = DynamoDBTable(place.table, aws_client("dynamodb"), clock, segments=segments)
+    source: SourceTable = DynamoDBTable(place.source, aws_client("dynamodb"), clock, segments=segments)
     if place.rules is not None and place.rules.redaction is not None:
         if place.rules.redaction.hashes_any(source.key_names):
             raise Misconfigured(
@@ -93,20 +106,22 @@ def command(
     with ExitStack() as opened:
         silver = opened.enter_context(open_silver(target))
         count = opened.enter_context(bars(quiet=as_json))
+        told_wait = Waits(Console(stderr=True, highlight=False), clock)
         report = verify(
             source,
             silver,
             clock,
             pipeline=pipeline,
             history=history,
-            patience=Patience(lag=lag, limit=limit),
+            patience=Patience(lag=0, limit=0) if no_wait else Patience(lag=lag, limit=limit),
             progress=lambda side, more: count(_SIDES[side], more),
+            waiting=told_wait,
         )
         keys = sorted({*report.missing, *report.ghost, *report.stale, *report.different}) if repair else []
         done = None
         if keys and not dry_run:
             done = place.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
-    told = document(place.table, target, report)
+    told = document(place.source.table, target, report)
     if out is not None:
         out.write_text(json.dumps(told) + "\n", "utf-8")
     if as_json:
@@ -119,11 +134,42 @@ def command(
         raise typer.Exit(1)
 
 
+class Waits:
+    """Tells on stderr what a run waits for and how long: at once, and a line each minute."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._clock = clock
+        self._told_ms: int | None = None
+
+    def __call__(self, what: Waiting) -> None:
+        now = self._clock.now_ms()
+        if self._told_ms is None:
+            self._say(f"{_wait(what)}; at most {what.left_s:,.0f} s. --no-wait judges at once")
+        elif now - self._told_ms >= _LINE_EVERY_MS:
+            self._say(f"{_wait(what)}; {what.left_s:,.0f} s left")
+        else:
+            return
+        self._told_ms = now
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+def _wait(what: Waiting) -> str:
+    keys = "1 key differs" if what.keys == 1 else f"{what.keys:,} keys differ"
+    rest = f"until nothing of it has changed for {what.rest_s:,.0f} s"
+    if not what.in_flight:
+        return f"{keys}: waiting {rest}"
+    held = "1 message is" if what.in_flight == 1 else f"{what.in_flight:,} messages are"
+    return f"{keys}, and {held} in the buffer queue: waiting {rest} with the queue empty"
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """What is compared, and with a stack also by which rules its records land."""
 
-    table: str
+    source: Source
     queue: str | None = None
     store: ObjectStore | None = None
     rules: RepairRules | None = None
@@ -132,16 +178,16 @@ class _Place:
     def of(table: str | None, name: str, *, repair: bool) -> _Place:
         """Raises Misconfigured where neither a table nor a stack is named."""
         if table and not name and not repair:
-            return _Place(table)
+            return _Place(table_named(table))
         found = find_stack(name)
-        if table and table != found.table:
-            raise Misconfigured(f"The stack {found.name} is of table {found.table}", hint="Leave --table out")
+        if table and table_named(table) != found.source:
+            raise Misconfigured(f"The stack {found.name} is of table {found.source.asked}", hint="Leave --table out")
         road = road_of(found).rules
         settings = BackfillSettings.read(function_environment(aws_client("lambda"), found.output("BackfillName")))
         rules = RepairRules(
             found.table, found.prefix, road.partition, settings.margin_ms, road.file_format, road.redaction
         )
-        return _Place(found.table, found.output("BufferQueueUrl"), store_of(found), rules)
+        return _Place(found.source, found.output("BufferQueueUrl"), store_of(found), rules)
 
     def repair(
         self, keys: Sequence[str], key_names: Sequence[str], clock: Clock, progress: Callable[[int], None]
@@ -149,7 +195,7 @@ class _Place:
         """Write what the source holds of these keys now."""
         assert self.rules is not None
         assert self.store is not None
-        reader = BackfillTable(self.table, aws_client("dynamodb"), clock)
+        reader = BackfillTable(self.source, aws_client("dynamodb"), clock)
         run = f"repair-{format_time(clock.now_ms())}"
         return write_again(keys, run, self.rules, key_names, reader, self.store, clock, progress)
 

@@ -34,6 +34,29 @@ class Seen:
         return self.phase if self.progress is None else f"{self.phase}  {self.progress.brief}"
 
 
+_PHASES: Final = {
+    "Validate": "checking its input",
+    "Estimate": "choosing how to read",
+    "Look at the stream": "looking at the stream",
+    "Stream covers it?": "looking at the stream",
+    "Wait until the stream covers it": "waiting until the stream covers the run",
+    "Mode?": "about to read",
+    "Cut into segments": "cutting the table into segments",
+    "Start exports": "starting DynamoDB's export",
+    "Wait for exports": "waiting for DynamoDB's export",
+    "Look at exports": "waiting for DynamoDB's export",
+    "Exports complete?": "waiting for DynamoDB's export",
+    "Check export manifests": "checking the export's manifests",
+    "List keys to read again": "listing keys to read again",
+    "Check manifest": "writing the manifest",
+}
+
+
+def phase_of(stage: str) -> str:
+    """What a run does in a state of its machine, in words."""
+    return _PHASES.get(stage, f"in the state {stage}" if stage else "running, before its first page")
+
+
 class RunWatcher:
     """Reads a run's plan and checkpoints, each again only when it changed."""
 
@@ -45,12 +68,15 @@ class RunWatcher:
         self._plan: Plan | None = None
         self._work: dict[str, dict[str, Any]] = {}
 
-    def look(self, now_ms: int) -> Seen:
-        """How the run stands. Raises StoreUnavailable, Misconfigured where there is no such bucket."""
+    def look(self, now_ms: int, stage: str = "") -> Seen:
+        """How the run stands; `stage` is the state of the machine that it is in, where that is known.
+
+        Raises StoreUnavailable, Misconfigured where there is no such bucket.
+        """
         if self._plan is None:
             body = self._get(self._folder.plan())
             if body is None:
-                return Seen("waiting until the stream covers the run")
+                return Seen(phase_of(stage))
             self._plan = Plan.decode(body)
         plan = self._plan
         # What a heal chose, and why, so that nobody wonders which way it reads.
@@ -66,6 +92,11 @@ class RunWatcher:
             again = self._stage("reread")
             units += 1 if again is None else len(again["units"])
         return Seen(f"converting{why}", self._progress("units of files", units, int(files["items"]), now_ms))
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the run's plan is there, from which on its folder tells more than its state."""
+        return self._plan is not None
 
     def _progress(self, unit: str, units: int, expected: int, now_ms: int) -> Progress:
         for stored in self._store.list(self._folder.segments()):

@@ -65,9 +65,10 @@ def _image_of() -> Callable[[bytes], bytes]:
 def _is_as_written(line: bytes, record: dict[str, Any]) -> bool:
     """Whether every reader sees this record in the line.
 
-    A duplicate name, a byte-order mark, a number that JSON cannot hold: another reader would see another record than
+    A duplicate name, a byte-order mark, a number that no double holds: another reader would see another record than
     the one that was written. What we wrote is written again the same, but for a new image in DynamoDB's own spelling (a
-    space between tokens, `\\u00e9` for é): there the rest must be the same, and the image is looked at name by name.
+    space between tokens, `\\u00e9` for é, `1.50` in a type of tomorrow): there the rest must be the same, and the image
+    is looked at name by name.
     """
     try:
         if orjson.dumps(record) == line:
@@ -75,7 +76,7 @@ def _is_as_written(line: bytes, record: dict[str, Any]) -> bool:
         image = _image_of()(line)
         if b"\r" in image or orjson.dumps(record | {"new_image": orjson.Fragment(image)}) != line:
             return False
-        told = json.loads(image, object_pairs_hook=_once, parse_float=_refuse, parse_constant=_refuse)
+        told = json.loads(image, object_pairs_hook=_once, parse_constant=_refuse)
         return bool(told == record["new_image"])
     except (orjson.JSONEncodeError, RecursionError, ValueError):
         return False
@@ -89,7 +90,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(token: str) -> Any:
-    raise ValueError("a number that is no integer")
+    raise ValueError("a number that JSON has no text for")
 
 
 def inflate(body: bytes) -> Iterator[bytes]:

@@ -1,0 +1,1 @@
+"""How `make deploy` calls SAM CLI."""

@@ -1,0 +1,43 @@
+"""The process behind the command `lakebound`: what a person's Ctrl-C and a failure of AWS come to, in every verb.
+
+Exit status: 0 ok, 1 found a problem, 2 usage, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""128 and SIGINT, as shells count it."""
+
+
+def main() -> None:
+    """Run the command of this process's arguments, then exit."""
+    # A command in the background of a script ignores SIGINT, and so does this one then.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        # The verbs' libraries take a second to load: Ctrl-C in that second ends in one line too.
+        from lakebound.cli.app import run
+
+        status = run()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        print("lakebound: interrupted; what was done stays done, and the same command goes on", file=sys.stderr)
+        # Threads that wait for an answer, and Spark, would hold the process or tell of their own end.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+    sys.exit(status)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    # The next Ctrl-C ends what the first one's cleaning up still waits for.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    raise KeyboardInterrupt

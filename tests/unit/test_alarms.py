@@ -1,0 +1,75 @@
+"""A stack's alarms are those that CloudFormation made for it, whatever its neighbours are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from lakebound.adapters.alarms import alarms_of
+from lakebound.adapters.examiner import examine_stack
+from lakebound.adapters.observer import Observer
+from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.stack import describe_stack
+from tests.unit.conftest import Lakebound
+from tests.unit.operated import BUCKET, Operated
+
+TOPIC = "arn:aws:sns:us-east-1:123456789012:oncall"
+NEIGHBOURS = [
+    "lake-prod-DeadLetters-1ABC",
+    "lake-Flusher-Errors-2ABC",
+    "lake--DeadLetters-3ABC",
+    "lake",
+    "lakes-x-y",
+    "lake-DeadLetters-9ABC",
+]
+"""Of stacks named lake-prod, lake-Flusher and so on, or made by hand: by the name alone some might be ours."""
+
+
+@pytest.fixture
+def both(operated: Operated) -> Operated:
+    """A stack with two alarms, one of which is on; and neighbours that are all on and tell nobody."""
+    operated.make_alarm("lake-DeadLetters-0ABC", on=True, topic=TOPIC)
+    operated.make_alarm("lake-FlusherErrors-0ABC", topic=TOPIC)
+    for name in NEIGHBOURS:
+        operated.make_alarm(name, on=True, ours=False)
+    return operated
+
+
+def observer(both: Operated) -> Observer:
+    stack = describe_stack(both.scripted("cloudformation"), "lake")
+    return Observer(stack, both.scripted, S3Store(BUCKET, both.client("s3")))
+
+
+def test_the_neighbours_alarms_are_not_counted(both: Operated) -> None:
+    assert observer(both).count_alarms() == 2
+
+
+def test_only_an_alarm_of_the_stack_itself_is_told_as_on(both: Operated) -> None:
+    assert observer(both).look(0).alarms == ("lake-DeadLetters-0ABC",)
+
+
+def test_doctor_judges_the_stacks_own_alarms(both: Operated) -> None:
+    facts = examine_stack(both.scripted, describe_stack(both.scripted("cloudformation"), "lake"))
+    assert (facts.alarms, facts.alarms_without_action) == (2, 0)
+
+
+def test_the_verb_names_no_neighbours_alarm(
+    both: Operated, lakebound: Lakebound, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lakebound("status")
+    told = capsys.readouterr().out
+    assert "lake-DeadLetters-0ABC" in told
+    assert not [name for name in NEIGHBOURS if f"{name} " in told]
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 230])
+def test_every_alarm_of_a_large_stack_is_found(operated: Operated, count: int) -> None:
+    for number in range(count):
+        operated.make_alarm(f"lake-Alarm{number}-X")
+    found = alarms_of(operated.scripted("cloudformation"), operated.client("cloudwatch"), "lake")
+    assert {alarm["AlarmName"] for alarm in found} == set(operated.alarms)
+
+
+def test_an_alarm_that_was_deleted_by_hand_is_not_counted(operated: Operated) -> None:
+    operated.make_alarm("lake-DeadLetters-0ABC")
+    operated.alarms.append("lake-Gone-0ABC")
+    assert len(alarms_of(operated.scripted("cloudformation"), operated.client("cloudwatch"), "lake")) == 1

@@ -1,0 +1,120 @@
+"""`lakebound backfill list` and `watch`: what a run is, where it is, and the advice that fits how it ended."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lakebound.adapters.executions import ExecutionState, Machine
+from lakebound.cli import backfill
+from lakebound.cli.backfill import _Lines, elapsed, ending
+from lakebound.cli.watching import Seen, phase_of
+from lakebound.errors import LakeboundError
+from tests.template.translated import ROOT
+from tests.unit.conftest import Lakebound
+
+BEGAN = datetime(2026, 11, 24, 3, tzinfo=UTC)
+ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:lake"
+RUNS: dict[str, dict[str, Any]] = {
+    "export-7": {
+        "status": "SUCCEEDED",
+        "input": '{"mode": "export"}',
+        "output": '{"records": 41725}',
+        "startDate": BEGAN,
+        "stopDate": BEGAN + timedelta(seconds=249),
+    },
+    "refused": {
+        "status": "FAILED",
+        "input": '{"mode": "heal"}',
+        "error": "Misconfigured",
+        "cause": json.dumps({"errorMessage": "there is no open gap. Nothing needs healing"}),
+        "startDate": BEGAN,
+        "stopDate": BEGAN + timedelta(seconds=3),
+    },
+}
+
+
+def machine() -> Machine:
+    return Machine(
+        ARN,
+        SimpleNamespace(
+            list_executions=lambda **_: {"executions": [{"name": name, "status": "?"} for name in RUNS]},
+            describe_execution=lambda executionArn: RUNS[executionArn.rpartition(":")[2]],  # noqa: N803
+            get_execution_history=lambda **_: {
+                "events": [{"type": "ExecutionFailed"}, {"stateEnteredEventDetails": {"name": "Estimate"}}]
+            },
+        ),
+    )
+
+
+def test_the_list_tells_start_mode_state_records_and_duration(
+    lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(backfill.Place, "machine", property(lambda self: machine()))
+    assert lakebound("backfill", "list") == 0
+    heads, first, second = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert heads == ["STARTED", "RUN", "MODE", "STATE", "RECORDS", "DURATION"]
+    assert first == ["2026-11-24T03:00:00Z", "export-7", "export", "SUCCEEDED", "41,725", "4", "min", "09", "s"]
+    assert second == ["2026-11-24T03:00:00Z", "refused", "heal", "FAILED", "–", "3", "s"]
+    assert lakebound("backfill", "list", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["seconds"] == 249
+
+
+def test_every_state_of_the_machine_before_the_first_page_has_words() -> None:
+    states = json.loads((ROOT / "statemachines" / "backfill.asl.json").read_text())["States"]
+    told = {name for name in states if phase_of(name).startswith("in the state")}
+    assert told == {"Segments", "Export files", "Read keys again?", "Keys again", "Result"}, "those have a plan"
+    assert machine().stage("refused") == "Estimate"
+
+
+def test_a_history_that_may_not_be_read_ends_no_watch() -> None:
+    def refuse(**_: Any) -> Any:
+        raise LakeboundError("These credentials may not states:GetExecutionHistory")
+
+    assert Machine(ARN, SimpleNamespace(get_execution_history=refuse)).stage("run") == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "stage", "says", "not_says"),
+    [
+        ("Misconfigured", "mode must be one of scan. Nothing was read", "Validate", "start another run", "Redriving"),
+        ("Misconfigured", "there is no open gap. Nothing needs healing", "Estimate", "start another run", "Redriving"),
+        (
+            "Misconfigured",
+            "3 wait. Run x, then redrive this execution",
+            "Look at the stream",
+            "says how",
+            "other",
+        ),
+        ("Misconfigured", "the table was created again. Start a new backfill", "Segments", "cannot help", "goes on"),
+        ("StoreUnavailable", "Could not put s3://b/k (KMS)", "Read pages", "goes on where it stopped", "another run"),
+        ("", "", "", "goes on where it stopped", "another run"),
+    ],
+)
+def test_the_advice_fits_the_cause(error: str, cause: str, stage: str, says: str, not_says: str) -> None:
+    told = str(ending(ExecutionState("r", "FAILED", cause=cause, error=error), stage))
+    assert says in told
+    assert not_says not in told.replace("Redriving cannot", "")
+
+
+@pytest.mark.parametrize("cause", ["word " * 200, "A sentence. " * 60, "x" * 900])
+def test_a_long_cause_is_cut_at_a_sentence_or_a_word(cause: str) -> None:
+    assert len(str(ending(ExecutionState("r", "FAILED", cause=cause), ""))) < 360
+
+
+def test_a_file_gets_a_line_at_each_phase_and_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(backfill.time, "monotonic", lambda: now[0])
+    console = Console(record=True, width=200, file=None, quiet=False)
+    lines = _Lines(console)
+    for second in range(1, 182):
+        now[0] = 1_000.0 + second
+        lines.look(Seen("reading" if second > 20 else "waiting until the stream covers the run"), float(second))
+    told = console.export_text().splitlines()
+    assert told[0] == "waiting until the stream covers the run (1 s since its start)"
+    assert told[1:] == [f"reading ({elapsed(at)} since its start)" for at in (21, 81, 141)]

@@ -1,0 +1,180 @@
+"""`lakebound dlq discard`: junk waits no longer and is kept; what a redrive can carry is never put aside."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
+from lakebound.discard import discard_messages, verdict_of_failure
+from tests.events.building import TABLE, stream_record
+from tests.unit.conftest import Lakebound
+from tests.unit.operated import BUCKET, MAPPING, Operated
+from tests.unit.test_cli_dlq import told, waiting
+from tests.unit.test_redrive import a_body, failure
+
+QUARANTINED = f"_lakebound/{TABLE}/quarantine/{'a' * 64}.json"
+
+
+def put(operated: Operated, key: str, body: bytes) -> None:
+    operated.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+
+
+def copies(operated: Operated) -> list[dict[str, Any]]:
+    s3 = operated.client("s3")
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"_lakebound/{TABLE}/discarded/").get("Contents", [])
+    return [json.loads(s3.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read()) for one in found]
+
+
+def test_a_junk_message_is_discarded_with_a_copy_and_a_good_one_stays(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for body in ("hello", a_body(1)):
+        operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=body)
+    assert lakebound("dlq", "discard", "--from", "buffer", "--all", "--dry-run", "--json") == 0
+    dry = told(capsys)
+    assert waiting(operated, operated.dead_url) == 2
+    assert lakebound("dlq", "discard", "--from", "buffer", "--all", "--yes", "--json") == 0
+    result = told(capsys)
+    assert result == dry | {"dry_run": False}
+    assert (list(result["discarded"].values()), list(result["kept"].values())) == (["message_shape"], ["redrive_helps"])
+    assert [b64decode(copy["body"]) for copy in copies(operated)] == [b"hello"]
+    assert waiting(operated, operated.dead_url) == 1
+    assert lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy") == 0
+    assert lakebound("dlq", "list", "--from", "buffer") == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "body", "why"),
+    [
+        ("stream", f"aws/lambda/{MAPPING}/junk", b"hello", "no_records"),
+        ("stream", f"aws/lambda/{MAPPING}/junk", b'{"a": 1}', "no_records"),
+        ("quarantine", QUARANTINED, b"hello", "no_document"),
+    ],
+)
+def test_a_junk_object_is_discarded_and_status_goes_back(
+    source: str,
+    key: str,
+    body: bytes,
+    why: str,
+    lakebound: Lakebound,
+    operated: Operated,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put(operated, key, body)
+    assert lakebound("dlq", "list", "--from", source, "--json") == 1
+    assert [row["why"] for row in told(capsys)["rows"]] == [why]
+    assert lakebound("dlq", "redrive", "--from", source, "--dry-run", "--json") == 1
+    dry = told(capsys)
+    assert lakebound("dlq", "redrive", "--from", source, "--json") == 1
+    assert told(capsys) == dry | {"dry_run": False}
+    assert lakebound("dlq", "discard", "--from", source, "--all", "--yes") == 0
+    assert "discarded 1 of 1" in capsys.readouterr().out
+    assert [b64decode(copy["body"]) for copy in copies(operated)] == [body]
+    assert lakebound("dlq", "list", "--from", source) == 0
+    capsys.readouterr()
+    lakebound("status", "--json")
+    seen = told(capsys)["seen"]
+    assert (seen["failure_objects"], seen["quarantined"]) == (0, 0)
+
+
+def test_what_a_redrive_carries_is_refused_by_its_name(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = f"aws/lambda/{MAPPING}/x"
+    put(operated, key, failure([stream_record(1)]))
+    assert lakebound("dlq", "discard", key, "--from", "stream", "--yes", "--json") == 1
+    assert told(capsys)["kept"] == {key: "redrive_helps"}
+    assert copies(operated) == []
+    assert lakebound("dlq", "discard", "nothing", "--from", "stream", "--yes") == 2
+
+
+def test_a_delivery_whose_records_are_missing_is_a_gap_that_no_discard_hides(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = f"aws/lambda/{MAPPING}/x"
+    put(operated, key, b'{"DDBStreamBatchInfo": {"shardId": "s"}}')
+    assert lakebound("dlq", "discard", key, "--from", "stream", "--yes", "--json") == 1
+    assert told(capsys)["kept"] == {key: "delivery_without_records"}
+    assert verdict_of_failure(key, b'{"DDBStreamBatchInfo": {"shar') == "delivery_without_records"
+
+
+def test_where_nobody_can_be_asked_nothing_goes(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody="hello")
+    assert lakebound("dlq", "discard", "--from", "buffer", "--all", "--json") == 2
+    assert "Give --yes" in capsys.readouterr().err
+    assert lakebound("dlq", "discard", "--from", "buffer", "--yes") == 2
+    assert waiting(operated, operated.dead_url) == 1
+
+
+@pytest.mark.parametrize("bodies", [("hello",), ("hello", "good"), ("good",)])
+def test_a_dry_redrive_of_the_dead_letters_judges_as_the_run_does(
+    bodies: tuple[str, ...], lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, body in enumerate(bodies):
+        sent = body if body == "hello" else a_body(number)
+        operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=sent)
+    status = lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy", "--dry-run", "--json")
+    dry = told(capsys)
+    assert lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy", "--json") == status
+    run = told(capsys)
+    for name in ("way", "found", "redriven", "kept", "done"):
+        assert run[name] == dry[name], name
+
+
+def test_a_dry_redrive_of_failure_objects_names_the_poison_that_the_run_would_keep(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(operated, f"aws/lambda/{MAPPING}/x", failure([stream_record(2), {"no": "record"}]))
+    assert lakebound("dlq", "redrive", "--from", "stream", "--dry-run", "--json") == 1
+    dry = told(capsys)
+    assert lakebound("dlq", "redrive", "--from", "stream", "--json") == 1
+    run = told(capsys)
+    assert {**run, "messages": 0} == {**dry, "dry_run": False}
+
+
+class Undeletable(MemoryQueue):
+    """A queue that is gone between the copy and the delete."""
+
+    dies = True
+
+    def delete(self, receipts: Sequence[str]) -> list[int]:
+        if self.dies:
+            raise KeyboardInterrupt
+        return super().delete(receipts)
+
+
+def test_killed_between_the_copy_and_the_delete_the_next_run_ends_it() -> None:
+    clock = ManualClock()
+    store, dead = MemoryStore(clock), Undeletable(clock)
+    dead.send(["hello", a_body(1)])
+    ids = {message.message_id for message in dead.messages if message.body == "hello"}
+    with pytest.raises(KeyboardInterrupt):
+        discard_messages(TABLE, ids, dead, store, clock)
+    assert len(store.objects) == 1
+    assert len(dead.messages) == 2
+    dead.dies = False
+    clock.sleep(60)
+    result = discard_messages(TABLE, ids, dead, store, clock)
+    assert set(result.discarded) == ids
+    assert len(store.objects) == 1
+    assert len(dead.messages) == 1
+
+
+def test_what_is_shown_is_json_and_lists_have_heads(
+    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = f"aws/lambda/{MAPPING}/x"
+    put(operated, key, failure([stream_record(1)]))
+    assert lakebound("dlq", "show", key, "--from", "stream") == 0
+    assert told(capsys)["records"] == 1
+    assert lakebound("dlq", "list", "--from", "stream") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["ID", "SINCE", "RECORDS", "WHY"]
+    assert lines[2].split()[0] == key
