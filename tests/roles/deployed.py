@@ -28,8 +28,10 @@ from moto import mock_aws
 
 from lakebound.adapters import clients
 from lakebound.adapters.clock import SystemClock
+from lakebound.sharing import Policy, policies
+from lakebound.tables import Home, TableArn
 from tests.roles import asking
-from tests.roles.judging import Request, Statement, allowed, listed
+from tests.roles.judging import ACCOUNT, Request, Statement, allowed, listed
 from tests.template.rendering import render
 from tests.template.translated import ROOT, translated
 
@@ -62,12 +64,15 @@ class Deployed:
     bucket: str
     table: str
     stream: str
+    table_arn: str
     role: str = ""
     ahead_ms: int = 0
     asked: dict[str, list[Request]] = field(default_factory=dict)
     denied: list[tuple[str, Request]] = field(default_factory=list)
     answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
     taken: Right | None = None
+    owners: dict[str, list[Statement]] = field(default_factory=dict)
+    """The policies that the owner of another account's table has put on its resources."""
     broken: str = ""
     """An operation that answers with an outage."""
 
@@ -84,11 +89,14 @@ class Deployed:
     def judge(self, role: str, request: Request, without: Right | None = None) -> bool:
         """Whether the role may, were one right taken away."""
         identity = [statement for right, statement in self.roles[role] if right != without]
-        return allowed(request, identity, self.policy_of(request.resource))
+        # CloudFormation's name for it.
+        arn = f"arn:aws:iam::{ACCOUNT}:role/lake-{role}-1A2B3C4D5E6F"
+        asked = replace(request, context=(*request.context, ("aws:PrincipalArn", arn)))
+        return allowed(asked, identity, self.policy_of(request.resource), owner=owner_of(request.resource))
 
     def policy_of(self, resource: str) -> list[Statement]:
-        """The statements of the resource's own policy: of the bucket, of a queue."""
-        found = []
+        """The statements of the resource's own policy: of the bucket, of a queue, of another account's table."""
+        found = [one for on, statements in self.owners.items() if on == resource for one in statements]
         for one in self.resources.values():
             if one["Type"] in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
                 kind = "s3" if "S3" in one["Type"] else "sqs"
@@ -109,6 +117,9 @@ class Deployed:
 
     def keep_arguments(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         context["asked"] = dict(params)
+        if str(params.get("TableName", "")).startswith("arn:"):
+            # moto has one account: the owner's table lies in it under its name.
+            params["TableName"] = self.table
 
     def before_call(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
         service, operation = model.service_model.service_name, model.name
@@ -191,6 +202,12 @@ class _Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
+
+
+def owner_of(resource: str) -> str:
+    """The account in an ARN; this one's for what has none."""
+    parts = resource.split(":")
+    return parts[4] if len(parts) > 5 and parts[4] else ACCOUNT
 
 
 _TRUE_NOW = SystemClock.now_ms
@@ -290,8 +307,11 @@ def _make(rendered: dict[str, Any], parameters: Mapping[str, str]) -> Deployed:
         bucket=bucket,
         table=table,
         stream=stream,
+        table_arn=stream.partition("/stream/")[0],
     )
-    shown = {bucket: "BUCKET", stream: "STREAM"}
+    for policy in _owners_policies(stream):
+        here.owners[policy.resource] = [Statement.of(one) for one in policy.document["Statement"]]
+    shown = {bucket: "BUCKET", stream: "STREAM", here.table_arn: "TABLE"}
     shown |= {names[f"{name}.Arn"].rpartition(":")[2]: name for name in ("BufferQueue", "DeadLetterQueue")}
     shown |= {names["BackfillMachine"].rpartition(":")[2]: "BackfillMachine"}
     shown |= {value: name for name, value in parameters.items() if name.endswith("Arn") and name != "TableStreamArn"}
@@ -299,6 +319,13 @@ def _make(rendered: dict[str, Any], parameters: Mapping[str, str]) -> Deployed:
         if one["Type"] == "AWS::IAM::Role":
             here.roles[name] = list(_rights(name, one["Properties"]["Policies"], shown))
     return here
+
+
+def _owners_policies(stream: str) -> tuple[Policy, ...]:
+    """What `lakebound init` prints for the owner, put by the owner."""
+    table, home = TableArn.parse(stream.partition("/stream/")[0]), Home("aws", REGION, ACCOUNT)
+    assert table is not None
+    return policies(table, stream, home, "lake") if table.home.account != ACCOUNT else ()
 
 
 def _rights(role: str, policies: list[dict[str, Any]], shown: Mapping[str, str]) -> Iterator[tuple[Right, Statement]]:

@@ -20,8 +20,8 @@ from lakebound.gaps import Gap, GapBook
 from tests.events.building import stream_record
 from tests.functional.exports_made import layout
 from tests.functional.world import noise
-from tests.roles.deployed import Deployed, Right, deployed
-from tests.roles.judging import Request
+from tests.roles.deployed import Deployed, Right, deployed, owner_of
+from tests.roles.judging import ACCOUNT, Request
 from tests.statemachines import machine
 from tests.template.test_template import DEPLOYMENTS, KEY, NEW, STREAM
 
@@ -46,6 +46,12 @@ LIVES: dict[str, dict[str, str]] = {
         **HIDDEN,
         "HashKeyArn": PARAMETER,
     },
+}
+OWNER = "210987654321"
+LIVES["another-account"] = {
+    "TableName": "flights",
+    "TableStreamArn": STREAM.replace("123456789012", OWNER),
+    "DropAttributes": "dropped",
 }
 """The sets of policies that are lived through. Together they hold every statement of every role."""
 
@@ -77,7 +83,8 @@ def live(parameters: Mapping[str, str], taken: Right | None = None) -> Lived:
         lived = Lived(here)
         life = _Life(here)
         live_path = (life.keep_secrets, life.ingest, life.flush, life.outage, life.lose_a_claim)
-        for part in (*live_path, life.look, life.scan, life.export, life.increment, life.heal):
+        exports = () if life.is_foreign else (life.export, life.increment)
+        for part in (*live_path, life.look, life.scan, *exports, life.heal):
             try:
                 part()
             except Exception as failure:
@@ -115,9 +122,9 @@ class _Life:
         }
 
     def describe_table(self, given: dict[str, Any]) -> dict[str, Any]:
-        told: Any = boto3.client("dynamodb").describe_table(**given)
-        table = told["Table"] | {"LatestStreamArn": self.here.stream, "TableId": "table-1"}
-        return {"Table": table}
+        told: Any = boto3.client("dynamodb").describe_table(TableName=self.here.table)
+        its = {"LatestStreamArn": self.here.stream, "TableArn": self.here.table_arn, "TableId": "table-1"}
+        return {"Table": told["Table"] | its}
 
     def start_export(self, given: dict[str, Any]) -> dict[str, Any]:
         table = self.describe_table({"TableName": self.here.table})["Table"]
@@ -154,6 +161,11 @@ class _Life:
         boto3.client("ssm").put_parameter(Name="hash-key", Value="0123456789abcdef", Type="SecureString")
         self.here.answers["GetSecretValue"] = lambda given: {"SecretString": "0123456789abcdef"}
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the table is of another account: then it is not exported, and a gap is healed by a scan."""
+        return owner_of(self.here.table_arn) != ACCOUNT
+
     def ingest(self) -> None:
         """Small records, poison, one too large for a message; and what the stream mapping does under the role."""
         here, role = self.here, self.here.role_of("StreamIngest")
@@ -165,7 +177,8 @@ class _Life:
         self.platform(
             role,
             "a mapping lists the table's streams (Lambda developer guide, AWSLambdaDynamoDBExecutionRole)",
-            [("dynamodb:ListStreams", here.stream)],
+            # Of another account's table nobody can: a resource's policy cannot grant it.
+            [("dynamodb:ListStreams", here.stream)] if not self.is_foreign else [],
         )
         if here.around.table_key:
             self.platform(role, "reading an encrypted table's stream", [("kms:Decrypt", here.around.table_key)])

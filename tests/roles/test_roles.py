@@ -20,7 +20,7 @@ from tests.roles import asking
 from tests.roles.deployed import Deployed, Right
 from tests.roles.explained import UNUSED
 from tests.roles.judging import Request, Statement, allowed
-from tests.roles.lives import LIVES, Lived, begun, live
+from tests.roles.lives import LIVES, OWNER, Lived, begun, live
 from tests.template.test_template import NEW
 
 
@@ -222,6 +222,49 @@ def test_readers_of_another_account_read_what_a_merge_needs_and_nothing_else() -
         "s3:PutObject", here.around.object(here.bucket, "ddb/flights/x"), s3__ResourceAccount="123456789012"
     )
     assert not reader_may(here, put)
+
+
+# ── the table of another account ──
+
+
+def test_without_what_its_owner_puts_nothing_of_anothers_table_is_read() -> None:
+    here = lived("another-account").here
+    closed = replace(here, owners={})
+    theirs = [(role, one) for role, asked in here.asked.items() for one in asked if OWNER in one.resource]
+    assert {one.action for _, one in theirs} >= {"dynamodb:GetRecords", "dynamodb:DescribeTable", "dynamodb:Scan"}
+    for role, one in theirs:
+        assert here.judge(role, one)
+        assert not closed.judge(role, one), str(one)
+
+
+def test_what_the_owner_puts_opens_the_table_to_the_stacks_own_roles_only() -> None:
+    here = lived("another-account").here
+    anything = Statement("Anything", "Allow", ("*",), ("*",))
+    for role, asked in here.asked.items():
+        for one in {one for one in asked if OWNER in one.resource}:
+            for name in ("lake-prod-BackfillRole-1", "somebody", "lake-FlusherRole-1A2B3C4D5E6F"):
+                arn = ("aws:PrincipalArn", f"arn:aws:iam::123456789012:role/{name}")
+                other = replace(one, context=(*one.context, arn))
+                assert not allowed(other, [anything], here.policy_of(one.resource), owner=OWNER), f"{role} {name} {one}"
+
+
+def test_every_right_that_the_owner_is_asked_for_is_needed_or_explained() -> None:
+    here, unused = lived("another-account").here, set()
+    for resource, statements in here.owners.items():
+        for gone in statements:
+            for action in gone.actions:
+                less = replace(gone, actions=tuple({*gone.actions} - {action}))
+                others = [less if one is gone else one for one in statements]
+                closed = replace(here, owners=here.owners | {resource: others})
+                if all(closed.judge(role, one) for role, asked in here.asked.items() for one in set(asked)):
+                    unused.add(f"{gone.sid} {action}")
+    assert unused == set(ASKED_FOR_BESIDES)
+
+
+ASKED_FOR_BESIDES = {
+    "LakeboundReadsTable dynamodb:BatchGetItem": "the statement is for the operator too, whose `lakebound verify` reads "
+    "by key; the backfill reads by key after an incremental export only, which another account's table has not"
+}
 
 
 def test_nobody_comes_without_tls() -> None:

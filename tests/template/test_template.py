@@ -583,7 +583,7 @@ PROMISES = [
         (
             removing(f"FlusherRole.{POLICY}.3"),
             setting(f"FlusherRole.{POLICY}.3.Condition", {"StringLike": {"s3:prefix": "_lakebound/flights/claims/*"}}),
-            setting(f"BackfillRole.{POLICY}.9.Action", "s3:ListBucketVersions"),
+            setting(f"BackfillRole.{POLICY}.10.Action", "s3:ListBucketVersions"),
         ),
     ),
     Promise(our_objects_are_never_replaced, (removing(f"FlusherRole.{POLICY}.1.Condition.Null"),)),
