@@ -262,7 +262,7 @@ def test_every_right_that_the_owner_is_asked_for_is_needed_or_explained() -> Non
 
 
 ASKED_FOR_BESIDES = {
-    "LakeboundReadsTable dynamodb:BatchGetItem": "the statement is for the operator too, whose `lakebound verify` reads "
+    "LakeboundReadsTable dynamodb:BatchGetItem": "it is for the operator too, whose `lakebound verify` reads "
     "by key; the backfill reads by key after an incremental export only, which another account's table has not"
 }
 
