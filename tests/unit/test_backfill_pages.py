@@ -137,7 +137,7 @@ def test_a_throttle_is_told_from_other_refusals() -> None:
     ],
 )
 def test_an_input_that_cannot_be_meant_is_refused_with_the_fields(value: Any) -> None:
-    with pytest.raises(Misconfigured, match="the fields are: mode"):
+    with pytest.raises(Misconfigured, match="the fields are mode"):
         BackfillRequest.parse(value)
 
 

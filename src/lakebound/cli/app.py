@@ -6,7 +6,6 @@ never a traceback, with what to do next; results go to stdout, for a person or, 
 
 from __future__ import annotations
 
-import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated, Final
@@ -84,8 +83,6 @@ def run() -> int:
 
     Typer's own statuses come through: 2 for a usage error, 130 for Ctrl-C.
     """
-    # What a library logs for its own people (a broken link to Spark, a retry) is no part of what a verb tells.
-    logging.disable(logging.CRITICAL)
     try:
         app()
     except LakeboundError as error:

@@ -5,6 +5,7 @@ Exit status: 0 ok, 1 found a problem, 2 usage, 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,8 @@ def main() -> None:
     # A command in the background of a script ignores SIGINT, and so does this one then.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupt)
+    # What a library logs for its own people (a broken link to Spark, a retry) is no part of what a verb tells.
+    logging.disable(logging.CRITICAL)
     try:
         # The verbs' libraries take a second to load: Ctrl-C in that second ends in one line too.
         from lakebound.cli.app import run
