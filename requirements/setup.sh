@@ -79,6 +79,17 @@ check_prerequisites() {
 
 digest() { cat "$@" | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:20])'; }
 
+# A clone that was moved or copied: its environments' scripts still name the old folder, and would run its code.
+forget_moved() {
+    local dir
+    for dir in .venv .venv-sam .venv-audit .venv-spark35; do
+        if [ -d "$dir" ] && [ -e "$dir/.folder" ] && [ "$(cat "$dir/.folder")" != "$PWD" ]; then
+            say "$dir was made in $(cat "$dir/.folder"): making it anew for $PWD"
+            rm -rf "$dir"
+        fi
+    done
+}
+
 # make_environment DIR LOCK: an environment that holds exactly the lock's packages (those that were added by hand stay).
 make_environment() {
     local dir=$1 lock=$2 stamp
@@ -92,6 +103,7 @@ make_environment() {
     python_is_usable "$dir/bin/python" || die "$dir was made with a Python older than 3.11; remove it and run make setup again"
     say "installing $(grep -c '==' "$lock") locked packages into $dir"
     install_locked "$dir" "$lock"
+    printf '%s\n' "$PWD" >"$dir/.folder"
     touch "$stamp"
 }
 
@@ -177,6 +189,7 @@ make_spark35() {
 
 started=$SECONDS
 check_prerequisites
+forget_moved
 if [ "${1:-}" = spark35 ]; then make_spark35; exit; fi
 if [ "${1:-}" = soak ]; then
     command -v chromium >/dev/null 2>&1 || install_or_name Chromium chromium

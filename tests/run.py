@@ -45,7 +45,7 @@ def parts() -> list[Part]:
     found = [
         Part(
             "unit and properties",
-            2,
+            3,
             ("-n", "2", "-m", "not spark and not stack and not soak", "--ignore", SIMULATION, "tests"),
         )
     ]
@@ -53,10 +53,10 @@ def parts() -> list[Part]:
         found.append(Part("simulation", 4, ("-n", "2", "-m", "not spark and not stack and not soak", SIMULATION)))
     # Two sessions, for a third costs more to start than it gains; with whole files: a file's tests share its tables.
     apart = ("-n", "2", "--dist", "loadfile")
-    found.append(Part("Spark", 4, (*apart, "-m", "spark and not stack and not soak", "tests")))
+    found.append(Part("Spark", 8, (*apart, "-m", "spark and not stack and not soak", "tests")))
     # Two processes, for a stack waits as often as it works; with whole folders, for the demo's run serves two files.
     beside = ("-n", "2", "--dist", "loadscope")
-    found.append(Part("local stack", 3, (*beside, "-m", "stack and not soak", "tests")))
+    found.append(Part("local stack", 4, (*beside, "-m", "stack and not soak", "tests")))
     return found
 
 

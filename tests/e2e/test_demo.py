@@ -96,7 +96,7 @@ def test_the_report_tells_what_the_run_told(demo_run: DemoRun) -> None:
     page = (demo_run.folder / "report.html").read_text()
     assert str(demo_run.folder / "report.html") in told(demo_run, "report")
     assert "458 keys, equal" in page
-    assert "demo: scan" in page
+    assert "Run demo (scan): " in page
     middle = re.match(r"p50 (\S+) s", told(demo_run, "change to silver"))
     assert middle is not None
     assert f"p50 {middle[1]} s" in page

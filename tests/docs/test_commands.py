@@ -1,0 +1,134 @@
+"""Every command of every page runs as printed: each shell line is of a known kind, and is asked as its program asks."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from lakebound.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
+TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+SHELLS = ("", "sh", "bash")
+STARTS = re.compile(r"(make|cd|\.venv[\w-]*/bin/[\w-]+|lakebound|spark-submit|sam|aws|databricks|\d+ \d+ \* \* \*)\s")
+OTHERS = ("aws", "databricks", "cd")
+"""Programs of others that are not here: their lines must parse as shell, and hold no `…`."""
+
+
+def lines(page: str) -> Iterator[str]:
+    """The commands in a page's shell blocks: lines that begin with a program; output and keys of objects do not."""
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        if language in SHELLS:
+            for line in block.replace("\\\n", " ").splitlines():
+                if STARTS.match(f"{line} "):
+                    yield line
+
+
+def inline(page: str) -> Iterator[str]:
+    """Commands of ours inside a sentence, whole ones only: `lakebound dlq list --from buffer`."""
+    for line in re.findall(r"`((?:\.venv/bin/)?lakebound [a-z][^`]*)`", page):
+        yield " ".join(line.split())
+
+
+COMMANDS = [(page.name, line) for page in PAGES for line in lines(page.read_text("utf-8"))]
+MENTIONS = sorted({(page.name, line) for page in PAGES for line in inline(page.read_text("utf-8"))})
+
+
+def check(line: str) -> None:
+    """Raises where the line could not run as it stands."""
+    assert "…" not in line
+    assert subprocess.run(["bash", "-n", "-c", line], check=False).returncode == 0
+    line = re.sub(r"^(\d+|\*)( (\d+|\*)){4}\s+", "", line)
+    for part in re.split(r"\s+&&\s+|\s+\|\s+", line):
+        words = shlex.split(part)
+        program = Path(words[0]).name
+        if "/" in words[0]:
+            # What `make setup` puts there: the environments' names are those of the Makefile and of setup.sh.
+            assert words[0].split("/")[0] in (".venv", ".venv-sam", ".venv-audit")
+        if program == "make":
+            asked = [word for word in words[1:] if "=" not in word]
+            assert asked, "make without a target"
+            assert set(asked) <= TARGETS, asked
+        elif program == "lakebound":
+            parse(words[1:])
+        elif program == "spark-submit":
+            submit(words[1:])
+        elif words[0].startswith(".venv"):
+            assert (ROOT / words[0]).exists() or shutil.which(program), words[0]
+        else:
+            assert program in OTHERS, f"{program} is on no path that README sets up"
+
+
+def verb_of(words: list[str]) -> tuple[Any, Any, list[str]]:
+    """(Click's command, its context, what follows the verb's name)."""
+    command = typer.main.get_command(app)
+    context = command.context_class(command, info_name="lakebound")
+    while children := getattr(command, "commands", None):
+        assert words, "a verb is missing"
+        assert words[0] in children, words[0]
+        name, words = words[0], words[1:]
+        command = children[name]
+        context = command.context_class(command, info_name=name, parent=context)
+    return command, context, words
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line as the command itself does, running nothing. Raises Click's errors."""
+    command, context, words = verb_of(words)
+    command.parse_args(context, list(words))
+
+
+def submit(words: list[str]) -> None:
+    assert (ROOT / words[words.index("--properties-file") + 1]).exists()
+    place = next(at for at, word in enumerate(words) if word.endswith(".py"))
+    assert (ROOT / words[place]).exists()
+    job = import_module(f"lakebound_spark.jobs.{Path(words[place]).stem}")
+    job._parser().parse_args(words[place + 1 :])
+
+
+def test_there_are_commands() -> None:
+    programs = {shlex.split(line)[0] for _, line in COMMANDS}
+    assert {"make", ".venv/bin/spark-submit", ".venv/bin/lakebound"} <= programs
+    assert len(COMMANDS) > 10
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_a_command_runs_as_printed(page: str, line: str) -> None:
+    check(line)
+
+
+@pytest.mark.parametrize(("page", "line"), MENTIONS)
+def test_a_command_in_a_sentence_has_such_a_verb_and_such_options(page: str, line: str) -> None:
+    command, _, words = verb_of([word for word in shlex.split(line.replace("…", "")) if word[0] != "<"][1:])
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "make no-such-target",
+        "spark-submit --packages x spark/jobs/merge_changes.py --source a",
+        ".venv/bin/spark-submit --properties-file nowhere.conf spark/jobs/merge_changes.py",
+        ".venv/bin/lakebound verify --targt lake.cars",
+        ".venv/bin/lakebound verfy",
+        ".venv/bin/lakebound verify",
+        "sam delete --stack-name NAME",
+        "update-table --table-name cars",
+        "make deploy PARAMETERS='TableName=cars",
+        ".venv/bin/lakebound dlq list --from …",
+    ],
+)
+def test_a_command_that_cannot_run_is_found(wrong: str) -> None:
+    with pytest.raises((AssertionError, SystemExit, ValueError, typer.BadParameter.__mro__[1])):
+        check(wrong)

@@ -1,0 +1,44 @@
+"""README's production command, as printed, on S3 of the local stack: the S3A settings alone say where that S3 is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from demo.local_stack import LocalStack
+from tests.spark.records import item, stream, write_records
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [pytest.mark.stack, pytest.mark.soak]
+
+
+def command(config: Path, endpoint: str) -> list[str]:
+    (line,) = re.findall(
+        r"^\.venv/bin/spark-submit .*merge_changes\.py.*$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    words = shlex.split(line.replace("BUCKET", "lake").replace("LAKE", "lake").replace("cars.yaml", str(config)))
+    settings = {"endpoint": endpoint, "endpoint.region": "us-east-1", "path.style.access": "true"}
+    return [words[0], *(f"--conf=spark.hadoop.fs.s3a.{name}={value}" for name, value in settings.items()), *words[1:]]
+
+
+def test_readmes_production_command_merges_and_then_finds_nothing_new(tmp_path: Path) -> None:
+    (tmp_path / "cars.yaml").write_text("source_table: flights\ncolumns:\n  v: decimal(5,2)\n")
+    write_records(tmp_path / "files", [stream("k", 1, item("k", v={"N": "1.50"})), stream("j", 2, item("j"))])
+    with LocalStack() as stack:
+        s3 = stack.client("s3")
+        s3.create_bucket(Bucket="lake")
+        for file in (tmp_path / "files").rglob("*.ndjson.gz"):
+            key = f"ddb/cars/{file.relative_to(tmp_path / 'files').as_posix()}"
+            s3.put_object(Bucket="lake", Key=key, Body=file.read_bytes())
+        words = command(tmp_path / "cars.yaml", stack.endpoint)
+        environment = os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        for last in ("merged 2 records", "nothing new"):
+            done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+            assert last in (done.stdout + done.stderr), done.stdout[-2000:] + done.stderr[-2000:]
