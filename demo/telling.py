@@ -125,7 +125,10 @@ class NextSteps:
                 Step((lakebound, "verify", *stack, "--target", silver, "--files", files, "--lag", "5"), "equal again?"),
             ),
             operate=(
-                Step((lakebound, "status", *stack), "is it whole and in time?"),
+                Step(
+                    (lakebound, "status", *stack),
+                    "is it whole and in time? (UNKNOWN here: the local stack counts no deliveries)",
+                ),
                 Step((lakebound, "doctor", *stack), "is everything set as it has to be?"),
                 Step((lakebound, "backfill", "list", *stack), "the runs, and how they ended"),
                 Step((lakebound, "dlq", "list", "--from", "buffer", *stack), "does anything wait for a person?"),
@@ -144,7 +147,7 @@ class NextSteps:
                             "--log-group-name",
                             deployment.outputs["FlusherLogGroup"],
                         ),
-                        *("--max-items", "5", "--query", "events[].message", "--output", "text"),
+                        *("--limit", "5", "--no-paginate", "--query", "events[].message", "--output", "text"),
                     ),
                     "what the flusher says",
                 ),

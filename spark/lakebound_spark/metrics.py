@@ -85,7 +85,7 @@ class Totals:
             brought = f"{counted(self.keys, 'key')}, {seconds:.0f} s"
         else:
             brought = f"{self.merges:,} merges, {seconds:.0f} s"
-        changed = f"{self.inserted:,} rows new, {self.updated:,} changed"
+        changed = f"{counted(self.inserted, 'row')} new, {self.updated:,} changed"
         left = [
             text
             for count, text in (

@@ -142,7 +142,26 @@ def test_red_control_without_the_backfill_rows_are_missing(
 def test_keep_leaves_the_stack_up_and_says_how_to_end_it(demo_run: DemoRun) -> None:
     assert demo_run.client("dynamodb").scan(TableName="flights", Select="COUNT")["Count"] == 458
     assert "demo.run --stop" in demo_run.out
+    for name in ("status", "doctor", "trace", "verify", "backfill list", "dlq list", "report", "files mirror"):
+        assert re.search(rf"^  \S*lakebound {name} ", demo_run.out, re.MULTILINE), name
+    # Version 2 of the AWS CLI alone has `logs tail`.
+    assert set(re.findall(r"^  aws (\S+ \S+)", demo_run.out, re.MULTILINE)) == {
+        "dynamodb update-item",
+        "dynamodb scan",
+        "s3 ls",
+        "logs filter-log-events",
+    }
     assert any("ministack" in words for words in processes_of(demo_run.folder))
+
+
+def test_the_versions_of_the_stream_begin_with_its_one_label(demo_run: DemoRun, spark: SparkSession) -> None:
+    """Else each version would begin with its record's own time, and the demo could not show what decides the order."""
+    label = demo_run.client("dynamodb").describe_table(TableName="flights")["Table"]["LatestStreamLabel"]
+    told = spark.read.json(str(demo_run.files), recursiveFileLookup=True).where("origin = 'stream'")
+    labels = told.selectExpr("split(version, '[|]')[0] AS label").distinct().collect()
+    assert [row["label"] for row in labels] == [label]
+    seconds = told.select("approx_creation_time_ms").distinct().count()
+    assert seconds > 1, "with all records of one second, labels of their own could be one, too"
 
 
 def test_nothing_went_to_quarantine_or_to_the_dead_letters(demo_run: DemoRun) -> None:
