@@ -186,9 +186,8 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         else:
             console.print(f"\nThe stack is down again. Everything else is in {shown(paths.folder)}: remove it with")
             console.print(f"  rm -r {shown(paths.folder)}")
-            console.print(
-                "make demo KEEP=1 leaves it up, and says what to try: one more change, status, trace, verify."
-            )
+            console.print("To leave the stack up and go on with it (one more change, status, trace, verify):")
+            console.print("  make demo KEEP=1")
         return 0 if equal else 1
 
 

@@ -99,7 +99,7 @@ def test_the_report_tells_what_the_run_told(demo_run: DemoRun) -> None:
     assert "Run demo (scan): " in page
     middle = re.match(r"p50 (\S+) s", told(demo_run, "change to silver"))
     assert middle is not None
-    assert f"p50 {middle[1]} s" in page
+    assert f"from a change to silver: half within {middle[1]} s (p50)" in page
 
 
 def test_the_summary_tells_of_every_record_and_times_each(demo_run: DemoRun) -> None:
