@@ -15,6 +15,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.loaders import create_loader
 
 from lakebound.adapters import clients
 from lakebound.cli import entry
@@ -26,6 +27,7 @@ from tests.unit.verbs import VERBS as COMMANDS
 from tests.unit.verbs import arguments as arguments_of
 
 VERBS = sorted(ASKS_AWS)
+LOADER = create_loader()
 
 REFUSALS = {
     "ExpiredToken": "The AWS login has expired. Run `aws sso login`",
@@ -98,6 +100,8 @@ def person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.M
     (tmp_path / "files").mkdir()
     monkeypatch.setenv("LAKEBOUND_STACK", "lake")
     clients._session.cache_clear()
+    # Reading the models of eight services takes a second, and nothing in the environment changes them.
+    clients._session().register_component("data_loader", LOADER)
     yield monkeypatch
     clients._session.cache_clear()
 
