@@ -195,7 +195,18 @@ class DiscardedKey:
         return DiscardedKey(table, sha256(name.encode()).hexdigest())
 
     def format(self) -> str:
-        return f"{_aside(self.table, 'discarded')}{self.sha256}.json"
+        return f"{discarded_folder(self.table)}{self.sha256}.json"
+
+    @staticmethod
+    def parse(table: str, key: str) -> DiscardedKey | None:
+        """The value behind a copy's key of this table, or None."""
+        digest = _digest_in(discarded_folder(table), key)
+        return DiscardedKey(table, digest) if digest else None
+
+
+def discarded_folder(table: str) -> str:
+    """The folder that holds the copies of what an operator discarded, with its closing slash."""
+    return _aside(table, "discarded")
 
 
 def redriven_folder(table: str) -> str:

@@ -15,8 +15,10 @@ from lakebound.layout import (
     ORIGINS,
     ClaimKey,
     DataKey,
+    DiscardedKey,
     GapKey,
     QuarantineKey,
+    RedrivenKey,
     SeenKey,
     format_time,
     is_partition,
@@ -183,6 +185,19 @@ def test_keys_aside_are_parsed_back_for_their_own_table_only(digest: str) -> Non
         assert ClaimKey.parse(table, claim.format()) is None
         assert QuarantineKey.parse(table, kept.format()) is None
     assert ClaimKey.parse("flights", kept.format()) is None
+
+
+@given(name=st.text(max_size=80))
+def test_a_copy_of_what_was_discarded_and_its_note_lie_in_folders_of_their_own(name: str) -> None:
+    copy, note = DiscardedKey.of("flights", name), RedrivenKey.of("flights", name)
+    assert copy.format() == f"_lakebound/flights/discarded/{copy.sha256}.json"
+    assert DiscardedKey.parse("flights", copy.format()) == copy
+    assert RedrivenKey.parse("flights", note.format()) == note
+    # A copy taken for a note would end the waiting of an object that nobody has carried.
+    assert RedrivenKey.parse("flights", copy.format()) is None
+    assert DiscardedKey.parse("flights", note.format()) is None
+    for other in (DiscardedKey.of("cars", name).format(), copy.format() + "x", copy.format().removesuffix(".json")):
+        assert DiscardedKey.parse("flights", other) is None
 
 
 def test_what_was_seen_of_the_stream_lies_beside_the_gaps_and_is_none() -> None:

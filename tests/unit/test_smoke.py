@@ -207,6 +207,15 @@ def test_a_step_that_fails_says_what_is_next_and_stops_no_other() -> None:
 
 
 def test_a_second_ctrl_c_does_not_stop_the_undoing() -> None:
+    # A shell without job control starts what it puts into the background with SIGINT ignored, the tests too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        undone_in_spite_of_a_second_ctrl_c()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def undone_in_spite_of_a_second_ctrl_c() -> None:
     undone = []
 
     def undo() -> None:

@@ -11,9 +11,6 @@ from types import TracebackType
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from lakebound import smoke as steps_of
 from lakebound.adapters.clock import SystemClock
@@ -22,7 +19,8 @@ from lakebound.adapters.smoke import ExportRuns, StreamDeliveries, alarms_told, 
 from lakebound.adapters.stack import Stack
 from lakebound.cli import stacks
 from lakebound.cli.stacks import DryRun, StackName, find_stack, road_of
-from lakebound.cli.telling import AsJson, tell, tell_json
+from lakebound.cli.tables import Column
+from lakebound.cli.telling import AsJson, tell, tell_json, tell_table
 from lakebound.doctor import smoke_keys
 from lakebound.errors import Misconfigured
 from lakebound.layout import DataKey
@@ -185,9 +183,5 @@ def _tell_plan(stack: Stack, steps: Sequence[Step], as_json: bool) -> None:
 
 
 def _tell_next(outcomes: Sequence[Outcome]) -> None:
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("step", "state", "seconds", "next"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "next")
-    for one in outcomes:
-        table.add_row(one.name, one.state, f"{one.seconds:.1f}", one.next)
-    Console().print(table)
+    columns = (Column("step"), Column("state"), Column("seconds", is_number=True), Column("next"))
+    tell_table(columns, [(one.name, one.state, f"{one.seconds:.1f}", one.next) for one in outcomes])
