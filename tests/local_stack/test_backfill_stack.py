@@ -104,4 +104,4 @@ def test_a_refused_input_fails_in_the_first_state_with_the_fields(stack: LocalSt
     told = run(stack, deployment, {"mode": "scan", "speed": 9})
     assert told["status"] == "FAILED"
     assert "unknown fields: speed" in told["cause"]
-    assert "read_capacity: read units a second" in told["cause"]
+    assert "the fields are mode, segments, read_capacity, consistent, from, to" in told["cause"]

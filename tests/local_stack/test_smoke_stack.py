@@ -150,6 +150,8 @@ def test_ctrl_c_puts_everything_back(place: Place) -> None:
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # A shell without job control starts what it puts into the background with SIGINT ignored; children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert eventually(place.is_broken)
     program.send_signal(signal.SIGINT)
