@@ -12,11 +12,11 @@ from typing import Any, Final
 from bench import corpora
 from bench.baseline import stream_ingest as obvious
 from lakebound.adapters.local import ManualClock, MemoryStore
-from lakebound.events import StreamDecoder
-from lakebound.flush import FlushRules, flush
-from lakebound.ingest import IngestRules, ingest
-from lakebound.layout import partitioner
+from lakebound.live.flush import FlushRules, flush
+from lakebound.live.ingest import IngestRules, ingest
 from lakebound.ports import Queue
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.object_keys import partitioner
 
 BILLED_BYTES: Final = 65_536
 MESSAGE_BYTES: Final = 262_144

@@ -25,11 +25,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from bench.merging import DOCS, LABEL, bench_session
-from lakebound_spark.bronze import INGEST_DATE, prepare_bronze
-from lakebound_spark.history import stretches
-from lakebound_spark.history_table import bring_forward, differences, prepare_history, rebuild
-from lakebound_spark.schema import BRONZE_RECORD, FILE
-from lakebound_spark.tables import open_table
+from lakebound_spark.bronze.bronze_table import INGEST_DATE, prepare_bronze
+from lakebound_spark.history.history_table import bring_forward, differences, prepare_history, rebuild
+from lakebound_spark.history.stretches import stretches
+from lakebound_spark.platform.tables import open_table
+from lakebound_spark.reading.schema import BRONZE_RECORD, FILE
 
 KEYS: Final = 100_000
 TOUCHED: Final = 20_000

@@ -32,16 +32,16 @@ import pyspark
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.config import MergeConfig, parse_config
-from lakebound_spark.files import checked_records
-from lakebound_spark.job import merge_micro_batch
-from lakebound_spark.latest import latest_per_key
-from lakebound_spark.rows import typed_rows
-from lakebound_spark.session import local_session
-from lakebound_spark.source import DataFile, data_files
-from lakebound_spark.tables import open_table
-from lakebound_spark.target import prepare_target
-from lakebound_spark.types import quoted
+from lakebound_spark.platform.session import local_session
+from lakebound_spark.platform.tables import open_table
+from lakebound_spark.reading.files import checked_records
+from lakebound_spark.reading.latest import latest_per_key
+from lakebound_spark.reading.source import DataFile, data_files
+from lakebound_spark.silver.config import MergeConfig, parse_config
+from lakebound_spark.silver.merge_job import merge_micro_batch
+from lakebound_spark.silver.rows import typed_rows
+from lakebound_spark.silver.silver_table import prepare_target
+from lakebound_spark.silver.types import quoted
 
 AIM: Final = 1.2
 WARM_UPS: Final = 2

@@ -22,18 +22,18 @@ from bench.baseline import backfill as obvious_backfill
 from bench.baseline import flusher as obvious_flusher
 from bench.baseline import stream_ingest as obvious_ingest
 from bench.loopback import ROOT, Function, Sent, responding, running
-from lakebound import batches, messages
+from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
 from lakebound.adapters.local import ManualClock, MemoryStore
-from lakebound.backfill import Encoded, PageSource, Place, Refused, lines_of
-from lakebound.encoders import ndjson
-from lakebound.encoders.choice import encoder_of
-from lakebound.events import StreamDecoder
-from lakebound.exports import FULL, DataFile, ExportFiles
-from lakebound.flatten import plain_item
-from lakebound.messages import Line, Packer
-from lakebound.snapshots import SnapshotDecoder
+from lakebound.backfill.exports import FULL, DataFile, ExportFiles
+from lakebound.backfill.segment_worker import Encoded, PageSource, Place, Refused, lines_of
+from lakebound.formats import ndjson
+from lakebound.formats.registry import encoder_of
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.plain_json import plain_item
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport import batch_files, messages
+from lakebound.transport.messages import Line, Packer
 
 NOW_MS: Final = corpora.CREATED_S * 1000 + 5000
 HOUR: Final = "dt=2026-11-18/HH=11"
@@ -172,7 +172,7 @@ def flusher(corpus: str, file_format: str, rounds: int, deliveries: int) -> Meas
 
     def ours() -> None:
         members = [member for body in packed for member in _members(body)]
-        files = batches.assemble("ddb/cars", "stream", members, file_format)
+        files = batch_files.assemble("ddb/cars", "stream", members, file_format)
         if sum(file.count for file in files) != records:
             raise RuntimeError("records are missing")
 
@@ -271,7 +271,7 @@ def bytes_per_record(corpus: str) -> Iterator[tuple[str, float]]:
     yield "line", sum(len(line.data) for line in _lines(corpus, "ndjson.gz")) / records
     for file_format in ("ndjson.gz", "avro", "parquet"):
         members = [member for body in bodies(corpus, file_format, 1) for member in _members(body)]
-        yield file_format, sum(len(f.body) for f in batches.assemble("p", "stream", members, file_format)) / records
+        yield file_format, sum(len(f.body) for f in batch_files.assemble("p", "stream", members, file_format)) / records
 
 
 def item_bytes(corpus: str) -> float:

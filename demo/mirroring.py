@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from lakebound.cli.mirror import copy_missing, plan_mirror
-from lakebound.layout import DataKey
+from lakebound.operate.mirror import copy_missing, plan_mirror
 from lakebound.ports import ObjectStore, StoredObject
+from lakebound.transport.object_keys import DataKey
 
 
 class Mirror:

@@ -40,7 +40,7 @@ class Query:
             f"FROM delta.`{paths.silver}` WHERE NOT _is_deleted "
             "GROUP BY airline ORDER BY flown DESC, airline LIMIT 5"
         )
-        code = f'from lakebound_spark.session import local_session; local_session("look").sql("{sql}").show()'
+        code = f'from lakebound_spark.platform.session import local_session; local_session("look").sql("{sql}").show()'
         return Query((shown(BIN / "python"), "-c", code))
 
     def answer(self) -> str:

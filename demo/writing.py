@@ -10,7 +10,7 @@ from queue import Empty, Full, Queue
 from typing import Any, Final
 
 from demo.flights import Write
-from lakebound.attributes import canonical_key
+from lakebound.record.attributes import canonical_key
 
 LANES: Final = 4
 WRITES_PER_REQUEST: Final = 25

@@ -17,10 +17,11 @@ from typing import Any, Final
 import typer
 import yaml
 
-from lakebound import batches, envelope, messages
 from lakebound.cli.app import app
-from lakebound.events import StreamDecoder
+from lakebound.record import envelope
+from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import SETTINGS
+from lakebound.transport import batch_files, messages
 from tests.simulation.failing_rules import RED_CONTROLS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -64,7 +65,7 @@ def key() -> str:
     (message,) = messages.Packer("cars", 262_144, _NOW_MS).pack([line])
     members = messages.decode("cars", message.body)
     assert isinstance(members, list)
-    (file,) = batches.assemble("ddb/cars", "stream", members)
+    (file,) = batch_files.assemble("ddb/cars", "stream", members)
     return f"```\n{file.key}\n```"
 
 

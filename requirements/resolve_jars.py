@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lakebound_spark.session import local_session
+from lakebound_spark.platform.session import local_session
 
 
 def main() -> int:

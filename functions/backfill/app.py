@@ -7,12 +7,12 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from lakebound.adapters.backfills import ports_of
+from lakebound.adapters.backfill_ports import ports_of
 from lakebound.adapters.clients import client
 from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
+from lakebound.adapters.telemetry import report_backfill
+from lakebound.backfill.state_machine import Stages, rules_of
 from lakebound.settings import BackfillSettings
-from lakebound.stages import Stages, rules_of
-from lakebound.telemetry import report_backfill
 
 SETTINGS = BackfillSettings.read(os.environ)
 REDACTION = redaction_at_start(

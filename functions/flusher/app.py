@@ -11,10 +11,10 @@ from lakebound.adapters.clients import client
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.sqs import SqsQueue
-from lakebound.flush import FlushRules, flush
+from lakebound.adapters.telemetry import report_flush
+from lakebound.live.flush import FlushRules, flush
 from lakebound.ports import ReceivedMessage
 from lakebound.settings import FlushSettings
-from lakebound.telemetry import report_flush
 
 SETTINGS = FlushSettings.read(os.environ)
 RULES = FlushRules(

@@ -16,11 +16,11 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
 from lakebound.adapters.sqs import SqsQueue
-from lakebound.events import StreamDecoder
-from lakebound.ingest import IngestRules, ingest
-from lakebound.layout import partitioner
+from lakebound.adapters.telemetry import report_ingest
+from lakebound.live.ingest import IngestRules, ingest
+from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import IngestSettings
-from lakebound.telemetry import report_ingest
+from lakebound.transport.object_keys import partitioner
 
 SETTINGS = IngestSettings.read(os.environ)
 RULES = IngestRules(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from lakebound.errors import Misconfigured
-from lakebound.layout import FORMATS, partitioner
-from lakebound.redaction import Path, parse_paths
-from lakebound.tables import Home, Refused, Source, decide, is_table_name
+from lakebound.record.redaction import Path, parse_paths
+from lakebound.record.table_identity import Home, Refused, Source, decide, is_table_name
+from lakebound.transport.object_keys import FORMATS, partitioner
 
 
 @dataclass(frozen=True, slots=True)

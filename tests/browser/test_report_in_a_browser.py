@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lakebound.report import page
+from lakebound.operate.report import page
 from tests.unit.test_report import FULL
 
 PICTURES = Path(__file__).parents[2] / ".build" / "report"

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from lakebound.adapters.account import LambdaAccount
 from lakebound.adapters.local import ManualClock, MemoryAccount
 from lakebound.errors import LakeboundError
-from lakebound.sources import Account, ConcurrencySeen
+from lakebound.source.facts import Account, ConcurrencySeen
 
 NOW_MS = 1_795_000_200_000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lakebound_spark.config import parse_config
+from lakebound_spark.silver.config import parse_config
 from tests.contract.test_dynamodb_local import Source, make  # noqa: F401
 from tests.unit.conftest import Lakebound, lakebound  # noqa: F401
 

@@ -17,21 +17,21 @@ from typing import Any
 import boto3
 import pytest
 
+from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.dynamodb import DynamoDBTable
-from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
-from lakebound.attributes import Image, canonical_item, canonical_key
-from lakebound.backfill import ClockSkewed, Page, PageSource
-from lakebound.encoders.choice import TRAVEL_FORMATS
-from lakebound.envelope import decode_line, encode_line
+from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource
+from lakebound.backfill.state_machine import Ports, StageRules, Stages
 from lakebound.errors import Misconfigured
-from lakebound.events import StreamDecoder
-from lakebound.layout import partitioner
-from lakebound.said import SaidItem
-from lakebound.snapshots import SnapshotDecoder
-from lakebound.sources import MappingFacts
-from lakebound.stages import Ports, StageRules, Stages
-from lakebound.tables import Source as TableSource
+from lakebound.formats.registry import TRAVEL_FORMATS
+from lakebound.record.attributes import Image, canonical_item, canonical_key
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.envelope import decode_line, encode_line
+from lakebound.record.raw_items import SaidItem
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.record.table_identity import Source as TableSource
+from lakebound.source.facts import MappingFacts
+from lakebound.transport.object_keys import partitioner
 from tests.functional.backfill_world import PREFIX, Bucket, Clock, NoExports
 from tests.spark.registers import receive_all
 from tests.statemachines.machine import Failed, start

@@ -13,8 +13,8 @@ from botocore import xform_name
 from demo.local_stack import Deployment
 from demo.paths import Paths
 from demo.telling import ONE_MORE_KEY, NextSteps, Step
-from lakebound.attributes import canonical_key
 from lakebound.cli.app import app
+from lakebound.record.attributes import canonical_key
 from lakebound_spark.jobs.merge_changes import _parser
 
 OUTPUTS = {"MergeSource": "s3://bucket/ddb/flights", "FlusherLogGroup": "/lakebound/lakebound/flusher"}

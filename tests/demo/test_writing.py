@@ -10,7 +10,7 @@ import pytest
 
 from demo.flights import Write, writes_of
 from demo.writing import WRITES_PER_REQUEST, FlightWriter
-from lakebound.attributes import canonical_key
+from lakebound.record.attributes import canonical_key
 
 SMALL = list(writes_of("small"))
 

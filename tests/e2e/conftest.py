@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.config import load_config
-from lakebound_spark.job import MergeJob, run
-from lakebound_spark.session import local_session
+from lakebound_spark.platform.session import local_session
+from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.merge_job import MergeJob, run
 from tests.e2e.runs import ROOT, DemoRun, Interrupted, demo, environment, processes_of
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ import boto3
 
 from demo.flights import writes_of
 from demo.run import Life
-from lakebound.attributes import canonical_key
+from lakebound.record.attributes import canonical_key
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,9 +16,9 @@ from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
 from lakebound.adapters.s3 import S3Store
-from lakebound.cli.mirror import copy_missing, plan_mirror
-from lakebound.layout import DataKey
-from lakebound.messages import Member
+from lakebound.operate.mirror import copy_missing, plan_mirror
+from lakebound.transport.messages import Member
+from lakebound.transport.object_keys import DataKey
 from tests.e2e.runs import DemoRun, Interrupted, Lived, processes_of
 
 Merge = Callable[[Path, Path], list[dict[str, Any]]]

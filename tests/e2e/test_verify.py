@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import col, lit
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.dynamodb import DynamoDBTable
+from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.cli import app
 from tests.e2e.runs import DemoRun
 

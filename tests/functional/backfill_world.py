@@ -11,20 +11,20 @@ from typing import Any
 from isal import igzip
 
 from lakebound.adapters.local import MemoryMetrics, MemoryQueue, MemoryUpstream
-from lakebound.attributes import Image
-from lakebound.backfill import ClockSkewed, Page, PageSource, Throttled
+from lakebound.backfill.exports import ExportState, Window
+from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource, Throttled
+from lakebound.backfill.state_machine import Ports, StageRules, Stages
 from lakebound.documents import Overtaken
-from lakebound.encoders.choice import reader_of
-from lakebound.envelope import decode_line, encode_line
 from lakebound.errors import ObjectMissing, StoreUnavailable
-from lakebound.events import ChangeEvent, StreamDecoder
-from lakebound.exports import ExportState, Window
-from lakebound.layout import DataKey, partitioner
+from lakebound.formats.registry import reader_of
 from lakebound.ports import StoredObject
-from lakebound.redaction import Redaction
-from lakebound.snapshots import SnapshotDecoder
-from lakebound.sources import Account, MappingFacts, TableFacts
-from lakebound.stages import Ports, StageRules, Stages
+from lakebound.record.attributes import Image
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.envelope import decode_line, encode_line
+from lakebound.record.redaction import Redaction
+from lakebound.record.stream_records import ChangeEvent, StreamDecoder
+from lakebound.source.facts import Account, MappingFacts, TableFacts
+from lakebound.transport.object_keys import DataKey, partitioner
 
 START_MS = 1_795_000_000_000
 LABEL = "2026-11-18T09:06:40.000"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from lakebound.exports import FULL, ExportState, Window
+from lakebound.backfill.exports import FULL, ExportState, Window
 from tests.functional.backfill_world import TABLE_ARN, Bucket, Table
 
 TABLE_ID = "12345a12-abcd-123a-ab12-1234abc12345"

@@ -28,7 +28,7 @@ import orjson
 from isal import igzip
 
 from demo.local_stack import REGION, LocalStack
-from lakebound.layout import DataKey
+from lakebound.transport.object_keys import DataKey
 from tests.statemachines.machine import start
 
 ROOT: Final = Path(__file__).resolve().parents[2]

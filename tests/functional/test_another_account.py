@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from lakebound.adapters.dynamodb import DynamoDBTable
-from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
+from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.secrets import key_attributes
-from lakebound.backfill import PageSource
+from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.backfill.key_reread import read_all
+from lakebound.backfill.segment_worker import PageSource
+from lakebound.backfill.state_machine import Stages
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.gaps import Gap, GapBook
-from lakebound.reread import read_all
-from lakebound.snapshots import SnapshotDecoder
-from lakebound.sources import MappingFacts
-from lakebound.stages import Stages
-from lakebound.tables import Source
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.table_identity import Source
+from lakebound.source.facts import MappingFacts
+from lakebound.source.gaps import Gap, GapBook
 from tests.functional.backfill_world import START_MS, World, world
 from tests.statemachines.machine import Failed, start
 from tests.unit.two_accounts import OWN, OWN_STREAM, THEIR_STREAM, THEIRS, TwoAccounts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lakebound.adapters.local import MemoryAccount
-from lakebound.estimate import FILE_READERS, FREE_SHARE, MAX_READERS, free_readers
-from lakebound.sources import ConcurrencySeen
+from lakebound.backfill.estimate import FILE_READERS, FREE_SHARE, MAX_READERS, free_readers
+from lakebound.source.facts import ConcurrencySeen
 from tests.functional.backfill_world import World, world
 from tests.functional.test_backfill_exports import exporting
 from tests.statemachines.machine import start

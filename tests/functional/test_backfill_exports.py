@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from lakebound.backfill.exports import FULL, INCREMENTAL, Wanted, Window, read_manifest, windows
 from lakebound.errors import LakeboundError, ObjectMissing
-from lakebound.exports import FULL, INCREMENTAL, Wanted, Window, read_manifest, windows
 from tests.functional.backfill_world import START_MS, TABLE_ARN, World, world
 from tests.functional.exports_made import ID, TABLE_ID, Exports, layout, md5
 from tests.statemachines.machine import Failed, start
@@ -52,7 +52,7 @@ def test_a_full_export_becomes_the_table_at_its_time_without_read_capacity() -> 
 
 
 def test_a_data_file_that_outlasts_an_invocation_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lakebound.exports.LINES_PER_PAGE", 7)
+    monkeypatch.setattr("lakebound.backfill.exports.LINES_PER_PAGE", 7)
     made, _ = exporting(100, timeout=21, max_seconds=0)
     whole = made.stages.carry
 

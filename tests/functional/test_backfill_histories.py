@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from lakebound.gaps import Gap, GapBook
-from lakebound.reread import KeysAgain
-from lakebound.stages import Stages
+from lakebound.backfill.key_reread import KeysAgain
+from lakebound.backfill.state_machine import Stages
+from lakebound.source.gaps import Gap, GapBook
 from tests.functional.backfill_world import START_MS, World, world
 from tests.functional.exports_made import Exports
 from tests.spark.registers import receive_all
@@ -237,7 +237,7 @@ def test_a_reread_of_the_gaps_hours_only_leaves_a_ghost_of_the_minutes_before(mo
 
 
 def test_the_rows_own_write_time_as_label_lets_rows_live_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lakebound.snapshots import SnapshotDecoder
+    from lakebound.record.base_records import SnapshotDecoder
 
     right = SnapshotDecoder.change_line
 
@@ -248,7 +248,7 @@ def test_the_rows_own_write_time_as_label_lets_rows_live_for_ever(monkeypatch: p
 
     monkeypatch.setattr(SnapshotDecoder, "change_line", wrong)
     # The re-read would repair what it lists; the rule fails by itself.
-    monkeypatch.setattr("lakebound.reread.KeysAgain._collect", lambda self, text, keys: None)
+    monkeypatch.setattr("lakebound.backfill.key_reread.KeysAgain._collect", lambda self, text, keys: None)
 
     assert broken(healed_by_windows)
 

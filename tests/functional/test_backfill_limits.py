@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lakebound.backfill import Page, PageSource
-from lakebound.events import ChangeEvent
-from lakebound.snapshots import SnapshotDecoder
+from lakebound.backfill.segment_worker import Page, PageSource
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.stream_records import ChangeEvent
 from tests.functional.backfill_world import Clock, Table, world
 from tests.statemachines.machine import start
 

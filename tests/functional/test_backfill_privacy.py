@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger, Metrics
 
+from lakebound.adapters.telemetry import report_backfill
 from lakebound.errors import Misconfigured
-from lakebound.events import StreamDecoder
-from lakebound.layout import DataKey
-from lakebound.redaction import Redaction, parse_paths
-from lakebound.telemetry import report_backfill
+from lakebound.record.redaction import Redaction, parse_paths
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.object_keys import DataKey
 from tests.functional.backfill_world import PREFIX, World, world
 from tests.functional.exports_made import Exports
 from tests.statemachines.machine import Failed, start

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.errors import LakeboundError
-from lakebound.segments import Checkpoint
 from tests.functional.backfill_world import Killed, World, unavailable, world
 from tests.statemachines.machine import Failed, start
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lakebound.encoders.choice import reader_of
-from lakebound.events import StreamDecoder
-from lakebound.flush import FlushRules, flush
-from lakebound.ingest import IngestRules, ingest
-from lakebound.layout import partitioner, quarantine_folder
+from lakebound.formats.registry import reader_of
+from lakebound.live.flush import FlushRules, flush
+from lakebound.live.ingest import IngestRules, ingest
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.object_keys import partitioner, quarantine_folder
 from tests.events.building import (
     NOW_MS,
     TABLE,

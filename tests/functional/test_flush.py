@@ -15,10 +15,10 @@ from isal import igzip
 
 from lakebound.adapters.local import ManualClock
 from lakebound.errors import Misconfigured, ObjectDenied, QueueUnavailable, StoreUnavailable
-from lakebound.flush import ALONE_FROM_RECEIVES, MAX_FAILED_CALLS
-from lakebound.layout import ClaimKey
-from lakebound.messages import Line, Member, Packer
+from lakebound.live.flush import ALONE_FROM_RECEIVES, MAX_FAILED_CALLS
 from lakebound.ports import ReceivedMessage
+from lakebound.transport.messages import Line, Member, Packer
+from lakebound.transport.object_keys import ClaimKey
 from tests.events.building import NOW_MS, TABLE
 from tests.functional.world import (
     HOUR,

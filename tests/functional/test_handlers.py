@@ -18,7 +18,7 @@ import pytest
 from moto import mock_aws
 
 from lakebound.errors import Misconfigured
-from lakebound.layout import DataKey
+from lakebound.transport.object_keys import DataKey
 from tests.events.building import TABLE, sequence, stream_record
 from tests.functional.world import PREFIX, noise
 

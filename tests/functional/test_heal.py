@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from lakebound.gaps import Gap, GapBook
-from lakebound.layout import RedrivenKey
-from lakebound.opening import COUNTS_SETTLE_MS, OpeningStages, has_left
-from lakebound.redaction import Redaction, parse_paths
-from lakebound.sources import QueuesSeen
+from lakebound.backfill.start_states import COUNTS_SETTLE_MS, OpeningStages, has_left
+from lakebound.record.redaction import Redaction, parse_paths
+from lakebound.source.facts import QueuesSeen
+from lakebound.source.gaps import Gap, GapBook
+from lakebound.transport.object_keys import RedrivenKey
 from tests.functional.backfill_world import START_MS, World, world
 from tests.functional.exports_made import Exports
 from tests.spark.registers import receive_all

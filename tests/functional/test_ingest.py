@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.errors import LakeboundError, QueueUnavailable, StoreUnavailable
-from lakebound.events import StreamDecoder
-from lakebound.ingest import SEND_ATTEMPTS, IngestResult, IngestRules, ingest
-from lakebound.layout import partitioner
+from lakebound.live.ingest import SEND_ATTEMPTS, IngestResult, IngestRules, ingest
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.object_keys import partitioner
 from tests.events.building import CREATED, TABLE, Record, sequence, stream_record
 from tests.functional.world import World, noise, queue_down, store_down
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger, Metrics
 
-from lakebound.backfill import ClockSkewed
+from lakebound.adapters.telemetry import report_backfill
+from lakebound.backfill.segment_worker import ClockSkewed
 from lakebound.documents import Overtaken
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.gaps import RETENTION_MS, Gap, GapBook
-from lakebound.layout import GapKey, RedrivenKey, SeenKey
-from lakebound.sources import SLICE_MS, Slice
-from lakebound.telemetry import report_backfill
+from lakebound.source.facts import SLICE_MS, Slice
+from lakebound.source.gaps import RETENTION_MS, Gap, GapBook
+from lakebound.transport.object_keys import GapKey, RedrivenKey, SeenKey
 from tests.functional.backfill_world import STREAM, Killed, World, world
 
 HOUR = 3_600_000

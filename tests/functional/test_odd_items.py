@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lakebound.adapters.local import ManualClock
-from lakebound.attributes import Image, canonical_key
-from lakebound.snapshots import SnapshotDecoder
-from lakebound.trace import trace
-from lakebound.verify import LakeRow, Report, verify
+from lakebound.operate.trace import trace
+from lakebound.operate.verify import LakeRow, Report, verify
+from lakebound.record.attributes import Image, canonical_key
+from lakebound.record.base_records import SnapshotDecoder
 from tests.events.building import odd_images, stream_record
 from tests.functional.test_every_input import carry
 from tests.unit.test_said import carried, compact, spaced

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.errors import QueueUnavailable, StoreUnavailable
-from lakebound.flush import FlushResult, FlushRules, flush
-from lakebound.layout import DataKey, quarantine_folder
-from lakebound.messages import ClaimCheck, Line, Member, Packer, decode, decode_claimed
+from lakebound.live.flush import FlushResult, FlushRules, flush
 from lakebound.ports import ReceivedMessage, StoredObject
+from lakebound.transport.messages import ClaimCheck, Line, Member, Packer, decode, decode_claimed
+from lakebound.transport.object_keys import DataKey, quarantine_folder
 from tests.events.building import TABLE
 
 PREFIX: Final = f"ddb/{TABLE}"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
-from lakebound.events import StreamDecoder
-from lakebound.flush import FlushRules, flush
-from lakebound.ingest import IngestRules, ingest
-from lakebound.layout import partitioner
-from lakebound.messages import ClaimCheck, Member, decode, decode_claimed
+from lakebound.live.flush import FlushRules, flush
+from lakebound.live.ingest import IngestRules, ingest
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.messages import ClaimCheck, Member, decode, decode_claimed
+from lakebound.transport.object_keys import partitioner
 from tests.events.building import ARN, NOW_MS
 
 HERE = Path(__file__).parent

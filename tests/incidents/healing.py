@@ -11,23 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lakebound import batches, messages
 from lakebound.adapters.local import Kept, MemoryStore, MemoryUpstream
-from lakebound.attributes import Image
-from lakebound.backfill import Page, PageSource
-from lakebound.closing import Closing, decide
+from lakebound.backfill.exports import Exporter
+from lakebound.backfill.gap_closing import Closing, decide
+from lakebound.backfill.manifest import Manifest
+from lakebound.backfill.segment_worker import Page, PageSource
+from lakebound.backfill.state_machine import Ports, StageRules, Stages
 from lakebound.documents import Overtaken
-from lakebound.envelope import encode_line
-from lakebound.events import ChangeEvent
-from lakebound.exports import Exporter
-from lakebound.gaps import GapBook
-from lakebound.layout import RunFolder, partitioner
-from lakebound.manifest import Manifest
+from lakebound.operate.redrive import pending_failures
 from lakebound.ports import Clock
-from lakebound.redrive import pending_failures
-from lakebound.snapshots import SnapshotDecoder
-from lakebound.sources import MappingFacts, TableFacts
-from lakebound.stages import Ports, StageRules, Stages
+from lakebound.record.attributes import Image
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.envelope import encode_line
+from lakebound.record.stream_records import ChangeEvent
+from lakebound.source.facts import MappingFacts, TableFacts
+from lakebound.source.gaps import GapBook
+from lakebound.transport import batch_files, messages
+from lakebound.transport.object_keys import RunFolder, partitioner
 from tests.events.building import TABLE
 from tests.spark.registers import Registers, receive_all
 from tests.statemachines.machine import start
@@ -173,7 +173,7 @@ class Healing:
         for message in messages.Packer(TABLE, 262_144, now).pack(lines):
             members = messages.decode(TABLE, message.body)
             assert isinstance(members, list)
-            for file in batches.assemble(self._prefix, "sweep", members):
+            for file in batch_files.assemble(self._prefix, "sweep", members):
                 self._plant.bucket.put_if_absent(file.key, file.body, file.metadata)
 
     def close(self, manifest: Manifest) -> Closing:

@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
-from lakebound.discard import discard_messages, discard_objects, waiting_failures
-from lakebound.redrive import (
+from lakebound.operate.discard import discard_messages, discard_objects, waiting_failures
+from lakebound.operate.redrive import (
     MAX_FAILURE_BYTES,
     look_at_dead_letters,
     pending_failures,
@@ -22,7 +22,7 @@ from lakebound.redrive import (
     redrive_failures,
     redrive_quarantine,
 )
-from lakebound.status import GAP, LAGGING, OK
+from lakebound.operate.status import GAP, LAGGING, OK
 from tests.events.building import TABLE
 from tests.functional.backfill_world import unavailable, world
 from tests.functional.world import noise

@@ -14,18 +14,18 @@ from typing import Any
 import orjson
 
 from lakebound.adapters.local import ManualClock, MemoryMetrics, MemoryQueue, MemoryStore
-from lakebound.attributes import Image, canonical_key
 from lakebound.errors import QueueUnavailable, StoreUnavailable
-from lakebound.events import StreamDecoder
-from lakebound.flush import FlushRules, flush
-from lakebound.ingest import IngestRules
-from lakebound.layout import DataKey, format_time, partitioner
+from lakebound.live.flush import FlushRules, flush
+from lakebound.live.ingest import IngestRules
+from lakebound.operate.redrive import Road, pending_failures, pending_quarantine
+from lakebound.operate.repair import Repaired, RepairRules, repair
+from lakebound.operate.status import Seen, Status, judge, open_gaps
+from lakebound.operate.verify import LakeRow, Patience, Report, verify
 from lakebound.ports import ReceivedMessage, StoredObject
-from lakebound.redrive import Road, pending_failures, pending_quarantine
-from lakebound.repair import Repaired, RepairRules, repair
-from lakebound.sources import SLICE_MS, MappingFacts, Slice
-from lakebound.status import Seen, Status, judge, open_gaps
-from lakebound.verify import LakeRow, Patience, Report, verify
+from lakebound.record.attributes import Image, canonical_key
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.source.facts import SLICE_MS, MappingFacts, Slice
+from lakebound.transport.object_keys import DataKey, format_time, partitioner
 from tests.events.building import ARN, TABLE
 from tests.incidents.healing import Healing
 from tests.spark.registers import receive_all

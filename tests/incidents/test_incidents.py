@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lakebound.status import GAP
+from lakebound.operate.status import GAP
 from tests.incidents.__main__ import DOCUMENT, document, row_of
 from tests.incidents.incidents import HEAL, HOUR, INCIDENTS, REDRIVE_BUFFER, assert_well, on_call, plant
 from tests.incidents.oncall import alarms, is_on, sections, stands_on

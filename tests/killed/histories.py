@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from demo.local_stack import LocalStack
-from lakebound.layout import quarantine_folder
-from lakebound.manifest import Manifest
+from lakebound.backfill.manifest import Manifest
+from lakebound.transport.object_keys import quarantine_folder
 from tests.killed.tables import Served, served
 from tests.simulation.choices import Choices
 from tests.simulation.ledger import Entry, Ledger

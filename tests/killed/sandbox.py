@@ -32,7 +32,7 @@ CARELESS: Final = {
     for mutant in (
         Mutant(
             "delete before put",
-            "lakebound.flush",
+            "lakebound.live.flush",
             "        for group in [together, *([one] for one in alone)]:\n",
             "        self._delete([receipt for one in opened for receipt in one.receipts])\n"
             "        for group in [together, *([one] for one in alone)]:\n",
@@ -40,7 +40,7 @@ CARELESS: Final = {
         ),
         Mutant(
             "checkpoint before file",
-            "lakebound.backfill",
+            "lakebound.backfill.segment_worker",
             "        files = list(state.files)\n",
             "        early = self._documents.save(key, state.encode(), tag)\n"
             "        tag = early\n"

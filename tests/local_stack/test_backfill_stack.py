@@ -12,8 +12,8 @@ import pytest
 from isal import igzip
 
 from demo.local_stack import Deployment, LocalStack
-from lakebound.envelope import decode_line
-from lakebound.layout import DataKey
+from lakebound.record.envelope import decode_line
+from lakebound.transport.object_keys import DataKey
 from tests.spark.registers import receive_all
 
 pytestmark = pytest.mark.stack

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from demo.local_stack import ROOT, Deployment, LocalStack, LocalStackError
-from lakebound.events import StreamDecoder
-from lakebound.layout import DataKey
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.object_keys import DataKey
 
 pytestmark = pytest.mark.stack
 

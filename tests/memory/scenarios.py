@@ -103,9 +103,9 @@ def worst_delivery(name: str) -> bytes:
 def ingest_worst(name: str) -> None:
     import simplejson
 
-    from lakebound.events import StreamDecoder
-    from lakebound.ingest import IngestRules, ingest
-    from lakebound.layout import partitioner
+    from lakebound.live.ingest import IngestRules, ingest
+    from lakebound.record.stream_records import StreamDecoder
+    from lakebound.transport.object_keys import partitioner
 
     delivery = worst_delivery(name)
     assert 3_000_000 < len(delivery) < 6_291_456, len(delivery)
@@ -129,10 +129,10 @@ def received(member: Any, number: int) -> Any:
 
 def flush_full_files(file_format: str) -> None:
     """A file of MAX_FILE_BYTES, of records that hardly compress."""
-    from lakebound.encoders.choice import encoder_of
-    from lakebound.events import StreamDecoder
-    from lakebound.flush import FlushRules, flush
-    from lakebound.messages import Member
+    from lakebound.formats.registry import encoder_of
+    from lakebound.live.flush import FlushRules, flush
+    from lakebound.record.stream_records import StreamDecoder
+    from lakebound.transport.messages import Member
 
     chance = random.Random(1)
     encoder, decoder = encoder_of(file_format), StreamDecoder("cars")
@@ -160,11 +160,11 @@ def flush_full_files(file_format: str) -> None:
 
 def flush_bomb() -> None:
     """An Avro block of 200 KB that inflates to 200 MB, refused beside a good one."""
-    from lakebound.encoders import avro
-    from lakebound.encoders.choice import encoder_of
-    from lakebound.events import StreamDecoder
-    from lakebound.flush import FlushRules, flush
-    from lakebound.messages import Member
+    from lakebound.formats import avro
+    from lakebound.formats.registry import encoder_of
+    from lakebound.live.flush import FlushRules, flush
+    from lakebound.record.stream_records import StreamDecoder
+    from lakebound.transport.messages import Member
 
     compressor = zlib.compressobj(9, wbits=-15)
     deflated = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(200)) + compressor.flush()
@@ -186,8 +186,8 @@ def read_bomb() -> None:
     """A gzip file of 200 KB that inflates to 200 MB on one line, and one of 200 MB of short lines."""
     from isal import igzip
 
-    from lakebound.encoders import ndjson
     from lakebound.errors import Poison
+    from lakebound.formats import ndjson
 
     for piece in (b"x", b"\n"):
         bomb = igzip.compress(piece * 1_000_000, 2, mtime=0) * 200
@@ -224,7 +224,7 @@ def main() -> None:
     else:
         os.environ["AWS_REGION"] = "us-east-1"
         import lakebound.adapters.s3
-        import lakebound.telemetry  # noqa: F401  # what the function holds beside its work
+        import lakebound.adapters.telemetry  # noqa: F401  # what the function holds beside its work
 
         ingest_worst(name)
     print(peak_bytes())

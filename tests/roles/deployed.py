@@ -28,8 +28,8 @@ from moto import mock_aws
 
 from lakebound.adapters import clients
 from lakebound.adapters.clock import SystemClock
-from lakebound.sharing import Policy, policies
-from lakebound.tables import Home, TableArn
+from lakebound.record.table_identity import Home, TableArn
+from lakebound.source.sharing import Policy, policies
 from tests.roles import asking
 from tests.roles.judging import ACCOUNT, Request, Statement, allowed, listed
 from tests.template.rendering import render

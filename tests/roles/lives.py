@@ -15,8 +15,8 @@ import boto3
 
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.s3 import S3Store
-from lakebound.exports import FULL, Window
-from lakebound.gaps import Gap, GapBook
+from lakebound.backfill.exports import FULL, Window
+from lakebound.source.gaps import Gap, GapBook
 from tests.events.building import stream_record
 from tests.functional.exports_made import layout
 from tests.functional.world import noise

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from lakebound import gaps
 from lakebound.adapters.documents import S3Documents
-from lakebound.backfill import Page, PageSource, Throttled
+from lakebound.backfill.checkpoints import Checkpoint
+from lakebound.backfill.exports import FULL, ExportState, Window
+from lakebound.backfill.manifest import Manifest
+from lakebound.backfill.segment_worker import Page, PageSource, Throttled
+from lakebound.backfill.state_machine import Ports, StageRules, Stages
 from lakebound.errors import LakeboundError
-from lakebound.events import ChangeEvent
-from lakebound.exports import FULL, ExportState, Window
-from lakebound.layout import GapKey
-from lakebound.manifest import Manifest
-from lakebound.segments import Checkpoint
-from lakebound.snapshots import SnapshotDecoder
-from lakebound.sources import MappingFacts, QueuesSeen, TableFacts
-from lakebound.stages import Ports, StageRules, Stages
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.stream_records import ChangeEvent
+from lakebound.source import gaps
+from lakebound.source.facts import MappingFacts, QueuesSeen, TableFacts
+from lakebound.transport.object_keys import GapKey
 from tests.functional.backfill_world import TABLE_ARN as LAID_OUT_ARN
 from tests.functional.exports_made import layout
 from tests.simulation.source import TABLE

@@ -60,8 +60,8 @@ PROMISES: Final = (
         "G1",
         "A delivered record is in SQS, or in quarantine, before the stream's checkpoint passes it.",
         (
-            CORE + "ingest.py:_send_all",
-            CORE + "ingest.py:_quarantine",
+            CORE + "live/ingest.py:_send_all",
+            CORE + "live/ingest.py:_quarantine",
             CORE + "adapters/sqs.py:SqsQueue.send",
             "template.yaml:OnFailure",
         ),
@@ -70,19 +70,19 @@ PROMISES: Final = (
     Promise(
         "G2",
         "A record is in a complete S3 object before its message is deleted.",
-        (CORE + "flush.py:_Hand._write", CORE + "flush.py:_Hand.close"),
+        (CORE + "live/flush.py:_Hand._write", CORE + "live/flush.py:_Hand.close"),
         (HISTORIES, HOPS, KILLED_SAMPLE, KILLED),
     ),
     Promise(
         "G3",
         "Conservation: at every moment each delivered record is in a durable place.",
-        (CORE + "ingest.py:ingest", CORE + "flush.py:flush"),
+        (CORE + "live/ingest.py:ingest", CORE + "live/flush.py:flush"),
         (HISTORIES, HOPS, CARELESS),
     ),
     Promise(
         "G4",
         "No object is ever replaced by other content.",
-        (CORE + "batches.py:_file", CORE + "adapters/s3.py:S3Store.put_if_absent"),
+        (CORE + "transport/batch_files.py:_file", CORE + "adapters/s3.py:S3Store.put_if_absent"),
         (
             HISTORIES,
             SIM + "test_codec.py::test_the_same_members_give_the_same_file",
@@ -93,7 +93,7 @@ PROMISES: Final = (
     Promise(
         "G5",
         "A listed object is whole and has exactly the records its name says.",
-        (CORE + "batches.py:assemble", "spark/lakebound_spark/files.py:judge"),
+        (CORE + "transport/batch_files.py:assemble", "spark/lakebound_spark/reading/files.py:judge"),
         (
             HISTORIES,
             SIM + "test_codec.py::test_a_member_with_a_flipped_bit_is_refused",
@@ -104,14 +104,22 @@ PROMISES: Final = (
     Promise(
         "G6",
         "A poison record blocks nobody and is kept with its bytes and its reason.",
-        (CORE + "events.py:StreamDecoder.decode", CORE + "quarantine.py:from_delivery", CORE + "ingest.py:_quarantine"),
+        (
+            CORE + "record/stream_records.py:StreamDecoder.decode",
+            CORE + "transport/quarantine.py:from_delivery",
+            CORE + "live/ingest.py:_quarantine",
+        ),
         (POISON, HISTORIES),
     ),
     Promise(
         "G7",
         "decode(encode(item)) = item for every item that can travel, whatever its values are; a record in a file is as "
         "DynamoDB said it. Quarantined is only what cannot travel or cannot be placed (FORMAT.md).",
-        (CORE + "envelope.py:carried", CORE + "envelope.py:encode_line", CORE + "envelope.py:decode_line"),
+        (
+            CORE + "record/envelope.py:carried",
+            CORE + "record/envelope.py:encode_line",
+            CORE + "record/envelope.py:decode_line",
+        ),
         (
             HISTORIES,
             "tests/unit/test_inputs.py::test_a_value_of_no_type_comes_back_exactly",
@@ -124,19 +132,19 @@ PROMISES: Final = (
         "G8",
         "When deliveries quiesce, silver equals the source under duplication, reordering, crash, replay and backfill "
         "during writes.",
-        ("spark/lakebound_spark/latest.py:latest_per_key", "spark/lakebound_spark/merge.py:merge_rows"),
+        ("spark/lakebound_spark/reading/latest.py:latest_per_key", "spark/lakebound_spark/silver/merge.py:merge_rows"),
         (SCOPE, RULES, HISTORIES, SPARK + "test_silver_equals_the_source"),
     ),
     Promise(
         "G9",
         "A key's registers never go back to an older version.",
-        ("spark/lakebound_spark/merge.py:_guarded_merge",),
+        ("spark/lakebound_spark/silver/merge.py:_guarded_merge",),
         (HISTORIES, SPARK + "test_no_key_ever_went_back"),
     ),
     Promise(
         "G10",
         "A micro-batch replayed after a crash changes nothing.",
-        ("spark/lakebound_spark/merge.py:_guarded_merge",),
+        ("spark/lakebound_spark/silver/merge.py:_guarded_merge",),
         (
             HISTORIES,
             SPARK + "test_delivering_everything_again_in_another_grouping_changes_nothing",
@@ -152,11 +160,11 @@ PROMISES: Final = (
             "template.yaml:IteratorAge",
             "template.yaml:LookSchedule",
             "template.yaml:StatusGap",
-            CORE + "continuity.py:find_gaps",
-            CORE + "look.py:LookStages.look",
-            CORE + "closing.py:decide",
-            "spark/lakebound_spark/stale.py:mark",
-            "spark/lakebound_spark/stale.py:keep_gap_of_stale",
+            CORE + "source/delivery_proof.py:find_gaps",
+            CORE + "backfill/stream_check.py:LookStages.look",
+            CORE + "backfill/gap_closing.py:decide",
+            "spark/lakebound_spark/silver/stale_mark.py:mark",
+            "spark/lakebound_spark/silver/stale_mark.py:keep_gap_of_stale",
         ),
         (
             HISTORIES,
@@ -174,16 +182,16 @@ PROMISES: Final = (
     Promise(
         "G12",
         "Memory stays within the configured size; any item passes or is quarantined.",
-        (CORE + "messages.py:MAX_CLAIM_BYTES", CORE + "attributes.py:MAX_LEVELS"),
+        (CORE + "transport/messages.py:MAX_CLAIM_BYTES", CORE + "record/attributes.py:MAX_LEVELS"),
         (MEMORY, "tests/memory/test_memory.py::test_the_limit_bites", HISTORIES),
     ),
     Promise(
         "G13",
         "Every delete reaches silver; deletes inside a gap by the sweep or the incremental export.",
         (
-            "spark/lakebound_spark/merge.py:_Registers",
-            CORE + "opening.py:OpeningStages._held_up",
-            "spark/lakebound_spark/merged.py:look_at_run",
+            "spark/lakebound_spark/silver/merge.py:_Registers",
+            CORE + "backfill/start_states.py:OpeningStages._held_up",
+            "spark/lakebound_spark/upkeep/run_merge_check.py:look_at_run",
         ),
         (
             SCOPE,
@@ -200,9 +208,9 @@ PROMISES: Final = (
         "execution history.",
         (
             CORE + "errors.py:Poison",
-            CORE + "telemetry.py:report_ingest",
-            CORE + "telemetry.py:report_backfill",
-            "spark/lakebound_spark/versions.py:condition_of",
+            CORE + "adapters/telemetry.py:report_ingest",
+            CORE + "adapters/telemetry.py:report_backfill",
+            "spark/lakebound_spark/platform/spark_compat.py:condition_of",
         ),
         (
             "tests/functional/test_handlers.py::test_no_value_of_an_item_is_ever_told",
@@ -218,9 +226,9 @@ PROMISES: Final = (
         "A run reads the very table whose stream is followed, by account, region and name; any other is refused before "
         "a record is written.",
         (
-            CORE + "tables.py:decide",
-            CORE + "tables.py:Source.check_told",
-            CORE + "opening.py:OpeningStages._refuse_another_table",
+            CORE + "record/table_identity.py:decide",
+            CORE + "record/table_identity.py:Source.check_told",
+            CORE + "backfill/start_states.py:OpeningStages._refuse_another_table",
             CORE + "adapters/raw_answers.py:of_the_table",
         ),
         (

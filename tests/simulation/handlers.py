@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from lakebound.flush import FlushResult, FlushRules
-from lakebound.ingest import IngestResult, IngestRules
+from lakebound.live.flush import FlushResult, FlushRules
+from lakebound.live.ingest import IngestResult, IngestRules
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage, SecondsLeft
 from tests.simulation.source import TABLE
 from tests.simulation.turns import Violated

@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from lakebound import batches
 from lakebound.adapters.s3 import S3Store
-from lakebound.encoders import ndjson
-from lakebound.envelope import encode_line
 from lakebound.errors import StoreUnavailable
-from lakebound.events import ChangeEvent
-from lakebound.messages import Member
+from lakebound.formats import ndjson
+from lakebound.record.envelope import encode_line
+from lakebound.record.stream_records import ChangeEvent
+from lakebound.transport import batch_files
+from lakebound.transport.messages import Member
 from tests.simulation.source import TABLE
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def store_rows(world: World, store: S3Store, origin: str, events: list[ChangeEve
         ndjson.compress(b"".join(encode_line(event, clock_ms) for event in events)),
     )
     try:
-        for file in batches.assemble(world.ledger.prefix, origin, [member]):
+        for file in batch_files.assemble(world.ledger.prefix, origin, [member]):
             store.put_if_absent(file.key, file.body, file.metadata)
     except StoreUnavailable:
         return False

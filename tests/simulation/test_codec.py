@@ -8,11 +8,11 @@ from itertools import permutations
 
 import pytest
 
-from lakebound import batches, messages
-from lakebound.attributes import canonical_key
-from lakebound.encoders import ndjson
 from lakebound.errors import Poison
-from lakebound.messages import Member
+from lakebound.formats import ndjson
+from lakebound.record.attributes import canonical_key
+from lakebound.transport import batch_files, messages
+from lakebound.transport.messages import Member
 
 
 def member(text: bytes, count: int = 1) -> Member:
@@ -21,7 +21,7 @@ def member(text: bytes, count: int = 1) -> Member:
 
 def test_the_same_members_give_the_same_file() -> None:
     members = [member(b"1\n"), member(b"2\n"), member(b"3\n")]
-    keys = {batches.assemble("p", "stream", order)[0].key for order in permutations(members)}
+    keys = {batch_files.assemble("p", "stream", order)[0].key for order in permutations(members)}
     assert len(keys) == 1
 
 

@@ -26,7 +26,7 @@ def test_every_promise_has_its_row() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"guards": ("src/lakebound/flush.py:no_such_function",)},
+        {"guards": ("src/lakebound/live/flush.py:no_such_function",)},
         {"guards": ("src/lakebound/no_such_file.py:flush",)},
         {"tests": ("tests/simulation/test_histories.py::test_no_such_test",)},
         {"tests": ()},

@@ -17,11 +17,11 @@ from typing import Any
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.errors import LakeboundError
-from lakebound.events import StreamDecoder
-from lakebound.flush import FlushResult, FlushRules, flush
-from lakebound.ingest import IngestResult, IngestRules, ingest
-from lakebound.layout import partitioner
+from lakebound.live.flush import FlushResult, FlushRules, flush
+from lakebound.live.ingest import IngestResult, IngestRules, ingest
 from lakebound.ports import ObjectStore, ReceivedMessage
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.object_keys import partitioner
 from tests.simulation.backfills import BackfillRun, close_gap, record_gap
 from tests.simulation.choices import Choices
 from tests.simulation.faults import FAULTS

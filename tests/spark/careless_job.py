@@ -13,7 +13,7 @@ from tests.simulation.mutants import Mutant, applied
 
 KEEP_IN_MEMORY = Mutant(
     "keep a micro-batch in memory",
-    "lakebound_spark.job",
+    "lakebound_spark.silver.merge_job",
     """    def merge(batch: DataFrame, batch_id: int) -> None:
 """,
     """    held: list = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.session import local_session
+from lakebound_spark.platform.session import local_session
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,7 +16,7 @@ from zipfile import ZipFile
 
 from pyspark.sql import SparkSession
 
-from lakebound.names import folded
+from lakebound.record.column_names import folded
 
 _JARS: Final = {
     # One class of each jar, by which it is found, and the classes looked at in it.

@@ -14,8 +14,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.bronze import bronze_rows
-from lakebound_spark.schema import BRONZE_RECORD
+from lakebound_spark.bronze.bronze_table import bronze_rows
+from lakebound_spark.reading.schema import BRONZE_RECORD
 from tests.spark.records import Record
 
 SUMS = re.compile(r"\w+=\d")

@@ -17,13 +17,17 @@ from typing import Any, Final
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.session import local_session
-from lakebound_spark.sweep import Refused
+from lakebound_spark.platform.session import local_session
+from lakebound_spark.upkeep.sweep import Refused
 from tests.simulation.mutants import Mutant, applied
 
-MERGE, LATEST = "lakebound_spark.merge", "lakebound_spark.latest"
-HISTORY, HISTORY_TABLE = "lakebound_spark.history", "lakebound_spark.history_table"
-SWEEP, HORIZON, FILES = "lakebound_spark.sweep", "lakebound_spark.horizon", "lakebound_spark.files"
+MERGE, LATEST = "lakebound_spark.silver.merge", "lakebound_spark.reading.latest"
+HISTORY, HISTORY_TABLE = "lakebound_spark.history.stretches", "lakebound_spark.history.history_table"
+SWEEP, HORIZON, FILES = (
+    "lakebound_spark.upkeep.sweep",
+    "lakebound_spark.silver.purge_horizon",
+    "lakebound_spark.reading.files",
+)
 HERE = "tests/spark/"
 STORY = HERE + "test_merge.py::test_the_story_ends_as_the_source_does"
 REGISTERS = HERE + "test_merge.py::test_each_register_keeps_its_greatest"

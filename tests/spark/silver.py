@@ -13,12 +13,12 @@ from typing import Any
 from delta.tables import DeltaTable
 from pyspark.sql import Row, SparkSession
 
-from lakebound_spark.config import MergeConfig, parse_config
-from lakebound_spark.job import merge_micro_batch
 from lakebound_spark.jobs.merge_changes import main
-from lakebound_spark.metrics import MicroBatch
-from lakebound_spark.source import DataFile, data_files
-from lakebound_spark.target import prepare_target
+from lakebound_spark.platform.metrics import MicroBatch
+from lakebound_spark.reading.source import DataFile, data_files
+from lakebound_spark.silver.config import MergeConfig, parse_config
+from lakebound_spark.silver.merge_job import merge_micro_batch
+from lakebound_spark.silver.silver_table import prepare_target
 from tests.spark.records import TABLE
 
 

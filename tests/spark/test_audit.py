@@ -9,8 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 import lakebound_spark.jobs.audit as audit_job
-from lakebound_spark.audit import Audit, audit, links, records_to_audit
-from lakebound_spark.bronze import prepare_bronze
+from lakebound_spark.audits.chain_audit import Audit, audit, links, records_to_audit
+from lakebound_spark.bronze.bronze_table import prepare_bronze
 from tests.spark.histories import MARGIN_MS, history, two_registers
 from tests.spark.jobs import append_to_bronze, bronze_frame, run_main
 from tests.spark.records import TABLE, Record, item, stream, version

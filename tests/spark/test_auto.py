@@ -11,11 +11,12 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql.types import StructType
 
-from lakebound_spark import auto, versions
-from lakebound_spark.auto import Growth, Seen, columns_of, plan_growth
-from lakebound_spark.columns import DeclaredColumn
-from lakebound_spark.metrics import MicroBatch
-from lakebound_spark.types import Scalar
+from lakebound_spark.platform import spark_compat
+from lakebound_spark.platform.metrics import MicroBatch
+from lakebound_spark.silver import auto_columns
+from lakebound_spark.silver.auto_columns import Growth, Seen, columns_of, plan_growth
+from lakebound_spark.silver.columns import DeclaredColumn
+from lakebound_spark.silver.types import Scalar
 from tests.spark.records import Record, item, stream, write_records
 from tests.spark.silver import Silver
 
@@ -55,7 +56,7 @@ def grown(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tupl
     done.append(silver.merge(write_records(folder, SECOND, hour="2")))
     # Every later micro-batch meets a table that is full.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auto, "MOST_COLUMNS", len(columns_of(table(silver))))
+        patch.setattr(auto_columns, "MOST_COLUMNS", len(columns_of(table(silver))))
         done.append(
             silver.merge(write_records(folder, [put("over", 1, over={"S": "no room"}, n={"N": "2"})], hour="3"))
         )
@@ -136,24 +137,24 @@ def test_the_plan_depends_on_what_was_seen_and_not_on_its_order() -> None:
     plan = plan_growth(StructType(), seen)
     assert plan == plan_growth(StructType(), reversed(seen))
     names = [column.name for column in plan.added]
-    assert len(names) == auto.MOST_COLUMNS
+    assert len(names) == auto_columns.MOST_COLUMNS
     assert names[0] == "A1", "the most frequent first"
     assert not {"a1", "x" * 256, "_ITEM"} & set(names)
 
 
 def test_a_number_starts_wide_where_delta_cannot_widen(monkeypatch: pytest.MonkeyPatch) -> None:
     for can, name in ((True, "bigint"), (False, "decimal(38,18)")):
-        monkeypatch.setattr(versions, "CAN_WIDEN", can)
+        monkeypatch.setattr(spark_compat, "CAN_WIDEN", can)
         (column,) = plan_growth(StructType(), [Seen("n", 1, frozenset(("whole",)))]).added
         assert column.sql_type == name
 
 
 def test_only_a_whole_number_widens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versions, "CAN_WIDEN", True)
+    monkeypatch.setattr(spark_compat, "CAN_WIDEN", True)
     schema = (
         StructType()
-        .add("n", "long", True, {"comment": auto.COMMENT})
-        .add("s", "string", True, {"comment": auto.COMMENT})
+        .add("n", "long", True, {"comment": auto_columns.COMMENT})
+        .add("s", "string", True, {"comment": auto_columns.COMMENT})
     )
     wide = DeclaredColumn("n", ("n",), Scalar("decimal", 38, 18))
     assert plan_growth(schema, [Seen("n", 1, frozenset(("whole", "exact")))]) == Growth((), (wide,))

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.reread import KeysAgain
-from lakebound.snapshots import SnapshotDecoder
-from lakebound_spark.config import parse_config
-from lakebound_spark.sweep import Sweep, sweep
-from lakebound_spark.target import prepare_target
+from lakebound.backfill.key_reread import KeysAgain
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound_spark.silver.config import parse_config
+from lakebound_spark.silver.silver_table import prepare_target
+from lakebound_spark.upkeep.sweep import Sweep, sweep
 from tests.functional import test_backfill_histories as lived
 from tests.functional.backfill_world import PREFIX, World
 from tests.spark.histories import deliver

@@ -14,14 +14,14 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
-from lakebound.envelope import FIELDS
-from lakebound_spark.bronze import BRONZE_COLUMNS, bad_lines_of, bronze_rows
-from lakebound_spark.config import load_config
+from lakebound.record.envelope import FIELDS
+from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS, bad_lines_of, bronze_rows
+from lakebound_spark.bronze.flat_views import changed_attributes, flattened, make_views
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.flatten import changed_attributes, flattened, make_views
 from lakebound_spark.jobs.ingest_bronze import main
-from lakebound_spark.maintenance import Upkeep, maintain, sort_by_key
-from lakebound_spark.schema import BRONZE_RECORD, CORRUPT, RECORD
+from lakebound_spark.reading.schema import BRONZE_RECORD, CORRUPT, RECORD
+from lakebound_spark.silver.config import load_config
+from lakebound_spark.upkeep.maintenance import Upkeep, maintain, sort_by_key
 from tests.spark.jobs import Ran, bronze_frame, run_main
 from tests.spark.records import base, item, stream, write_lines, write_records
 from tests.spark.silver import write_config

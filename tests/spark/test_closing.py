@@ -12,15 +12,15 @@ from pyspark.sql import SparkSession
 
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.s3 import S3Store
-from lakebound.gaps import Gap, GapBook
-from lakebound.layout import RunFolder
-from lakebound_spark.files import BadFile
-from lakebound_spark.merge import record_bad_files
-from lakebound_spark.merged import look_at_run
-from lakebound_spark.stale import mark
-from lakebound_spark.sweep import sweep
-from lakebound_spark.tables import properties
-from lakebound_spark.view import STALE_PROPERTY
+from lakebound.source.gaps import Gap, GapBook
+from lakebound.transport.object_keys import RunFolder
+from lakebound_spark.platform.tables import properties
+from lakebound_spark.reading.files import BadFile
+from lakebound_spark.silver.current_view import STALE_PROPERTY
+from lakebound_spark.silver.merge import record_bad_files
+from lakebound_spark.silver.stale_mark import mark
+from lakebound_spark.upkeep.run_merge_check import look_at_run
+from lakebound_spark.upkeep.sweep import sweep
 from tests.spark.records import TABLE, base, item, stream, write_records
 from tests.spark.silver import Silver
 from tests.spark.test_sweep import BEFORE, LABEL, NOW, RUN, job, keep, manifest_of

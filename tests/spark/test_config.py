@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from lakebound_spark.columns import parse_column, parse_path
-from lakebound_spark.config import load_config, parse_config
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.session import local_settings
-from lakebound_spark.streams import parse_trigger
-from lakebound_spark.versions import IS_SPARK_35
+from lakebound_spark.platform.session import local_settings
+from lakebound_spark.platform.spark_compat import IS_SPARK_35
+from lakebound_spark.platform.streams import parse_trigger
+from lakebound_spark.silver.columns import parse_column, parse_path
+from lakebound_spark.silver.config import load_config, parse_config
 
 
 def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.horizon import DAY_MS, PURGED_BEFORE, SLACK_MS
-from lakebound_spark.lake import read_silver
-from lakebound_spark.maintenance import Upkeep, maintain, purge
+from lakebound_spark.silver.purge_horizon import DAY_MS, PURGED_BEFORE, SLACK_MS
+from lakebound_spark.silver.silver_reader import read_silver
+from lakebound_spark.upkeep.maintenance import Upkeep, maintain, purge
 from tests.spark.records import Record, base, item, stream, write_records
 from tests.spark.silver import Silver
 

@@ -11,10 +11,10 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from lakebound_spark.files import COUNT, DAMAGED, MISSING, NOT_WHOLE, Checked, checked_records, damage_of, judge
-from lakebound_spark.schema import RECORD
-from lakebound_spark.source import DataFile, parse_data_file
-from lakebound_spark.versions import IS_SPARK_35
+from lakebound_spark.platform.spark_compat import IS_SPARK_35
+from lakebound_spark.reading.files import COUNT, DAMAGED, MISSING, NOT_WHOLE, Checked, checked_records, damage_of, judge
+from lakebound_spark.reading.schema import RECORD
+from lakebound_spark.reading.source import DataFile, parse_data_file
 from tests.spark.records import TABLE, base, file_name, item, line, stream, write_bytes, write_lines, write_records
 from tests.spark.silver import JobRun, Silver, data_files_at, run_job, write_config
 

@@ -9,13 +9,13 @@ import orjson
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.encoders.choice import reader_of
-from lakebound.envelope import record_of
-from lakebound.layout import partitioner
-from lakebound_spark.files import checked_records
-from lakebound_spark.schema import RECORD
-from lakebound_spark.source import data_files
-from lakebound_spark.versions import KEEPS_TEXT
+from lakebound.formats.registry import reader_of
+from lakebound.record.envelope import record_of
+from lakebound.transport.object_keys import partitioner
+from lakebound_spark.platform.spark_compat import KEEPS_TEXT
+from lakebound_spark.reading.files import checked_records
+from lakebound_spark.reading.schema import RECORD
+from lakebound_spark.reading.source import data_files
 from tests.unit.test_encoders import FORMATS, ITEMS, NOW, event, write
 
 SOME = [name for name in ITEMS if name not in ("200,000 NULLs", "400 KB of NUL", "400 KB of é")]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.bronze import bronze_of, prepare_bronze
-from lakebound_spark.config import parse_config
+from lakebound_spark.bronze.bronze_table import bronze_of, prepare_bronze
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.tables import properties, shown
-from lakebound_spark.target import prepare_target
+from lakebound_spark.platform.tables import properties, shown
+from lakebound_spark.silver.config import parse_config
+from lakebound_spark.silver.silver_table import prepare_target
 
 TABLE = "url-shortener.Access_Tokens"
 NAMES = ["image_url", "password", "csrfToken", "access.key", "SECRET", "a'\\url", "·url"]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from lakebound_spark.bronze import prepare_bronze
-from lakebound_spark.history import stretches
-from lakebound_spark.history_table import bring_forward, differences, prepare_history
+from lakebound_spark.bronze.bronze_table import prepare_bronze
+from lakebound_spark.history.history_table import bring_forward, differences, prepare_history
+from lakebound_spark.history.stretches import stretches
 from lakebound_spark.jobs.build_history import main
-from lakebound_spark.tables import open_table
+from lakebound_spark.platform.tables import open_table
 from tests.spark.histories import MARGIN_MS, Change, Rule, deliver, history, two_registers
 from tests.spark.jobs import append_to_bronze, bronze_frame, run_main
 from tests.spark.records import TABLE, Record, base, item, stream, version

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from bench import history
-from lakebound_spark.tables import open_table
+from lakebound_spark.platform.tables import open_table
 
 
 @pytest.mark.soak

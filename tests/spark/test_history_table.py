@@ -15,9 +15,16 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.bronze import prepare_bronze
-from lakebound_spark.history import stretches
-from lakebound_spark.history_table import Rewritten, bring_forward, continuation, going_on, prepare_history, rebuild
+from lakebound_spark.bronze.bronze_table import prepare_bronze
+from lakebound_spark.history.history_table import (
+    Rewritten,
+    bring_forward,
+    continuation,
+    going_on,
+    prepare_history,
+    rebuild,
+)
+from lakebound_spark.history.stretches import stretches
 from tests.spark.jobs import append_to_bronze, bronze_frame
 from tests.spark.records import TABLE, Record, base, item, stream
 from tests.spark.told_histories import told_history

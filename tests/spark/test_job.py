@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.lake import SilverRow, read_silver
+from lakebound_spark.silver.silver_reader import SilverRow, read_silver
 from tests.spark.records import item, stream, version, write_records
 from tests.spark.silver import Silver, run_job, write_config
 

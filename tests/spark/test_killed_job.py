@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.lake import read_silver
+from lakebound_spark.silver.silver_reader import read_silver
 from tests.spark.killed import CARELESS, Killed, Lake
 from tests.spark.silver import run_job
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.latest import latest_per_key
-from lakebound_spark.schema import RECORD
+from lakebound_spark.reading.latest import latest_per_key
+from lakebound_spark.reading.schema import RECORD
 from tests.spark.records import Record, base, stream, version
 
 HIDDEN = ("keys", "stream_ttl")

@@ -14,11 +14,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound.adapters.local import FolderStore, ManualClock, MemoryQueue
-from lakebound.encoders.choice import reader_of
-from lakebound.events import StreamDecoder
-from lakebound.flush import FlushRules, flush
-from lakebound.ingest import IngestRules, ingest
-from lakebound.layout import DataKey, partitioner
+from lakebound.formats.registry import reader_of
+from lakebound.live.flush import FlushRules, flush
+from lakebound.live.ingest import IngestRules, ingest
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.object_keys import DataKey, partitioner
 from tests.events.building import NOW_MS, TABLE, Record, stream_record
 from tests.spark.silver import Silver, run_job, write_config
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import Row, SparkSession
 
-from lakebound_spark.versions import KEEPS_TEXT
+from lakebound_spark.platform.spark_compat import KEEPS_TEXT
 from tests.spark.records import LABEL, Record, base, item, stream, version, write_lines, write_records
 from tests.spark.silver import Silver
 

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from bench import merging
-from lakebound_spark.target import prepare_target
+from lakebound_spark.silver.silver_table import prepare_target
 
 
 @pytest.mark.soak

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.names import DELTA_COLUMNS, RESERVED_COLUMNS, folded, unusable
-from lakebound_spark.config import parse_config
+from lakebound.record.column_names import DELTA_COLUMNS, RESERVED_COLUMNS, folded, unusable
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.target import prepare_target
+from lakebound_spark.silver.config import parse_config
+from lakebound_spark.silver.silver_table import prepare_target
 from tests.spark.jar_names import names_in_the_jars
 from tests.spark.records import TABLE, item, stream, write_records
 from tests.spark.silver import Silver

@@ -9,8 +9,8 @@ from typing import Any
 
 from pyspark.sql import Row, SparkSession
 
-from lakebound_spark.columns import parse_column
-from lakebound_spark.rows import typed_rows
+from lakebound_spark.silver.columns import parse_column
+from lakebound_spark.silver.rows import typed_rows
 from tests.spark.records import version
 
 N38 = "12345678901234567890123456789012345678"

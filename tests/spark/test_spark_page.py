@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.schema import BRONZE_RECORD
-from lakebound_spark.session import SETTINGS_OF_35
+from lakebound_spark.platform.session import SETTINGS_OF_35
+from lakebound_spark.reading.schema import BRONZE_RECORD
 from tests.spark.records import item, stream, write_lines, write_records
 
 ROOT = Path(__file__).parents[2]

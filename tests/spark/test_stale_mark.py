@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.gaps import Gap
-from lakebound.layout import GapKey
-from lakebound_spark import streams
-from lakebound_spark.horizon import PURGED_BEFORE
-from lakebound_spark.job import MergeJob, merge_micro_batch, run
-from lakebound_spark.stale import aside_of, keep_gap_of_stale, mark, read_gaps
-from lakebound_spark.tables import properties
-from lakebound_spark.view import make_view
+from lakebound.source.gaps import Gap
+from lakebound.transport.object_keys import GapKey
+from lakebound_spark.platform import streams
+from lakebound_spark.platform.tables import properties
+from lakebound_spark.silver.current_view import make_view
+from lakebound_spark.silver.merge_job import MergeJob, merge_micro_batch, run
+from lakebound_spark.silver.purge_horizon import PURGED_BEFORE
+from lakebound_spark.silver.stale_mark import aside_of, keep_gap_of_stale, mark, read_gaps
 from tests.spark.records import TABLE, item, stream, write_records
 from tests.spark.silver import Silver, data_files_at, run_job, write_config
 

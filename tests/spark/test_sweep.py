@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from lakebound.attributes import canonical_key, parse_key
-from lakebound.layout import DataKey
-from lakebound.manifest import Manifest, digest_of
-from lakebound.segments import WrittenFile
-from lakebound_spark.sweep import Refused, Sweep, check_guard, check_manifest, sweep
+from lakebound.backfill.checkpoints import WrittenFile
+from lakebound.backfill.manifest import Manifest, digest_of
+from lakebound.record.attributes import canonical_key, parse_key
+from lakebound.transport.object_keys import DataKey
+from lakebound_spark.upkeep.sweep import Refused, Sweep, check_guard, check_manifest, sweep
 from tests.spark.records import TABLE, Record, base, item, stream, write_records
 from tests.spark.silver import Silver
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark import running
-from lakebound_spark.causes import Next, cause_of
 from lakebound_spark.jobs.audit import main as audit_main
 from lakebound_spark.jobs.build_history import main as history_main
 from lakebound_spark.jobs.ingest_bronze import main as bronze_main
 from lakebound_spark.jobs.maintain import main as maintain_main
-from lakebound_spark.running import run_job as run_work
-from lakebound_spark.streams import path_exists
-from lakebound_spark.tables import located, new_table
+from lakebound_spark.platform import job_main
+from lakebound_spark.platform.failure_causes import Next, cause_of
+from lakebound_spark.platform.job_main import run_job as run_work
+from lakebound_spark.platform.streams import path_exists
+from lakebound_spark.platform.tables import located, new_table
 from tests.spark.jobs import run_main
 from tests.spark.records import item, stream, write_lines, write_records
 from tests.spark.silver import run_job, write_config
@@ -248,10 +248,10 @@ def test_each_kind_of_cause_is_told_from_below_its_wrappings(name: str, message:
     assert advice in cause.advice
     assert CANARY not in f"{cause} {cause.advice}"
     log = Path("/tmp/x.log")
-    told = running.stopped(cause, "/lake/silver", "goes on from where it was", log)
+    told = job_main.stopped(cause, "/lake/silver", "goes on from where it was", log)
     assert ("then the same command" in told) == (then is Next.STOPS_AGAIN)
     assert f"Spark's own words: {log}" in told
-    assert ".log" not in running.stopped(cause, "/lake/silver", "goes on", None)
+    assert ".log" not in job_main.stopped(cause, "/lake/silver", "goes on", None)
 
 
 def test_a_message_is_one_short_line_without_a_password() -> None:
@@ -265,7 +265,7 @@ def test_a_log_is_named_only_where_it_is(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "java.log"
-    monkeypatch.setattr(running, "default_log", lambda: log)
+    monkeypatch.setattr(job_main, "default_log", lambda: log)
 
     class Ended:
         def stop(self) -> None:
@@ -275,7 +275,7 @@ def test_a_log_is_named_only_where_it_is(
         log.unlink(missing_ok=True)
         if text is not None:
             log.write_text(text)
-        monkeypatch.setattr(running, "job_session", lambda app, catalog, ours=ours: (Ended(), ours))
+        monkeypatch.setattr(job_main, "job_session", lambda app, catalog, ours=ours: (Ended(), ours))
         _, said = stop(spark, lambda: spark.table("nothere"), capsys)
         assert (str(log) in said) == named, said
         assert log.exists() or not named

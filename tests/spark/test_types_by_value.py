@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.moments import seen_moment
+from lakebound.record.moments import seen_moment
 from tests.spark.test_rows import plain, typed_all
 
 UNFIT = object()

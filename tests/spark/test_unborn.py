@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.config import parse_config
-from lakebound_spark.tables import new_table
-from lakebound_spark.target import prepare_target
+from lakebound_spark.platform.tables import new_table
+from lakebound_spark.silver.config import parse_config
+from lakebound_spark.silver.silver_table import prepare_target
 from tests.spark.records import TABLE
 
 

@@ -16,17 +16,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
-from lakebound.attributes import canonical_key, parse_key
-from lakebound_spark import silver as bringing
-from lakebound_spark.config import parse_config
+from lakebound.record.attributes import canonical_key, parse_key
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.jobs.maintain import main as maintain_main
-from lakebound_spark.keys import keys_sql
-from lakebound_spark.metrics import METRICS
-from lakebound_spark.schema import BRONZE_RECORD
-from lakebound_spark.source import DataFile, bounded
-from lakebound_spark.target import prepare_target
-from lakebound_spark.versions import is_conflict
+from lakebound_spark.platform.metrics import METRICS
+from lakebound_spark.platform.spark_compat import is_conflict
+from lakebound_spark.reading.schema import BRONZE_RECORD
+from lakebound_spark.reading.source import DataFile, bounded
+from lakebound_spark.silver import micro_batch as bringing
+from lakebound_spark.silver.config import parse_config
+from lakebound_spark.silver.key_sql import keys_sql
+from lakebound_spark.silver.silver_table import prepare_target
 from tests.spark.records import TABLE, Record, item, stream, write_records
 from tests.spark.silver import Silver, run_job, write_config
 
@@ -110,7 +110,7 @@ def test_a_column_more_is_filled_for_the_rows_that_are_there(silver: Silver) -> 
     }
     config = parse_config({"source_table": TABLE, "columns": columns})
     with pytest.MonkeyPatch.context() as patch:  # killed after the columns came and before they were filled
-        patch.setattr("lakebound_spark.target._fill", _killed)
+        patch.setattr("lakebound_spark.silver.silver_table._fill", _killed)
         with pytest.raises(KeyboardInterrupt):
             prepare_target(spark, silver.path, config)
     prepare_target(spark, silver.path, config)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.verify import Report
+from lakebound.operate.verify import Report
+from lakebound_spark.audits.verify_run import CHANGED_SINCE, judge, report_of
 from lakebound_spark.jobs.verify_run import main
-from lakebound_spark.verify_run import CHANGED_SINCE, judge, report_of
 from tests.spark.jobs import bronze_frame, run_main
 from tests.spark.records import Record, base, item, stream, write_records
 from tests.spark.silver import Silver

@@ -1,4 +1,4 @@
-"""The story at the top of lakebound_spark/history.py in plain Python, one key at a time. The reference for Spark."""
+"""The story at the top of history/stretches.py in plain Python, one key at a time. The reference for Spark."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from typing import Final
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
-from lakebound_spark.columns import DeclaredColumn
-from lakebound_spark.config import MergeConfig
-from lakebound_spark.target import prepare_target
-from lakebound_spark.types import Scalar, StructOf, quoted
+from lakebound_spark.silver.columns import DeclaredColumn
+from lakebound_spark.silver.config import MergeConfig
+from lakebound_spark.silver.silver_table import prepare_target
+from lakebound_spark.silver.types import Scalar, StructOf, quoted
 from tests.spark.records import TABLE, Record, stream, write_records
 from tests.spark.silver import Silver
 

@@ -14,7 +14,7 @@ from tests.template.test_template import DEPLOYMENTS, NEW, Resources, listed, of
 from tests.template.translated import ROOT, translated
 
 PAGES = set(re.findall(r'<a id="([a-z-]+)">', (ROOT / "docs" / "OPERATIONS.md").read_text()))
-TELEMETRY = (ROOT / "src" / "lakebound" / "telemetry.py").read_text()
+TELEMETRY = (ROOT / "src" / "lakebound" / "adapters" / "telemetry.py").read_text()
 AUDITS = {"Gap", "ChainBreaks"}
 HOUR_MS = 3_600_000
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lakebound.layout import DataKey, partitioner
-from lakebound.redaction import parse_paths
+from lakebound.record.redaction import parse_paths
+from lakebound.transport.object_keys import DataKey, partitioner
 from tests.template.rendering import render
 from tests.template.test_template import listed, of_type, setting
 from tests.template.translated import translated

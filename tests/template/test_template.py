@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from lakebound.record.table_identity import Source
 from lakebound.settings import SETTINGS, BackfillSettings
-from lakebound.tables import Source
 from tests.template.rendering import broken_rules, render
 from tests.template.translated import translated
 

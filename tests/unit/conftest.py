@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from moto import mock_aws
 
-from lakebound.cli import app, stacks
+from lakebound.cli import app, deployed
 from tests.unit.operated import Operated, deploy
 
 Lakebound = Callable[..., int]
@@ -38,5 +38,5 @@ def operated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operated]:
     monkeypatch.setenv("LAKEBOUND_STACK", "lake")
     with mock_aws():
         made = deploy()
-        monkeypatch.setattr(stacks, "aws_client", made.scripted)
+        monkeypatch.setattr(deployed, "aws_client", made.scripted)
         yield made

@@ -18,9 +18,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lakebound.cli import stacks
-from lakebound.continuity import StreamSeen
-from lakebound.layout import SeenKey
+from lakebound.cli import deployed
+from lakebound.source.delivery_proof import StreamSeen
+from lakebound.transport.object_keys import SeenKey
 
 STACK = "lake"
 TABLE = "flights"
@@ -179,7 +179,7 @@ def take_away(operated: Operated, monkeypatch: pytest.MonkeyPatch, service: str,
             setattr(client, operation, refused(operation))
         return client
 
-    monkeypatch.setattr(stacks, "aws_client", scripted)
+    monkeypatch.setattr(deployed, "aws_client", scripted)
 
 
 def remove(operated: Operated, part: str) -> None:

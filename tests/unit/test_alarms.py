@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lakebound.adapters.alarms import alarms_of
-from lakebound.adapters.examiner import examine_stack
-from lakebound.adapters.observer import Observer
+from lakebound.adapters.doctor_facts import examine_stack
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import describe_stack
+from lakebound.adapters.status_facts import Observer
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import BUCKET, Operated
 

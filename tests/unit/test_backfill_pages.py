@@ -10,13 +10,13 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from lakebound.adapters.dynamodb_scan import BackfillTable, ScanSegment
-from lakebound.backfill import ClockSkewed, Throttled
-from lakebound.envelope import encode_line
+from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
+from lakebound.backfill.run_input import BackfillRequest
+from lakebound.backfill.segment_worker import ClockSkewed, Throttled
 from lakebound.errors import LakeboundError, Misconfigured, Poison
-from lakebound.requests import BackfillRequest
-from lakebound.said import SaidItem
-from lakebound.snapshots import SnapshotDecoder
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.envelope import encode_line
+from lakebound.record.raw_items import SaidItem
 
 NOW = 1_795_000_000_000
 PAGE = {

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import igzip
 
-from lakebound.batches import assemble
-from lakebound.encoders import ndjson
-from lakebound.layout import DataKey
-from lakebound.messages import Member
+from lakebound.formats import ndjson
+from lakebound.transport.batch_files import assemble
+from lakebound.transport.messages import Member
+from lakebound.transport.object_keys import DataKey
 from tests.events.building import NOW_MS
 
 PREFIX = "ddb/flights"

@@ -10,18 +10,18 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from lakebound import batches
 from lakebound.adapters.local import MemoryStore
-from lakebound.check import check
 from lakebound.cli.app import app
-from lakebound.encoders import ndjson
-from lakebound.layout import DataKey
+from lakebound.formats import ndjson
+from lakebound.operate.file_check import check
+from lakebound.transport import batch_files
+from lakebound.transport.object_keys import DataKey
 from tests.unit.test_encoders import FORMATS, event, pack, write
 
 RUN = CliRunner()
 
 
-def rename(file: batches.BatchFile, **changes: object) -> str:
+def rename(file: batch_files.BatchFile, **changes: object) -> str:
     key = DataKey.parse("ddb/cars", file.key)
     assert key is not None
     fields = {name: getattr(key, name) for name in key.__slots__}
@@ -72,7 +72,7 @@ def test_each_kind_of_damage_is_named(file_format: str) -> None:
 
 def test_a_member_left_out_is_found_though_every_other_is_whole() -> None:
     members = pack([event({}, number) for number in range(1000)], "ndjson.gz")
-    (file,) = batches.assemble("ddb/cars", "stream", members)
+    (file,) = batch_files.assemble("ddb/cars", "stream", members)
     body = ndjson.join([member.data for member in members[:1]])
     report = check(store_of((rename(file, digest=digest_of(body)), body)), "ddb/cars")
     assert [(one.code, one.detail) for one in report.damaged] == [("count", "500 records, the name says 1000")]

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from lakebound.adapters.executions import ExecutionState, Machine
+from lakebound.backfill.run_watcher import Seen, phase_of
 from lakebound.cli import backfill
 from lakebound.cli.backfill import _Lines, elapsed, ending
-from lakebound.cli.watching import Seen, phase_of
 from lakebound.errors import LakeboundError
 from tests.template.translated import ROOT
 from tests.unit.conftest import Lakebound

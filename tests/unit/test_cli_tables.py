@@ -16,8 +16,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
+from lakebound.cli.output import bar_columns
 from lakebound.cli.tables import Column, table
-from lakebound.cli.telling import bar_columns
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import Operated
 from tests.unit.test_redrive import a_body

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lakebound.closing import decide
-from lakebound.gaps import Gap
-from lakebound.manifest import Manifest, digest_of
+from lakebound.backfill.gap_closing import decide
+from lakebound.backfill.manifest import Manifest, digest_of
+from lakebound.source.gaps import Gap
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import Operated
 

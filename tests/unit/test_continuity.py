@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from lakebound import continuity
-from lakebound.continuity import (
+from lakebound.errors import LakeboundError
+from lakebound.source import delivery_proof
+from lakebound.source.delivery_proof import (
     QUIET_MS,
     SETTLED_MS,
     SLACK_MS,
@@ -21,9 +22,8 @@ from lakebound.continuity import (
     lost_failures,
     proofs,
 )
-from lakebound.errors import LakeboundError
-from lakebound.gaps import RETENTION_MS, Gap
-from lakebound.sources import SLICE_MS, MappingFacts, Slice
+from lakebound.source.facts import SLICE_MS, MappingFacts, Slice
+from lakebound.source.gaps import RETENTION_MS, Gap
 
 NOW = 6_000_000 * SLICE_MS // 10
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/cars/stream/2026-11-18T09:06:40.000"
@@ -267,7 +267,7 @@ def test_a_look_that_does_not_wait_for_metrics_takes_a_delivery_that_will_fail_f
     """A try of fifteen minutes began ten minutes ago; its failure is counted where it began, once it has ended."""
     slices = busy(NOW - HOUR, NOW - 2 * SLICE_MS)
     sound = max(proof.delivered_ms for proof in proofs(now(slices=slices)))
-    monkeypatch.setattr(continuity, "SETTLED_MS", 0)
+    monkeypatch.setattr(delivery_proof, "SETTLED_MS", 0)
     careless = max(proof.delivered_ms for proof in proofs(now(slices=slices)))
     failed = [*slices, Slice(NOW - 2 * SLICE_MS, 2_000, failed=1)]
     truth = max(proof.delivered_ms for proof in proofs(now(slices=failed)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
-from lakebound.discard import discard_messages, verdict_of_failure
+from lakebound.operate.discard import discard_messages, verdict_of_failure
 from tests.events.building import TABLE, stream_record
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import BUCKET, MAPPING, Operated

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from lakebound.adapters.local import ManualClock
-from lakebound.attributes import Image
 from lakebound.cli.init import samconfig
-from lakebound.cost import Did, Line, Plan, amount, dollars, estimated, headline, measured
-from lakebound.doctor import BAD, GOOD, UNKNOWN, WARN, StackFacts, TableFacts, after, before, smoke, smoke_keys
 from lakebound.errors import LakeboundError
+from lakebound.operate.cost import Did, Line, Plan, amount, dollars, estimated, headline, measured
+from lakebound.operate.doctor import BAD, GOOD, UNKNOWN, WARN, StackFacts, TableFacts, after, before, smoke, smoke_keys
+from lakebound.record.attributes import Image
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import Operated, remove, take_away
 

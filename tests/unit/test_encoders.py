@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import igzip
 
-from lakebound import batches, messages
-from lakebound.encoders import avro, ndjson, parquet
-from lakebound.encoders.choice import encoder_of, reader_of
-from lakebound.envelope import FIELDS, record_of
 from lakebound.errors import Poison
-from lakebound.events import ChangeEvent, StreamDecoder
-from lakebound.messages import Line, Member
+from lakebound.formats import avro, ndjson, parquet
+from lakebound.formats.registry import encoder_of, reader_of
+from lakebound.record.envelope import FIELDS, record_of
+from lakebound.record.stream_records import ChangeEvent, StreamDecoder
+from lakebound.transport import batch_files, messages
+from lakebound.transport.messages import Line, Member
 from tests.events.building import odd_images
 
 FORMATS = ("ndjson.gz", "avro", "parquet")
@@ -104,8 +104,8 @@ def pack(events: list[ChangeEvent], file_format: str, message_bytes: int = 262_1
     return members
 
 
-def write(events: list[ChangeEvent], file_format: str) -> batches.BatchFile:
-    (file,) = batches.assemble("ddb/cars", "stream", pack(events, file_format), file_format)
+def write(events: list[ChangeEvent], file_format: str) -> batch_files.BatchFile:
+    (file,) = batch_files.assemble("ddb/cars", "stream", pack(events, file_format), file_format)
     return file
 
 
@@ -159,8 +159,8 @@ def test_base_records_and_removes_read_back_exactly_from_every_format() -> None:
 def test_equal_members_in_any_order_give_the_same_file(file_format: str) -> None:
     members = pack([event({"s": {"S": str(number)}}, number) for number in range(1200)], file_format)
     assert len(members) == 3
-    (one,) = batches.assemble("p", "stream", members, file_format)
-    (other,) = batches.assemble("p", "stream", [*reversed(members), members[1]], file_format)
+    (one,) = batch_files.assemble("p", "stream", members, file_format)
+    (other,) = batch_files.assemble("p", "stream", [*reversed(members), members[1]], file_format)
     assert one == other
     assert one.count == 1200
 
@@ -168,9 +168,9 @@ def test_equal_members_in_any_order_give_the_same_file(file_format: str) -> None
 @pytest.mark.parametrize("file_format", ["ndjson.gz", "avro"])
 def test_a_change_of_the_setting_leaves_members_in_flight_as_they_are(file_format: str) -> None:
     members = pack([event({}, 1)], "ndjson.gz") + pack([event({}, 2)], "avro")
-    files = batches.assemble("p", "stream", members, file_format)
+    files = batch_files.assemble("p", "stream", members, file_format)
     assert sorted(file.key.rsplit(".", 1)[1] for file in files) == ["avro", "gz"]
-    files = batches.assemble("p", "stream", members, "parquet")
+    files = batch_files.assemble("p", "stream", members, "parquet")
     assert sorted(file.key.rsplit(".", 1)[1] for file in files) == ["gz", "parquet"]
 
 
@@ -273,11 +273,11 @@ def test_a_forged_block_is_refused_by_parquet_and_its_neighbours_are_not() -> No
     bad = Member(HOUR, "avro", 3, None, None, NOW, b"\x06\x02x")
     short = Member(HOUR, "avro", 4, None, None, NOW, pack([event({}, 9)], "avro")[0].data)
     for one, code in ((bad, "avro"), (short, "member_count")):
-        with pytest.raises(batches.MemberRefused) as refused:
-            batches.assemble("p", "stream", [*good, one], "parquet")
+        with pytest.raises(batch_files.MemberRefused) as refused:
+            batch_files.assemble("p", "stream", [*good, one], "parquet")
         assert refused.value.digest == one.digest()
         assert refused.value.code == code
-    (file,) = batches.assemble("p", "stream", good, "parquet")
+    (file,) = batch_files.assemble("p", "stream", good, "parquet")
     assert len(list(parquet.read(file.body))) == 3
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebound.attributes import Image
-from lakebound.envelope import FIELDS, SCHEMA, decode_line, encode_line, record_of
 from lakebound.errors import Poison
-from lakebound.events import ChangeEvent, StreamDecoder
+from lakebound.record.attributes import Image
+from lakebound.record.envelope import FIELDS, SCHEMA, decode_line, encode_line, record_of
+from lakebound.record.stream_records import ChangeEvent, StreamDecoder
 from tests.events.building import NOW_MS, TABLE, images, stream_record
 
 TYPES: dict[str, tuple[type, ...]] = {

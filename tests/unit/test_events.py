@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.errors import Misconfigured, Poison
-from lakebound.events import ChangeEvent, StreamDecoder, StreamSource, sequence_number_of, version_of
+from lakebound.record.stream_records import ChangeEvent, StreamDecoder, StreamSource, sequence_number_of, version_of
 from tests.events.building import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
 
 TTL = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}

@@ -12,8 +12,8 @@ from hypothesis import given
 from typer.testing import CliRunner
 
 from lakebound.cli.app import app
-from lakebound.envelope import record_of
-from lakebound.flatten import flatten
+from lakebound.record.envelope import record_of
+from lakebound.record.plain_json import flatten
 from tests.events.building import odd_values
 from tests.unit.test_encoders import FORMATS, NOW, event, write
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lakebound.cli.app import app
-from lakebound.infer import Guess, Inference, type_of, written
-from lakebound_spark.columns import parse_column
-from lakebound_spark.config import load_config, parse_config
+from lakebound.operate.infer_columns import Guess, Inference, type_of, written
+from lakebound_spark.silver.columns import parse_column
+from lakebound_spark.silver.config import load_config, parse_config
 from tests.spark.records import item, stream, write_records
 
 

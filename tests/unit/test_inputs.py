@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import pytest
 
-from lakebound import quarantine
-from lakebound.attributes import Image
-from lakebound.encoders.choice import encoder_of
-from lakebound.envelope import FIELDS, carried, decode_line, encode_line
 from lakebound.errors import Poison
-from lakebound.events import StreamDecoder
+from lakebound.formats.registry import encoder_of
+from lakebound.record.attributes import Image
+from lakebound.record.envelope import FIELDS, carried, decode_line, encode_line
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport import quarantine
 from tests.events.building import ARN, NOW_MS, TABLE, Record, stream_record
 
 

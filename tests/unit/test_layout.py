@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakebound.errors import Misconfigured
-from lakebound.layout import (
+from lakebound.transport.object_keys import (
     FORMATS,
     MAX_TIME_MS,
     ORIGINS,

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.errors import Poison
-from lakebound.layout import ClaimKey
-from lakebound.messages import (
+from lakebound.transport.messages import (
     LINES_PER_MEMBER,
     MAX_CLAIM_BYTES,
     MAX_LINES,
@@ -28,6 +27,7 @@ from lakebound.messages import (
     decode,
     decode_claimed,
 )
+from lakebound.transport.object_keys import ClaimKey
 from tests.events.building import NOW_MS
 
 TABLE = "flights"

@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebound import messages
 from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.adapters.secrets import redaction_at_start
-from lakebound.encoders.choice import reader_of
 from lakebound.errors import Misconfigured
-from lakebound.events import StreamDecoder
-from lakebound.flush import FlushRules, flush
-from lakebound.ingest import IngestRules, ingest
-from lakebound.layout import partitioner
-from lakebound.redaction import Redaction, parse_paths
-from lakebound.said import ItemReader
+from lakebound.formats.registry import reader_of
+from lakebound.live.flush import FlushRules, flush
+from lakebound.live.ingest import IngestRules, ingest
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.raw_items import ItemReader
+from lakebound.record.redaction import Redaction, parse_paths
+from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import IngestSettings, RedactionSettings
-from lakebound.snapshots import SnapshotDecoder
+from lakebound.transport import messages
+from lakebound.transport.object_keys import partitioner
 from tests.events.building import NOW_MS, TABLE, odd_values, stream_record
 from tests.unit.test_said import compact, spaced
 
@@ -315,7 +315,7 @@ def test_no_canary_reaches_an_object_a_message_or_a_log(
 
 
 def _as_file(member: messages.Member) -> bytes:
-    from lakebound.encoders.choice import encoder_of
+    from lakebound.formats.registry import encoder_of
 
     return encoder_of(member.format).join([member.data])
 

@@ -11,14 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
-from lakebound import messages
 from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.errors import LakeboundError, QueueUnavailable
-from lakebound.events import StreamDecoder
-from lakebound.ingest import IngestRules
-from lakebound.layout import partitioner, quarantine_folder
-from lakebound.redaction import Redaction
-from lakebound.redrive import (
+from lakebound.live.ingest import IngestRules
+from lakebound.operate.redrive import (
     FailureObject,
     MoveState,
     Road,
@@ -30,6 +26,10 @@ from lakebound.redrive import (
     redrive_failures,
     redrive_quarantine,
 )
+from lakebound.record.redaction import Redaction
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport import messages
+from lakebound.transport.object_keys import partitioner, quarantine_folder
 from tests.events.building import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
 
 MAPPING = "11111111-2222-3333-4444-555555555555"

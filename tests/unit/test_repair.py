@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from lakebound.adapters.local import ManualClock, MemoryStore
-from lakebound.attributes import Image, canonical_key
-from lakebound.backfill import Throttled
-from lakebound.encoders.choice import reader_of
+from lakebound.backfill.segment_worker import Throttled
 from lakebound.errors import Misconfigured
-from lakebound.layout import DataKey, QuarantineKey, partitioner
-from lakebound.redaction import Redaction
-from lakebound.repair import Repaired, RepairRules, repair
-from lakebound.verify import AsLanded, LakeRow, Patience, verify
+from lakebound.formats.registry import reader_of
+from lakebound.operate.repair import Repaired, RepairRules, repair
+from lakebound.operate.verify import AsLanded, LakeRow, Patience, verify
+from lakebound.record.attributes import Image, canonical_key
+from lakebound.record.redaction import Redaction
+from lakebound.transport.object_keys import DataKey, QuarantineKey, partitioner
 
 PREFIX, MARGIN_MS = "ddb/cars", 60_000
 

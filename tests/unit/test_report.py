@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebound.charts import seconds_over_time, time_ticks, value_ticks
-from lakebound.cost import Did, Plan, estimated, measured
-from lakebound.gaps import Gap
-from lakebound.report import BackfillSeen, Figures, FileSeen, Verified, page
-from lakebound.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, judge
+from lakebound.operate.charts import seconds_over_time, time_ticks, value_ticks
+from lakebound.operate.cost import Did, Plan, estimated, measured
+from lakebound.operate.report import BackfillSeen, Figures, FileSeen, Verified, page
+from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, judge
+from lakebound.source.gaps import Gap
 from tests.events.building import NOW_MS
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import BUCKET, Operated

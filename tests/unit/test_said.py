@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakebound.attributes import MAX_LEVELS, canonical_item
-from lakebound.backfill import RUN, Encoded, Page, Place, Refused, lines_of
-from lakebound.batches import assemble
-from lakebound.encoders import ndjson
-from lakebound.encoders.choice import encoder_of, reader_of
-from lakebound.envelope import encode_line
+from lakebound.backfill.exports import FULL
+from lakebound.backfill.segment_worker import RUN, Encoded, Page, Place, Refused, lines_of
 from lakebound.errors import Poison
-from lakebound.exports import FULL
-from lakebound.messages import Member
-from lakebound.redaction import Redaction
-from lakebound.said import ExportLineReader, ItemReader, SaidItem, can_stand_in_a_line
-from lakebound.snapshots import SnapshotDecoder
+from lakebound.formats import ndjson
+from lakebound.formats.registry import encoder_of, reader_of
+from lakebound.record.attributes import MAX_LEVELS, canonical_item
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.envelope import encode_line
+from lakebound.record.raw_items import ExportLineReader, ItemReader, SaidItem, can_stand_in_a_line
+from lakebound.record.redaction import Redaction
+from lakebound.transport.batch_files import assemble
+from lakebound.transport.messages import Member
 from tests.events.building import images, odd_images
 
 NOW = 1_795_000_000_000
@@ -306,9 +306,11 @@ def test_an_export_kind_is_the_one_its_lines_are_read_by() -> None:
         decoder.change_line(value, 5, "e")
 
 
-@pytest.mark.parametrize("module", ["lakebound.ingest", "lakebound.flush"])
+@pytest.mark.parametrize("module", ["lakebound.live.ingest", "lakebound.live.flush"])
 def test_a_function_that_reads_no_items_does_not_load_what_reads_them(module: str) -> None:
     told = "import sys, {0}; print('msgspec' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", told.format(module)]) == b"False\n"
     # The control: the backfill does.
-    assert subprocess.check_output([sys.executable, "-c", told.format("lakebound.backfill")]) == b"True\n"
+    assert (
+        subprocess.check_output([sys.executable, "-c", told.format("lakebound.backfill.segment_worker")]) == b"True\n"
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lakebound.errors import Misconfigured
+from lakebound.record.table_identity import Source
 from lakebound.settings import SETTINGS, Environment, FlushSettings, IngestSettings, RedactionSettings, data_prefix
-from lakebound.tables import Source
 
 INGEST = {"TABLE_NAME": "flights", "S3_BUCKET": "lake", "QUEUE_URL": "https://sqs/buffer"}
 FLUSH = INGEST

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lakebound.adapters.backfill_table import BackfillTable
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.dynamodb import DynamoDBTable
-from lakebound.adapters.dynamodb_scan import BackfillTable
-from lakebound.cli import backfill, config, cost, stacks, verify
-from lakebound.encoders.choice import reader_of
+from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.cli import backfill, config, cost, deployed, verify
 from lakebound.errors import Misconfigured
-from lakebound.sharing import policies
-from lakebound.tables import Home, Source, TableArn
+from lakebound.formats.registry import reader_of
+from lakebound.record.table_identity import Home, Source, TableArn
+from lakebound.source.sharing import policies
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import Operated
 from tests.unit.two_accounts import ACROSS, OWN, OWN_STREAM, THEIR_STREAM, THEIRS, TwoAccounts
@@ -37,7 +37,7 @@ def dynamodb(operated: Operated, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     def client(service: str) -> Any:
         return two.client() if service == "dynamodb" else operated.scripted(service)
 
-    for module in (stacks, backfill, config, cost):
+    for module in (deployed, backfill, config, cost):
         monkeypatch.setattr(module, "aws_client", client)
     monkeypatch.chdir(tmp_path)
     return two
@@ -268,7 +268,7 @@ def test_verify_and_its_repair_read_by_arn_and_write_records_with_the_bare_name(
 ) -> None:
     of_their_stream(operated)
     operated.outputs["BackfillName"] = "backfill"
-    monkeypatch.setattr(verify, "aws_client", stacks.clients)
+    monkeypatch.setattr(verify, "aws_client", deployed.clients)
     place = verify._Place.of(None, "lake", repair=True)
     assert place.source == Source("flights", THEIRS, is_foreign=True)
     done = place.repair(["id=S:theirs", "id=S:mine"], ["id"], SystemClock(), lambda count: None)

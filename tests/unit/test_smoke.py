@@ -11,16 +11,16 @@ from typing import Any
 import boto3
 import pytest
 
-from lakebound import smoke
 from lakebound.adapters.local import ManualClock
 from lakebound.adapters.smoke import StreamDeliveries, alarms_told, keys_of
 from lakebound.adapters.stack import Stack
-from lakebound.attributes import Image
-from lakebound.cli import stacks
+from lakebound.cli import deployed
 from lakebound.cli.smoke import NAMES, Undoing, steps_for
-from lakebound.doctor import smoke_keys
 from lakebound.errors import LakeboundError
-from lakebound.smoke import FAILED, OK, SKIPPED, Skipped, Step, perform
+from lakebound.operate import smoke
+from lakebound.operate.doctor import smoke_keys
+from lakebound.operate.smoke import FAILED, OK, SKIPPED, Skipped, Step, perform
+from lakebound.record.attributes import Image
 from tests.events.building import stream_record
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import MAPPING, STACK, Operated
@@ -237,7 +237,7 @@ def undone_in_spite_of_a_second_ctrl_c() -> None:
 
 
 def found(operated: Operated) -> Stack:
-    return stacks.find_stack(STACK)
+    return deployed.find_stack(STACK)
 
 
 class Lambda:
@@ -284,7 +284,7 @@ def deliveries(operated: Operated) -> tuple[Lambda, StreamDeliveries]:
     aws_lambda = Lambda(operated)
     aws_lambda.variables |= {"S3_BUCKET": operated.outputs["BucketName"], "QUEUE_URL": operated.buffer_url}
     stack = found(operated)
-    return aws_lambda, StreamDeliveries(stack, operated.scripted, ManualClock(), lambda: stacks.road_of(stack))
+    return aws_lambda, StreamDeliveries(stack, operated.scripted, ManualClock(), lambda: deployed.road_of(stack))
 
 
 def test_what_makes_deliveries_fail_is_put_back_exactly(operated: Operated) -> None:

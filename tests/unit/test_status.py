@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from lakebound.adapters.local import MemoryStore
-from lakebound.gaps import Gap
-from lakebound.layout import GapKey, SeenKey
-from lakebound.status import (
+from lakebound.operate.status import (
     BUFFER,
     DEAD,
     FAILURES,
@@ -36,6 +34,8 @@ from lakebound.status import (
     judge,
     open_gaps,
 )
+from lakebound.source.gaps import Gap
+from lakebound.transport.object_keys import GapKey, SeenKey
 from tests.events.building import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import BUCKET, MAPPING, Operated, refused, remove, take_away

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lakebound.errors import Misconfigured
+from lakebound.record.table_identity import Home, Refused, Source, TableArn, decide, is_table_name, named
 from lakebound.settings import BackfillSettings, IngestSettings
-from lakebound.tables import Home, Refused, Source, TableArn, decide, is_table_name, named
 
 LABEL = "2026-11-24T00:00:00.000"
 HOMES = st.builds(

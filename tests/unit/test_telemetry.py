@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lakebound.flush import FlushResult
-from lakebound.telemetry import small_under_load
+from lakebound.adapters.telemetry import small_under_load
+from lakebound.live.flush import FlushResult
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from lakebound.adapters.local import MemoryStore
-from lakebound.envelope import encode_line
 from lakebound.errors import LakeboundError
-from lakebound.events import StreamDecoder
-from lakebound.layout import DataKey, format_time
-from lakebound.replay import plan_replay, stage_replay
-from lakebound.trace import trace
+from lakebound.operate.replay import plan_replay, stage_replay
+from lakebound.operate.trace import trace
+from lakebound.record.envelope import encode_line
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport.object_keys import DataKey, format_time
 from tests.events.building import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
 from tests.unit.operated import BUCKET, Operated
@@ -119,7 +119,7 @@ def test_a_stream_of_new_images_only_is_not_audited() -> None:
 def test_the_verb_reads_a_mirror_and_tells_no_value(
     lakebound: Lakebound, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lakebound import batches, messages
+    from lakebound.transport import batch_files, messages
     from tests.unit.test_redrive import World
 
     world = World()
@@ -127,7 +127,7 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(
     for waiting in world.buffer.messages:
         members = messages.decode("flights", waiting.body)
         assert isinstance(members, list)
-        for file in batches.assemble("ddb/flights", "stream", members):
+        for file in batch_files.assemble("ddb/flights", "stream", members):
             place = tmp_path / file.key
             place.parent.mkdir(parents=True)
             place.write_bytes(file.body)

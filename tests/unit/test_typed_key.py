@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebound.attributes import Image, canonical_key
-from lakebound.typed_key import Wanted, keys_meant, schema_of
+from lakebound.operate.typed_key import Wanted, keys_meant, schema_of
+from lakebound.record.attributes import Image, canonical_key
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1, max_size=6)
 VALUES = st.one_of(

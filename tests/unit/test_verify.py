@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lakebound.attributes import Image, canonical_key, parse_key
 from lakebound.cli.verify import Waits
-from lakebound.verify import LakeRow, Patience, Report, Waiting, told_lines, verify
+from lakebound.operate.verify import LakeRow, Patience, Report, Waiting, told_lines, verify
+from lakebound.record.attributes import Image, canonical_key, parse_key
 
 PATIENCE = Patience(lag=10, limit=100)
 

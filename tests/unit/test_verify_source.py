@@ -11,9 +11,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lakebound.adapters.dynamodb import DynamoDBTable
-from lakebound.attributes import canonical_key
+from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.record.attributes import canonical_key
 
 
 class Time:

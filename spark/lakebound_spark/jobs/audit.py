@@ -12,12 +12,12 @@ from dataclasses import asdict
 from pyspark.sql import SparkSession
 
 from lakebound.errors import LakeboundError
-from lakebound_spark.audit import audit, record_audit, records_to_audit
-from lakebound_spark.bronze import bronze_of
+from lakebound_spark.audits.chain_audit import audit, record_audit, records_to_audit
+from lakebound_spark.bronze.bronze_table import bronze_of
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.metrics import counted
-from lakebound_spark.running import run_job
-from lakebound_spark.tables import located_table
+from lakebound_spark.platform.job_main import run_job
+from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.tables import located_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _publish(table: str, breaks: int) -> None:
     """Put the metric that the alarm ChainBreaks looks at, with the credentials of the job's own role."""
     from lakebound.adapters.clients import client
-    from lakebound.adapters.observer import put_chain_breaks
+    from lakebound.adapters.status_facts import put_chain_breaks
 
     try:
         put_chain_breaks(client("cloudwatch"), table, breaks)

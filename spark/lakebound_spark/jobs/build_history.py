@@ -11,16 +11,16 @@ from dataclasses import asdict
 
 from pyspark.sql import DataFrame, SparkSession
 
-from lakebound_spark.bronze import bronze_of
-from lakebound_spark.bronze_source import stream_of_bronze
-from lakebound_spark.config import load_config
+from lakebound_spark.bronze.bronze_source import stream_of_bronze
+from lakebound_spark.bronze.bronze_table import bronze_of
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.history_table import READ_OF_BRONZE, bring_forward, prepare_history, rebuild
-from lakebound_spark.metrics import counted
-from lakebound_spark.running import refuse, run_job
-from lakebound_spark.source import BYTES_PER_MERGE
-from lakebound_spark.streams import claim_checkpoint, parse_trigger, run_micro_batches
-from lakebound_spark.tables import beside, located, located_table
+from lakebound_spark.history.history_table import READ_OF_BRONZE, bring_forward, prepare_history, rebuild
+from lakebound_spark.platform.job_main import refuse, run_job
+from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.streams import claim_checkpoint, parse_trigger, run_micro_batches
+from lakebound_spark.platform.tables import beside, located, located_table
+from lakebound_spark.reading.source import BYTES_PER_MERGE
+from lakebound_spark.silver.config import load_config
 
 FILES_PER_MICRO_BATCH = 1_000
 

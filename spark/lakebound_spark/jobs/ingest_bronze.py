@@ -12,15 +12,15 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.bronze import BronzeJob, run_bronze
-from lakebound_spark.config import load_config
+from lakebound_spark.bronze.bronze_table import BronzeJob, run_bronze
+from lakebound_spark.bronze.flat_views import make_views
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.flatten import make_views
-from lakebound_spark.metrics import counted
-from lakebound_spark.running import refuse, run_job
-from lakebound_spark.source import FILES_PER_MICRO_BATCH, default_reader
-from lakebound_spark.streams import parse_trigger
-from lakebound_spark.tables import beside, is_path, located, located_table
+from lakebound_spark.platform.job_main import refuse, run_job
+from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.streams import parse_trigger
+from lakebound_spark.platform.tables import beside, is_path, located, located_table
+from lakebound_spark.reading.source import FILES_PER_MICRO_BATCH, default_reader
+from lakebound_spark.silver.config import load_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,12 +11,12 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.maintenance import LEAST_RETENTION_HOURS, Upkeep, maintain
-from lakebound_spark.metrics import counted
-from lakebound_spark.running import refuse, run_job
-from lakebound_spark.tables import located_table
+from lakebound_spark.platform.job_main import refuse, run_job
+from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.tables import located_table
+from lakebound_spark.silver.config import load_config
+from lakebound_spark.upkeep.maintenance import LEAST_RETENTION_HOURS, Upkeep, maintain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.config import load_config
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.job import BRONZE, MergeJob, all_refused, run
-from lakebound_spark.metrics import Totals
-from lakebound_spark.running import refuse, run_job
-from lakebound_spark.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
-from lakebound_spark.stale import aside_of
-from lakebound_spark.streams import parse_trigger
-from lakebound_spark.tables import beside, located, located_table
+from lakebound_spark.platform.job_main import refuse, run_job
+from lakebound_spark.platform.metrics import Totals
+from lakebound_spark.platform.streams import parse_trigger
+from lakebound_spark.platform.tables import beside, located, located_table
+from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
+from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.merge_job import BRONZE, MergeJob, all_refused, run
+from lakebound_spark.silver.stale_mark import aside_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

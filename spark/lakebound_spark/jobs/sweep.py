@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.metrics import counted
-from lakebound_spark.running import run_job
-from lakebound_spark.sweep import Refused, Sweep, sweep
-from lakebound_spark.tables import located, located_table
+from lakebound_spark.platform.job_main import run_job
+from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.tables import located, located_table
+from lakebound_spark.upkeep.sweep import Refused, Sweep, sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

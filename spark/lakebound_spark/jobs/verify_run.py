@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from lakebound.verify import document, told_lines
-from lakebound_spark.running import run_job
-from lakebound_spark.sweep import Refused, Sweep
-from lakebound_spark.tables import located, located_table
-from lakebound_spark.verify_run import verify_run
+from lakebound.operate.verify import document, told_lines
+from lakebound_spark.audits.verify_run import verify_run
+from lakebound_spark.platform.job_main import run_job
+from lakebound_spark.platform.tables import located, located_table
+from lakebound_spark.upkeep.sweep import Refused, Sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lakebound.adapters.calls import call
-from lakebound.adapters.measured import Metric, ask
+from lakebound.adapters.aws_calls import call
+from lakebound.adapters.cloudwatch import Metric, ask
 from lakebound.errors import Misconfigured
 from lakebound.ports import Clock
-from lakebound.sources import SLICE_MS, ConcurrencySeen
+from lakebound.source.facts import SLICE_MS, ConcurrencySeen
 
 _LOOKED_BACK_MS: Final = 3_600_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lakebound.adapters.calls import call
+from lakebound.adapters.aws_calls import call
 
 _NAMES_A_CALL: Final = 100
 """The most that DescribeAlarms takes and answers at once (its service model)."""

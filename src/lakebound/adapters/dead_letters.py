@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from botocore.parsers import ResponseParserError
 
-from lakebound.adapters.calls import FAILURES, MISSING, NotThere, code_of, queue_unavailable
-from lakebound.redrive import MoveState, MoveUnsupported
+from lakebound.adapters.aws_calls import FAILURES, MISSING, NotThere, code_of, queue_unavailable
+from lakebound.operate.redrive import MoveState, MoveUnsupported
 
 _UNKNOWN: Final = frozenset(
     (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lakebound.adapters.calls import FAILURES, code_of, failed_call
+from lakebound.adapters.aws_calls import FAILURES, code_of, failed_call
 from lakebound.errors import LakeboundError, Misconfigured
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from lakebound.adapters.calls import FAILURES, code_of
+from lakebound.adapters.aws_calls import FAILURES, code_of
+from lakebound.backfill.exports import ExportState, Window
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.exports import ExportState, Window
 
 
 class TableExporter:

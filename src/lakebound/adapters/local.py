@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from lakebound.errors import LakeboundError, ObjectMissing, QueueUnavailable
 from lakebound.ports import Clock, ReceivedMessage, StoredObject
-from lakebound.sources import ConcurrencySeen, QueuesSeen, Slice
+from lakebound.source.facts import ConcurrencySeen, QueuesSeen, Slice
 
 ENTRIES_PER_BATCH: Final = 10
 MAX_BATCH_BYTES: Final = 1024 * 1024

@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import orjson
 
-from lakebound.attributes import Image
 from lakebound.errors import LakeboundError
-from lakebound.said import can_stand_in_a_line
+from lakebound.record.attributes import Image
+from lakebound.record.raw_items import can_stand_in_a_line
 
 _OPERATIONS: Final = ("Scan", "BatchGetItem")
 _BODY: Final = "RawBody"

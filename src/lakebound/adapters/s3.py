@@ -8,7 +8,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from lakebound.adapters.calls import DENIED, NotThere, cause_of, code_of
+from lakebound.adapters.aws_calls import DENIED, NotThere, cause_of, code_of
 from lakebound.errors import LakeboundError, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lakebound.adapters.calls import FAILURES, code_of
+from lakebound.adapters.aws_calls import FAILURES, code_of
 from lakebound.errors import Misconfigured
 from lakebound.ports import Secrets
-from lakebound.redaction import Redaction
+from lakebound.record.redaction import Redaction
 from lakebound.settings import RedactionSettings
 
 

@@ -7,15 +7,22 @@ from contextlib import suppress
 from typing import Any, Final
 
 from lakebound.adapters.alarms import alarm_names, alarms_of
-from lakebound.adapters.calls import call
+from lakebound.adapters.aws_calls import call
 from lakebound.adapters.executions import Machine
 from lakebound.adapters.stack import Stack
-from lakebound.attributes import canonical_key
 from lakebound.errors import LakeboundError
-from lakebound.layout import RunFolder
+from lakebound.operate.redrive import (
+    MAX_FAILURE_BYTES,
+    FailureObject,
+    Pending,
+    Road,
+    pending_failures,
+    redrive_failures,
+)
+from lakebound.operate.smoke import until
 from lakebound.ports import Clock, ObjectStore
-from lakebound.redrive import MAX_FAILURE_BYTES, FailureObject, Pending, Road, pending_failures, redrive_failures
-from lakebound.smoke import until
+from lakebound.record.attributes import canonical_key
+from lakebound.transport.object_keys import RunFolder
 
 Clients = Callable[[str], Any]
 _BROKEN: Final = {"MESSAGE_BYTES": "smoke test: fails on purpose"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lakebound.adapters.calls import FAILURES, queue_unavailable
+from lakebound.adapters.aws_calls import FAILURES, queue_unavailable
 from lakebound.ports import ReceivedMessage
 
 

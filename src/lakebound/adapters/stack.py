@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lakebound.adapters.calls import NotThere, call
+from lakebound.adapters.aws_calls import NotThere, call
 from lakebound.errors import Misconfigured
-from lakebound.tables import Home, Refused, Source, decide
+from lakebound.record.table_identity import Home, Refused, Source, decide
 
 
 @dataclass(frozen=True, slots=True)

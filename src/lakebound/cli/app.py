@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from lakebound.adapters.calls import FAILURES, cause_of, code_of
+from lakebound.adapters.aws_calls import FAILURES, cause_of, code_of
 from lakebound.cli import (
     backfill,
     close,

@@ -10,21 +10,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from lakebound.adapters.backfill_table import BackfillTable
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.documents import S3Documents
-from lakebound.adapters.dynamodb_scan import BackfillTable
 from lakebound.adapters.executions import ExecutionState, Machine
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import Stack
-from lakebound.cli.stacks import StackName, find_stack, table_named
+from lakebound.backfill.estimate import Estimate, estimate
+from lakebound.backfill.run_input import BackfillRequest, iso
+from lakebound.backfill.run_watcher import RunWatcher, Seen
+from lakebound.cli.deployed import StackName, find_stack, table_named
+from lakebound.cli.output import AsJson, aws_client, tell, tell_json, tell_table
 from lakebound.cli.tables import Column
-from lakebound.cli.telling import AsJson, aws_client, tell, tell_json, tell_table
-from lakebound.cli.watching import RunWatcher, Seen
 from lakebound.errors import LakeboundError
-from lakebound.estimate import Estimate, estimate
-from lakebound.layout import RunFolder, check_run
-from lakebound.requests import BackfillRequest, iso
-from lakebound.tables import Source
+from lakebound.record.table_identity import Source
+from lakebound.transport.object_keys import RunFolder, check_run
 
 app = typer.Typer(no_args_is_help=True, help="Read what the table holds already into the lake.")
 

@@ -8,18 +8,18 @@ import typer
 
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.documents import S3Documents
-from lakebound.adapters.observer import put_gap
 from lakebound.adapters.stack import Stack
-from lakebound.cli.stacks import DryRun, StackName, find_stack, store_of
-from lakebound.cli.telling import AsJson, aws_client, tell, tell_json
-from lakebound.closing import Closing, decide
+from lakebound.adapters.status_facts import put_gap
+from lakebound.backfill.gap_closing import Closing, decide
+from lakebound.backfill.manifest import Manifest
+from lakebound.backfill.run_input import iso
+from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
+from lakebound.cli.output import AsJson, aws_client, tell, tell_json
 from lakebound.errors import Misconfigured, ObjectMissing
-from lakebound.gaps import Gap, GapBook
-from lakebound.layout import RunFolder
-from lakebound.manifest import Manifest
+from lakebound.operate.redrive import pending_failures
 from lakebound.ports import ObjectStore
-from lakebound.redrive import pending_failures
-from lakebound.requests import iso
+from lakebound.source.gaps import Gap, GapBook
+from lakebound.transport.object_keys import RunFolder
 
 _MAX_MANIFEST_BYTES = 256 * 1024 * 1024
 _MARGINS_TO_W = 3
@@ -48,7 +48,7 @@ def command(
     store = store_of(found)
     manifest = _manifest(store, found.table, run)
     book = GapBook(found.table, store, S3Documents(found.bucket, aws_client("s3")))
-    from lakebound.cli.silver import open_healed  # Spark takes seconds to load, and few verbs need it
+    from lakebound.cli.silver_table import open_healed  # Spark takes seconds to load, and few verbs need it
 
     with open_healed(target) as silver:
         merged = silver.look(source, manifest)

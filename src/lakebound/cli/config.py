@@ -11,15 +11,15 @@ import orjson
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.dynamodb import DynamoDBTable
-from lakebound.check import MAX_FILE_BYTES
+from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.cli.deployed import table_named
 from lakebound.cli.files import open_source
-from lakebound.cli.stacks import table_named
-from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
-from lakebound.encoders.choice import reader_of
+from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
 from lakebound.errors import Misconfigured
-from lakebound.infer import Inference, written
-from lakebound.layout import DataKey
+from lakebound.formats.registry import reader_of
+from lakebound.operate.file_check import MAX_FILE_BYTES
+from lakebound.operate.infer_columns import Inference, written
+from lakebound.transport.object_keys import DataKey
 
 app = typer.Typer(no_args_is_help=True, help="The merge job's YAML.")
 

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from lakebound.adapters.calls import call
-from lakebound.adapters.observer import Observer
+from lakebound.adapters.aws_calls import call
 from lakebound.adapters.stack import Stack
-from lakebound.cli import stacks
-from lakebound.cli.stacks import StackName, find_stack, store_of, table_named
+from lakebound.adapters.status_facts import Observer
+from lakebound.cli import deployed
+from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
+from lakebound.cli.output import AsJson, aws_client, tell, tell_json, tell_table
 from lakebound.cli.tables import Column
-from lakebound.cli.telling import AsJson, aws_client, tell, tell_json, tell_table
-from lakebound.cost import HOURS_A_MONTH, Bill, Did, Line, Plan, amount, dollars, estimated, headline, measured
 from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.operate.cost import HOURS_A_MONTH, Bill, Did, Line, Plan, amount, dollars, estimated, headline, measured
 
 _DEFAULT_ITEM_BYTES = 1_024.0
 
@@ -42,7 +42,7 @@ def command(
         raise Misconfigured("An estimate needs a write rate", hint="Give --writes")
     else:
         found = find_stack(stack)
-        did = did_of(found, Observer(found, stacks.clients, store_of(found)), hours)
+        did = did_of(found, Observer(found, deployed.clients, store_of(found)), hours)
         bill, records = measured(did), (did.records or 0) * HOURS_A_MONTH / hours
     if as_json:
         tell_json(document(bill, records))
@@ -86,7 +86,7 @@ def did_of(stack: Stack, observer: Observer, hours: int) -> Did:
         milliseconds = of_lambda("Duration", function)
         if milliseconds is None:
             return None
-        found = call(stacks.clients("lambda"), "get_function_configuration", function, FunctionName=function)
+        found = call(deployed.clients("lambda"), "get_function_configuration", function, FunctionName=function)
         return milliseconds / 1000 * float(found.get("MemorySize", 1024)) / 1024
 
     return Did(

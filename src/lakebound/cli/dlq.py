@@ -15,9 +15,10 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dead_letters import SqsMoveTask, count_messages
 from lakebound.adapters.stack import Stack
-from lakebound.cli.stacks import DryRun, StackName, buffer_of, dead_letters_of, find_stack, road_of, store_of
-from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
-from lakebound.discard import (
+from lakebound.cli.deployed import DryRun, StackName, buffer_of, dead_letters_of, find_stack, road_of, store_of
+from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
+from lakebound.errors import Misconfigured
+from lakebound.operate.discard import (
     Discarded,
     Waits,
     discard_messages,
@@ -26,9 +27,7 @@ from lakebound.discard import (
     waiting_failures,
     waiting_quarantine,
 )
-from lakebound.errors import Misconfigured
-from lakebound.layout import QuarantineKey
-from lakebound.redrive import (
+from lakebound.operate.redrive import (
     DEFAULT_RATE,
     MAX_FAILURE_BYTES,
     MAX_QUARANTINE_BYTES,
@@ -46,6 +45,7 @@ from lakebound.redrive import (
     redrive_failures,
     redrive_quarantine,
 )
+from lakebound.transport.object_keys import QuarantineKey
 
 app = typer.Typer(no_args_is_help=True, help="What did not get through: see it, and send it on its way again.")
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.examiner import LandedInFiles, SmokeItem, examine_stack, examine_table
+from lakebound.adapters.doctor_facts import LandedInFiles, SmokeItem, examine_stack, examine_table
 from lakebound.adapters.stack import Stack
-from lakebound.cli import stacks
-from lakebound.cli.stacks import StackName, configured_table, find_stack, home_of_caller, road_of
-from lakebound.cli.telling import AsJson, tell, tell_json
-from lakebound.doctor import BAD, UNKNOWN, Check, Smoke, after, before, smoke, smoke_keys
+from lakebound.cli import deployed
+from lakebound.cli.deployed import StackName, configured_table, find_stack, home_of_caller, road_of
+from lakebound.cli.output import AsJson, tell, tell_json
 from lakebound.errors import Misconfigured
-from lakebound.tables import Refused, Source, TableArn, decide, named
+from lakebound.operate.doctor import BAD, UNKNOWN, Check, Smoke, after, before, smoke, smoke_keys
+from lakebound.record.table_identity import Refused, Source, TableArn, decide, named
 
 _MARKS = {"good": "✓", "warn": "!", "unknown": "?", "bad": "✗"}
 
@@ -55,7 +55,7 @@ def command(
         checks = _before(table, stream, stack, key, is_new=is_new)
     else:
         found = find_stack(stack)
-        checks = list(after(examine_stack(stacks.clients, found)))
+        checks = list(after(examine_stack(deployed.clients, found)))
         if is_smoke:
             timed = _smoke(found, limit, target)
             checks.append(_smoke_check(timed, limit, target))
@@ -87,7 +87,7 @@ def _before(table: str, stream: str, stack: str, key: str, *, is_new: bool) -> l
     if isinstance(decision, Refused):
         return [Check("source", BAD, decision.what, decision.hint)]
     try:
-        return list(before(examine_table(stacks.clients, decision, key), is_new=is_new))
+        return list(before(examine_table(deployed.clients, decision, key), is_new=is_new))
     except Misconfigured as refused:
         if not decision.is_foreign:
             raise
@@ -99,7 +99,7 @@ def _before(table: str, stream: str, stack: str, key: str, *, is_new: bool) -> l
 def _smoke(stack: Stack, limit: float, target: str) -> Smoke:
     clock = SystemClock()
     road = road_of(stack)
-    item = SmokeItem(stack.source, stacks.clients("dynamodb"))
+    item = SmokeItem(stack.source, deployed.clients("dynamodb"))
     started = clock.now_ms()
 
     def partitions() -> list[str]:
@@ -110,7 +110,7 @@ def _smoke(stack: Stack, limit: float, target: str) -> Smoke:
     keys = smoke_keys(item.schema(), secrets.token_hex(8))
     if not target:
         return smoke(item, keys, files, clock, limit_s=limit)
-    from lakebound.cli.silver import open_silver  # Spark takes seconds to load
+    from lakebound.cli.silver_table import open_silver  # Spark takes seconds to load
 
     with open_silver(target) as silver:
 

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.folder import PREFIX, FolderFiles
 from lakebound.adapters.s3 import S3Store
-from lakebound.check import CheckReport, Files, check
-from lakebound.cli.folders import PREFIX, FolderFiles
-from lakebound.cli.mirror import MirrorPlan, copy_missing, plan_mirror
-from lakebound.cli.plain import flatten_all
-from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
+from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
+from lakebound.operate.file_check import CheckReport, Files, check
+from lakebound.operate.flatten_files import flatten_all
+from lakebound.operate.mirror import MirrorPlan, copy_missing, plan_mirror
 
 app = typer.Typer(no_args_is_help=True, help="The batch files of a stack.")
 

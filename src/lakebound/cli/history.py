@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lakebound.attributes import Image
-from lakebound.encoders.choice import reader_of
 from lakebound.errors import Poison
-from lakebound.layout import FORMATS
+from lakebound.formats.registry import reader_of
+from lakebound.record.attributes import Image
+from lakebound.transport.object_keys import FORMATS
 
 
 class FolderHistory:

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 
-from lakebound.adapters.examiner import examine_table
-from lakebound.cli import stacks
-from lakebound.cli.stacks import DryRun
-from lakebound.cli.telling import AsJson, tell, tell_json
+from lakebound.adapters.doctor_facts import examine_table
+from lakebound.cli import deployed
+from lakebound.cli.deployed import DryRun
+from lakebound.cli.output import AsJson, tell, tell_json
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.sharing import Policy, key_statement, policies
-from lakebound.tables import Refused, Source, TableArn, decide, named
+from lakebound.record.table_identity import Refused, Source, TableArn, decide, named
+from lakebound.source.sharing import Policy, key_statement, policies
 
 _PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/*?-]+").fullmatch
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}").fullmatch
@@ -54,7 +54,7 @@ def command(
         raise Misconfigured(f"{name} cannot name a stack", hint="Give --stack: letters, digits and dashes")
     if not replace and not dry_run and _deploys(file):
         raise Misconfigured(f"{file} deploys a stack already", hint="Give --replace, or another --file")
-    home = stacks.home_of_caller() if arn or stream else None
+    home = deployed.home_of_caller() if arn or stream else None
     decision = decide(bare, stream, home) if stream else named(table, home)
     if isinstance(decision, Source) and arn is not None and TableArn.of_stream(stream) not in (None, arn):
         decision = Refused(f"The stream {stream} is not of {arn}", "Give the stream of that very table")
@@ -72,7 +72,7 @@ def command(
                 hint="Check them with aws sts get-caller-identity",
             )
         parameters = _foreign(decision, stream, key)
-        operators = _checked(operator) if operator is not None else stacks.callers()
+        operators = _checked(operator) if operator is not None else deployed.callers()
         shared = policies(arn, parameters.get("TableStreamArn", ""), home, name, operators)
         table_key = parameters.get("TableKmsKeyArn")
         for_key = key_statement(home, name, table_key, operators) if table_key else None
@@ -103,7 +103,7 @@ def command(
 def _own(source: Source, stream: str, partition_key: str, key: str) -> dict[str, str]:
     """The parameters for a table of this account, there or to be made. Raises Misconfigured."""
     table = source.table
-    facts = examine_table(stacks.clients, source, key)
+    facts = examine_table(deployed.clients, source, key)
     parameters = {"TableName": table}
     if facts.exists and not facts.stream_arn:
         raise Misconfigured(
@@ -132,7 +132,7 @@ def _own(source: Source, stream: str, partition_key: str, key: str) -> dict[str,
 def _foreign(source: Source, stream: str, key: str) -> dict[str, str]:
     """The parameters for another account's table, as far as it can be asked: its policy may not be there yet."""
     try:
-        facts = examine_table(stacks.clients, source, key)
+        facts = examine_table(deployed.clients, source, key)
     except LakeboundError:
         facts = None
     parameters = {"TableName": source.table}

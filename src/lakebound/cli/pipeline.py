@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lakebound.adapters.calls import FAILURES, queue_unavailable
+from lakebound.adapters.aws_calls import FAILURES, queue_unavailable
 
 _COUNTS = (
     "ApproximateNumberOfMessages",

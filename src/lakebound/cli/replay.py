@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.cli.stacks import DryRun, StackName, find_stack, store_of
-from lakebound.cli.telling import AsJson, tell, tell_json
-from lakebound.cli.times import Moment
+from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
+from lakebound.cli.moment import Moment
+from lakebound.cli.output import AsJson, tell, tell_json
 from lakebound.errors import Misconfigured
-from lakebound.layout import format_time
-from lakebound.replay import plan_replay, stage_replay
+from lakebound.operate.replay import plan_replay, stage_replay
+from lakebound.transport.object_keys import format_time
 
 
 def command(

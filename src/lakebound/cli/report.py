@@ -10,17 +10,17 @@ import orjson
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.observer import Observer
-from lakebound.cli import stacks
+from lakebound.adapters.status_facts import Observer
+from lakebound.cli import deployed
 from lakebound.cli.cost import did_of
-from lakebound.cli.stacks import StackName, find_stack, store_of
-from lakebound.cli.telling import AsJson, tell, tell_json
-from lakebound.cost import measured
+from lakebound.cli.deployed import StackName, find_stack, store_of
+from lakebound.cli.output import AsJson, tell, tell_json
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.layout import DataKey
+from lakebound.operate.cost import measured
+from lakebound.operate.report import BackfillSeen, Figures, FileSeen, Verified, page
+from lakebound.operate.status import judge
 from lakebound.ports import ObjectStore, StoredObject
-from lakebound.report import BackfillSeen, Figures, FileSeen, Verified, page
-from lakebound.status import judge
+from lakebound.transport.object_keys import DataKey
 
 MOST_FILES = 10_000
 _MAX_MANIFEST_BYTES = 256 * 1024 * 1024
@@ -52,7 +52,7 @@ def command(
     found = find_stack(stack)
     store = store_of(found)
     now_ms = SystemClock().now_ms()
-    observer = Observer(found, stacks.clients, store)
+    observer = Observer(found, deployed.clients, store)
     bill, notes = None, []
     try:
         bill = measured(did_of(found, observer, hours))

@@ -12,20 +12,20 @@ from typing import Annotated
 
 import typer
 
-from lakebound import smoke as steps_of
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.examiner import LandedInFiles, SmokeItem
+from lakebound.adapters.doctor_facts import LandedInFiles, SmokeItem
 from lakebound.adapters.smoke import ExportRuns, StreamDeliveries, alarms_told, keys_of
 from lakebound.adapters.stack import Stack
-from lakebound.cli import stacks
-from lakebound.cli.stacks import DryRun, StackName, find_stack, road_of
+from lakebound.cli import deployed
+from lakebound.cli.deployed import DryRun, StackName, find_stack, road_of
+from lakebound.cli.output import AsJson, tell, tell_json, tell_table
 from lakebound.cli.tables import Column
-from lakebound.cli.telling import AsJson, tell, tell_json, tell_table
-from lakebound.doctor import smoke_keys
 from lakebound.errors import Misconfigured
-from lakebound.layout import DataKey
-from lakebound.redrive import Road
-from lakebound.smoke import FAILED, Outcome, Step, perform
+from lakebound.operate import smoke as steps_of
+from lakebound.operate.doctor import smoke_keys
+from lakebound.operate.redrive import Road
+from lakebound.operate.smoke import FAILED, Outcome, Step, perform
+from lakebound.transport.object_keys import DataKey
 
 NAMES = ("item", "failure destination", "stopped export", "alarms", "customer key")
 
@@ -86,7 +86,7 @@ def command(
 
 
 def _mend(stack: Stack, as_json: bool) -> None:
-    mended = StreamDeliveries(stack, stacks.clients, SystemClock(), lambda: road_of(stack)).mend()
+    mended = StreamDeliveries(stack, deployed.clients, SystemClock(), lambda: road_of(stack)).mend()
     if as_json:
         tell_json({"stack": stack.name, "mended": mended})
     else:
@@ -110,29 +110,29 @@ def steps_for(stack: Stack, limit: float, export_limit: float) -> list[Step]:
         return LandedInFiles(road.store, stack.prefix, started, partitions)
 
     def item(undo: ExitStack) -> str:
-        one, road = SmokeItem(stack.source, stacks.clients("dynamodb")), road_of(stack)
+        one, road = SmokeItem(stack.source, deployed.clients("dynamodb")), road_of(stack)
         return steps_of.item(one, smoke_keys(one.schema(), token), files(road), clock, limit)
 
     def delivery(undo: ExitStack) -> str:
-        one = SmokeItem(stack.source, stacks.clients("dynamodb"))
+        one = SmokeItem(stack.source, deployed.clients("dynamodb"))
         keys = smoke_keys(one.schema(), secrets.token_hex(8))
-        deliveries = StreamDeliveries(stack, stacks.clients, clock, lambda: road_of(stack))
+        deliveries = StreamDeliveries(stack, deployed.clients, clock, lambda: road_of(stack))
         deliveries.mend()
         road = road_of(stack)
         return steps_of.failed_delivery(one, keys, deliveries, files(road), clock, limit, undo)
 
     def export(undo: ExitStack) -> str:
-        runs = ExportRuns(stack, stacks.clients("stepfunctions"), stacks.store_of(stack))
+        runs = ExportRuns(stack, deployed.clients("stepfunctions"), deployed.store_of(stack))
         return steps_of.stopped_export(runs, f"smoke-{token}", clock, export_limit, undo)
 
     def alarms(undo: ExitStack) -> str:
-        return steps_of.alarms(*alarms_told(stacks.clients, stack))
+        return steps_of.alarms(*alarms_told(deployed.clients, stack))
 
     def key(undo: ExitStack) -> str:
         arn = stack.parameters.get("KmsKeyArn", "")
         if arn:
             seen[:] = [_newest(stack, road_of(stack), clock)]
-        return steps_of.customer_key(arn, keys_of(stacks.clients, stack, seen[0] or None) if arn else {})
+        return steps_of.customer_key(arn, keys_of(deployed.clients, stack, seen[0] or None) if arn else {})
 
     acts = (item, delivery, export, alarms, key)
     return [Step(name, does, act, after) for name, act, (does, after) in zip(NAMES, acts, _SAID, strict=True)]

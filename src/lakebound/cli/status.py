@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.observer import Observer, put_gap
-from lakebound.cli import stacks
-from lakebound.cli.stacks import StackName, find_stack, store_of
-from lakebound.cli.telling import AsJson, tell, tell_json
-from lakebound.status import (
+from lakebound.adapters.status_facts import Observer, put_gap
+from lakebound.cli import deployed
+from lakebound.cli.deployed import StackName, find_stack, store_of
+from lakebound.cli.output import AsJson, tell, tell_json
+from lakebound.operate.status import (
     BUFFER,
     DEAD,
     FAILURES,
@@ -41,9 +41,9 @@ def command(
     UNKNOWN: what OK rests on could not be seen, and nothing worse was.
     """
     found = find_stack(stack)
-    status = judge(Observer(found, stacks.clients, store_of(found)).look(SystemClock().now_ms()))
+    status = judge(Observer(found, deployed.clients, store_of(found)).look(SystemClock().now_ms()))
     if publish:
-        put_gap(stacks.clients("cloudwatch"), found.table, status.state == GAP)
+        put_gap(deployed.clients("cloudwatch"), found.table, status.state == GAP)
     if as_json:
         tell_json(document(status))
     else:

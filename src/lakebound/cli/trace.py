@@ -12,16 +12,16 @@ import orjson
 import typer
 
 from lakebound.adapters.stack import Stack
-from lakebound.attributes import canonical_key
-from lakebound.cli.stacks import StackName, find_stack, store_of
-from lakebound.cli.telling import AsJson, bars, tell, tell_json
-from lakebound.cli.times import Moment
-from lakebound.encoders.choice import reader_of
+from lakebound.cli.deployed import StackName, find_stack, store_of
+from lakebound.cli.moment import Moment
+from lakebound.cli.output import AsJson, bars, tell, tell_json
 from lakebound.errors import Poison
-from lakebound.layout import FORMATS, DataKey
-from lakebound.redrive import pending_quarantine, read_quarantine
-from lakebound.trace import Kept, Trace, trace
-from lakebound.typed_key import Wanted
+from lakebound.formats.registry import reader_of
+from lakebound.operate.redrive import pending_quarantine, read_quarantine
+from lakebound.operate.trace import Kept, Trace, trace
+from lakebound.operate.typed_key import Wanted
+from lakebound.record.attributes import canonical_key
+from lakebound.transport.object_keys import FORMATS, DataKey
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 _MOST_TOLD = 6

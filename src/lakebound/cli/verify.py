@@ -12,22 +12,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from lakebound.adapters.backfill_table import BackfillTable
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.dynamodb import DynamoDBTable
-from lakebound.adapters.dynamodb_scan import BackfillTable
 from lakebound.adapters.stack import function_environment
+from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.cli.deployed import StackName, find_stack, road_of, store_of, table_named
 from lakebound.cli.history import FolderHistory
+from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
 from lakebound.cli.pipeline import QueuePipeline
-from lakebound.cli.stacks import StackName, find_stack, road_of, store_of, table_named
-from lakebound.cli.telling import AsJson, aws_client, bars, tell, tell_json
 from lakebound.errors import Misconfigured
-from lakebound.layout import format_time
+from lakebound.operate.repair import Repaired, RepairRules
+from lakebound.operate.repair import repair as write_again
+from lakebound.operate.verify import AsLanded, Patience, Report, SourceTable, Waiting, document, told_lines, verify
 from lakebound.ports import Clock, ObjectStore
-from lakebound.repair import Repaired, RepairRules
-from lakebound.repair import repair as write_again
+from lakebound.record.table_identity import Source
 from lakebound.settings import BackfillSettings
-from lakebound.tables import Source
-from lakebound.verify import AsLanded, Patience, Report, SourceTable, Waiting, document, told_lines, verify
+from lakebound.transport.object_keys import format_time
 
 _SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys read again"}
 _LINE_EVERY_MS = 60_000
@@ -101,7 +101,7 @@ def command(
     queue = queue or place.queue
     pipeline = QueuePipeline(queue, aws_client("sqs")) if queue else None
     history = FolderHistory(files) if files else None
-    from lakebound.cli.silver import open_silver  # Spark takes seconds to load, and only this verb needs it
+    from lakebound.cli.silver_table import open_silver  # Spark takes seconds to load, and only this verb needs it
 
     with ExitStack() as opened:
         silver = opened.enter_context(open_silver(target))

@@ -1,0 +1,1 @@
+"""Audits that would expose a wrong assumption."""

@@ -1,0 +1,155 @@
+"""Audits over bronze that would expose a wrong assumption: the old-image chain, times, versions with two images.
+
+DynamoDB writes no stream record for a change that changes nothing, so in version order each record's old image is the
+new image of the record before it. A break means that a record is lost or that the order is wrong. It needs a stream
+with old images; a record without one is counted as unchecked, never as right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import LongType, StructField, StructType
+
+from lakebound_spark.history.stretches import entries, value_of
+from lakebound_spark.platform.tables import beside, is_path, new_table, open_table
+
+REGRESSION_ALARM_MS: Final = 30_000
+"""Half of MARGIN. Creation times further back than that in version order come near what the margin allows."""
+
+COUNTS: Final = StructType(
+    [
+        StructField(name, LongType())
+        for name in (
+            "keys",
+            "records",
+            "links",
+            "chain_breaks",
+            "unchecked",
+            "time_regressions",
+            "greatest_regression_ms",
+            "conflicts",
+        )
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found. `links` are pairs of neighbouring versions of one key.
+
+    ``chain_breaks`` of them contradict each other, ``unchecked`` say nothing (no old image). ``time_regressions`` are
+    records more than REGRESSION_ALARM_MS before one of a smaller version. ``conflicts`` are versions that came with
+    two images. ``examples`` names some of the broken ones: key, version, what is wrong.
+    """
+
+    keys: int
+    records: int
+    links: int
+    chain_breaks: int
+    unchecked: int
+    time_regressions: int
+    greatest_regression_ms: int
+    conflicts: int
+    examples: tuple[tuple[str, str, str], ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was found that must not be."""
+        return not (self.chain_breaks or self.time_regressions or self.conflicts)
+
+
+def links(records: DataFrame) -> DataFrame:
+    """One row per version of a key, with how it joins the version before it.
+
+    before
+    | key | version | time | old_image | new_image |
+    |-----|---------|------|-----------|-----------|
+    | k   | 1       | 5000 |           | {"v":"1"} |
+    | k   | 2       | 4000 | {"v":"1"} | {"v":"2"} |
+    | k   | 4       | 9000 | {"v":"3"} |           |
+
+    after
+    | key | version | is_link | is_broken | is_unchecked | back_ms |
+    |-----|---------|---------|-----------|--------------|---------|
+    | k   | 1       | false   | false     | false        | 0       |
+    | k   | 2       | true    | false     | false        | 1000    |
+    | k   | 4       | true    | true      | false        | 0       |
+    """
+    order = Window.partitionBy("key").orderBy("version")
+    before = order.rowsBetween(Window.unboundedPreceding, -1)
+    is_link = F.lag("version").over(order).isNotNull()
+    meets = F.col("old").eqNullSafe(F.lag("image").over(order))
+    return (
+        entries(records.where("origin = 'stream'"))
+        .select(
+            "key",
+            "version",
+            is_link.alias("is_link"),
+            (is_link & F.col("old_is_known") & ~meets).alias("is_broken"),
+            (is_link & ~F.col("old_is_known")).alias("is_unchecked"),
+            F.greatest(F.max("time_ms").over(before) - F.col("time_ms"), F.lit(0)).alias("back_ms"),
+        )
+        .fillna(0, ["back_ms"])
+    )
+
+
+def conflicts(records: DataFrame) -> DataFrame:
+    """The versions (`key`, `version`) that came with two images that are not equal as values."""
+    texts = records.where("origin = 'stream'").select(
+        "key", "version", F.coalesce("new_image", F.lit("")).alias("text")
+    )
+    several = texts.groupBy("key", "version").agg(F.collect_set("text").alias("texts")).where(F.size("texts") > 1)
+    values = several.select("key", "version", F.explode("texts").alias("text")).withColumn("value", value_of("text"))
+    return values.groupBy("key", "version").agg(F.countDistinct("value").alias("n")).where("n > 1").drop("n")
+
+
+def audit(records: DataFrame, *, examples: int = 20) -> Audit:
+    """Audit bronze's records: all of them, or all of some keys."""
+    joined = links(records).persist()
+    twins = conflicts(records).persist()
+    is_late = F.col("back_ms") > REGRESSION_ALARM_MS
+    try:
+        counts = joined.agg(
+            F.countDistinct("key").alias("keys"),
+            F.count("*").alias("records"),
+            F.count_if("is_link").alias("links"),
+            F.count_if("is_broken").alias("chain_breaks"),
+            F.count_if("is_unchecked").alias("unchecked"),
+            F.count_if(is_late).alias("time_regressions"),
+            F.coalesce(F.max("back_ms"), F.lit(0)).alias("greatest_regression_ms"),
+        ).head()
+        assert counts is not None
+        what = F.when(F.col("is_broken"), "chain broken").otherwise("time went back")
+        found = joined.where(F.col("is_broken") | is_late).select("key", "version", what.alias("what"))
+        found = found.unionByName(twins.withColumn("what", F.lit("two images")))
+        named = found.orderBy("key", "version", "what").limit(examples).collect()
+        return Audit(**counts.asDict(), conflicts=twins.count(), examples=tuple((r[0], r[1], r[2]) for r in named))
+    finally:
+        joined.unpersist()
+        twins.unpersist()
+
+
+def record_audit(spark: SparkSession, bronze: str, found: Audit) -> None:
+    """Add the counts of an audit to `<bronze>_audits`, one row with the time."""
+    place = beside(bronze, "_audits")
+    new_table(spark, place).addColumn("audited_at", "TIMESTAMP").addColumns(COUNTS).execute()
+    row = spark.createDataFrame([tuple(getattr(found, name) for name in COUNTS.names)], COUNTS)
+    row = row.withColumn("audited_at", F.current_timestamp()).select("audited_at", *COUNTS.names)
+    writer = row.write.format("delta").mode("append")
+    if is_path(place):
+        writer.save(place)
+    else:
+        writer.saveAsTable(place)
+
+
+def records_to_audit(spark: SparkSession, bronze: str, days: int) -> DataFrame:
+    """Bronze's records: all, or (``days`` above 0) all of the keys that a record of the last days of ingest touches."""
+    records = open_table(spark, bronze).toDF()
+    if days <= 0:
+        return records
+    recent = records.where(F.col("_ingest_date") >= F.date_sub(F.current_date(), days)).select("key").distinct()
+    return records.join(recent, "key", "left_semi")

@@ -1,0 +1,136 @@
+"""Verify at scale: the files of a finished backfill run against silver, joined in Spark.
+
+`lakebound verify` reads the table itself and holds both sides until they rest. Here the source is what one run read, a
+moment ago or last week, so a key that has changed since then cannot be judged: it is left out and counted. Before the
+run is merged this shows what it will repair, after that whether silver holds what the source held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound.operate.verify import Report
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.history.stretches import value_of
+from lakebound_spark.platform.tables import exists, open_table
+from lakebound_spark.reading.files import checked_records
+from lakebound_spark.reading.latest import base_register
+from lakebound_spark.upkeep.run_merge_check import least_label
+from lakebound_spark.upkeep.sweep import Refused, Sweep, all_landed, check_manifest, load_manifest
+
+CHANGED_SINCE = "it changed after the run read it"
+
+
+def verify_run(spark: SparkSession, run: Sweep, *, bronze: str = "") -> Report:
+    """The report of `lakebound verify`, with the run's files as the source.
+
+    With ``bronze`` an older value of the item is told as stale, without it as different. The lists are whole and in
+    this process's memory: a few thousand keys are the normal case, millions mean another table. Raises Refused when
+    the run is no whole, consistent read of the table or its files are not all there, Misconfigured.
+    """
+    manifest = load_manifest(spark, run)
+    check_manifest(manifest, run.table)
+    files = all_landed(spark, run.source, manifest)
+    if not exists(spark, run.target):
+        raise Misconfigured(f"there is no Delta table at {run.target}; run merge_changes first")
+    silver = open_table(spark, run.target).toDF()
+    earlier = open_table(spark, bronze).toDF() if bronze else None
+    with checked_records(spark, files, run.table) as checked:
+        if checked.bad_files or checked.count != manifest.records:
+            raise Refused(
+                f"the manifest has {manifest.records} records, {checked.count} can be read of its files; "
+                "mirror the bucket again, then verify again"
+            )
+        records = checked.records if checked.records is not None else silver.sparkSession.createDataFrame([], _NOTHING)
+        least = least_label(manifest)
+        judged = judge(records, silver, least, earlier).persist()
+        try:
+            return report_of(judged)
+        finally:
+            judged.unpersist()
+
+
+_NOTHING = "key STRING, snapshot_label_ms BIGINT, snapshot_run STRING, new_image STRING"
+
+
+def judge(records: DataFrame, silver: DataFrame, least_label_ms: int, bronze: DataFrame | None = None) -> DataFrame:
+    """One row (`key`, `verdict`) per key of either side; the verdict is NULL where both are equal.
+
+    before, the run                                before, silver
+    | key | snapshot_label_ms | new_image |    | _key | _item     | _stream_time_ms | _base |
+    |-----|-------------------|-----------|    |------|-----------|-----------------|-------|
+    | k   | 5000              | {"v":"1"} |    | k    | {"v":"1"} | 900             | ''    |
+    | l   | 5000              | {"v":"1"} |    |      |           |                 |       |
+    | m   | 5000              | {"v":"1"} |    | m    | {"v":"2"} | 900             | ''    |
+    | n   | 5000              | {"v":"1"} |    | n    | {"v":"2"} | 7000            | ''    |
+    |     |                   |           |    | o    | {"v":"1"} | 900             | ''    |
+
+    after: k NULL, l missing, m different, n changed since, o ghost
+    """
+    ours = records.groupBy("key").agg(
+        F.max(base_register()).alias("run_base"),
+        F.max("snapshot_label_ms").alias("label"),
+        F.max_by("new_image", base_register()).alias("source"),
+    )
+    rows = silver.groupBy(F.col("_key").alias("key")).agg(
+        F.count("*").alias("rows"),
+        F.first("_item").alias("lake"),
+        F.max("_stream_time_ms").alias("stream_ms"),
+        F.max("_base").alias("lake_base"),
+    )
+    both = ours.join(rows, "key", "full_outer").where(F.col("source").isNotNull() | F.col("lake").isNotNull())
+    both = both.withColumn("again", F.coalesce(F.col("rows") > 1, F.lit(False)))
+    same_text = F.col("source").eqNullSafe(F.col("lake")) & ~F.col("again")
+    equal = both.where(same_text).select("key", F.lit(None).cast("string").alias("verdict"))
+    # Only what differs as text is compared as values: that parses each image in Python.
+    suspects = both.where(~same_text).withColumns({"s": value_of("source"), "l": value_of("lake")})
+    if bronze is not None:
+        suspects = _with_earlier(suspects, bronze)
+    else:
+        suspects = suspects.withColumn("is_earlier", F.lit(False))
+    return equal.unionByName(suspects.select("key", _verdict(least_label_ms).alias("verdict")))
+
+
+def _verdict(least_label_ms: int) -> Column:
+    label = F.coalesce("label", F.lit(least_label_ms))
+    moved = (F.col("stream_ms") >= label) | (
+        F.col("lake_base") > F.coalesce("run_base", F.lit(f"{least_label_ms:015d}"))
+    )
+    return (
+        F.when(F.col("again"), "different")
+        .when(F.col("s").eqNullSafe(F.col("l")), None)
+        .when(F.coalesce(moved, F.lit(False)), CHANGED_SINCE)
+        .when(F.col("l").isNull(), "missing")
+        .when(F.col("s").isNull(), "ghost")
+        .when(F.col("is_earlier"), "stale")
+        .otherwise("different")
+    )
+
+
+def _with_earlier(suspects: DataFrame, bronze: DataFrame) -> DataFrame:
+    """Add whether what the lake shows is an image that the key had, as bronze knows."""
+    both_shown = suspects.where("s IS NOT NULL AND l IS NOT NULL").select("key")
+    images = bronze.join(both_shown, "key", "left_semi").where("new_image IS NOT NULL")
+    had = images.select("key", value_of("new_image").alias("l")).distinct().withColumn("is_earlier", F.lit(True))
+    return suspects.join(had, ["key", "l"], "left").fillna(False, ["is_earlier"])
+
+
+def report_of(judged: DataFrame) -> Report:
+    """The report over the rows of :func:`judge`."""
+    keys = judged.count()
+    unequal = judged.where("verdict IS NOT NULL").orderBy("key").collect()
+
+    def of(*verdicts: str) -> Sequence[str]:
+        return tuple(row["key"] for row in unequal if row["verdict"] in verdicts)
+
+    return Report(
+        keys=keys,
+        missing=tuple(of("missing")),
+        ghost=tuple(of("ghost")),
+        stale=tuple(of("stale")),
+        different=tuple(of("different")),
+        left_out=tuple((key, CHANGED_SINCE) for key in of(CHANGED_SINCE)),
+    )

@@ -1,0 +1,316 @@
+"""Bronze: every record of the batch files, as it is, appended once. What cannot be read is kept beside it.
+
+A file is the unit. Its records are in bronze all or none, under the file's name, which holds the digest of its
+content: the same name is the same content wherever it lies. So a file that comes again (a replayed micro-batch, a new
+checkpoint, another folder) is recognised by its name and adds nothing, and a file left out for a doubt goes in whole
+once its true bytes are there. A record that is in two files is in bronze twice, as it is in the files; `version` or
+`event_id` tells such twins apart from others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StringType, StructField, StructType
+
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.spark_compat import condition_of, execute_merge
+from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
+from lakebound_spark.platform.tables import (
+    beside,
+    create_beside,
+    exists,
+    new_table,
+    open_table,
+    properties,
+    retried,
+    shown,
+)
+from lakebound_spark.reading.files import checked_records
+from lakebound_spark.reading.schema import BRONZE_RECORD, CORRUPT, FILE
+from lakebound_spark.reading.source import DataFile, data_files, stream_of_files
+from lakebound_spark.silver.merge import record_bad_files
+
+INGEST_DATE: Final = "_ingest_date"
+BRONZE_COLUMNS: Final = (*BRONZE_RECORD.names, FILE, INGEST_DATE)
+
+BRONZE_OF: Final = "lakebound.bronze_of"
+"""The table property that names the source table."""
+_DAY_MS = 86_400_000
+_BAD_LINES = StructType([StructField(FILE, StringType()), StructField("line", StringType())])
+
+
+@dataclass(frozen=True, slots=True)
+class BronzeJob:
+    """One run: where files come from, where bronze is, and when micro-batches start."""
+
+    source: str
+    checkpoint: str
+    target: str
+    source_table: str
+    trigger: dict[str, Any]
+    reader: str
+    files_per_micro_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What one micro-batch did. ``known`` counts files that bronze had already, ``records`` those appended."""
+
+    batch: int
+    files: int
+    known: int
+    bad_files: int
+    bad_lines: int
+    records: int
+    refused: int
+    newest_ingest_ms: int | None
+    seconds: float
+
+
+@dataclass(slots=True)
+class BronzeTotals:
+    """Sums over the micro-batches of a run; `str()` is the line of them before the job's last."""
+
+    files: int = 0
+    known: int = 0
+    records: int = 0
+    refused: int = 0
+    bad_files: int = 0
+    bad_lines: int = 0
+
+    def add(self, done: Appended) -> None:
+        self.files += done.files
+        self.known += done.known
+        self.records += done.records
+        self.refused += done.refused
+        self.bad_files += done.bad_files
+        self.bad_lines += done.bad_lines
+
+    @property
+    def all_refused(self) -> bool:
+        """Whether something came in and nothing of it was this table's: the wrong table, or files that are all bad."""
+        return bool(self.refused or self.bad_files) and not (self.records or self.known)
+
+    def sentence(self, target: str, seconds: float) -> str:
+        """What the run did, for a person."""
+        if not self.records and not self.refused and not self.bad_files:
+            return f"nothing new for {target}"
+        left = [
+            text
+            for count, text in (
+                (self.refused, f"{counted(self.refused, 'record')} of other tables refused"),
+                (self.bad_files, f"{counted(self.bad_files, 'file')} left out (see {beside(target, '_bad_files')})"),
+            )
+            if count
+        ]
+        appended = f"appended {counted(self.records, 'record')} to {target}, {counted(self.files, 'file')}"
+        return "; ".join([f"{appended}, {seconds:.0f} s", *left])
+
+    def __str__(self) -> str:
+        return f"records={self.records} refused={self.refused} bad_files={self.bad_files} bad_lines={self.bad_lines}"
+
+
+def run_bronze(
+    spark: SparkSession,
+    job: BronzeJob,
+    *,
+    report: Callable[[Appended], None],
+    stop: threading.Event | None = None,
+) -> BronzeTotals:
+    """Append until caught up (available-now) or until ``stop`` is set. Raises Misconfigured before it writes."""
+    if path_exists(spark, job.source) is False:
+        raise Misconfigured(f"--source {job.source} is not there; give the folder that holds the hour partitions")
+    claim_checkpoint(spark, job.checkpoint, job.target, prepare_bronze(spark, job.target, job.source_table))
+    totals = BronzeTotals()
+
+    def append(batch: DataFrame, batch_id: int) -> None:
+        done = append_micro_batch(batch, batch_id, job.target, job.source_table)
+        if done is not None:
+            totals.add(done)
+            report(done)
+
+    stream = stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
+    run_micro_batches(stream, append, job.checkpoint, job.trigger, stop)
+    return totals
+
+
+def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
+    """Make the bronze table unless it is there. Returns the Delta table's id.
+
+    It is partitioned by the date of ingest (`ingest_time_ms` in UTC): people ask for days, retention drops days, and
+    the check for known files looks at the days of the micro-batch only. It refuses UPDATE and DELETE
+    (`delta.appendOnly`) until its owner says otherwise. Raises Misconfigured for a table that is no bronze of
+    ``source_table``.
+    """
+    if not exists(spark, target):
+        builder = new_table(spark, target).addColumns(BRONZE_RECORD).addColumn(FILE, "STRING", nullable=False)
+        builder = builder.addColumn(INGEST_DATE, "DATE", nullable=False).partitionedBy(INGEST_DATE)
+        builder = builder.property("delta.appendOnly", "true").property(BRONZE_OF, shown(source_table))
+        try:
+            builder.execute()
+        except AnalysisException as error:
+            raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
+    made_from = bronze_of(spark, target)
+    if made_from != source_table:
+        raise Misconfigured(
+            f"{target} holds the records of {made_from}, the configuration says {source_table}; name another target"
+        )
+    detail = open_table(spark, target).detail().select("id").head()
+    assert detail is not None
+    return str(detail["id"])
+
+
+def bronze_of(spark: SparkSession, target: str) -> str:
+    """The source table whose records the bronze table at ``target`` holds. Raises Misconfigured if it is none."""
+    if not exists(spark, target):
+        raise Misconfigured(f"there is no bronze table at {target}; run ingest_bronze first")
+    made_from = properties(spark, target).get(BRONZE_OF)
+    if made_from is None:
+        raise Misconfigured(f"{target} is a Delta table that ingest_bronze did not make; name another one")
+    return made_from
+
+
+def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_table: str) -> Appended | None:
+    """Check and append the files named in ``batch`` (columns `path`, `url`, `length`); None without a data file.
+
+    Running it again appends nothing, whatever the checkpoint says.
+    """
+    started = time.monotonic()
+    spark = batch.sparkSession
+    found = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
+    if not found:
+        return None
+    # One content may lie in two folders: its first path stands for it.
+    files = list({_name(file): file for file in reversed(found)}.values())
+    bad_lines = 0
+    with checked_records(spark, files, source_table, BRONZE_RECORD) as checked:
+        if checked.bad_files:
+            record_bad_files(spark, target, checked.bad_files)
+        if checked.not_whole is not None:
+            bad_lines = _keep_bad_lines(spark, target, bad_lines_of(checked.not_whole))
+        left_out = {bad.path for bad in checked.bad_files}
+        good = [file for file in files if file.path not in left_out]
+        known: set[str] = set()
+        records = 0
+        if checked.records is not None and checked.count:
+            assert checked.oldest_ingest_ms is not None
+            assert checked.newest_ingest_ms is not None
+            days = (_day(checked.oldest_ingest_ms), _day(checked.newest_ingest_ms))
+            known = known_files(spark, target, [_name(file) for file in good], days)
+            rows = bronze_rows(checked.records, known)
+            records = _append(spark, target, rows, [_name(file) for file in good], days)
+    return Appended(
+        batch=batch_id,
+        files=len(found),
+        known=len(found) - len(files) + len(known),
+        bad_files=len(checked.bad_files),
+        bad_lines=bad_lines,
+        records=records,
+        refused=checked.refused,
+        newest_ingest_ms=checked.newest_ingest_ms,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def bronze_rows(records: DataFrame, known: set[str]) -> DataFrame:
+    """The rows to append: the record's fields as they are, the file's name, the day of ingest; known files left out.
+
+    before (`known` is {f2}; the fields between are left out)
+    | key | …         | ingest_time_ms | _file        |
+    |-----|-----------|----------------|--------------|
+    | k   |           | 86400000       | file:/a/f1   |
+    | m   |           | 5              | file:/b/c/f2 |
+
+    after
+    | key | …         | ingest_time_ms | _file | _ingest_date |
+    |-----|-----------|----------------|-------|--------------|
+    | k   |           | 86400000       | f1    | 1970-01-02   |
+    """
+    # Not a cast of a timestamp: that would be another day in a session of another time zone.
+    days = F.expr(f"CAST(ingest_time_ms DIV {_DAY_MS} AS INT)")
+    rows = records.withColumn(FILE, F.element_at(F.split(FILE, "/"), -1)).withColumn(
+        INGEST_DATE, F.date_add(F.lit(date(1970, 1, 1)), days)
+    )
+    return rows.where(~F.col(FILE).isin(sorted(known))).select(*BRONZE_COLUMNS)
+
+
+def known_files(spark: SparkSession, target: str, names: Sequence[str], days: tuple[date, date]) -> set[str]:
+    """Which of these files bronze holds already.
+
+    Names begin with origin and time, so a Delta file's least and greatest name let Delta pass over nearly all of a day.
+    """
+    there = open_table(spark, target).toDF()
+    there = there.where(F.col(INGEST_DATE).between(*days) & F.col(FILE).isin(list(names)))
+    return {row[FILE] for row in there.select(FILE).distinct().collect()}
+
+
+def _append(spark: SparkSession, target: str, rows: DataFrame, names: Sequence[str], days: tuple[date, date]) -> int:
+    """Append ``rows`` in one commit unless a file of theirs has arrived in the meantime.
+
+    A plain append never conflicts: two jobs that both found a file unknown would both append it. As a MERGE that only
+    inserts, each reads the days it writes, so Delta refuses the later commit, and the next attempt finds the file.
+    """
+    wanted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    same = f"t.{FILE} = s.{FILE} AND t.{FILE} IN ({wanted})"
+    within = f"t.{INGEST_DATE} BETWEEN DATE'{days[0]}' AND DATE'{days[1]}'"
+
+    def commit() -> int:
+        table = open_table(spark, target)
+        merge = table.alias("t").merge(rows.alias("s"), f"{within} AND {same}")
+        merge = merge.whenNotMatchedInsert(values={_quoted(name): f"s.{_quoted(name)}" for name in BRONZE_COLUMNS})
+        return execute_merge(spark, table, merge).inserted
+
+    return retried(commit)
+
+
+def bad_lines_of(not_whole: DataFrame) -> DataFrame:
+    """What stands in a line that does not parse whole: its text, or the fields that were read of it.
+
+    before (other fields NULL)                       after
+    | key | version | _corrupt       | _file      |    | _file | line                      |
+    |-----|---------|----------------|------------|    |-------|---------------------------|
+    |     |         | {"schema":1,"k | file:/a/f1 |    | f1    | {"schema":1,"k            |
+    | m   | L|9     |                | file:/a/f1 |    | f1    | {"key":"m","version":"L|9"} |
+    """
+    read = F.to_json(F.struct(*BRONZE_RECORD.names))
+    return not_whole.select(F.element_at(F.split(FILE, "/"), -1).alias(FILE), F.coalesce(CORRUPT, read).alias("line"))
+
+
+def _keep_bad_lines(spark: SparkSession, target: str, lines: DataFrame) -> int:
+    """Keep each line once in `<target>_bad_lines`; how many there are (twins in one file count as one)."""
+    place = beside(target, "_bad_lines")
+    create_beside(spark, place, _BAD_LINES)
+    distinct = lines.distinct().persist()
+    try:
+        (
+            open_table(spark, place)
+            .alias("t")
+            .merge(distinct.alias("s"), f"t.{FILE} = s.{FILE} AND t.line = s.line")
+            .whenNotMatchedInsert(values={FILE: f"s.{FILE}", "line": "s.line", "detected_at": "current_timestamp()"})
+            .execute()
+        )
+        return distinct.count()
+    finally:
+        distinct.unpersist()
+
+
+def _name(file: DataFile) -> str:
+    return file.path.rsplit("/", 1)[-1]
+
+
+def _day(ms: int) -> date:
+    return datetime.fromtimestamp(ms / 1000, UTC).date()
+
+
+def _quoted(name: str) -> str:
+    return f"`{name}`"

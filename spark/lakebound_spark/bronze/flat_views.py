@@ -1,0 +1,130 @@
+"""Bronze for exploring: images as plain columns, and one row for each attribute that a record changed.
+
+Plain means text: an S as it is, an N's token, a BOOL, NULL for a NULL; sets, lists, maps and binary as the JSON that
+DynamoDB gave them. Nothing is cast, so nothing is lost; silver has types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.tables import beside, is_path, open_table
+
+SAMPLE: Final = 10_000
+"""Records that are looked through for names of attributes."""
+MOST_COLUMNS: Final = 500
+
+_ENVELOPE: Final = (
+    "key AS _key",
+    "event_name AS _event_name",
+    "origin AS _origin",
+    "version AS _version",
+    "is_deleted AS _is_deleted",
+    "timestamp_millis(coalesce(approx_creation_time_ms, snapshot_label_ms)) AS _changed_at",
+    "timestamp_millis(ingest_time_ms) AS _ingested_at",
+)
+_IMAGE = "from_json(coalesce(new_image, keys), 'MAP<STRING, STRING>')"
+
+
+def flattened(records: DataFrame, attributes: Sequence[str]) -> DataFrame:
+    """Each record with its new image as plain columns (a delete has its key attributes only).
+
+    before (fields left out)                                      after, with `n` and `s`
+    | key    | event_name | keys | new_image                 |    | _key | _event_name | n    | s    |
+    |--------|------------|------|---------------------------|    |------|-------------|------|------|
+    | s=S:a  | INSERT     | …    | {"s":{"S":"a"},"n":{"N":"1.50"}} | | s=S:a | INSERT | 1.50 | a    |
+    | s=S:a  | REMOVE     | {"s":{"S":"a"}} |                |    | s=S:a | REMOVE     |      | a    |
+    """
+    return records.selectExpr("*", f"{_IMAGE} AS _image").selectExpr(*_ENVELOPE, *_columns(attributes))
+
+
+def changed_attributes(records: DataFrame) -> DataFrame:
+    """One row for each attribute that differs between a record's images, both values plain.
+
+    before (fields left out)                                         after
+    | key | old_image                     | new_image           |    | _key | attribute | old  | new |
+    |-----|-------------------------------|---------------------|    |------|-----------|------|-----|
+    | k   | {"a":{"N":"1"},"b":{"S":"x"}} | {"a":{"N":"2"},"b":{"S":"x"}} | | k | a     | 1    | 2   |
+    """
+    return records.selectExpr(*_CHANGES_INNER).selectExpr(*_CHANGES_MIDDLE).where(_CHANGED).selectExpr(*_CHANGES_OUTER)
+
+
+_CHANGES_INNER: Final = (
+    "*",
+    "coalesce(from_json(old_image, 'MAP<STRING, STRING>'), map()) AS _old",
+    "coalesce(from_json(new_image, 'MAP<STRING, STRING>'), map()) AS _new",
+)
+_CHANGES_MIDDLE: Final = ("*", "explode(array_union(map_keys(_old), map_keys(_new))) AS attribute")
+_CHANGED: Final = "NOT (_old[attribute] <=> _new[attribute])"
+_ENVELOPE_OF_CHANGES: Final = tuple(one for one in _ENVELOPE if not one.endswith("_is_deleted"))
+
+
+def _plain(tagged: str) -> str:
+    """SQL for the plain value of one attribute's tagged JSON text."""
+    scalar = f"from_json({tagged}, 'S STRING, N STRING, BOOL STRING, `NULL` STRING')"
+    return (
+        f"CASE WHEN {scalar}.`NULL` IS NOT NULL THEN NULL "
+        f"ELSE coalesce({scalar}.S, {scalar}.N, {scalar}.BOOL, {tagged}) END"
+    )
+
+
+_CHANGES_OUTER: Final = (
+    *_ENVELOPE_OF_CHANGES,
+    "attribute",
+    f"{_plain('_old[attribute]')} AS old",
+    f"{_plain('_new[attribute]')} AS new",
+)
+
+
+def _columns(attributes: Sequence[str]) -> list[str]:
+    taken = {one.rpartition(" ")[2].casefold() for one in _ENVELOPE}
+    columns = []
+    for attribute in attributes:
+        # DynamoDB keeps `Name` and `name` apart, Spark does not: the second one is `name_2`.
+        name, number = attribute, 2
+        while name.casefold() in taken:
+            name, number = f"{attribute}_{number}", number + 1
+        taken.add(name.casefold())
+        columns.append(f"{_plain(f'_image[{_literal(attribute)}]')} AS {_quoted(name)}")
+    return columns
+
+
+def attribute_names(records: DataFrame) -> list[str]:
+    """The names of top-level attributes in a sample of the records, sorted, at most MOST_COLUMNS."""
+    images = records.select(F.coalesce("new_image", "keys").alias("image")).limit(SAMPLE)
+    names = images.selectExpr("explode(map_keys(from_json(image, 'MAP<STRING, STRING>'))) AS name").distinct()
+    return [row["name"] for row in names.orderBy("name").limit(MOST_COLUMNS).collect()]
+
+
+def make_views(spark: SparkSession, bronze: str, attributes: Iterable[str] = ()) -> tuple[str, str]:
+    """Make, or make again, `<bronze>_flat` and `<bronze>_changes`; their names.
+
+    ``attributes`` names the columns of the first; without it they are those that the records show now, so call
+    it again when new ones appear. Raises Misconfigured for a path: views need a catalog.
+    """
+    if is_path(bronze):
+        raise Misconfigured(f"{bronze} is a path; views need a table in a catalog")
+    records = open_table(spark, bronze).toDF()
+    columns = ", ".join([*_ENVELOPE, *_columns(list(attributes) or attribute_names(records))])
+    flat, changes = beside(bronze, "_flat"), beside(bronze, "_changes")
+    spark.sql(f"CREATE OR REPLACE VIEW {flat} AS SELECT {columns} FROM (SELECT *, {_IMAGE} AS _image FROM {bronze})")
+    inner = f"SELECT {', '.join(_CHANGES_INNER)} FROM {bronze}"
+    middle = f"SELECT {', '.join(_CHANGES_MIDDLE)} FROM ({inner})"
+    spark.sql(
+        f"CREATE OR REPLACE VIEW {changes} AS SELECT {', '.join(_CHANGES_OUTER)} FROM ({middle}) WHERE {_CHANGED}"
+    )
+    return flat, changes
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,1 @@
+"""History: which image was visible from when to when."""

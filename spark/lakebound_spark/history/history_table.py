@@ -1,0 +1,216 @@
+"""The history as a Delta table: most keys go on from their current stretch, the others are told anew from bronze.
+
+A key goes on (`goes_on`) when the records of the micro-batch can only come after everything that was told of it before:
+- they are stream records, of greater versions than any told: the current stretch is a change of a smaller version, or
+  an image that a scan or an export read more than READ_MS before them, or there is none;
+- no base record of the key is labelled so late that it may belong between or behind them, or be explained by them: less
+  than READ_MS before them, RUN_MS for an ABSENT one.
+Then its stretches so far stay as they are, but for the end of the current one. Its current row and the micro-batch say
+all that is needed, whatever bronze and the history have grown to. Every other key (a late or repeated record, a
+backfill) is computed from all of its records in bronze. Both ways end in the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.history.stretches import HISTORY, READ_MS, RUN_MS, entries, stretches, stretches_of, value_of
+from lakebound_spark.platform.tables import exists, is_path, new_table, open_table, retried
+
+READ_OF_BRONZE: Final = (
+    *("key", "origin", "event_name", "version", "approx_creation_time_ms", "snapshot_label_ms", "snapshot_run"),
+    *("ingest_time_ms", "new_image", "old_image"),
+)
+"""What `stretches` takes of a record."""
+
+_MADE_FROM = "lakebound.history_of"
+_NAMED = ("_key", "_version")
+# So many keys go into a scan as values, so that Delta and Parquet can pass over files without them.
+_KEYS_AS_VALUES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What bringing the history forward did."""
+
+    keys: int
+    anew: int
+    """Keys that were told anew from all of their records in bronze."""
+    rows: int
+    """Rows of the history inserted, changed and removed."""
+
+
+def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
+    """Make the history table unless it is there. Returns the Delta table's id. Raises Misconfigured.
+
+    Partitioned by `is_current`, so that going on reads the current stretches and not all that ever were.
+    """
+    if not exists(spark, target):
+        builder = new_table(spark, target).addColumns(HISTORY).partitionedBy("is_current")
+        builder = builder.property(_MADE_FROM, source_table).property("delta.enableChangeDataFeed", "true")
+        builder.property("delta.enableDeletionVectors", "true").execute()
+    detail = open_table(spark, target).detail().select("id", "properties").head()
+    assert detail is not None
+    if detail["properties"].get(_MADE_FROM) != source_table:
+        raise Misconfigured(f"{target} is no history of {source_table}; name another target")
+    return str(detail["id"])
+
+
+def bring_forward(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> Rewritten:
+    """Make the history of the keys of ``records``, which were appended to bronze, what bronze now says.
+
+    Takes READ_OF_BRONZE of them. Only rows that differ are written, in one commit, so a replay makes no commit. One
+    writer at a time: the job's checkpoint sees to that. What it costs follows the records, and the current rows of the
+    history; for keys that are told anew, bronze's records and the history's rows of these keys.
+    """
+    records = records.persist()
+    try:
+        return retried(lambda: _bring_forward(spark, target, bronze, records))
+    finally:
+        records.unpersist()
+
+
+def _bring_forward(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> Rewritten:
+    history, told = open_table(spark, target).toDF(), open_table(spark, bronze).toDF()
+    touched = going_on(records, history.where("is_current"), told).persist()
+    try:
+        counts = touched.agg(F.count("*").alias("keys"), F.count_if("goes_on").alias("going_on")).head()
+        assert counts is not None
+        anew = counts["keys"] - counts["going_on"]
+        changes = continuation(records, touched)
+        if anew:
+            keys = touched.where("NOT goes_on").select("key")
+            right = stretches(_of_keys(told, "key", keys))
+            changes = changes.unionByName(differences(_of_keys(history, "_key", keys), right))
+        rows = _write(spark, target, changes, "true" if anew else "t.is_current")
+        return Rewritten(counts["keys"], anew, rows)
+    finally:
+        touched.unpersist()
+
+
+def going_on(records: DataFrame, current: DataFrame, bronze: DataFrame) -> DataFrame:
+    """Each key of ``records`` with its row of ``current``, the history's current rows, and whether it goes on.
+
+    | key | records                  | current row           | labels of the key in bronze | goes_on |
+    |-----|--------------------------|-----------------------|-----------------------------|---------|
+    | a   | L|…09 at 9000000       | L|…08               |                             | true    |
+    | b   | L|…09 at 9000000       | …6000|r|1 (a scan's)  | 6000                        | true    |
+    | c   | L|…09 at 9000000       | none                  |                             | true    |
+    | d   | L|…07, L|…09         | L|…08               |                             | false   |
+    | e   | L|…09 at 9000000       | L|…08               | 8999000                     | false   |
+    | f   | a scan's                 | L|…08               | 8999000                     | false   |
+    """
+    by_key = records.groupBy("key").agg(
+        F.bool_and(F.col("origin") == "stream").alias("from_stream"),
+        F.min("version").alias("first"),
+        F.min("approx_creation_time_ms").alias("oldest_ms"),
+    )
+    near = _near_bases(by_key, bronze)
+    shown = _of_keys(current, "_key", by_key).select(F.col("_key").alias("key"), F.struct("*").alias("current"))
+    marked = by_key.join(shown, "key", "left").join(near.withColumn("near", F.lit(True)), "key", "left")
+    # Only a stream record's stretch is exact while it is the current one. A base image that was shown was read before
+    # these records, and whatever the stream told before that image is older still.
+    after = F.when(F.col("current.is_exact"), F.col("first") > F.col("current._version")).otherwise(
+        F.col("current._item").isNotNull()
+    )
+    goes_on = F.col("from_stream") & F.col("near").isNull() & (F.col("current").isNull() | after)
+    return marked.select("key", "current", goes_on.alias("goes_on"))
+
+
+def _near_bases(by_key: DataFrame, bronze: DataFrame) -> DataFrame:
+    """The keys with a base record in bronze that is too late for them to go on, whatever image it has."""
+    least = by_key.where("from_stream").agg(F.min("oldest_ms").alias("ms")).head()
+    assert least is not None
+    least_ms = F.lit(least["ms"])  # NULL without such a key, and then no label is near
+    before = F.when(F.col("is_deleted"), RUN_MS).otherwise(READ_MS)
+    label = F.col("snapshot_label_ms")
+    bases = bronze.select("key", "snapshot_label_ms", "is_deleted")
+    # Said of all keys first: files of stream records alone, or of older runs, are passed over by their statistics.
+    late = bases.where(label >= least_ms - RUN_MS).where((label >= least_ms - READ_MS) | F.col("is_deleted"))
+    joined = late.join(by_key.select("key", "oldest_ms"), "key")
+    return joined.where(label >= F.col("oldest_ms") - before).select("key").distinct()
+
+
+def continuation(records: DataFrame, touched: DataFrame) -> DataFrame:
+    """`differences` for the keys of ``touched`` (see `going_on`) that go on.
+
+    Their current row stands for all that was told of them: as an entry, in front of the entries of ``records``.
+    """
+    on = touched.where("goes_on")
+    there = on.where("current IS NOT NULL").select("current.*")
+    told = there.select(
+        F.col("_key").alias("key"),
+        F.col("is_exact").alias("is_stream"),
+        F.col("_version").alias("version"),
+        F.unix_millis("valid_from").alias("time_ms"),
+        F.col("_item").alias("item"),
+        value_of("_item").alias("image"),
+        F.lit(None).cast("string").alias("old"),
+        F.lit(False).alias("old_is_known"),
+    )
+    new = entries(records.join(on.select("key"), "key", "left_semi"))
+    return differences(there, stretches_of(told.unionByName(new)))
+
+
+def _of_keys(table: DataFrame, column: str, keys: DataFrame) -> DataFrame:
+    """The rows of ``table`` whose ``column`` is one of ``keys``."""
+    few = [row["key"] for row in keys.select("key").limit(_KEYS_AS_VALUES + 1).collect()]
+    if len(few) <= _KEYS_AS_VALUES:
+        return table.where(F.col(column).isin(few))
+    return table.join(keys.select(F.col("key").alias(column)), column, "left_semi")
+
+
+def differences(there: DataFrame, right: DataFrame) -> DataFrame:
+    """HISTORY's columns and `_gone`: rows to insert or change, and rows that are to go.
+
+    there                    right                    after
+    | _key | _version | …    | _key | _version | …    | _key | _version | … | _gone |
+    |------|----------|--    |------|----------|--    |------|----------|---|-------|
+    | k    | 1        | a    | k    | 1        | a    | k    | 2        | c | false |
+    | k    | 2        | b    | k    | 2        | c    | k    | 3        | d | false |
+    | k    | 9        | e    | k    | 3        | d    | k    | 9        |   | true  |
+    """
+    values = [name for name in HISTORY.names if name not in _NAMED]
+    old = there.select(*_NAMED, F.struct(*values).alias("old"))
+    new = right.select(*_NAMED, F.struct(*values).alias("new"))
+    both = old.join(new, list(_NAMED), "full_outer").where(~F.col("old").eqNullSafe(F.col("new")))
+    return both.select(*_NAMED, *[F.col(f"new.{name}") for name in values], F.col("new").isNull().alias("_gone"))
+
+
+def _write(spark: SparkSession, target: str, changes: DataFrame, only: str) -> int:
+    """Merge the `differences` into the rows of which ``only`` holds, in one commit; how many they are."""
+    changes = changes.persist()
+    try:
+        count = changes.count()
+        if count:
+            values: dict[str, str | Column] = {name: f"s.{name}" for name in HISTORY.names}
+            same = " AND ".join([only, *(f"t.{name} = s.{name}" for name in _NAMED)])
+            (
+                open_table(spark, target)
+                .alias("t")
+                .merge(changes.alias("s"), same)
+                .whenMatchedDelete("s._gone")
+                .whenMatchedUpdate(set=values)
+                .whenNotMatchedInsert("NOT s._gone", values=values)
+                .execute()
+            )
+        return count
+    finally:
+        changes.unpersist()
+
+
+def rebuild(spark: SparkSession, target: str, bronze: str) -> int:
+    """Replace the whole history by what bronze says, in one commit; the number of rows."""
+    rows = stretches(open_table(spark, bronze).toDF())
+    # Overwriting in place keeps the table's properties; the rows are read from bronze, never from what is replaced.
+    writer = rows.write.format("delta").mode("overwrite")
+    if is_path(target):
+        writer.save(target)
+    else:
+        writer.saveAsTable(target)
+    return open_table(spark, target).toDF().count()

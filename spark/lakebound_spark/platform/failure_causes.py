@@ -1,0 +1,243 @@
+"""Why a job stopped: the error below all the wrapping, told without an item's value, and what a person can do.
+
+Spark wraps what happened three to six times; a person needs the innermost error that says something. Its message is
+told only where it cannot quote a row: errors of files, networks, class loading, Hadoop and the AWS SDK speak of paths,
+hosts and classes, and a few of Spark's conditions of tables and columns. Of all others the name has to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+
+from lakebound_spark.platform.spark_compat import condition_of, is_conflict
+
+MESSAGE_LENGTH: Final = 300
+"""Letters of a message that are told."""
+
+
+class Next(Enum):
+    """What the same command would do, started again."""
+
+    GOES_ON = "goes on"
+    """The cause passes by itself."""
+    STOPS_AGAIN = "stops again"
+    """It would stop the same way until a person has set something right."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The innermost error that says something. ``message`` is empty where it could quote an item's value."""
+
+    name: str
+    message: str
+    advice: str
+    next: Next
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}" if self.message else self.name
+
+
+_SPEAKS_OF_NO_ROW: Final = (
+    "java.io.",
+    "java.nio.",
+    "java.net.",
+    "javax.net.ssl.",
+    "java.util.concurrent.TimeoutException",
+    "java.lang.ClassNotFoundException",
+    "java.lang.NoClassDefFoundError",
+    "java.lang.NoSuchMethodError",
+    "java.lang.UnsupportedClassVersionError",
+    "java.lang.OutOfMemoryError",
+    "org.apache.hadoop.",
+    "org.apache.http.",
+    "software.amazon.awssdk.",
+    "com.amazonaws.",
+    "builtins.ModuleNotFoundError",
+    "builtins.OSError",
+)
+_MAY_QUOTE: Final = (
+    "java.io.NotSerializableException",
+    "java.io.UncheckedIOException",
+    "java.io.InvalidObjectException",
+)
+"""The first names the object itself; the others wrap what their message is made from."""
+
+_SPEAKS_OF_NAMES: Final = re.compile(
+    r"PATH_NOT_FOUND|PATH_ALREADY_EXISTS|TABLE_OR_VIEW_NOT_FOUND|SCHEMA_NOT_FOUND|CATALOG_NOT_FOUND|"
+    r"INVALID_SCHEMA_OR_RELATION_NAME|AMBIGUOUS_REFERENCE|DATA_SOURCE_NOT_FOUND|UNRESOLVED_COLUMN(\..+)?|"
+    r"UNSUPPORTED_FEATURE\.TABLE_OPERATION|DELTA_TABLE_NOT_FOUND|DELTA_PATH_DOES_NOT_EXIST|"
+    r"DELTA_CANNOT_CREATE_LOG_PATH|DELTA_(MISSING|UNSUPPORTED)_.*|REQUIRES_SINGLE_PART_NAMESPACE|FAILED_READ_FILE\..+"
+)
+"""Conditions of Spark and Delta whose message holds names of tables, columns, paths and features."""
+
+
+_KINDS: Final[tuple[tuple[str, Next, str], ...]] = (
+    # What the errors of the whole chain say, `class: message`, one a line; the first that fits decides.
+    (
+        r"S3AFileSystem not found",
+        Next.STOPS_AGAIN,
+        "this Spark cannot read s3a://; add to --packages org.apache.hadoop:hadoop-aws:HADOOP (its Hadoop's version)",
+    ),
+    (
+        r'No FileSystem for scheme "?s3"?$',
+        Next.STOPS_AGAIN,
+        "outside of EMR and Databricks write s3a:// in place of s3://",
+    ),
+    (r"No FileSystem for scheme", Next.STOPS_AGAIN, "write an address that this Spark has a file system for"),
+    (
+        r"ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|"
+        r"DATA_SOURCE_NOT_FOUND|AVRO_NOT_LOADED|ModuleNotFoundError",
+        Next.STOPS_AGAIN,
+        "something that the job needs is missing from this Spark, or has another version; give it with --packages, or "
+        "install it into the Python that runs the job",
+    ),
+    (
+        r"NoSuchBucket|UnknownStoreException|bucket does not exist",
+        Next.STOPS_AGAIN,
+        "there is no such bucket; name one that is there",
+    ),
+    (
+        r"Unable to load credentials|NoAuthWithAWSException|NoAwsCredentials|ExpiredToken|InvalidAccessKeyId|"
+        r"SignatureDoesNotMatch|token included in the request is (invalid|expired)",
+        Next.STOPS_AGAIN,
+        "give the job the credentials of a role that may read and write there",
+    ),
+    (
+        r"AccessDenied|AccessControlException|Status Code: 403|Forbidden|Permission denied",
+        Next.STOPS_AGAIN,
+        "let the job's role (on one machine: its user) read and write there",
+    ),
+    (
+        r"SlowDown|Throttl|Status Code: 50[0-9]|ServiceUnavailable|InternalError",
+        Next.GOES_ON,
+        "",
+    ),
+    (
+        r"UnknownHostException",
+        Next.STOPS_AGAIN,
+        "no such host; make sure that the region and the endpoint are right and that this machine reaches them",
+    ),
+    (
+        r"No space left on device",
+        Next.STOPS_AGAIN,
+        "make room on the disk, or point spark.local.dir to one that has it",
+    ),
+    (
+        r"OutOfMemoryError|GC overhead limit",
+        Next.STOPS_AGAIN,
+        "give the driver more memory (spark.driver.memory), or take less at a time with --max-files",
+    ),
+    (
+        r"java\.net\.|ConnectTimeout|SocketTimeout|HttpHostConnect|ConnectionClosed|Connection reset|SSLException|"
+        r"SSLHandshake|TimeoutException|Premature end of",
+        Next.GOES_ON,
+        "",
+    ),
+    (
+        r"FileNotFound|NoSuchFile|NotDirectory|NotADirectory|Mkdirs failed|FileAlreadyExists|Is a directory|"
+        r"Not a directory|DELTA_CANNOT_CREATE_LOG_PATH|Read-only file system|PATH_NOT_FOUND|PATH_ALREADY_EXISTS|"
+        r"Wrong FS|Relative path",
+        Next.STOPS_AGAIN,
+        "make sure that --source, --checkpoint and --target name the right places and that the job may write there",
+    ),
+    (
+        r"(TABLE_OR_VIEW|SCHEMA|CATALOG)_NOT_FOUND|INVALID_SCHEMA_OR_RELATION_NAME|REQUIRES_SINGLE_PART_NAMESPACE|"
+        r"DELTA_TABLE_NOT_FOUND|DELTA_PATH_DOES_NOT_EXIST",
+        Next.STOPS_AGAIN,
+        "make sure that the table's catalog and schema are there and that its name is right; a path has a /",
+    ),
+    (
+        r"AMBIGUOUS_REFERENCE|UNRESOLVED_COLUMN",
+        Next.STOPS_AGAIN,
+        "give that column another name with `name:` in the configuration, and merge into a new target",
+    ),
+    (
+        r"DELTA_UNSUPPORTED_|UNSUPPORTED_FEATURE",
+        Next.STOPS_AGAIN,
+        "this Spark and its Delta do not do what the table asks of them; docs/SPARK.md says which versions do",
+    ),
+    # The Java process is gone: killed for its memory, or its machine was taken away.
+    (r"Py4JNetworkError|Answer from Java side is empty|Connection refused", Next.GOES_ON, ""),
+)
+
+
+def cause_of(error: BaseException) -> Cause:
+    """The cause of ``error``, an exception of Python, of py4j or of PySpark on either version."""
+    chain = list(_links(error))
+    told = next((link for link in chain if _tells(*link)), None)
+    name, message = told if told is not None else (chain[-1][0], "")
+    if is_conflict(error):
+        return Cause(_short(name), "", "", Next.GOES_ON)
+    everything = "\n".join(f"{name}: {_first_line(text)}" for name, text in chain if _tells(name, text) or not text)
+    names = "\n".join(name for name, _ in chain)
+    for pattern, then, advice in _KINDS:
+        if re.search(pattern, everything, re.MULTILINE) or re.search(pattern, names):
+            return Cause(_short(name), _clean(message), advice.replace("HADOOP", _hadoop()), then)
+    return Cause(_short(name), _clean(message), "", Next.UNKNOWN)
+
+
+def _links(error: BaseException) -> Iterator[tuple[str, str]]:
+    """Each error of the chain, outermost first: its class (or Spark's condition), and its message."""
+    condition = condition_of(error)
+    java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    if condition != type(error).__name__ or java is None:
+        named = condition if condition != type(error).__name__ else f"{_module(error)}.{condition}"
+        yield named, "" if isinstance(error, Py4JError) else str(error)
+    try:
+        while java is not None:
+            yield _java_name(java), str(java.getMessage() or "")
+            java = java.getCause()
+    except Py4JError:
+        return  # the Java process ended meanwhile, and its words with it
+
+
+def _java_name(java: Any) -> str:
+    name = str(java.getClass().getName())
+    if name.startswith(("org.apache.spark.", "io.delta.")):
+        for getter in ("getCondition", "getErrorClass"):
+            try:
+                return str(getattr(java, getter)() or name)
+            except Exception:  # noqa: S112  not every one of them has the method
+                continue
+    return name
+
+
+def _module(error: BaseException) -> str:
+    # open() raises FileNotFoundError: its base says what all of them have in common.
+    return "builtins.OSError" if isinstance(error, OSError) else type(error).__module__
+
+
+def _tells(name: str, message: str) -> bool:
+    if not message or name.startswith(_MAY_QUOTE):
+        return False
+    return name.startswith(_SPEAKS_OF_NO_ROW) or _SPEAKS_OF_NAMES.fullmatch(name) is not None
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("builtins.OSError.").removeprefix("builtins.")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def _clean(message: str) -> str:
+    """One line, not too long, without the password of an address."""
+    line = re.sub(r"\s+", " ", re.sub(r"//[^/\s@]+@", "//", _first_line(message)))
+    # Spark writes the condition once more, and the SQL standard's number for it.
+    line = re.sub(r"^\[[A-Z0-9_.]+\] | SQLSTATE: \w+$", "", line)
+    return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
+
+
+def _hadoop() -> str:
+    from pyspark.sql import SparkSession
+
+    gateway: Any = getattr(SparkSession.getActiveSession(), "_jvm", None)
+    return "VERSION" if gateway is None else str(gateway.org.apache.hadoop.util.VersionInfo.getVersion())

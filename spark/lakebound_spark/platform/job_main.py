@@ -1,0 +1,93 @@
+"""What every job's `main` does around its work: exit statuses, one sentence for a mistake, signals, the log."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.failure_causes import Cause, Next, cause_of
+from lakebound_spark.platform.session import default_log, job_session
+from lakebound_spark.platform.tables import is_path
+
+
+def run_job(
+    name: str,
+    work: Callable[[SparkSession, threading.Event], int],
+    at: str,
+    *others: str,
+    again: str = "goes on from where it was",
+) -> int:
+    """Run ``work`` with a session and an event that Ctrl-C and SIGTERM set; the process's exit status.
+
+    It is what ``work`` returns, 1 after a failure (told with ``at``, the table it was about), 2 for what a person set
+    wrong: Misconfigured, and a failure that would come again until somebody sets it right. The session has a catalog
+    when ``at`` or one of ``others``, the further tables of the job, is a name and not a path. ``again`` says what the
+    same command does when it is started again.
+    """
+    spark: SparkSession | None = None
+    ours = False
+    log: Path | None = default_log()
+    try:
+        spark, ours = job_session(f"lakebound {name}", catalog=not all(map(is_path, (at, *others))))
+        with until_told() as stop:
+            status = work(spark, stop)
+    except Misconfigured as error:
+        status = refuse(name, error)
+        if spark is None:
+            return status  # where Spark did not start, the sentence names the log
+    except Exception as error:
+        # While the session is there: what Java's errors say has to be asked of Java.
+        cause = cause_of(error)
+        words = log if ours and log is not None and log.exists() and log.stat().st_size else None
+        print(f"{name}: {stopped(cause, at, again, words)}", file=sys.stderr)
+        log = None
+        status = 2 if cause.next is Next.STOPS_AGAIN else 1
+    finally:
+        if spark is not None and ours:
+            spark.stop()
+    if log is not None:
+        log.unlink(missing_ok=True)
+    return status
+
+
+def stopped(cause: Cause, at: str, again: str, log: Path | None) -> str:
+    """What stopped a job, and what to do next. ``log`` is this process's own file, where it has one."""
+    words = f"Spark's own words: {log}" if log is not None else "Spark's own words are in the log of its driver"
+    if cause.next is Next.GOES_ON:
+        return f"stopped by {cause} at {at}; nothing is lost, the same command {again}. {words}"
+    if cause.next is Next.STOPS_AGAIN:
+        return f"stopped by {cause} at {at}: {cause.advice}. Nothing is lost: then the same command {again}. {words}"
+    unsaid = "" if cause.message else " (its message could quote an item, so it is not repeated here)"
+    return (
+        f"stopped by {cause} at {at}{unsaid}. Nothing is lost: the same command {again}; should it stop here again, "
+        f"waiting will not help. {words}"
+    )
+
+
+def refuse(name: str, error: Misconfigured) -> int:
+    """Tell a mistake that was found before Spark started; the exit status."""
+    print(f"{name}: {error}", file=sys.stderr)
+    return 2
+
+
+@contextmanager
+def until_told() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that the micro-batch under way finishes before the job ends."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in signals]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

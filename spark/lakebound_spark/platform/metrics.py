@@ -1,0 +1,127 @@
+"""What each MERGE did: a JSON line, the run's totals, and `<target>_metrics` for dashboards of the lake's own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Final
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import DoubleType, LongType, StructField, StructType
+
+from lakebound_spark.platform.tables import beside, create_beside, is_path
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """What one micro-batch did, printed as one JSON line. Counts and times only, never an item's values.
+
+    ``files`` counts batch files, bad ones included (0 from bronze); ``records`` those merged; ``keys`` the rows they
+    came down to; ``rewritten`` rows of the target that were written anew, changed or not. ``inexact`` attributes did
+    not fit their column, ``rescued`` ones went to `_rescued`, ``stale`` records came after their tombstones were
+    purged. ``newest_ingest_ms`` is the greatest clock of the writer among the records, ``merged_at_ms`` this
+    machine's clock after the commit, and ``lag_ms`` from the oldest record's writer to that.
+    """
+
+    batch: int
+    files: int
+    bad_files: int
+    records: int
+    refused: int
+    stale: int
+    keys: int
+    inserted: int
+    updated: int
+    rewritten: int
+    inexact: int
+    rescued: int
+    oldest_ingest_ms: int | None
+    newest_ingest_ms: int | None
+    merged_at_ms: int
+    lag_ms: int | None
+    seconds: float
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over the micro-batches of a run; `str()` is the line of them before the job's last."""
+
+    merges: int = 0
+    records: int = 0
+    keys: int = 0
+    """Rows that the records came down to, MERGE by MERGE: a key of two counts twice."""
+    inserted: int = 0
+    updated: int = 0
+    stale: int = 0
+    rescued: int = 0
+    inexact: int = 0
+    refused: int = 0
+    bad_files: int = 0
+    stale_since: str = ""
+    """Since when changes may be missing from silver, as the job last saw; no sum, and not in the last line."""
+
+    def add(self, done: MicroBatch) -> None:
+        self.merges += 1
+        self.records += done.records
+        self.keys += done.keys
+        self.inserted += done.inserted
+        self.updated += done.updated
+        self.stale += done.stale
+        self.rescued += done.rescued
+        self.inexact += done.inexact
+        self.refused += done.refused
+        self.bad_files += done.bad_files
+
+    @property
+    def all_refused(self) -> bool:
+        """Whether something came in and nothing of it was this table's: the wrong table, or files that are all bad."""
+        return bool(self.refused or self.bad_files) and not (self.records or self.stale)
+
+    def sentence(self, target: str, seconds: float) -> str:
+        """What the run did, for a person."""
+        if not self.merges:
+            return f"nothing new for {target}"
+        if self.merges == 1:
+            brought = f"{counted(self.keys, 'key')}, {seconds:.0f} s"
+        else:
+            brought = f"{self.merges:,} merges, {seconds:.0f} s"
+        changed = f"{counted(self.inserted, 'row')} new, {self.updated:,} changed"
+        left = [
+            text
+            for count, text in (
+                (self.refused, f"{counted(self.refused, 'record')} of other tables refused"),
+                (self.bad_files, f"{counted(self.bad_files, 'file')} left out (see {beside(target, '_bad_files')})"),
+                (self.inexact, f"{counted(self.inexact, 'value')} did not fit the column"),
+            )
+            if count
+        ]
+        return "; ".join([f"merged {counted(self.records, 'record')} into {target}, {brought} ({changed})", *left])
+
+    def __str__(self) -> str:
+        return (
+            f"stale={self.stale} rescued={self.rescued} "
+            f"inexact={self.inexact} refused={self.refused} bad_files={self.bad_files}"
+        )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 key`, `11,161 keys`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+METRICS: Final = StructType(
+    [StructField(one.name, DoubleType() if one.name == "seconds" else LongType()) for one in fields(MicroBatch)]
+)
+"""The columns of `<target>_metrics`, beside `detected_at`: one row a MERGE, also for one that changed nothing."""
+
+
+def append_metrics(spark: SparkSession, target: str, done: MicroBatch) -> None:
+    """Append a row. A micro-batch that is replayed after a crash appends a second one: it is a log of runs."""
+    place = beside(target, "_metrics")
+    create_beside(spark, place, METRICS)
+    row = spark.createDataFrame([tuple(asdict(done).values())], METRICS).coalesce(1)
+    writer = row.withColumn("detected_at", F.current_timestamp()).write.format("delta").mode("append")
+    if is_path(place):
+        writer.save(place)
+    else:
+        writer.saveAsTable(place)

@@ -1,0 +1,134 @@
+"""The Spark session of a job: the platform's own where there is one, else a local one with Delta."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from py4j.java_gateway import JavaClass  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.spark_compat import IS_SPARK_35, settle_casts
+
+SETTINGS: Final = Path(__file__).resolve().parents[1] / "local.conf"
+SETTINGS_OF_35: Final = SETTINGS.with_name("spark35.conf")
+DELTA_SETTINGS: Final = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")
+"""What Spark has to be told to know Delta's tables; the jars are `spark.jars.packages`."""
+
+
+def local_settings() -> dict[str, str]:
+    """The lines of `local.conf`, which plain Python and spark-submit share, and of `spark35.conf` on Spark 3.5."""
+    text = SETTINGS.read_text() + (SETTINGS_OF_35.read_text() if IS_SPARK_35 else "")
+    lines = (line.split(None, 1) for line in text.splitlines() if line and line[0] != "#")
+    return {name: value.strip() for name, value in lines}
+
+
+def local_session(
+    app: str, *, catalog: bool = False, log: Path | None = None, settings: Mapping[str, str] | None = None
+) -> SparkSession:
+    """A session on this machine with Delta, at most 2 cores and 2 GiB of heap.
+
+    The first start fetches Delta's jars from Maven Central into the user's Ivy cache; later ones need no network.
+    What the Java process prints goes to ``log`` (a file in the temporary folder by default). ``catalog`` keeps
+    tables by name between runs, in `metastore_db` and `spark-warehouse` of the working directory. ``settings``
+    come after those of `local.conf`. Raises Misconfigured when Java is missing or Spark does not start.
+    """
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        raise Misconfigured("Java is missing; install Java 17 or later, on Debian: apt-get install default-jre")
+    # Executors run Python with what this process runs, not with the `python3` that the path happens to name.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    log = log or default_log()
+    builder = SparkSession.builder.appName(app)
+    for name, value in {**local_settings(), **(settings or {})}.items():
+        builder = builder.config(name, value)
+    if catalog:
+        builder = builder.enableHiveSupport()
+    elif "spark.sql.warehouse.dir" not in (settings or {}):
+        # Spark makes this folder in the working directory at every start, needed or not.
+        builder = builder.config("spark.sql.warehouse.dir", tempfile.gettempdir() + "/lakebound-spark-warehouse")
+    _quiet_context_loggers()
+    try:
+        with _java_output_to(log):
+            return builder.getOrCreate()
+    except (PySparkException, RuntimeError) as error:
+        raise Misconfigured(f"Spark did not start: {type(error).__name__}; its own words are in {log}") from None
+
+
+def _quiet_context_loggers() -> None:
+    """PySpark tells a failed query a second time, with its whole stack and what its message quotes, on stderr."""
+    for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+        logging.getLogger(name).disabled = True
+
+
+def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
+    """The session to use, and whether the job made it and has to stop it.
+
+    A session that runs already is used as it is, and so is what Databricks or spark-submit prepares (but for ANSI
+    mode on Spark 3.5); otherwise (plain `python`) it is `local_session`. Raises Misconfigured when spark-submit
+    brings no Delta.
+    """
+    _quiet_context_loggers()
+    spark, ours = _platform_session(app, catalog)
+    settle_casts(spark)
+    return spark, ours
+
+
+def _platform_session(app: str, catalog: bool) -> tuple[SparkSession, bool]:
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active, False
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return SparkSession.builder.appName(app).getOrCreate(), False
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return local_session(app, catalog=catalog), True
+    spark = SparkSession.builder.appName(app).getOrCreate()
+    _require_delta(spark)
+    return spark, True
+
+
+def _require_delta(spark: SparkSession) -> None:
+    """Raises Misconfigured without settings or jar: Spark starts with either of them, and fails at the first table."""
+    ours, missing = local_settings(), list[str]()
+    gateway: Any = spark._jvm
+    if not isinstance(gateway.io.delta.tables.DeltaTable, JavaClass):
+        missing.append(f"--packages {ours['spark.jars.packages']}")
+    if ours["spark.sql.extensions"] not in str(spark.conf.get("spark.sql.extensions", "")):
+        missing += [f"--conf {name}={ours[name]}" for name in DELTA_SETTINGS]
+    if missing:
+        raise Misconfigured(
+            f"this Spark has no Delta; give spark-submit {' '.join(missing)}, or on one machine "
+            f"--properties-file {SETTINGS}, which says the same"
+        )
+
+
+def default_log() -> Path:
+    """Where the Java process of this Python process writes, unless told otherwise."""
+    return Path(tempfile.gettempdir()) / f"lakebound-spark-{os.getpid()}.log"
+
+
+@contextmanager
+def _java_output_to(log: Path) -> Iterator[None]:
+    # Ivy prints fifty lines before Spark's log level is known, on Spark 3.5 some of them among a job's JSON lines. The
+    # Java process inherits file descriptors 1 and 2 when it is started, so they point elsewhere just then.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {number: os.dup(number) for number in (1, 2)}
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        for number in saved:
+            os.dup2(file, number)
+        yield
+    finally:
+        for number, kept in saved.items():
+            os.dup2(kept, number)
+            os.close(kept)
+        os.close(file)

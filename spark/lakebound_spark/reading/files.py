@@ -1,0 +1,219 @@
+"""Is each batch file whole? A file with a doubt is left out whole and named, its neighbours are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
+
+from lakebound_spark.reading.schema import FILE, RECORD, WHOLE, record_time_ms
+from lakebound_spark.reading.source import DataFile, read_records
+
+MISSING = "missing"
+DAMAGED = "damaged"
+NOT_WHOLE = "line does not parse whole"
+COUNT = "count differs from name"
+
+_DAMAGE = (
+    "EOFException",
+    "java.util.zip.",
+    "not a gzip file",
+    "gzip stream",
+    "incorrect header check",
+    "incorrect data check",
+    "invalid block type",
+    "invalid stored block",
+    "invalid distance",
+    "invalid code",
+    "invalid bit length",
+    "invalid literal",
+    "org.apache.avro.",
+    "is not a Parquet file",
+    "org.apache.parquet.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file left out whole, with the reason and what was counted (None where it could not be read)."""
+
+    path: str
+    reason: str
+    records_named: int
+    records_read: int | None = None
+    records_whole: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The records of whole files that belong to the table (None when there are none), and what was left out.
+
+    ``count`` is the number of ``records``; ``refused`` counts whole records of another table. ``not_whole`` are the
+    rows that did not parse whole, of files that were left out for them (None when there are none).
+    """
+
+    records: DataFrame | None
+    count: int
+    refused: int
+    bad_files: tuple[BadFile, ...]
+    oldest_ingest_ms: int | None
+    newest_ingest_ms: int | None
+    not_whole: DataFrame | None = None
+    oldest_record_ms: int | None = None
+    """The least creation time or label among ``records``."""
+    from_stream: int = 0
+    """How many of ``records`` have `origin = stream`."""
+
+    @property
+    def registers(self) -> tuple[str, ...]:
+        """The registers that the records feed: of `stream` and `base` those that have one."""
+        fed = {"stream": self.from_stream, "base": self.count - self.from_stream}
+        return tuple(register for register, records in fed.items() if records)
+
+
+@contextmanager
+def checked_records(
+    spark: SparkSession, files: Sequence[DataFile], source_table: str, record: StructType = RECORD
+) -> Iterator[Checked]:
+    """Read ``files``, compare each with its name, and hold the records persisted for the length of the block.
+
+    They are persisted before anything is counted: a query that needs only the corrupt column of a JSON read
+    is answered wrongly or not at all, and the records are needed again for the merge.
+    """
+    files, bad_files = list(files), list[BadFile]()
+    while files:
+        records: DataFrame | None = None
+        try:
+            try:
+                records = read_records(spark, files, record).persist()
+                counts = {row[FILE]: row for row in count_by_file(records, source_table).collect()}
+            except (Py4JJavaError, PySparkException) as error:
+                damaged = find_damaged(spark, files, record) if damage_of(error) else []
+                if not damaged:  # nothing is wrong with a file: what failed is the storage or this machine
+                    raise
+                bad_files += damaged
+                left_out = {bad.path for bad in damaged}
+                files = [file for file in files if file.path not in left_out]
+                continue
+            yield _compare(records, counts, files, source_table, bad_files)
+            return
+        finally:
+            if records is not None:
+                records.unpersist()
+    yield Checked(None, 0, 0, tuple(bad_files), None, None)
+
+
+def _compare(
+    records: DataFrame, counts: dict[str, Row], files: list[DataFile], source_table: str, bad_files: list[BadFile]
+) -> Checked:
+    good = []
+    for file in files:
+        count = counts.get(file.url)
+        bad = judge(file, count["read"], count["whole"]) if count else judge(file, 0, 0)
+        if bad is not None:
+            bad_files.append(bad)
+        elif count:
+            good.append(count)
+    ours = F.col("source_table") == source_table
+    whole = F.col(FILE).isin([count[FILE] for count in good])
+    foreign = sum(count["foreign"] for count in good)
+    return Checked(
+        records=records.where(ours & whole) if good else None,
+        count=sum(count["whole"] for count in good) - foreign,
+        refused=foreign,
+        bad_files=tuple(bad_files),
+        oldest_ingest_ms=min((count["oldest"] for count in good if count["oldest"] is not None), default=None),
+        newest_ingest_ms=max((count["newest"] for count in good if count["newest"] is not None), default=None),
+        oldest_record_ms=min((count["aged"] for count in good if count["aged"] is not None), default=None),
+        from_stream=sum(count["stream"] for count in good),
+        not_whole=records.where(~F.col(WHOLE)) if any(bad.reason == NOT_WHOLE for bad in bad_files) else None,
+    )
+
+
+def find_damaged(spark: SparkSession, files: Sequence[DataFile], record: StructType = RECORD) -> list[BadFile]:
+    """The files among ``files`` that cannot be read to their end, found by halving.
+
+    Spark's `ignoreCorruptFiles` would be one pass, but it keeps the rows read before the damage, and one
+    flipped bit has invented rows: a checksum that fails after the last line would go unnoticed. An error
+    that says nothing about a file (storage out of reach, memory) is raised again, so that an outage stops
+    the run instead of leaving good files out.
+    """
+    try:
+        read_records(spark, files, record).write.format("noop").mode("overwrite").save()
+    except (Py4JJavaError, PySparkException) as error:
+        reason = damage_of(error)
+        if reason is None:
+            raise
+        if len(files) == 1:
+            return [BadFile(files[0].path, reason, files[0].count)]
+        half = len(files) // 2
+        return find_damaged(spark, files[:half], record) + find_damaged(spark, files[half:], record)
+    return []
+
+
+def damage_of(error: BaseException) -> str | None:
+    """Why a read failed if a file is to blame (`missing`, `damaged`), None for every other failure.
+
+    Only the first cause counts: Avro wraps a broken connection in an exception of its own just as it wraps a
+    broken block. Its top frame counts too, since a cut Avro file can end in a bare NullPointerException.
+    """
+    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    if cause is None:
+        text = str(error)
+    else:
+        while cause.getCause() is not None:
+            cause = cause.getCause()
+        frames = cause.getStackTrace()
+        text = f"{cause.getClass().getName()}: {cause.getMessage()} at {frames[0] if frames else ''}"
+    if "FileNotFoundException" in text or "PATH_NOT_FOUND" in text:
+        return MISSING
+    return DAMAGED if any(sign in text for sign in _DAMAGE) else None
+
+
+def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
+    """What is compared with the count in each file's name, and the clock of its records' writer.
+
+    before (`origin` and times left out)                     after (for `flights`; `aged` and `stream` left out)
+    | _file | _whole | source_table | ingest_time_ms |    | _file | read | whole | foreign | oldest | newest |
+    |-------|--------|--------------|----------------|    |-------|------|-------|---------|--------|--------|
+    | f1    | true   | flights      | 70             |    | f1    | 3    | 2     | 0       | 70     | 80     |
+    | f1    | true   | flights      | 80             |    | f2    | 1    | 1     | 1       |        |        |
+    | f1    | false  | flights      | 90             |
+    | f2    | true   | weather      | 60             |
+    """
+    ours = F.col(WHOLE) & (F.col("source_table") == source_table)
+    return records.groupBy(FILE).agg(
+        F.count("*").alias("read"),
+        F.count_if(F.col(WHOLE)).alias("whole"),
+        F.count_if(F.col(WHOLE) & (F.col("source_table") != source_table)).alias("foreign"),
+        *told_of(ours),
+    )
+
+
+def told_of(ours: Column) -> list[Column]:
+    """Aggregates of the records that are ours: their writer's clock, the least creation time or label, the origin."""
+    return [
+        F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
+        F.max(F.when(ours, F.col("ingest_time_ms"))).alias("newest"),
+        F.min(F.when(ours, record_time_ms())).alias("aged"),
+        F.count_if(ours & (F.col("origin") == "stream")).alias("stream"),
+    ]
+
+
+def judge(file: DataFile, read: int, whole: int) -> BadFile | None:
+    """None when the file holds exactly the whole records its name says.
+
+    The JSON reader drops a second record on one line without a word, and a writer killed half-way or a
+    file edited by hand leaves fewer or more lines: only the name knows how many there were.
+    """
+    if read == whole == file.count:
+        return None
+    reason = COUNT if read == whole else NOT_WHOLE
+    return BadFile(file.path, reason, file.count, read, whole)

@@ -1,0 +1,78 @@
+"""Many records to one row per key, holding the greatest of both registers (docs: the order of records)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.reading.schema import LABEL_DIGITS
+
+REGISTERS: Final = ("stream", "base")
+"""The two registers of a key, in the order in which their columns stand."""
+
+
+def base_register() -> Column:
+    """Label padded to 15 digits, run, present, joined by `|`: as text it sorts like the tuple it stands for."""
+    present = F.when(F.col("new_image").isNotNull(), "1").otherwise("0")
+    label = F.lpad(F.col("snapshot_label_ms").cast("string"), LABEL_DIGITS, "0")
+    return F.concat_ws("|", label, F.col("snapshot_run"), present)
+
+
+def showing_expired(records: DataFrame) -> DataFrame:
+    """TTL deletes as what they removed, for `ttl_deletes: keep`: the row stays, marked by `ttl_expired`.
+
+    The image comes from the REMOVE itself and not from the row that is there, which may be of an older version
+    when records arrive out of order. A REMOVE without its old image (another stream view) stays a delete.
+
+    | new_image | old_image | ttl_expired |    | new_image | ttl_expired |
+    |-----------|-----------|-------------|    |-----------|-------------|
+    |           | {"v":"7"} | true        |    | {"v":"7"} | true        |
+    |           | {"v":"7"} | false       |    |           | false       |
+    """
+    expired = F.when(F.col("ttl_expired"), F.col("old_image"))
+    return records.withColumn("new_image", F.coalesce("new_image", expired))
+
+
+def latest_per_key(records: DataFrame) -> DataFrame:
+    """One row per key: what a micro-batch has to say to the stream register and to the base register.
+
+    A MERGE with two source rows for one key fails, or inserts the key twice when it is new. A maximum does
+    not care how often or in which order its inputs come, so duplicates and reordering end here.
+
+    before
+    | key | origin | version | approx_creation_time_ms | snapshot_label_ms | snapshot_run | new_image |
+    |-----|--------|---------|-------------------------|-------------------|--------------|-----------|
+    | k   | stream | L|…07   | 5000                    |                   |              | {"v":"7"} |
+    | k   | stream | L|…09   | 4000                    |                   |              |           |
+    | k   | scan   |         |                         | 3000              | r            | {"v":"7"} |
+    | m   | scan   |         |                         | 3000              | r            | {"v":"1"} |
+
+    after (`stream_ttl` and `keys` left out)
+    | key | version | stream_time_ms | stream_image | base                  | base_image |
+    |-----|---------|----------------|--------------|-----------------------|------------|
+    | k   | L|…09   | 5000           |              | 000000000003000|r|1   | {"v":"7"}  |
+    | m   | ''      |                |              | 000000000003000|r|1   | {"v":"1"}  |
+    """
+    is_stream = F.col("origin") == "stream"
+    version = F.when(is_stream, F.col("version"))
+    base = F.when(~is_stream, base_register())
+    by_key = records.groupBy("key").agg(
+        F.max("keys").alias("keys"),
+        F.max(version).alias("version"),
+        F.max(F.when(is_stream, F.col("approx_creation_time_ms"))).alias("stream_time_ms"),
+        F.max_by(F.struct("new_image", "ttl_expired"), version).alias("stream"),
+        F.max(base).alias("base"),
+        F.max_by("new_image", base).alias("base_image"),
+    )
+    return by_key.select(
+        "key",
+        "keys",
+        F.coalesce("version", F.lit("")).alias("version"),
+        "stream_time_ms",
+        F.col("stream.new_image").alias("stream_image"),
+        F.coalesce("stream.ttl_expired", F.lit(False)).alias("stream_ttl"),
+        F.coalesce("base", F.lit("")).alias("base"),
+        "base_image",
+    )

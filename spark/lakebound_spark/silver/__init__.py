@@ -1,0 +1,1 @@
+"""Silver: typed columns, the guarded MERGE, the table and its views."""

@@ -1,0 +1,191 @@
+"""`columns: auto`: top-level attributes become columns as they appear, and types only ever widen.
+
+| attribute seen                          | column            | later                                                  |
+|-----------------------------------------|-------------------|--------------------------------------------------------|
+| N, whole, within 64 bits                | `bigint`          | `decimal(38,18)` once a number needs it and fits it    |
+| N, up to 20 digits before the point and | `decimal(38,18)`  |                                                        |
+| 18 after it                             |                   |                                                        |
+| S                                       | `string`          | takes an N's token too, as declared columns do         |
+| BOOL, B                                 | `boolean`, `binary` |                                                      |
+| SS, NS, BS                              | `array<…>`        |                                                        |
+| L, M, mixed, a number beyond all these  | `string` (json)   | takes anything, as DynamoDB-JSON text                  |
+
+Where Delta cannot widen (3.3 on Spark 3.5), whole numbers start as `decimal(38,18)` too. Everything else goes to
+`_rescued`. The table itself remembers the lattice's state: a column of ours bears a comment, and a json column
+another, so a column that a person added is never written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructField, StructType
+
+from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable
+from lakebound_spark.platform import spark_compat
+from lakebound_spark.platform.tables import named, open_table
+from lakebound_spark.silver.casting import exact_decimal, text
+from lakebound_spark.silver.columns import DeclaredColumn
+from lakebound_spark.silver.rows import attributes, visible_images
+from lakebound_spark.silver.types import ArrayOf, Scalar, Type, parse_type, quoted
+
+MOST_COLUMNS: Final = 500
+"""So many attributes become columns, the most frequent first; what is beyond stays in `_item` and `_rescued`."""
+
+COMMENT: Final = "lakebound: attribute"
+JSON_COMMENT: Final = "lakebound: attribute as DynamoDB-JSON"
+
+_MOST_SEEN: Final = 5_000
+"""So many unknown names are looked at in one micro-batch, however many there are."""
+
+_WHOLE, _EXACT, _BEYOND = "whole", "exact", "beyond"
+_WIDE: Final = Scalar("decimal", 38, 18)
+_KINDS: Final[dict[frozenset[str], Type]] = {
+    frozenset((_WHOLE,)): Scalar("bigint"),
+    frozenset((_EXACT,)): _WIDE,
+    frozenset((_WHOLE, _EXACT)): _WIDE,
+    frozenset(("S",)): Scalar("string"),
+    frozenset(("BOOL",)): Scalar("boolean"),
+    frozenset(("B",)): Scalar("binary"),
+    frozenset(("SS",)): ArrayOf(Scalar("string")),
+    frozenset(("NS",)): ArrayOf(_WIDE),
+    frozenset(("BS",)): ArrayOf(Scalar("binary")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An attribute of a micro-batch: how many images have it, and with which kinds of values (NULL aside)."""
+
+    name: str
+    images: int
+    kinds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a micro-batch needs of the table before it can be merged."""
+
+    added: tuple[DeclaredColumn, ...]
+    widened: tuple[DeclaredColumn, ...]
+
+
+def columns_of(schema: StructType) -> tuple[DeclaredColumn, ...]:
+    """The table's columns that are attributes, in its order."""
+    found = []
+    for field in schema.fields:
+        comment = field.metadata.get("comment")
+        if comment == JSON_COMMENT:
+            found.append(DeclaredColumn(field.name, (field.name,), Scalar("json")))
+        elif comment == COMMENT:
+            found.append(DeclaredColumn(field.name, (field.name,), parse_type(field.dataType.simpleString())))
+    return tuple(found)
+
+
+def plan_growth(schema: StructType, seen: Iterable[Seen]) -> Growth:
+    """Which columns to add and to widen. The same attributes seen in any order give the same plan."""
+    present = {column.name: column for column in columns_of(schema)}
+    taken = {folded(name) for name in (*schema.fieldNames(), *RESERVED_COLUMNS)}
+    added: list[DeclaredColumn] = []
+    widened = []
+    for one in sorted(seen, key=lambda one: (-one.images, one.name)):
+        there = present.get(one.name)
+        if there is not None:
+            if spark_compat.CAN_WIDEN and there.type == Scalar("bigint") and _EXACT in one.kinds:
+                widened.append(DeclaredColumn(there.name, there.path, _WIDE))
+        elif one.kinds and unusable(one.name) is None and folded(one.name) not in taken:
+            if len(present) + len(added) == MOST_COLUMNS:
+                continue
+            taken.add(folded(one.name))
+            added.append(DeclaredColumn(one.name, (one.name,), kind_of(one.kinds)))
+    return Growth(tuple(added), tuple(widened))
+
+
+def kind_of(kinds: frozenset[str]) -> Type:
+    """The type for a new attribute with these kinds of values."""
+    if kinds <= {"S", _WHOLE, _EXACT, _BEYOND} and "S" in kinds:
+        return Scalar("string")
+    found = _KINDS.get(kinds, Scalar("json"))
+    return found if spark_compat.CAN_WIDEN or found != Scalar("bigint") else _WIDE
+
+
+def seen_attributes(latest: DataFrame, columns: Sequence[DeclaredColumn]) -> list[Seen]:
+    """What the rows of `latest_per_key` have that the columns do not take yet: new names, and numbers to widen for."""
+    image = F.explode(F.array(*visible_images().values())).alias("image")
+    each = latest.select(image).where("image IS NOT NULL").select(F.explode(attributes(F.col("image"))))
+    number = f"regexp_extract(value, {text(_NUMBER)}, 1)"
+    kind = F.expr(
+        f"CASE WHEN value NOT LIKE '{{\"N\":%' THEN regexp_extract(value, {text(_TAG)}, 1) "
+        f"WHEN try_cast({exact_decimal(number, 38, 0)} AS BIGINT) IS NOT NULL THEN '{_WHOLE}' "
+        f"WHEN {exact_decimal(number, 38, 18)} IS NOT NULL THEN '{_EXACT}' ELSE '{_BEYOND}' END"
+    )
+    known = [column.name for column in columns]
+    widening = [column.name for column in columns if column.type == Scalar("bigint")]
+    wanted = F.lit(True)
+    if known:
+        wanted = ~F.col("key").isin(known)
+    if widening:
+        wanted = wanted | (F.col("key").isin(widening) & F.col("value").startswith('{"N":') & (kind == _EXACT))
+    found = (
+        each.where(wanted)
+        .groupBy("key")
+        .agg(F.count("*").alias("images"), F.collect_set(kind).alias("kinds"))
+        .orderBy(F.desc("images"), "key")
+        .limit(_MOST_SEEN)
+        .collect()
+    )
+    return [Seen(row["key"], row["images"], frozenset(row["kinds"]) - {"NULL"}) for row in found]
+
+
+_NUMBER: Final = r'^\{"N":"(.*)"\}$'
+_TAG: Final = r'^\{"([A-Z]+)":'
+
+
+def grow(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tuple[DeclaredColumn, ...], bool]:
+    """The columns by which the rows of ``latest`` are to be typed, after the table has been given what it lacked.
+
+    The second value says whether the table was changed.
+
+    Widening is Delta's own: no file is rewritten, and old values read as before. The table feature for it is only
+    switched on when a column is first widened, since readers older than Delta 3.2 then refuse the table.
+    """
+    schema = open_table(spark, target).toDF().schema
+    growth = plan_growth(schema, seen_attributes(latest, columns_of(schema)))
+    if growth.widened:
+        spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
+        for column in growth.widened:
+            spark.sql(f"ALTER TABLE {named(target)} ALTER COLUMN {quoted(column.name)} TYPE {column.sql_type}")
+    if growth.added:
+        add_columns(spark, target, growth.added)
+    if growth == Growth((), ()):
+        return columns_of(schema), False
+    return columns_of(open_table(spark, target).toDF().schema), True
+
+
+def add_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
+    """Append columns to the table, each with the comment by which it is known as ours."""
+    lines = ", ".join(f"{quoted(c.name)} {c.sql_type} COMMENT {text(comment_of(c))}" for c in columns)
+    if any(column.needs_mapping for column in columns):
+        spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ({_sql_properties(MAPPING)})")
+    spark.sql(f"ALTER TABLE {named(target)} ADD COLUMNS ({lines})")
+
+
+def is_ours(field: StructField) -> bool:
+    """Whether a column of the table is made from an attribute."""
+    return field.metadata.get("comment") in (COMMENT, JSON_COMMENT)
+
+
+def comment_of(column: DeclaredColumn) -> str:
+    """What marks a column of the table as made from an attribute."""
+    return JSON_COMMENT if column.type == Scalar("json") else COMMENT
+
+
+MAPPING: Final = {"delta.columnMapping.mode": "name"}
+
+
+def _sql_properties(named_values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{text(name)} = {text(str(value))}" for name, value in named_values.items())

@@ -1,0 +1,129 @@
+"""How a column reads what it is given: `unit`, `format`, `zone`, `fraction`, `true` and `false`.
+
+They reach into arrays, maps and structs: `{type: array<timestamp>, zone: Z}` reads each member so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Final
+
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.silver.time_formats import check_format, check_zone
+from lakebound_spark.silver.types import Scalar, Type, as_number, scalars_in, scale_of, with_scalars
+
+_OF_TIMES: Final = ("unit", "format", "zone", "fraction")
+_OF_BOOLEANS: Final = ("true", "false")
+OPTIONS: Final = (*_OF_TIMES, *_OF_BOOLEANS)
+
+_UNITS: Final = {"timestamp": ("s", "ms", "us"), "date": ("d",)}
+_FINER_THAN_MICROS: Final = "S" * 7
+
+
+def read_as(kind: Type, settings: Mapping[str, Any]) -> Type:
+    """The type with the options among ``settings`` put into it. Raises Misconfigured for those that do not belong."""
+    given = {name: settings[name] for name in OPTIONS if name in settings}
+    if not given:
+        return kind
+    names = {scalar.name for scalar in scalars_in(kind)}
+    times = names & set(_UNITS)
+    if set(given) & set(_OF_TIMES) and not times:
+        raise Misconfigured("unit, format, zone and fraction belong to the types timestamp and date only")
+    if set(given) & set(_OF_BOOLEANS) and "boolean" not in names:
+        raise Misconfigured("true and false belong to the type boolean only")
+    if len(times) > 1:
+        raise Misconfigured("the type has timestamps and dates, which are read in two ways; declare one by its path")
+    as_boolean = _boolean(given)
+    as_time = _time(next(iter(times)), given) if times else Scalar("timestamp")
+
+    def changed(scalar: Scalar) -> Scalar:
+        if scalar.name == "boolean":
+            return replace(scalar, true=as_boolean.true, false=as_boolean.false)
+        return as_time if scalar.name in times else scalar
+
+    return with_scalars(kind, changed)
+
+
+def options_of(kind: Type) -> dict[str, Any]:
+    """The options that the type was given, as `read_as` takes them. A member's are the whole type's."""
+    found: dict[str, Any] = {}
+    for scalar in scalars_in(kind):
+        told = {
+            "unit": scalar.unit,
+            "format": scalar.pattern,
+            "zone": scalar.zone,
+            "fraction": "truncate" if scalar.truncates else None,
+            "true": list(scalar.true) or None,
+            "false": list(scalar.false) or None,
+        }
+        found |= {name: value for name, value in told.items() if value is not None}
+    return found
+
+
+def _time(name: str, given: Mapping[str, Any]) -> Scalar:
+    wrong = [option for option in _OF_TIMES if option in given and not _is_text(given[option])]
+    if wrong:
+        # YAML reads an unquoted `+10:00` as a number of minutes.
+        raise Misconfigured(f"{wrong[0]} must be text; put quotes around it")
+    unit, pattern, zone, fraction = (given.get(option) for option in _OF_TIMES)
+    truncates = fraction is not None
+    if truncates and (fraction != "truncate" or name != "timestamp"):
+        raise Misconfigured("fraction can be truncate, of a timestamp: what is beyond microseconds is cut off")
+    if unit is not None:
+        if pattern is not None or zone is not None:
+            raise Misconfigured("a unit stands alone: the attribute is then a number since 1970")
+        if unit not in _UNITS[name]:
+            raise Misconfigured(f"the unit {unit!r} of a {name} must be one of {', '.join(_UNITS[name])}")
+        return Scalar(name, unit=unit, truncates=truncates)
+    if pattern is not None:
+        check_format(pattern, zone, is_date=name == "date")
+        if truncates and _FINER_THAN_MICROS not in pattern:
+            raise Misconfigured(f"the format {pattern!r} has no digits beyond microseconds that fraction could cut off")
+    elif zone is not None:
+        if name == "date":
+            raise Misconfigured("zone belongs to a timestamp; a date has none")
+        check_zone(zone)
+    return Scalar(name, pattern=pattern, zone=zone, truncates=truncates)
+
+
+def _boolean(given: Mapping[str, Any]) -> Scalar:
+    true, false = (_words(name, given[name]) if name in given else () for name in _OF_BOOLEANS)
+    for one in true:
+        for other in false:
+            if _mean_the_same(one, other):
+                raise Misconfigured(f"{one!r} is in both lists, true and false; take it out of one")
+    return Scalar("boolean", true=true, false=false)
+
+
+def _mean_the_same(one: str, other: str) -> bool:
+    number = as_number(one)
+    return one == other or (number is not None and number == as_number(other))
+
+
+def _words(name: str, listed: Any) -> tuple[str, ...]:
+    if not isinstance(listed, list) or not listed:
+        raise Misconfigured(f'{name} must be a list of what is {name}, such as ["1", "Y"]')
+    return tuple(dict.fromkeys(_word(name, entry) for entry in listed))
+
+
+def _word(name: str, entry: Any) -> str:
+    # YAML reads an unquoted `yes` or `on` as true, and of a text with a dot it makes a binary fraction.
+    if type(entry) is int:
+        entry = str(entry)
+    if not isinstance(entry, str):
+        raise Misconfigured(f"{name}: put quotes around {entry!r}, each entry must be text or a whole number")
+    number = as_number(entry)
+    if number is not None and not _can_be_compared(number):
+        raise Misconfigured(f"{name}: the number {entry[:50]} has more than 38 digits, with those after its point")
+    return entry
+
+
+def _can_be_compared(number: Decimal) -> bool:
+    return scale_of(number) <= 38 and number.adjusted() + 1 + scale_of(number) <= 38
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.search(r"\S", value))

@@ -1,0 +1,187 @@
+"""The merge job: what a micro-batch brings, one MERGE out of it, and the totals."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.metrics import MicroBatch, Totals, append_metrics, counted
+from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
+from lakebound_spark.platform.tables import beside
+from lakebound_spark.reading.files import Checked, checked_records
+from lakebound_spark.reading.schema import RECORD, RECORD_WITH_OLD_IMAGE
+from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, bounded, data_files, stream_of_files
+from lakebound_spark.silver.config import MergeConfig
+from lakebound_spark.silver.merge import record_bad_files
+from lakebound_spark.silver.micro_batch import Brought, bring_forward
+from lakebound_spark.silver.silver_table import prepare_target
+from lakebound_spark.silver.stale_mark import keep_gap_of_stale, mark, read_gaps
+
+BRONZE = "bronze"
+"""The reader whose source is a bronze table instead of files."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeJob:
+    """One run: where records come from, where the table is, and when micro-batches start."""
+
+    source: str
+    checkpoint: str
+    target: str
+    config: MergeConfig
+    trigger: dict[str, Any]
+    reader: str
+    files_per_micro_batch: int
+    bytes_per_merge: int = BYTES_PER_MERGE
+    aside: str = ""
+    """The folder `_lakebound/<table>`, whose gaps mark silver; empty: nothing is known of gaps."""
+
+
+def run(
+    spark: SparkSession,
+    job: MergeJob,
+    *,
+    report: Callable[[str], None] = print,
+    warn: Callable[[str], None] = lambda text: None,
+    stop: threading.Event | None = None,
+) -> Totals:
+    """Merge until caught up (available-now) or until ``stop`` is set; ``report`` gets one JSON line a MERGE.
+
+    ``warn`` gets a sentence at the first MERGE of a run that never got a record of this table: a stream that goes on
+    would tell nobody otherwise.
+
+    The same line is appended to `<target>_metrics`. Raises Misconfigured before anything is merged, and the
+    micro-batch's own error if one fails: nothing is lost then, since the next run takes the same records again.
+
+    Silver is marked by the gaps that are open before the first micro-batch, once a minute, and after records that
+    came too late.
+    """
+    if job.reader == BRONZE:
+        check_bronze(spark, job.source)
+    elif path_exists(spark, job.source) is False:
+        raise Misconfigured(f"--source {job.source} is not there; give the folder that holds the hour partitions")
+    table_id = prepare_target(spark, job.target, job.config)
+    claim_checkpoint(spark, job.checkpoint, job.target, table_id)
+    totals = Totals()
+
+    def look() -> None:
+        if job.aside:
+            gaps = read_gaps(spark, job.aside, job.config.source_table)
+            totals.stale_since = mark(spark, job.target, gaps)
+
+    def merge(batch: DataFrame, batch_id: int) -> None:
+        work = merge_bronze_micro_batch if job.reader == BRONZE else merge_micro_batches
+        for done in work(batch, batch_id, job):
+            totals.add(done)
+            report(json.dumps(asdict(done)))
+            append_metrics(batch.sparkSession, job.target, done)
+            if totals.merges == 1 and totals.all_refused:
+                warn(all_refused(job, totals))
+            if done.stale:
+                look()
+
+    look()
+    run_micro_batches(_stream(spark, job), merge, job.checkpoint, job.trigger, stop, between=look)
+    return totals
+
+
+def all_refused(job: MergeJob, totals: Totals) -> str:
+    """What is wrong where everything that came in was refused, and what to do."""
+    files = f"{counted(totals.bad_files, 'file')} left out (see {beside(job.target, '_bad_files')})"
+    if not totals.refused:
+        return (
+            f"nothing could be read below {job.source}: {files}; `lakebound files check` says what is wrong with them"
+        )
+    also = f", and {files}" if totals.bad_files else ""
+    return (
+        f"nothing was merged into {job.target}: all of {counted(totals.refused, 'record')} refused, none is of the "
+        f"table {job.config.source_table}{also}; set source_table or --source right, then merge into a new target with "
+        "a new checkpoint"
+    )
+
+
+def _stream(spark: SparkSession, job: MergeJob) -> DataFrame:
+    if job.reader == BRONZE:
+        return stream_of_bronze(spark, job.source, job.files_per_micro_batch, job.bytes_per_merge)
+    return stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
+
+
+def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
+    """Merge the files named in ``batch`` (columns `path`, `url`, `length`), at most `bytes_per_merge` in one MERGE.
+
+    Running it again changes nothing in the target, whatever the checkpoint says. That is why Delta's
+    `txnAppId` is not set: it saves one empty MERGE after a crash, and a checkpoint restored from an older
+    copy would carry the same identity with other files behind its numbers, which Delta would then skip.
+    """
+    files = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
+    for some in bounded(files, job.bytes_per_merge):
+        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config, job.aside)
+
+
+def merge_micro_batch(
+    spark: SparkSession, files: list[DataFile], batch_id: int, target: str, config: MergeConfig, aside: str = ""
+) -> MicroBatch:
+    """Check, reduce, cast and merge these files (at least one); with ``aside``, record those too late as a gap."""
+    started = time.monotonic()
+    with checked_records(spark, files, config.source_table, record_of(config)) as checked:
+        if checked.bad_files:
+            record_bad_files(spark, target, checked.bad_files)
+        brought = bring_forward(spark, target, checked, config)
+    _keep_gap(spark, aside, config.source_table, brought)
+    return _told(batch_id, len(files), checked, brought, started)
+
+
+def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
+    """Reduce, cast and merge the records of ``batch``, rows of a bronze table; nothing without one."""
+    started = time.monotonic()
+    with bronze_records(batch, job.config.source_table, record_of(job.config)) as checked:
+        if not checked.count and not checked.refused:
+            return
+        brought = bring_forward(batch.sparkSession, job.target, checked, job.config)
+    _keep_gap(batch.sparkSession, job.aside, job.config.source_table, brought)
+    yield _told(batch_id, 0, checked, brought, started)
+
+
+def _keep_gap(spark: SparkSession, aside: str, table: str, brought: Brought) -> None:
+    # Before the micro-batch is committed: a crash here brings the same records again, and then their gap.
+    if aside and brought.stale is not None:
+        now_ms = time.time_ns() // 1_000_000
+        keep_gap_of_stale(spark, aside, table, brought.stale.from_ms, brought.stale.to_ms, now_ms)
+
+
+def record_of(config: MergeConfig) -> StructType:
+    """The fields of a record that the merge reads."""
+    return RECORD_WITH_OLD_IMAGE if config.keep_expired else RECORD
+
+
+def _told(batch_id: int, files: int, checked: Checked, brought: Brought, started: float) -> MicroBatch:
+    now_ms, oldest = time.time_ns() // 1_000_000, checked.oldest_ingest_ms
+    stale = 0 if brought.stale is None else brought.stale.records
+    return MicroBatch(
+        batch=batch_id,
+        files=files,
+        bad_files=len(checked.bad_files),
+        records=checked.count - stale,
+        refused=checked.refused,
+        stale=stale,
+        keys=brought.keys,
+        inserted=brought.counts.inserted,
+        updated=brought.counts.updated,
+        rewritten=brought.counts.updated + brought.counts.copied,
+        inexact=brought.inexact,
+        rescued=brought.rescued,
+        oldest_ingest_ms=oldest,
+        newest_ingest_ms=checked.newest_ingest_ms,
+        merged_at_ms=now_ms,
+        lag_ms=None if oldest is None else now_ms - oldest,
+        seconds=round(time.monotonic() - started, 3),
+    )

@@ -1,0 +1,54 @@
+"""Reading silver back, for `lakebound verify` and for people in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.tables import exists, open_table
+from lakebound_spark.reading.schema import SILVER
+
+
+class SilverRow(NamedTuple):
+    """One key of silver. ``item`` is DynamoDB-JSON text, None for a tombstone and for what TTL has deleted."""
+
+    key: str
+    item: str | None
+    version: str
+    base: str
+    stream_time_ms: int | None
+    is_deleted: bool
+
+    @property
+    def from_base(self) -> bool:
+        """Whether only a backfill has told of the row: the stream has said nothing of its key."""
+        return bool(self.base) and self.stream_time_ms is None
+
+
+def read_silver(spark: SparkSession, target: str, *, keys: Collection[str] | None = None) -> Iterator[SilverRow]:
+    """Every row of the silver table at ``target`` (path or name), tombstones included, in no order.
+
+    All rows come from one version of the table, the newest when the call is made. Rows stream: this process
+    holds about two file splits (128 MB of Parquet each at most), whatever the table's size. With ``keys`` only those
+    rows come, for reading a few again; a key without a row gives nothing. Raises Misconfigured when there is
+    no silver table at ``target``.
+    """
+    if not exists(spark, target):
+        raise Misconfigured(f"there is no Delta table at {target}; run merge_changes first")
+    silver = open_table(spark, target).toDF()
+    if not {"_key", *SILVER.fieldNames()} <= set(silver.columns):
+        raise Misconfigured(f"{target} is a Delta table without silver's columns; name the merge job's target")
+    if keys is not None:
+        wanted = spark.createDataFrame([(key,) for key in keys], "_key STRING")
+        silver = silver.join(wanted, "_key", "left_semi")
+    # With `ttl_deletes: keep` an expired item is still shown; the source has it no longer.
+    gone = F.col("_is_deleted") | F.coalesce(F.col("_ttl_expired"), F.lit(False))
+    item = F.when(~gone, F.col("_item"))
+    for row in silver.select("_key", item, "_version", "_base", "_stream_time_ms", gone).toLocalIterator(
+        prefetchPartitions=True
+    ):
+        yield SilverRow(*row)

@@ -1,0 +1,176 @@
+"""The silver table itself: how it is made, what it was made from, and how it gets a column more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import DataType
+
+from lakebound.record.column_names import folded, unusable
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.spark_compat import condition_of
+from lakebound_spark.platform.tables import exists, named, new_table, open_table, properties, retried, shown
+from lakebound_spark.reading.schema import RESCUED, SILVER
+from lakebound_spark.silver.auto_columns import MAPPING, add_columns, comment_of, is_ours
+from lakebound_spark.silver.columns import DeclaredColumn
+from lakebound_spark.silver.config import MergeConfig
+from lakebound_spark.silver.current_view import make_view
+from lakebound_spark.silver.key_sql import keys_sql
+from lakebound_spark.silver.rows import typed_rows
+from lakebound_spark.silver.types import quoted
+
+_SOURCE_TABLE = "lakebound.source_table"
+_COLUMNS = "lakebound.columns"
+_TTL_DELETES = "lakebound.ttl_deletes"
+
+AUTO = "auto"
+
+
+def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str:
+    """Make the silver table (and its view, for a name) unless they are there. Returns the Delta table's id.
+
+    A column that the configuration has and the table lacks is added and filled for the rows that are there, from
+    their items. Raises Misconfigured when the table was made otherwise: from another source table, or with a column
+    that the configuration lacks or reads in another way.
+    """
+    if not exists(spark, target):
+        _create(spark, target, config)
+    made_from = properties(spark, target)
+    if _SOURCE_TABLE not in made_from or _COLUMNS not in made_from:
+        raise Misconfigured(f"{target} is a Delta table that this job did not make; name another target")
+    _compare(target, "source_table", made_from[_SOURCE_TABLE], config.source_table)
+    _compare(target, "ttl_deletes", made_from.get(_TTL_DELETES, "delete"), _ttl_deletes(config))
+    there, wanted = json.loads(made_from[_COLUMNS]), _described(config)
+    if isinstance(there, dict) and isinstance(wanted, dict) and there != wanted and there.items() <= wanted.items():
+        retried(lambda: _add_declared(spark, target, config, [c for c in config.columns if c.name not in there]))
+    else:
+        _compare(target, "columns", there, wanted)
+    _check_columns(spark, target, config)
+    make_view(spark, target)
+    detail = open_table(spark, target).detail().select("id").head()
+    assert detail is not None
+    return str(detail["id"])
+
+
+def _compare(target: str, name: str, there: Any, wanted: Any) -> None:
+    if there != wanted:
+        raise Misconfigured(
+            f"{target} was made with {name} {_text(there)}, the configuration says {_text(wanted)}; "
+            "merge into a new target with a new checkpoint"
+        )
+
+
+def _text(described: Any) -> str:
+    return described if isinstance(described, str) else json.dumps(described, sort_keys=True)
+
+
+def _described(config: MergeConfig) -> Any:
+    return AUTO if config.auto else {column.name: column.described for column in config.columns}
+
+
+def _ttl_deletes(config: MergeConfig) -> str:
+    return "keep" if config.keep_expired else "delete"
+
+
+def _check_columns(spark: SparkSession, target: str, config: MergeConfig) -> None:
+    wanted = {"_key", *SILVER.fieldNames(), *(c.name for c in config.columns), *([RESCUED] if config.auto else [])}
+    there = open_table(spark, target).toDF().columns
+    lost = wanted - set(there)
+    if lost:
+        raise Misconfigured(f"{target} has lost its columns {', '.join(sorted(lost))}; merge into a new target")
+    # An older version of the job made them from attributes, or a person added one: then no MERGE would pass.
+    for name in there:
+        if reason := unusable(name):
+            raise Misconfigured(
+                f"{target} has a column {name!r}, which {reason}; drop it (ALTER TABLE {named(target)} DROP COLUMN "
+                f"{quoted(name)}; the whole item stays in _item), or merge into a new target"
+            )
+
+
+def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
+    builder = new_table(spark, target).addColumn("_key", "STRING", nullable=False)
+    for column in config.columns:
+        builder = builder.addColumn(column.name, column.sql_type, comment=comment_of(column))
+    builder = builder.addColumns(SILVER)
+    if config.auto:
+        builder = builder.addColumn(RESCUED, "STRING")
+    # OPTIMIZE then sorts rows by key, so that a MERGE of neighbouring keys reads few files.
+    builder = builder.clusterBy("_key")
+    builder = builder.property("delta.enableChangeDataFeed", "true")
+    # Without deletion vectors a MERGE copies every row of a file in which a key matched, even when the guard
+    # then changes none: a replay would rewrite the table. With them it makes no commit at all.
+    builder = builder.property("delta.enableDeletionVectors", "true")
+    if config.auto or any(column.needs_mapping for column in config.columns):
+        for name, value in MAPPING.items():
+            builder = builder.property(name, value)
+    described = json.dumps(_described(config), sort_keys=True)
+    made_from = {_SOURCE_TABLE: config.source_table, _COLUMNS: described, _TTL_DELETES: _ttl_deletes(config)}
+    for name, value in made_from.items():
+        builder = builder.property(name, shown(value))
+    try:
+        builder.execute()
+    except AnalysisException as error:
+        raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
+
+
+def _add_declared(spark: SparkSession, target: str, config: MergeConfig, columns: Sequence[DeclaredColumn]) -> None:
+    """Add the columns, fill them, and only then write into the properties that the table has them.
+
+    A run that is killed between leaves columns that bear our comment and may be half filled: the next one fills them
+    again. A column without the comment was added by a person, who is asked to choose.
+    """
+    fields = {folded(field.name): field for field in open_table(spark, target).toDF().schema.fields}
+    for column in columns:
+        there = fields.get(folded(column.name))
+        if there is not None and not (is_ours(there) and there.dataType == _type_of(spark, column)):
+            raise Misconfigured(
+                f"{target} has a column {there.name} already that this job did not make as {column.sql_type}; "
+                f"give {column.name} another name with `name:`, or drop that column"
+            )
+    if absent := [column for column in columns if folded(column.name) not in fields]:
+        add_columns(spark, target, absent)
+    _fill(spark, target, columns)
+    described = shown(json.dumps(_described(config), sort_keys=True)).replace("\\", "\\\\").replace("'", "\\'")
+    spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ('{_COLUMNS}' = '{described}')")
+    make_view(spark, target, anew=True)
+
+
+def _type_of(spark: SparkSession, column: DeclaredColumn) -> DataType:
+    return spark.sql(f"SELECT CAST(NULL AS {column.sql_type})").schema.fields[0].dataType
+
+
+def _fill(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
+    """One MERGE of the table with itself: each row's new columns out of its item, a tombstone's out of its key.
+
+    Rows in which all of them are NULL are left alone, so the change feed shows those that gained something.
+    """
+    typed = typed_rows(stored_rows(open_table(spark, target).toDF()), columns, ("stream",))
+    gained = " OR ".join(f"stream_columns.c{number} IS NOT NULL" for number in range(len(columns)))
+    values: dict[str, str | Column] = {
+        quoted(column.name): f"s.stream_columns.c{number}" for number, column in enumerate(columns)
+    }
+    (
+        open_table(spark, target)
+        .alias("t")
+        .merge(typed.where(gained).select("key", "stream_columns").alias("s"), "t._key = s.key")
+        .whenMatchedUpdate(set=values)
+        .execute()
+    )
+
+
+def stored_rows(silver: DataFrame) -> DataFrame:
+    """Silver's rows in the shape of `latest_per_key`, each with its visible item as the stream's image."""
+    nothing = F.lit(None).cast("string")
+    return silver.select(
+        F.col("_key").alias("key"),
+        F.when(F.col("_item").isNull(), F.expr(keys_sql("_key"))).alias("keys"),
+        F.lit("stored").alias("version"),
+        F.col("_item").alias("stream_image"),
+        F.lit("").alias("base"),
+        nothing.alias("base_image"),
+    )

@@ -1,0 +1,123 @@
+"""Open gaps as the lake's readers see them: silver is marked while one is open, and only then.
+
+The gap objects in `_lakebound/<table>/gaps/` are the truth: the stack's look and this job write them,
+`lakebound backfill close` says that one is healed. Whoever looks here next marks the table or takes the mark away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import SparkSession
+
+from lakebound.backfill.run_input import iso
+from lakebound.errors import LakeboundError
+from lakebound.source.gaps import RECORDS_STALE, Gap
+from lakebound.transport.object_keys import GapKey, gaps_folder
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.objects import write_object
+from lakebound_spark.platform.spark_compat import condition_of
+from lakebound_spark.platform.tables import named, properties, retried
+from lakebound_spark.reading.source import literal_path
+from lakebound_spark.silver.current_view import STALE_PROPERTY, make_view
+
+CAUSES_PROPERTY: Final = "lakebound.stale_because"
+
+_BUCKET = re.compile(r"(s3[an]?://[^/]+)/").match
+
+
+def aside_of(source: str, table: str) -> str:
+    """The folder of what is not data beside a data prefix in S3; empty for any other place, where it has to be told."""
+    bucket = _BUCKET(f"{source}/")
+    return f"{bucket[1]}/_lakebound/{table}" if bucket else ""
+
+
+def read_gaps(spark: SparkSession, aside: str, table: str) -> list[Gap]:
+    """Every recorded gap, the earliest first. An object that cannot be read as one counts as open since its key's time.
+
+    Raises Misconfigured where the folder cannot be read. A folder that is not there holds no gap: the stack's
+    first look makes it.
+    """
+    gaps = []
+    for name, body in sorted(_objects(spark, f"{aside.rstrip('/')}/gaps")):
+        key = gaps_folder(table) + name
+        parsed = GapKey.parse(table, key)
+        if parsed is None:
+            continue
+        try:
+            gaps.append(Gap.decode(key, body))
+        except LakeboundError:
+            gaps.append(Gap(parsed.from_ms, None, parsed.cause))
+    return gaps
+
+
+def _objects(spark: SparkSession, folder: str) -> list[tuple[str, bytes]]:
+    if "://" not in folder:
+        return [(path.name, path.read_bytes()) for path in Path(folder).glob("*.json")]
+    try:
+        texts = spark.read.option("wholetext", True).text(literal_path(folder)).select("_metadata.file_name", "value")
+        return [(str(row[0]), str(row[1]).encode()) for row in texts.collect()]
+    except AnalysisException as error:
+        if condition_of(error) == "PATH_NOT_FOUND":
+            return []
+        raise
+    except Exception as error:
+        raise Misconfigured(
+            f"cannot read the gaps in {folder} ({condition_of(error)}); let the job's role list and read it, or name "
+            "another folder with --aside"
+        ) from None
+
+
+def mark(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
+    """Mark the table (and its view) stale since the earliest open gap, or take the mark away; since when, or "".
+
+    | gaps                                   | `lakebound.stale_since` | `lakebound.stale_because`          |
+    |----------------------------------------|-------------------------|------------------------------------|
+    | none, or each with its `healed_by`     | absent                  | absent                             |
+    | from 02:00 mapping_behind, from 01:00 failures_lost healed | …T02:00:00Z | `mapping_behind`           |
+
+    A commit is made only when something changes. A MERGE of another process that it overtakes is tried again there.
+    """
+    still_open = [gap for gap in gaps if gap.healed_by is None]
+    wanted = {}
+    if still_open:
+        since = iso(min(gap.from_ms for gap in still_open))
+        wanted = {STALE_PROPERTY: since, CAUSES_PROPERTY: ", ".join(sorted({gap.cause for gap in still_open}))}
+    told = properties(spark, target)
+    there = {name: told[name] for name in (STALE_PROPERTY, CAUSES_PROPERTY) if name in told}
+    if wanted and there != wanted:
+        values = ", ".join(f"'{name}' = '{value}'" for name, value in wanted.items())
+        retried(lambda: spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ({values})"))
+    elif there and not wanted:
+        names = ", ".join(f"'{name}'" for name in there)
+        retried(lambda: spark.sql(f"ALTER TABLE {named(target)} UNSET TBLPROPERTIES ({names})"))
+    make_view(spark, target)
+    return wanted.get(STALE_PROPERTY, "")
+
+
+def keep_gap_of_stale(spark: SparkSession, aside: str, table: str, from_ms: int, to_ms: int, now_ms: int) -> None:
+    """Record that records of [from, to] were not merged, unless a gap of this cause covers them, healed or not.
+
+    A healed one covers them too: its run read the whole table after them. Raises Misconfigured where the folder cannot
+    be written.
+    """
+    known = [gap for gap in read_gaps(spark, aside, table) if gap.cause == RECORDS_STALE]
+    if any(gap.from_ms <= from_ms and gap.to_ms is not None and to_ms <= gap.to_ms for gap in known):
+        return
+    # A key is a time and a cause: a gap of the same start that ends earlier has this one's place.
+    while any(gap.from_ms == from_ms for gap in known):
+        from_ms -= 1
+    name = GapKey(table, from_ms, RECORDS_STALE).format().rpartition("/")[2]
+    gap = Gap(from_ms, to_ms, RECORDS_STALE, detected_at_ms=now_ms)
+    path = f"{aside.rstrip('/')}/gaps/{name}"
+    try:
+        write_object(spark, path, gap.encode())
+    except Exception as error:
+        raise Misconfigured(
+            f"records came after the tombstones of their time were purged, and the gap {path} cannot be written "
+            f"({condition_of(error)}); let the job's role write below {aside}/gaps, or give --aside '' and heal by hand"
+        ) from None

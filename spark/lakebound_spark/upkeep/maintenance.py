@@ -1,0 +1,129 @@
+"""Upkeep of silver and the tables beside it: purge old tombstones, compact and cluster files, remove unused ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from pyspark.sql import SparkSession
+
+from lakebound_spark.bronze.bronze_table import BRONZE_OF, INGEST_DATE
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.tables import beside, exists, named, open_table, properties, retried
+from lakebound_spark.silver.config import MergeConfig
+from lakebound_spark.silver.purge_horizon import PURGED_BEFORE, floor_of, purgeable
+
+LEAST_RETENTION_HOURS: Final = 168
+"""A week: Delta's own limit. A reader or a MERGE that still reads an older version needs its files."""
+
+SUFFIXES: Final = ("", "_bad_files", "_stale_records", "_metrics", "_history")
+"""The tables of one target: silver, and what stands beside it."""
+
+BRONZE_SUFFIXES: Final = ("", "_bad_files", "_bad_lines", "_audits")
+"""Bronze, and what stands beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """One run of the job. ``dry_run`` tells what would be done, and does nothing."""
+
+    target: str
+    config: MergeConfig
+    retention_hours: int = LEAST_RETENTION_HOURS
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was done to one table (with ``dry_run``: would be), printed as a JSON line.
+
+    ``purged`` tombstones; ``compacted`` files taken together into ``written`` ones (with ``dry_run`` the table's
+    files, of which OPTIMIZE chooses); ``removed`` is None for VACUUM proper, which does not say how many.
+    """
+
+    table: str
+    dry_run: bool
+    purged: int
+    compacted: int
+    written: int
+    removed: int | None
+
+
+def maintain(spark: SparkSession, job: Upkeep, now_ms: int) -> Iterator[Kept]:
+    """Maintain each table that is there, silver first. Raises Misconfigured before anything is done.
+
+    Safe at any time beside the merge job: whichever of the two commits later is refused by Delta and tries again.
+    """
+    if job.retention_hours < LEAST_RETENTION_HOURS:
+        raise Misconfigured(
+            f"--retain-hours {job.retention_hours} is less than {LEAST_RETENTION_HOURS}; files of a version that a "
+            "reader or a MERGE still uses would be removed under it"
+        )
+    if not exists(spark, job.target):
+        raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
+    told = properties(spark, job.target)
+    is_bronze = BRONZE_OF in told
+    made_from = told.get(BRONZE_OF, told.get("lakebound.source_table"))
+    if made_from != job.config.source_table:
+        raise Misconfigured(
+            f"{job.target} is a Delta table that neither merge_changes nor ingest_bronze made; name another target"
+            if made_from is None
+            else f"{job.target} was made with source_table {made_from}, the configuration says "
+            f"{job.config.source_table}; name another target"
+        )
+    for suffix in BRONZE_SUFFIXES if is_bronze else SUFFIXES:
+        table = beside(job.target, suffix) if suffix else job.target
+        if exists(spark, table):
+            purged = 0 if suffix or is_bronze else purge(spark, job, now_ms)
+            if is_bronze and not suffix and not job.dry_run:
+                sort_by_key(spark, table, now_ms)
+            yield _compact_and_vacuum(spark, table, job, purged)
+
+
+def sort_by_key(spark: SparkSession, bronze: str, now_ms: int) -> None:
+    """Sort yesterday's records by key, so that the history of a few keys reads a few files of each day.
+
+    Only a day that has ended, and once: Delta sorts all of a day again each time it is asked to.
+    """
+    day = datetime.fromtimestamp(now_ms / 1000 - 86_400, UTC).date()
+    statement = f"OPTIMIZE {named(bronze)} WHERE {INGEST_DATE} = DATE'{day}' ZORDER BY (key)"
+    retried(_ran(spark, statement))
+
+
+def purge(spark: SparkSession, job: Upkeep, now_ms: int) -> int:
+    """Remove tombstones older than the horizon, with `deletes: hard`; how many.
+
+    The floor is noted first and in a commit of its own. It changes the table's metadata, so Delta refuses every
+    MERGE that began before it and commits after it; that MERGE then reads the floor and begins again.
+    """
+    if job.config.horizon is None:
+        return 0
+    floor = job.config.horizon.floor_ms(now_ms)
+    table = open_table(spark, job.target)
+    count = table.toDF().where(purgeable(floor)).count()
+    if not count or job.dry_run:
+        return count
+    before = floor_of(spark, job.target)
+    floor = floor if before is None else max(floor, before)
+    retried(_ran(spark, f"ALTER TABLE {named(job.target)} SET TBLPROPERTIES ('{PURGED_BEFORE}' = '{floor}')"))
+    retried(lambda: table.delete(purgeable(floor)))
+    return count
+
+
+def _ran(spark: SparkSession, statement: str) -> Callable[[], object]:
+    return lambda: spark.sql(statement)
+
+
+def _compact_and_vacuum(spark: SparkSession, table: str, job: Upkeep, purged: int) -> Kept:
+    hours = f"RETAIN {job.retention_hours} HOURS"
+    if job.dry_run:
+        files = len(open_table(spark, table).toDF().inputFiles())
+        unused = spark.sql(f"VACUUM {named(table)} {hours} DRY RUN").count()
+        return Kept(table, True, purged, files, 0, unused)
+    done = retried(lambda: spark.sql(f"OPTIMIZE {named(table)}").head())
+    assert done is not None
+    metrics = done["metrics"]
+    spark.sql(f"VACUUM {named(table)} {hours}")
+    return Kept(table, False, purged, metrics["numFilesRemoved"], metrics["numFilesAdded"], None)

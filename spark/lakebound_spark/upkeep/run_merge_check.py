@@ -1,0 +1,119 @@
+"""Is a run merged? What its manifest says, its files and silver compared; the sweep and the closing of gaps ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound.backfill.manifest import Manifest
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.tables import beside, exists, open_table
+from lakebound_spark.reading.files import checked_records
+from lakebound_spark.reading.source import DataFile, literal_path, parse_data_file
+
+
+@dataclass(frozen=True, slots=True)
+class MergedRun:
+    """How far a run is merged. Names of files, counts; never a key.
+
+    `missing` are not below the source; `damaged` differ from their names; `left_out` are recorded as bad by the merge
+    job. `ghosts` is None where the run did not read the whole table, or where the rest does not allow to count them.
+    """
+
+    missing: tuple[str, ...]
+    damaged: tuple[str, ...]
+    left_out: tuple[str, ...]
+    records: int
+    unmerged: int
+    ghosts: int | None
+
+
+def look_at_run(spark: SparkSession, source: str, target: str, manifest: Manifest) -> MergedRun:
+    """Compare the run with the silver table that is there now. Raises Misconfigured without one."""
+    if not exists(spark, target):
+        raise Misconfigured(f"there is no Delta table at {target}; run merge_changes first")
+    files, missing = landed(spark, source, manifest)
+    silver = open_table(spark, target).toDF()
+    left_out = recorded_bad(spark, target, manifest)
+    with checked_records(spark, files, manifest.table) as checked:
+        run_keys = keys_of_run(spark, checked.records)
+        late = unmerged(silver, run_keys)
+        damaged = tuple(sorted(bad.path.rpartition("/")[2] for bad in checked.bad_files))
+        found: int | None = None
+        if manifest.is_complete and not missing and not damaged and not late:
+            found = ghosts(silver, run_keys, least_label(manifest), manifest.run).count()
+        return MergedRun(tuple(missing), damaged, left_out, checked.count, late, found)
+
+
+def recorded_bad(spark: SparkSession, target: str, manifest: Manifest) -> tuple[str, ...]:
+    """The run's files that the merge job recorded in `<target>_bad_files`, by name."""
+    place = beside(target, "_bad_files")
+    if not exists(spark, place):
+        return ()
+    wanted = {file.key.rpartition("/")[2] for file in manifest.files}
+    names = (str(row["path"]).rpartition("/")[2] for row in open_table(spark, place).toDF().select("path").collect())
+    return tuple(sorted(wanted.intersection(names)))
+
+
+def least_label(manifest: Manifest) -> int:
+    """The smallest label of the run, which its sweep's rows bear."""
+    assert manifest.min_label_ms is not None or not manifest.records
+    return manifest.min_label_ms if manifest.min_label_ms is not None else manifest.started_ms - 60_000
+
+
+def unmerged(silver: DataFrame, run_keys: DataFrame) -> int:
+    """How many keys of the run have a base register below the run's record: those are not merged yet.
+
+    | run key, base      | silver `_base`     | merged |
+    |--------------------|--------------------|--------|
+    | k1, `…100\\|r\\|1` | `…100\\|r\\|1`     | yes    |
+    | k2, `…100\\|r\\|1` | `…200\\|s\\|1`     | yes: a newer snapshot is there |
+    | k3, `…100\\|r\\|1` | `` or no row       | no     |
+    """
+    have = silver.select(F.col("_key").alias("key"), "_base")
+    joined = run_keys.join(have, "key", "left")
+    return joined.where(F.coalesce(F.col("_base"), F.lit("")) < F.col("base")).count()
+
+
+def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> DataFrame:
+    """Visible rows whose key the run did not contain and that the stream has not touched since the least label.
+
+    A row whose base register is above the sweep's own record would not be removed by it, so it is no ghost of this run.
+    """
+    own = f"{label_ms:015d}|{run}|0"
+    untouched = F.col("_stream_time_ms").isNull() | (F.col("_stream_time_ms") < label_ms)
+    # With `ttl_deletes: keep` an expired row is shown though the source has it no longer: that is no ghost.
+    shown = ~F.col("_is_deleted") & ~F.coalesce(F.col("_ttl_expired"), F.lit(False))
+    candidates = silver.where(shown & untouched & (F.coalesce(F.col("_base"), F.lit("")) < own))
+    return candidates.select("_key").join(run_keys.select(F.col("key").alias("_key")), "_key", "left_anti")
+
+
+def keys_of_run(spark: SparkSession, records: DataFrame | None) -> DataFrame:
+    """Each key of a run's records with the base register that they give it."""
+    if records is None:
+        return spark.createDataFrame([], "key STRING, base STRING")
+    present = F.when(F.col("new_image").isNull(), "0").otherwise("1")
+    label = F.lpad(F.col("snapshot_label_ms").cast("string"), 15, "0")
+    base = F.concat_ws("|", label, F.col("snapshot_run"), present)
+    return records.select("key", base.alias("base")).groupBy("key").agg(F.max("base").alias("base"))
+
+
+def landed(spark: SparkSession, source: str, manifest: Manifest) -> tuple[list[DataFile], list[str]]:
+    """(the run's files below the data prefix, the names of those that are not there)."""
+    listing = (
+        spark.read.format("binaryFile")
+        .option("recursiveFileLookup", "true")
+        .load(literal_path(source))
+        .select("path", F.col("_metadata.file_path").alias("url"))
+    )
+    wanted = {file.key.rpartition("/")[2] for file in manifest.files}
+    found: dict[str, DataFile] = {}
+    for row in listing.toLocalIterator():
+        name = str(row["path"]).rpartition("/")[2]
+        if name in wanted:
+            file = parse_data_file(row["path"], row["url"])
+            if file is not None:
+                found[name] = file
+    return list(found.values()), sorted(wanted - found.keys())

@@ -1,0 +1,203 @@
+"""The sweep of ORDERING.md: rows that the source no longer has become ABSENT records, through the same registers.
+
+Never a raw DELETE: what is written here is merged like every other record, and a stream record that arrives later
+and is newer than the run still wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pyspark import StorageLevel
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound.backfill.manifest import Manifest
+from lakebound.errors import LakeboundError
+from lakebound.formats import ndjson
+from lakebound.record.attributes import parse_key
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.envelope import encode_line
+from lakebound.transport.batch_files import assemble
+from lakebound.transport.messages import Member
+from lakebound.transport.object_keys import RunFolder, partitioner
+from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.objects import write_object
+from lakebound_spark.platform.tables import exists, open_table
+from lakebound_spark.reading.files import checked_records
+from lakebound_spark.reading.source import DataFile, literal_path
+from lakebound_spark.upkeep.run_merge_check import ghosts, keys_of_run, landed, least_label, unmerged
+
+LEAST_GUARD: Final = 1_000
+GUARD_SHARE: Final = 0.01
+LINES_PER_MEMBER: Final = 4_000
+
+
+class Refused(Exception):
+    """A precondition or the guard says no; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One sweep of one run. `aside` is the folder `_lakebound/<table>`; `max_deletes` 0 keeps the guard."""
+
+    run: str
+    table: str
+    source: str
+    aside: str
+    target: str
+    max_deletes: int = 0
+    dry_run: bool = False
+    partition_template: str = "dt=%Y-%m-%d/HH=%H"
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep found and wrote."""
+
+    run: str
+    records: int
+    visible: int
+    ghosts: int
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"sweep run={self.run} run_records={self.records} visible_rows={self.visible} "
+            f"ghosts={self.ghosts} files={len(self.files)}"
+        )
+
+
+def sweep(spark: SparkSession, job: Sweep, now_ms: int) -> Swept:
+    """Check every precondition, find the ghosts, write their ABSENT records. Raises Refused, Misconfigured.
+
+    The merge job then merges what was written; sweeping again after that finds nothing.
+    """
+    manifest = load_manifest(spark, job)
+    check_manifest(manifest, job.table)
+    files = all_landed(spark, job.source, manifest)
+    if not exists(spark, job.target):
+        raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
+    silver = open_table(spark, job.target).toDF()
+    with checked_records(spark, files, job.table) as checked:
+        bad = checked.bad_files
+        if bad:
+            raise Refused(f"{bad[0].path}: {bad[0].reason}; put it right, merge, then sweep again")
+        if checked.count != manifest.records:
+            raise Refused(
+                f"the manifest has {manifest.records} records, its files {checked.count}; "
+                "mirror the bucket again, merge, then sweep again"
+            )
+        run_keys = keys_of_run(spark, checked.records)
+        late = unmerged(silver, run_keys)
+        if late:
+            raise Refused(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
+        label = least_label(manifest)
+        found = ghosts(silver, run_keys, label, job.run).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            visible, count = silver.where(~F.col("_is_deleted")).count(), found.count()
+            check_guard(count, visible, job.max_deletes)
+            written: tuple[str, ...] = ()
+            if count and not job.dry_run:
+                keys = (str(row["_key"]) for row in found.toLocalIterator())
+                written = write_absent(spark, job, keys, label, now_ms)
+        finally:
+            found.unpersist()
+    return Swept(job.run, manifest.records, visible, count, written)
+
+
+def all_landed(spark: SparkSession, source: str, manifest: Manifest) -> list[DataFile]:
+    """The run's files below the data prefix. Raises Refused when one is missing."""
+    files, missing = landed(spark, source, manifest)
+    if missing:
+        raise Refused(
+            f"{len(missing)} files of run {manifest.run} are not below {source}, the first is {missing[0]}; "
+            "mirror the bucket again, merge, then try again"
+        )
+    return files
+
+
+def check_manifest(manifest: Manifest, table: str) -> None:
+    """Whether the run may be swept from. Raises Refused."""
+    if manifest.table != table:
+        raise Refused(f"run {manifest.run} read table {manifest.table}, not {table}; name its own table")
+    if not manifest.is_complete:
+        raise Refused(
+            f"run {manifest.run} ({manifest.mode}{'' if manifest.consistent else ', not consistent'}) did not read the "
+            "whole table consistently; sweep after a scan or a full export"
+        )
+    if manifest.quarantined:
+        raise Refused(
+            f"{manifest.quarantined} items of run {manifest.run} are in quarantine: the source has them, the run's "
+            "files do not; a sweep would remove their rows"
+        )
+
+
+def check_guard(ghosts: int, visible: int, max_deletes: int) -> None:
+    """Refuse more deletions than max(1,000, 1 %) unless so many were approved. Raises Refused."""
+    allowed = max(LEAST_GUARD, int(visible * GUARD_SHARE), max_deletes)
+    if ghosts > allowed:
+        raise Refused(
+            f"{ghosts} of {visible} rows would be removed, more than {allowed}; make sure that the run read the right "
+            f"table, then approve with --max-deletes {ghosts}"
+        )
+
+
+def load_manifest(spark: SparkSession, job: Sweep) -> Manifest:
+    """The run's manifest under `aside`. Raises Misconfigured."""
+    key = RunFolder.of(job.table, job.run).manifest()
+    path = f"{job.aside.rstrip('/')}/manifests/{job.run}.json"
+    try:
+        if "://" in path:
+            rows = spark.read.option("wholetext", True).text(literal_path(path)).collect()
+            body = str(rows[0][0]).encode()
+        else:
+            body = Path(path).read_bytes()
+        return Manifest.decode(key, body)
+    except LakeboundError as error:
+        raise Misconfigured(str(error)) from None
+    except Exception as error:
+        raise Misconfigured(
+            f"there is no manifest at {path} ({type(error).__name__}); the run has not ended, or --aside is wrong"
+        ) from None
+
+
+def absent_files(job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> Iterator[tuple[str, bytes]]:
+    """The batch files of the ghosts' ABSENT records: path below the data prefix, bytes."""
+    partition = partitioner(job.partition_template)(now_ms, True)
+    members: list[Member] = []
+    lines: list[bytes] = []
+    decoder: SnapshotDecoder | None = None
+    names: tuple[str, ...] = ()
+
+    def seal() -> None:
+        if lines:
+            data = ndjson.compress(b"".join(lines))
+            members.append(Member(partition, ndjson.EXTENSION, len(lines), None, None, now_ms, data))
+            lines.clear()
+
+    for position, text in enumerate(keys):
+        attributes = parse_key(text)
+        if decoder is None or names != tuple(attributes):
+            names = tuple(attributes)
+            decoder = SnapshotDecoder(job.table, job.run, "sweep", names)
+        event = decoder.absent(attributes, label_ms, f"{job.run}|sweep|{now_ms}|{position}")
+        lines.append(encode_line(event, now_ms))
+        if len(lines) == LINES_PER_MEMBER:
+            seal()
+    seal()
+    for file in assemble("data", "sweep", members):
+        yield file.key.removeprefix("data/"), file.body
+
+
+def write_absent(spark: SparkSession, job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> tuple[str, ...]:
+    """Write the ghosts' files below the data prefix, each whole or not at all; their paths."""
+    written = []
+    for name, body in absent_files(job, keys, label_ms, now_ms):
+        path = f"{job.source.rstrip('/')}/{name}"
+        write_object(spark, path, body)
+        written.append(path)
+    return tuple(written)

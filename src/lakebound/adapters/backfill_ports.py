@@ -1,0 +1,53 @@
+"""The backfill's ports over boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lakebound.adapters.account import LambdaAccount
+from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
+from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.cloudwatch import BufferQueues, FunctionMetrics
+from lakebound.adapters.documents import S3Documents
+from lakebound.adapters.exports import TableExporter
+from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.stream_mapping import LambdaMapping
+from lakebound.backfill.segment_worker import PageSource
+from lakebound.backfill.state_machine import Ports
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.settings import BackfillSettings
+
+
+def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
+    """Everything a backfill of these settings reaches. `client` makes a boto3 client of a service."""
+    clock = SystemClock()
+    s3 = client("s3")
+    table = BackfillTable(settings.source, client("dynamodb"), clock, pass_through=settings.pass_through)
+
+    def scan(decoder: SnapshotDecoder, segment: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
+        return ScanSegment(table, decoder, segment, total, consistent, margin_ms)
+
+    def exporter(table_arn: str) -> TableExporter:
+        return TableExporter(table_arn, settings.bucket, settings.kms_key, client("dynamodb"))
+
+    return Ports(
+        source=table,
+        scan=scan,
+        mapping=LambdaMapping(settings.mapping_id, client("lambda")) if settings.mapping_id else None,
+        exporter=exporter,
+        store=S3Store(settings.bucket, s3),
+        documents=S3Documents(settings.bucket, s3),
+        clock=clock,
+        measured=(
+            FunctionMetrics(settings.stream_ingest, settings.table, client("cloudwatch"))
+            if settings.stream_ingest
+            else None
+        ),
+        upstream=(
+            BufferQueues(settings.queue_url, settings.dead_letter_url, client("sqs"), client("cloudwatch"), clock)
+            if settings.dead_letter_url
+            else None
+        ),
+        account=LambdaAccount(client("lambda"), client("cloudwatch"), clock) if settings.mapping_id else None,
+    )

@@ -1,0 +1,184 @@
+"""What a backfill reads of the source table through boto3: scan pages, items by key, the table's description.
+
+Pages are read as DynamoDB wrote them (`raw_answers`); `pass_through=False` reads the same through botocore's parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lakebound.adapters.aws_calls import FAILURES, cause_of, code_of
+from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, of_the_table, scan_answer_of, sendable
+from lakebound.backfill.segment_worker import ClockSkewed, Page, Throttled
+from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.ports import Clock
+from lakebound.record.attributes import Image
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.stream_records import ChangeEvent
+from lakebound.record.table_identity import Source
+from lakebound.source.facts import TableFacts
+
+MAX_SKEW_MS: Final = 5_000
+"""The farthest that the local clock may be from the service's `Date`."""
+
+_DATE_STEP_MS: Final = 1_000
+_THROTTLES: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "ThrottledException",
+        "LimitExceededException",
+    }
+)
+
+
+class BackfillTable:
+    """One table through a boto3 client, which is this object's own: the hooks change what its answers hold.
+
+    A bare name is a table of this account. Another account's is asked for by its ARN in every call.
+    """
+
+    def __init__(self, source: Source | str, client: Any, clock: Clock, *, pass_through: bool = True) -> None:
+        self._source = source if isinstance(source, Source) else Source.own(source)
+        self.name = self._source.asked
+        self._client = client
+        self._clock = clock
+        if pass_through:
+            keep_bodies(client)
+
+    def describe(self, *, recovery: bool = False) -> TableFacts:
+        """What DynamoDB says of the table; its recovery period when asked for. Raises Misconfigured, LakeboundError."""
+        table = self._call("describe_table", TableName=self.name)["Table"]
+        provisioned = table.get("ProvisionedThroughput", {}).get("ReadCapacityUnits", 0)
+        mode = table.get("BillingModeSummary", {}).get("BillingMode")
+        on_demand = mode == "PAY_PER_REQUEST" or (mode is None and not provisioned)
+        created = table.get("CreationDateTime")
+        self._source.check_told(table["TableArn"])
+        foreign = self._source.is_foreign
+        return TableFacts(
+            name=self._source.table,
+            arn=table["TableArn"],
+            # DynamoDB Local gives no id: there the moment of creation tells one table from the next of its name.
+            table_id=table.get("TableId") or (str(created.timestamp()) if created else "?"),
+            key_names=tuple(element["AttributeName"] for element in table["KeySchema"]),
+            items=int(table.get("ItemCount", 0)),
+            size=int(table.get("TableSizeBytes", 0)),
+            read_capacity=0 if on_demand else int(provisioned),
+            stream_arn=table.get("LatestStreamArn") if _streams(table) else None,
+            # Nobody but its owner is told of a table's backups.
+            recovery_from_ms=self._recovery_from() if recovery and not foreign else None,
+            is_foreign=foreign,
+        )
+
+    def _recovery_from(self) -> int | None:
+        # DescribeContinuousBackups takes ten calls a second from an account: no segment asks for it.
+        try:
+            answer = self._client.describe_continuous_backups(TableName=self.name)
+        except (ClientError, BotoCoreError, LakeboundError):
+            # Without point-in-time recovery, or the right to ask for it, there are no exports; a scan needs neither.
+            return None
+        recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
+        if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
+            return None
+        earliest = recovery.get("EarliestRestorableDateTime")
+        return int(earliest.timestamp() * 1000) if earliest else 0
+
+    def scan_page(
+        self, segment: int, total: int, start: Any, limit: int | None, consistent: bool
+    ) -> tuple[ScanAnswer, int]:
+        """(the page, ms just before it was asked for)."""
+        arguments: dict[str, Any] = {
+            "TableName": self.name,
+            "Segment": segment,
+            "TotalSegments": total,
+            "ConsistentRead": consistent,
+            "ReturnConsumedCapacity": "TOTAL",
+        }
+        if start:
+            arguments["ExclusiveStartKey"] = sendable(start)
+        if limit is not None:
+            arguments["Limit"] = limit
+        answer, before = self._timed("scan", **arguments)
+        return scan_answer_of(answer), before
+
+    def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
+        """One BatchGetItem of at most 100 different keys, strongly consistent; its answer bears the bare name."""
+        wanted = {self.name: {"Keys": [sendable(key) for key in keys], "ConsistentRead": True}}
+        answer, before = self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
+        values, table = answer_of(answer), self._source.table
+        told = {part: of_the_table(values.get(part), self.name, table) for part in ("Responses", "UnprocessedKeys")}
+        return values | {part: {} if one is None else {table: one} for part, one in told.items()}, before
+
+    def _timed(self, operation: str, **arguments: Any) -> tuple[Any, int]:
+        before = self._clock.now_ms()
+        answer = self._call(operation, **arguments)
+        after = self._clock.now_ms()
+        _check_clock(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"), before, after)
+        return answer, before
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**arguments)
+        except FAILURES as failure:
+            code = code_of(failure)
+            cause = cause_of(failure, self._client.meta.endpoint_url)
+        # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
+        if code in _THROTTLES:
+            raise Throttled(f"table {self.name} throttled {operation}")
+        if code == "ResourceNotFoundException":
+            raise Misconfigured(f"there is no table {self.name}", hint="Check TABLE_NAME and the region")
+        if code == "AccessDeniedException":
+            grant = "Let its owner put the policies of docs/GO-LIVE.md" if self._source.is_foreign else "Grant it"
+            raise Misconfigured(
+                f"the role may not {operation} table {self.name}", hint=f"{grant}, then redrive the execution"
+            )
+        if cause is not None:
+            raise cause
+        raise LakeboundError(
+            f"{operation} of table {self.name} failed ({code})", hint="Redrive the execution when DynamoDB answers"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSegment:
+    """Port PageSource: one segment of a parallel scan."""
+
+    table: BackfillTable
+    decoder: SnapshotDecoder
+    segment: int
+    total: int
+    consistent: bool
+    margin_ms: int
+    origin: str = "scan"
+
+    def page(self, start: Any, limit: int | None) -> Page:
+        answer, asked = self.table.scan_page(self.segment, self.total, start, limit, self.consistent)
+        values = answer.values if answer.texts is None else self.decoder.reader.read_all(answer.texts)
+        # A page can be empty and still have a start key: only the missing start key ends a segment.
+        return Page(asked, asked - self.margin_ms, values, answer.units, answer.next)
+
+    def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
+        return self.decoder.item(value, label_ms, event_id)
+
+
+def _streams(table: Mapping[str, Any]) -> bool:
+    specification: Any = table.get("StreamSpecification")
+    # MiniStack leaves StreamEnabled out for a table that CloudFormation made.
+    return specification is not None and bool(specification.get("StreamEnabled", True))
+
+
+def _check_clock(date: str | None, before_ms: int, after_ms: int) -> None:
+    if date is None:
+        raise ClockSkewed("DynamoDB's answer has no Date", hint="A proxy removed it: reach the service without one")
+    server = int(parsedate_to_datetime(date).timestamp()) * 1000
+    if server + _DATE_STEP_MS < before_ms - MAX_SKEW_MS or server > after_ms + MAX_SKEW_MS:
+        raise ClockSkewed(
+            f"the local clock is {abs(after_ms - server) / 1000:.0f} s from DynamoDB's",
+            hint="At most 5 s are safe. Redrive the execution; Lambda sets its own clock",
+        )

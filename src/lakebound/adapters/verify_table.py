@@ -1,0 +1,136 @@
+"""The source table of `verify` through boto3: consistent parallel scans and reads by key, as DynamoDB said it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from queue import Full, Queue
+from typing import Any, Final
+
+from lakebound.adapters.aws_calls import FAILURES, Denied, failed_call
+from lakebound.adapters.raw_answers import answer_of, keep_bodies, of_the_table, sendable
+from lakebound.errors import LakeboundError
+from lakebound.ports import Clock
+from lakebound.record.attributes import Image
+from lakebound.record.table_identity import Source
+
+_KEYS_PER_READ: Final = 100
+"""BatchGetItem's limit."""
+
+_ROUNDS_WITHOUT_PROGRESS: Final = 8
+
+
+class DynamoDBTable:
+    """Port SourceTable of `verify` over one table; a bare name is one of this account.
+
+    `client` gets the hook of `keep_bodies`. `segments` is how many parts are scanned side by side, each by a
+    thread that holds at most two pages (1 MB each).
+    """
+
+    def __init__(self, source: Source | str, client: Any, clock: Clock, *, segments: int = 4) -> None:
+        self._source = source if isinstance(source, Source) else Source.own(source)
+        self.name = self._source.asked
+        self._client = client
+        self._clock = clock
+        self._segments = segments
+        keep_bodies(client)
+        described = self._call("describe_table", TableName=self.name)["Table"]
+        self._source.check_told(described["TableArn"])
+        self._key_names = tuple(element["AttributeName"] for element in described["KeySchema"])
+        self.item_count: int = described.get("ItemCount", 0)
+        """About how many items there are: DynamoDB counts every six hours."""
+
+    @property
+    def key_names(self) -> Sequence[str]:
+        """The names of the key attributes, the partition key first."""
+        return self._key_names
+
+    def scan(self) -> Iterator[Image]:
+        """Every item, strongly consistent, in no order. Raises LakeboundError."""
+        pages: Queue[list[Image] | BaseException | None] = Queue(maxsize=self._segments)
+        stop = threading.Event()
+
+        def read(segment: int) -> None:
+            try:
+                for page in self._pages(segment):
+                    if not _offer(pages, page, stop):
+                        return
+                _offer(pages, None, stop)
+            except BaseException as failure:
+                _offer(pages, failure, stop)
+
+        threads = [threading.Thread(target=read, args=(segment,), daemon=True) for segment in range(self._segments)]
+        for thread in threads:
+            thread.start()
+        try:
+            running = len(threads)
+            while running:
+                page = pages.get()
+                if page is None:
+                    running -= 1
+                elif isinstance(page, BaseException):
+                    raise page
+                else:
+                    yield from page
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def read(self, keys: Sequence[Image]) -> Iterator[Image]:
+        """The items of these key attributes that exist, strongly consistent. Raises LakeboundError."""
+        for start in range(0, len(keys), _KEYS_PER_READ):
+            wanted = list(keys[start : start + _KEYS_PER_READ])
+            rounds = 0
+            while wanted:
+                asked = {"Keys": [sendable(key) for key in wanted], "ConsistentRead": True}
+                answer = answer_of(self._call("batch_get_item", RequestItems={self.name: asked}))
+                table = self._source.table
+                items = of_the_table(answer["Responses"], self.name, table) or []
+                yield from items
+                wanted = (of_the_table(answer.get("UnprocessedKeys"), self.name, table) or {}).get("Keys", [])
+                rounds = 0 if items else rounds + 1
+                if wanted and rounds == _ROUNDS_WITHOUT_PROGRESS:
+                    raise LakeboundError(
+                        f"Table {self.name} answers no more reads", hint="It is throttled: raise its capacity or wait"
+                    )
+                if wanted:
+                    self._clock.sleep(min(0.05 * 2**rounds, 5))
+
+    def _pages(self, segment: int) -> Iterator[list[Image]]:
+        part = {"Segment": segment, "TotalSegments": self._segments} if self._segments > 1 else {}
+        start: dict[str, Any] = {}
+        while True:
+            answer = answer_of(self._call("scan", TableName=self.name, ConsistentRead=True, **part, **start))
+            # A page can be empty and still have a start key: only the missing start key ends a segment.
+            yield answer["Items"]
+            if not answer.get("LastEvaluatedKey"):
+                return
+            start = {"ExclusiveStartKey": sendable(answer["LastEvaluatedKey"])}
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**arguments)
+        except FAILURES as failure:
+            error = failed_call(failure, operation, f"table {self.name}", self._client.meta.endpoint_url)
+        # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
+        if isinstance(error, Denied):
+            raise Denied(
+                error.what,
+                hint="They need dynamodb:DescribeTable, Scan and BatchGetItem on it"
+                + (", and its owner's policy has to name them" if self._source.is_foreign else ""),
+            )
+        raise error
+
+
+def _offer(
+    pages: Queue[list[Image] | BaseException | None], page: list[Image] | BaseException | None, stop: threading.Event
+) -> bool:
+    """Hand over a page, unless the reader has gone."""
+    while not stop.is_set():
+        try:
+            pages.put(page, timeout=0.2)
+        except Full:
+            continue
+        return True
+    return False

@@ -1,0 +1,178 @@
+"""The re-read of ORDERING.md: keys of which anything was told around a gap are read again, consistently.
+
+An incremental export leaves out an item that was inserted and deleted inside one window. If its INSERT was delivered,
+or a scan inside the gap read it, and its DELETE was lost, only this read tells that it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from lakebound.backfill.segment_worker import Page, Throttled
+from lakebound.errors import LakeboundError, Poison
+from lakebound.formats.registry import reader_of
+from lakebound.ports import Clock, ObjectStore, StoredObject
+from lakebound.record.attributes import Image, canonical_key
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.stream_records import ChangeEvent
+from lakebound.transport.object_keys import DataKey
+
+KEYS_PER_READ: Final = 100
+MAX_FILE_BYTES: Final = 512 * 1024 * 1024
+_HOUR_MS: Final = 3_600_000
+_ROUNDS: Final = 8
+
+
+class KeyReader(Protocol):
+    """Reads items by key."""
+
+    def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
+        """One BatchGetItem, strongly consistent: (the answer, ms just before). Raises Throttled, LakeboundError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Creation times of stream records, and labels of base records, whose keys are read again; both ends included."""
+
+    from_ms: int
+    to_ms: int
+
+
+def files_of(
+    store: ObjectStore,
+    prefix: str,
+    partition: Callable[[int, bool], str],
+    stretch: Stretch,
+    now_ms: int,
+) -> Iterator[StoredObject]:
+    """The batch files that can hold a record of the stretch.
+
+    A stream record is written when it arrives: at any time from its creation until now, days later after a redrive. A
+    base record's label is earlier than its writing.
+    """
+    seen: set[str] = set()
+    for hour in range(stretch.from_ms // _HOUR_MS, now_ms // _HOUR_MS + 1):
+        for is_delete in (False, True):
+            folder = partition(hour * _HOUR_MS, is_delete)
+            if folder in seen:
+                continue
+            seen.add(folder)
+            for stored in store.list(f"{prefix}/{folder}/"):
+                key = DataKey.parse(prefix, stored.key)
+                if key is not None and key.time_ms >= stretch.from_ms - _HOUR_MS:
+                    yield stored
+
+
+class KeysAgain:
+    """Port PageSource: the keys of some batch files' records but for the run's own, 100 at a time.
+
+    A start is `{"file": n, "line": n}`. A page is one consistent read; its values are (keys, item or None).
+    """
+
+    origin = "reread"
+
+    def __init__(
+        self,
+        table: str,
+        run: str,
+        key_names: Sequence[str],
+        files: Sequence[str],
+        stretch: Stretch,
+        reader: KeyReader,
+        decoder: SnapshotDecoder,
+        store: ObjectStore,
+        clock: Clock,
+        margin_ms: int,
+    ) -> None:
+        self._table = table
+        self._run = run
+        self._key_names = key_names
+        self._files = files
+        self._stretch = stretch
+        self._reader = reader
+        self._decoder = decoder
+        self._store = store
+        self._clock = clock
+        self._margin_ms = margin_ms
+        self._read: set[str] = set()
+        self._open: tuple[int, int] = (-1, 0)
+        self._lines: Iterator[dict[str, Any]] = iter(())
+
+    def page(self, start: Any, limit: int | None) -> Page:
+        number, line = (start["file"], start["line"]) if start else (0, 0)
+        if self._open != (number, line) and number < len(self._files):
+            self._lines = self._open_file(number)
+            for _ in range(line):
+                next(self._lines)
+        keys: dict[str, Image] = {}
+        most = min(limit or KEYS_PER_READ, KEYS_PER_READ)
+        while number < len(self._files) and len(keys) < most:
+            record = self._next()
+            if record is None:
+                number, line = number + 1, 0
+                if number < len(self._files):
+                    self._lines = self._open_file(number)
+                continue
+            line += 1
+            self._collect(record, keys)
+        following = {"file": number, "line": line} if number < len(self._files) else None
+        # The place counts as reached only once its keys were read: a throttled page is asked for again from `start`.
+        self._open = (-1, 0)
+        values, units, asked = read_all(self._reader, self._clock, self._table, self._key_names, keys)
+        self._read.update(keys)
+        self._open = (number, line)
+        return Page(asked, asked - self._margin_ms, values, units, following)
+
+    def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
+        return as_read(self._decoder, value, label_ms, event_id)
+
+    def _open_file(self, number: int) -> Iterator[dict[str, Any]]:
+        key = self._files[number]
+        extension = key.rpartition("/")[2].partition(".")[2]
+        return reader_of(extension)(self._store.get(key, MAX_FILE_BYTES))
+
+    def _next(self) -> dict[str, Any] | None:
+        try:
+            return next(self._lines, None)
+        except Poison as poison:
+            raise LakeboundError(
+                f"a batch file is not as it was written ({poison.code})",
+                hint="Find it with `lakebound files check`; the gap cannot be healed incrementally until then",
+            ) from None
+
+    def _collect(self, record: dict[str, Any], keys: dict[str, Image]) -> None:
+        if record["source_table"] != self._table or record["snapshot_run"] == self._run:
+            return
+        moment = record["approx_creation_time_ms"] if record["origin"] == "stream" else record["snapshot_label_ms"]
+        if self._stretch.from_ms <= moment <= self._stretch.to_ms and record["key"] not in self._read:
+            keys[record["key"]] = record["keys"]
+
+
+def as_read(decoder: SnapshotDecoder, read: tuple[Image, Image | None], label_ms: int, event_id: str) -> ChangeEvent:
+    """The base record of one key of `read_all`: its item, or that it is absent. Raises Poison."""
+    keys, item = read
+    return decoder.absent(keys, label_ms, event_id) if item is None else decoder.item(item, label_ms, event_id)
+
+
+def read_all(
+    reader: KeyReader, clock: Clock, table: str, key_names: Sequence[str], keys: dict[str, Image]
+) -> tuple[list[tuple[Image, Image | None]], float, int]:
+    """One consistent read of at most 100 keys: (key attributes, item or None) of each, read units, ms just before it.
+
+    `keys` are key attributes by canonical key. Raises Throttled when the table leaves some unread again and again.
+    """
+    asked = clock.now_ms()
+    units, found, wanted = 0.0, {}, list(keys.values())
+    for _ in range(_ROUNDS):
+        if not wanted:
+            break
+        answer, _ = reader.read_items(wanted)
+        for item in answer.get("Responses", {}).get(table, []):
+            found[canonical_key({name: item[name] for name in key_names})] = item
+        units += sum(float(entry.get("CapacityUnits", 0)) for entry in answer.get("ConsumedCapacity") or ())
+        wanted = (answer.get("UnprocessedKeys") or {}).get(table, {}).get("Keys", [])
+    if wanted:
+        raise Throttled(f"table {table} throttled a read of {len(keys)} keys")
+    return [(key, found.get(text)) for text, key in keys.items()], units, asked

@@ -1,0 +1,79 @@
+"""What a run wrote, with counts and labels, written last: the merge's yardstick and the sweep's licence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+
+from lakebound.backfill.checkpoints import Checkpoint, WrittenFile
+from lakebound.errors import LakeboundError
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One finished run."""
+
+    run: str
+    table: str
+    table_id: str
+    mode: str
+    consistent: bool
+    units: int
+    read: int
+    records: int
+    quarantined: int
+    size: int
+    consumed: float
+    min_label_ms: int | None
+    max_label_ms: int | None
+    started_ms: int
+    finished_ms: int
+    digest: str
+    files: tuple[WrittenFile, ...]
+    heals: tuple[tuple[int, str], ...] = ()
+    """(from, cause) of the gaps that this run heals once it is fully merged."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it read every item of the table, consistently: what a sweep may start from."""
+        return self.mode in ("scan", "export") and self.consistent
+
+    def encode(self) -> bytes:
+        """As one JSON document."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        fields["files"] = [[file.key, file.records, file.size] for file in self.files]
+        return orjson.dumps({"v": VERSION} | fields)
+
+    @staticmethod
+    def decode(key: str, body: bytes) -> Manifest:
+        """Raises LakeboundError for a document that is no manifest, or whose list of files is not the one written."""
+        try:
+            fields = orjson.loads(body)
+            if fields.pop("v") != VERSION:
+                raise ValueError("version")
+            fields["files"] = tuple(WrittenFile(*file) for file in fields["files"])
+            fields["heals"] = tuple((int(begin), str(cause)) for begin, cause in fields["heals"])
+            manifest = Manifest(**fields)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise LakeboundError(f"{key} is not a manifest of this version", hint="Start a new backfill") from None
+        if manifest.digest != digest_of(manifest.files):
+            raise LakeboundError(f"{key} was changed after it was written", hint="Start a new backfill")
+        return manifest
+
+
+def digest_of(files: Sequence[WrittenFile]) -> str:
+    """SHA-256 over the files' keys, counts and sizes in key order."""
+    lines = [f"{file.key} {file.records} {file.size}\n" for file in sorted(files, key=lambda file: file.key)]
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def gather(checkpoints: Sequence[Checkpoint]) -> tuple[WrittenFile, ...]:
+    """Every file of these checkpoints once, in key order."""
+    files = {file.key: file for checkpoint in checkpoints for file in checkpoint.files}
+    return tuple(files[key] for key in sorted(files))

@@ -1,0 +1,331 @@
+"""The use case of a backfill's worker: one segment's pages become base records in batch files.
+
+An invocation ends in good time and the next one goes on from the segment's checkpoint. A page's file is durable before
+the checkpoint moves past it, so what a crash leaves unread is read again, and what it wrote twice is harmless
+(ORDERING.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
+from typing import Any, Final, NamedTuple, Protocol
+
+from lakebound.backfill.checkpoints import Checkpoint, WrittenFile
+from lakebound.backfill.rate_limiter import Pace
+from lakebound.documents import Documents, Overtaken
+from lakebound.errors import LakeboundError, Poison
+from lakebound.formats.registry import Encoder, encoder_of
+from lakebound.ports import Clock, ObjectStore, SecondsLeft
+from lakebound.record.envelope import carried
+from lakebound.record.raw_items import SaidItem
+from lakebound.record.redaction import Redaction
+from lakebound.record.stream_records import ChangeEvent
+from lakebound.transport import quarantine
+from lakebound.transport.batch_files import assemble
+from lakebound.transport.messages import Member
+
+RESERVE_SECONDS: Final = 20.0
+"""Time kept back to put the open file (at most MAX_FILE_BYTES), save the checkpoint and answer."""
+
+LINES_PER_MEMBER: Final = 4_000
+MEMBER_BYTES: Final = 4 * 1024 * 1024
+RUN: Final = 500
+"""Most items that are encoded at once: how far a member passes its limits."""
+
+_SKEWED_PAGES: Final = 3
+_SKEW_PAUSE_SECONDS: Final = 1.0
+
+
+class Throttled(LakeboundError):
+    """The table refused a page for want of capacity."""
+
+
+class ClockSkewed(LakeboundError):
+    """The local clock is too far from the service's: a label taken from it would order wrongly."""
+
+
+class TableBusy(LakeboundError):
+    """A whole invocation got no page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one request read. `values` go to the decoder of the source; `next` continues, None ends the segment."""
+
+    asked_ms: int
+    label_ms: int
+    values: Sequence[Any]
+    units: float
+    next: Any
+
+
+class PageSource(Protocol):
+    """One segment of what is read."""
+
+    @property
+    def origin(self) -> str:
+        """The origin of its records."""
+
+    def page(self, start: Any, limit: int | None) -> Page:
+        """The page from `start` (None: the first). Raises Throttled, ClockSkewed, LakeboundError."""
+
+    def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
+        """A value's base record. Raises Poison."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarryRules:
+    """What the settings and the run's plan decide for every segment."""
+
+    table: str
+    prefix: str
+    partition: Callable[[int, bool], str]
+    max_records: int
+    max_file_bytes: int
+    max_seconds: int
+    share: float = 0.0
+    """Read units a second that this reader may consume; 0: it consumes none."""
+    file_format: str = "ndjson.gz"
+    redaction: Redaction | None = None
+
+
+class Place(NamedTuple):
+    """Where a page's values stand in their segment: what their event ids begin with, and the first one's number."""
+
+    prefix: str
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Records as they go into a member, and how many they are; deletes and others never together."""
+
+    data: bytes
+    count: int
+    is_delete: bool
+
+
+class Refused(NamedTuple):
+    """A value that cannot be carried, as it may go to quarantine, and why."""
+
+    value: object
+    poison: Poison
+
+
+def lines_of(
+    page: Page,
+    decode: Callable[[Any, int, str], ChangeEvent],
+    encoder: Encoder,
+    redaction: Redaction | None,
+    place: Place,
+    now_ms: int,
+) -> Iterator[Encoded | Refused]:
+    """A page's values as encoded records, in their order, and those among them that are refused.
+
+    What was read as text stays text, unless redaction has to look inside. The records of a page differ in their items
+    only, so the first such item shows how all are written.
+    """
+    prefix, number = place
+    like: Callable[[str, int, Iterable[SaidItem]], bytes] | None = None
+    for kind, group in groupby(page.values, type):
+        while values := list(islice(group, RUN)):
+            if kind is SaidItem and redaction is None:
+                try:
+                    if like is None:
+                        like = encoder.like(decode(values[0], page.label_ms, prefix), now_ms)
+                    yield Encoded(like(prefix, number, values), len(values), False)
+                    number += len(values)
+                    continue
+                except Poison:
+                    # One of them has a key that is none: each by itself, so that only that one is refused.
+                    pass
+            for value in values:
+                yield line_of(value, decode, page.label_ms, f"{prefix}{number}", encoder, redaction, now_ms)
+                number += 1
+
+
+def line_of(
+    value: Any,
+    decode: Callable[[Any, int, str], ChangeEvent],
+    label_ms: int,
+    event_id: str,
+    encoder: Encoder,
+    redaction: Redaction | None,
+    now_ms: int,
+) -> Encoded | Refused:
+    """One value as an encoded record, or why it cannot be carried and what may be shown of it."""
+    try:
+        event = decode(value, label_ms, event_id)
+        if redaction is not None:
+            event = redaction.event(event)
+        data, event = carried(encoder.encode, event, now_ms)
+        return Encoded(data, 1, event.new_image is None)
+    except Poison as poison:
+        shown = value.values() if type(value) is SaidItem else value
+        return Refused(shown if redaction is None else redaction.base_value(shown), poison)
+
+
+@dataclass(slots=True)
+class _Open:
+    """What was read and is not durable yet."""
+
+    encoder: Encoder
+    lines: dict[str, list[bytes]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    raw: int = 0
+    count: int = 0
+    members: list[Member] = field(default_factory=list)
+    size: int = 0
+    records: int = 0
+    since_ms: int | None = None
+    newest_ms: int = 0
+
+    def add(self, partition: str, encoded: Encoded, ingest_ms: int) -> None:
+        self.lines.setdefault(partition, []).append(encoded.data)
+        self.counts[partition] = self.counts.get(partition, 0) + encoded.count
+        self.raw += len(encoded.data)
+        self.count += encoded.count
+        self.records += encoded.count
+        self.newest_ms = max(self.newest_ms, ingest_ms)
+        if self.since_ms is None:
+            self.since_ms = ingest_ms
+
+    def seal(self) -> None:
+        for partition, lines in self.lines.items():
+            count = self.counts[partition]
+            data = self.encoder.compress(lines, count)
+            self.members.append(Member(partition, self.encoder.extension, count, None, None, self.newest_ms, data))
+            self.size += len(data)
+        self.lines, self.counts, self.raw, self.count = {}, {}, 0, 0
+
+
+class Carrier:
+    """Carries one segment as far as this invocation's time allows."""
+
+    def __init__(
+        self,
+        rules: CarryRules,
+        source: PageSource,
+        store: ObjectStore,
+        documents: Documents,
+        clock: Clock,
+        seconds_left: SecondsLeft,
+    ) -> None:
+        self._rules = rules
+        self._encoder = encoder_of(rules.file_format)
+        self._source = source
+        self._store = store
+        self._documents = documents
+        self._clock = clock
+        self._seconds_left = seconds_left
+
+    def carry(self, key: str, fresh: Checkpoint) -> Checkpoint:
+        """Go on from the checkpoint under `key`, or start with `fresh`; the checkpoint now.
+
+        Not `done` means: call again. Raises Misconfigured where the checkpoint does not fit, TableBusy where a whole
+        invocation read nothing, and what the ports raise; the checkpoint then stands where it stood.
+        """
+        stored = self._documents.load(key)
+        tag = stored[1] if stored else None
+        state = Checkpoint.decode(key, stored[0]) if stored else fresh
+        state.check(fresh.run, fresh.number, fresh.total, fresh.table_id)
+        if state.done:
+            return state
+        now = self._clock.now_ms()
+        state = replace(state, invocations=state.invocations + 1, started_ms=state.started_ms or now)
+        try:
+            return self._carry(key, state, tag, Pace(self._rules.share, now, rate=state.rate, ready_ms=state.ready_ms))
+        except Overtaken:
+            # The same segment runs twice (an aborted child whose function still lives, then a redrive): the one that
+            # saved first goes on, and this one tells what is true now.
+            winner = self._documents.load(key)
+            return Checkpoint.decode(key, winner[0]) if winner else state
+
+    def _carry(self, key: str, state: Checkpoint, tag: str | None, pace: Pace) -> Checkpoint:
+        opened = _Open(self._encoder)
+        pages, skewed = 0, 0
+        while True:
+            wait = pace.wait_seconds(self._clock.now_ms()) if self._rules.share else 0.0
+            if self._seconds_left() < RESERVE_SECONDS + wait:
+                break
+            if wait:
+                self._clock.sleep(wait)
+            try:
+                page = self._source.page(state.start, pace.page_limit() if self._rules.share else None)
+            except Throttled:
+                pace.throttled(self._clock.now_ms())
+                state = replace(state, throttles=state.throttles + 1)
+                continue
+            except ClockSkewed:
+                skewed += 1
+                if skewed == _SKEWED_PAGES:
+                    raise
+                self._clock.sleep(_SKEW_PAUSE_SECONDS)
+                continue
+            pages += 1
+            now = self._clock.now_ms()
+            pace.spent(page.units, len(page.values), now)
+            state = self._take(state, page, opened, now)
+            if state.done or self._is_full(opened):
+                state, tag = self._save(key, state, tag, opened, pace)
+                opened = _Open(self._encoder)
+            if state.done:
+                return state
+        if not pages:
+            raise TableBusy(
+                f"segment {state.number} of run {state.run} read no page in a whole invocation",
+                hint="The table is throttled or the read capacity is too small: raise one, then redrive the execution",
+            )
+        state, _ = self._save(key, state, tag, opened, pace)
+        return state
+
+    def _take(self, state: Checkpoint, page: Page, opened: _Open, now_ms: int) -> Checkpoint:
+        run, number = state.run, state.number
+        folders = {is_delete: self._rules.partition(now_ms, is_delete) for is_delete in (False, True)}
+        # Counted over the whole segment: two pages of an export file may be read within one millisecond.
+        place = Place(f"{run}|{number}|{page.asked_ms}|", state.read)
+        poisoned = 0
+        for line in lines_of(page, self._source.decode, self._encoder, self._rules.redaction, place, now_ms):
+            if isinstance(line, Refused):
+                kept = quarantine.from_backfill(self._rules.table, run, number, line.value, line.poison, now_ms)
+                self._store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
+                poisoned += 1
+                continue
+            opened.add(folders[line.is_delete], line, now_ms)
+            if opened.count >= LINES_PER_MEMBER or opened.raw >= MEMBER_BYTES:
+                opened.seal()
+        least, most = state.min_label_ms, state.max_label_ms
+        return replace(
+            state,
+            start=page.next,
+            done=page.next is None,
+            read=state.read + len(page.values),
+            records=state.records + len(page.values) - poisoned,
+            quarantined=state.quarantined + poisoned,
+            consumed=state.consumed + page.units,
+            pages=state.pages + 1,
+            min_label_ms=page.label_ms if least is None else min(least, page.label_ms),
+            max_label_ms=page.label_ms if most is None else max(most, page.label_ms),
+        )
+
+    def _is_full(self, opened: _Open) -> bool:
+        # What is not compressed yet counts with the ratio of what is, at worst a fifth: a file may pass its limit by a
+        # page, never by a member of 4 MB of text.
+        age_ms = 0 if opened.since_ms is None else self._clock.now_ms() - opened.since_ms
+        return (
+            opened.size + opened.raw // 5 >= self._rules.max_file_bytes
+            or (0 < self._rules.max_records <= opened.records)
+            or (self._rules.max_seconds * 1000 <= age_ms and opened.records > 0)
+        )
+
+    def _save(self, key: str, state: Checkpoint, tag: str | None, opened: _Open, pace: Pace) -> tuple[Checkpoint, str]:
+        opened.seal()
+        files = list(state.files)
+        for file in assemble(self._rules.prefix, self._source.origin, opened.members, self._rules.file_format):
+            self._store.put_if_absent(file.key, file.body, file.metadata)
+            files.append(WrittenFile(file.key, file.count, len(file.body)))
+        now = self._clock.now_ms()
+        state = replace(state, files=tuple(files), saved_ms=now, rate=round(pace.rate, 3), ready_ms=pace.ready_ms(now))
+        return state, self._documents.save(key, state.encode(), tag)

@@ -1,0 +1,104 @@
+"""How a verb tells its result and its progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import orjson
+import typer
+from botocore.exceptions import BotoCoreError, NoRegionError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
+
+from lakebound.adapters.aws_calls import cause_of, code_of
+from lakebound.adapters.clients import client, region
+from lakebound.cli import tables
+from lakebound.errors import Misconfigured
+
+AsJson = Annotated[bool, typer.Option("--json", help="Tell the result as one JSON document on stdout.")]
+
+Count = Callable[[str, int], None]
+"""Adds to the count of a bar, named as it is shown."""
+
+
+def tell_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout."""
+    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+@contextmanager
+def bars(*, quiet: bool, totals: Mapping[str, int] | None = None) -> Iterator[Count]:
+    """Progress bars on stderr, made when first counted; none where nobody watches."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda name, count: None
+        return
+    with Progress(*bar_columns(console.width), console=console, transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def count(name: str, more: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=(totals or {}).get(name))
+            progress.update(tasks[name], advance=more)
+
+        yield count
+
+
+_ROOM_FOR_A_BAR = 80
+_BAR = 24
+
+
+class CountColumn(ProgressColumn):
+    """What is counted and how far it is: `records 11,161 of 20,000`. Wraps between words, and cuts no number.
+
+    rich's MofNCompleteColumn ends in an ellipsis where the terminal is narrow: `1116…` of 11,161.
+    """
+
+    def render(self, task: Task) -> Text:
+        """The cell."""
+        of = "" if task.total is None else f" of {int(task.total):,}"
+        return Text(f"{task.description} {int(task.completed):,}{of}")
+
+
+def bar_columns(width: int) -> tuple[ProgressColumn, ...]:
+    """The columns of a progress bar on a terminal of that width: a narrow one gets the figures alone."""
+    # Without a column of its own rich gives it no_wrap, and cuts what does not fit.
+    counts = CountColumn(table_column=Column(no_wrap=False, overflow="fold"))
+    if width < _ROOM_FOR_A_BAR:
+        return (counts,)
+    return (counts, BarColumn(_BAR), TimeElapsedColumn())
+
+
+def aws_client(service: str) -> Any:
+    """A client of the environment. Raises what `cause_of` gives, so that a missing region is a sentence."""
+    try:
+        if region() is None:
+            # S3 alone would take a region of its own choice, and fail later with a sentence about something else.
+            raise NoRegionError
+        return client(service)
+    except BotoCoreError as failure:
+        error = cause_of(failure) or Misconfigured(
+            f"No client for {service} can be made ({code_of(failure)})",
+            hint="Check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL",
+        )
+    except ValueError:
+        error = Misconfigured(
+            "AWS_ENDPOINT_URL is no address of a service", hint="Write it as http://HOST:PORT, or unset it"
+        )
+    raise error
+
+
+def tell_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) -> None:
+    """A table of the result on stdout, as wide as the terminal, with no cell cut."""
+    for line in tables.table(columns, rows, tables.terminal_width()):
+        tell(line)
+
+
+def tell(line: str) -> None:
+    """A line of the result on stdout."""
+    print(line, file=sys.stdout)

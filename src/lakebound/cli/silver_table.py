@@ -1,0 +1,99 @@
+"""The lake's table through a local Spark session with Delta. Imported only by the verbs that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from lakebound.backfill.manifest import Manifest
+from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.operate.verify import LakeRow
+from lakebound.source.gaps import Gap
+from lakebound_spark import errors as spark_errors
+from lakebound_spark.platform.session import job_session
+from lakebound_spark.silver.silver_reader import read_silver
+from lakebound_spark.silver.stale_mark import mark
+from lakebound_spark.upkeep.run_merge_check import MergedRun, look_at_run
+
+
+class SilverTable:
+    """Port LakeTable of `verify` over the silver table at a path or under a name."""
+
+    def __init__(self, spark: SparkSession, target: str) -> None:
+        self._spark = spark
+        self._target = target
+
+    def rows(self) -> Iterator[LakeRow]:
+        """Every row, tombstones too, of the version that is the newest now."""
+        for row in read_silver(self._spark, self._target):
+            yield LakeRow(row.key, row.item, row.from_base)
+
+    def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
+        """The rows of these keys in the newest version."""
+        for row in read_silver(self._spark, self._target, keys=keys):
+            yield LakeRow(row.key, row.item, row.from_base)
+
+
+@contextmanager
+def open_silver(target: str) -> Iterator[SilverTable]:
+    """The table for as long as it is read, in the session that runs already or in one of its own.
+
+    Raises Misconfigured when Spark does not start or there is no silver table, LakeboundError when it cannot be read.
+    """
+    with _session("lakebound verify", target) as spark:
+        yield SilverTable(spark, _absolute(target))
+
+
+class HealedSilver:
+    """The silver table that a heal is merged into: how far, and its mark."""
+
+    def __init__(self, spark: SparkSession, target: str) -> None:
+        self._spark = spark
+        self._target = target
+
+    def look(self, source: str, manifest: Manifest) -> MergedRun:
+        """How far the run is merged: its files below the data prefix, and the table. Raises as `open_silver` does."""
+        return look_at_run(self._spark, _absolute(source), self._target, manifest)
+
+    def mark(self, gaps: Sequence[Gap]) -> str:
+        """Mark it stale by the gaps that are open, or take the mark away; since when, or ""."""
+        return mark(self._spark, self._target, gaps)
+
+
+@contextmanager
+def open_healed(target: str) -> Iterator[HealedSilver]:
+    """The table for as long as a heal is looked at and closed. Raises as `open_silver` does."""
+    with _session("lakebound backfill close", target) as spark:
+        yield HealedSilver(spark, _absolute(target))
+
+
+@contextmanager
+def _session(app: str, target: str) -> Iterator[SparkSession]:
+    spark = None
+    ours = False
+    try:
+        spark, ours = job_session(app, catalog="/" not in target)
+        yield spark
+    except spark_errors.Misconfigured as wrong:
+        raise Misconfigured(_sentence(str(wrong))) from None
+    except PySparkException as failure:
+        raise LakeboundError(
+            f"Spark could not read {target} ({failure.getCondition() or type(failure).__name__})",
+            hint="Is it the merge job's target, and does the job run?",
+        ) from None
+    finally:
+        if spark is not None and ours:
+            spark.stop()
+
+
+def _absolute(place: str) -> str:
+    """A local path in full; a table's name or an address as it stands."""
+    return str(Path(place).absolute()) if "/" in place and "://" not in place else place
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,1 @@
+"""The formats of batch files: NDJSON in gzip members, Avro blocks, Parquet."""

@@ -1,0 +1,1 @@
+"""What operators do: status, doctor, verify, repair, redrive, trace, replay, cost, report."""

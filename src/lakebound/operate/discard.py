@@ -1,0 +1,179 @@
+"""What no redrive can ever carry, put aside for good: a copy is kept, and it waits no longer.
+
+Only what the road itself refuses is discarded; what a redrive can carry is named and stays. The copy under
+`_lakebound/<table>/discarded/` is durable before anything is marked or deleted, so a run that is killed anywhere is
+made good by the next. A quarantine object and a failure object stay where they are, with a note as after a redrive.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from lakebound.errors import LakeboundError, ObjectMissing
+from lakebound.operate.redrive import (
+    MAX_FAILURE_BYTES,
+    MAX_QUARANTINE_BYTES,
+    NO_DOCUMENT,
+    FailureObject,
+    Pending,
+    QuarantinedRecord,
+    Road,
+    verdict_of_message,
+    verdict_of_quarantined,
+)
+from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
+from lakebound.transport.object_keys import DiscardedKey, RedrivenKey
+
+REDRIVE_HELPS: Final = ""
+"""The verdict of what a redrive can carry."""
+
+GAP: Final = "delivery_without_records"
+"""A failure object of Lambda's own without the records: its delivery is a gap, which no discard may hide."""
+
+LATER: Final = "creation_time"
+CLAIM_MISSING: Final = "claim_missing"
+NOT_LAMBDAS: Final = "no_records"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """One thing that waits: `why` is the code of what keeps it, empty when a redrive can carry it."""
+
+    id: str
+    key: str
+    why: str
+    size: int
+
+    @property
+    def can_be_discarded(self) -> bool:
+        """Whether a redrive never helps; a record of a clock ahead is carried once its time has come."""
+        return self.why not in (REDRIVE_HELPS, GAP, LATER)
+
+    @property
+    def is_asked_for_by_name(self) -> bool:
+        """Whether it goes only by its id or its reason: a message whose claim somebody may yet put back."""
+        return self.why == CLAIM_MISSING
+
+
+@dataclass(slots=True)
+class Discarded:
+    """What a run did: ids of what was put aside, and of what was not, with the code of why not."""
+
+    source: str
+    discarded: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+def waiting_failures(store: ObjectStore, pending: Pending) -> Iterator[Waits]:
+    """Failure objects with their verdicts. Raises StoreUnavailable."""
+    for stored in pending.objects:
+        try:
+            body = store.get(stored.key, MAX_FAILURE_BYTES)
+        except ObjectMissing:
+            continue
+        yield Waits(stored.key, stored.key, verdict_of_failure(stored.key, body), stored.size)
+
+
+def verdict_of_failure(key: str, body: bytes) -> str:
+    """Why the object holds nothing to redrive, or nothing."""
+    try:
+        FailureObject.decode(key, body)
+    except LakeboundError:
+        return GAP if _is_lambdas(body) else NOT_LAMBDAS
+    return REDRIVE_HELPS
+
+
+def _is_lambdas(body: bytes) -> bool:
+    try:
+        document: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # Half a document of Lambda's cannot be told from another's: who looks at it decides, by deleting it.
+        return b"DDBStreamBatchInfo" in body
+    return type(document) is dict and "DDBStreamBatchInfo" in document
+
+
+def waiting_quarantine(road: Road, pending: Pending) -> Iterator[Waits]:
+    """Quarantined records with what the road says to them now. Raises StoreUnavailable."""
+    for stored in pending.objects:
+        name = stored.key.rpartition("/")[2].removesuffix(".json")
+        try:
+            body = road.store.get(stored.key, MAX_QUARANTINE_BYTES)
+        except ObjectMissing:
+            continue
+        try:
+            why = verdict_of_quarantined(road, QuarantinedRecord.decode(stored.key, body))
+        except LakeboundError:
+            why = NO_DOCUMENT
+        yield Waits(name, stored.key, why, stored.size)
+
+
+def discard_objects(
+    source: str, found: Collection[Waits], store: ObjectStore, table: str, clock: Clock, max_bytes: int
+) -> Discarded:
+    """Copy each, then note that it waits no longer. Raises StoreUnavailable: run it again."""
+    result = Discarded(source)
+    for one in found:
+        if not one.can_be_discarded:
+            result.kept[one.id] = one.why or "redrive_helps"
+            continue
+        try:
+            body = store.get(one.key, max_bytes)
+        except ObjectMissing:
+            continue
+        now = clock.now_ms()
+        _copy(store, DiscardedKey.of(table, one.key), source, one.key, one.why, now, body)
+        note = {"key": one.key, "discarded_at": now, "why": one.why}
+        store.put_if_absent(RedrivenKey.of(table, one.key).format(), orjson.dumps(note), {})
+        result.discarded[one.id] = one.why
+    return result
+
+
+def discard_messages(table: str, ids: Collection[str], dead: Queue, store: ObjectStore, clock: Clock) -> Discarded:
+    """Copy each of these dead messages, then delete it; every other one is put back.
+
+    Judged again when it is in hand, since somebody may have put a missing claim back meanwhile. Raises
+    QueueUnavailable, StoreUnavailable: run it again.
+    """
+    result = Discarded("buffer")
+    seen: set[str] = set()
+    back: list[str] = []
+    try:
+        while len(result.discarded) + len(result.kept) < len(ids):
+            received = [message for message in dead.receive(1) if message.message_id not in seen]
+            if not received:
+                break
+            for message in received:
+                seen.add(message.message_id)
+                if message.message_id not in ids or not _discard_message(table, message, dead, store, clock, result):
+                    back.append(message.receipt)
+    finally:
+        for start in range(0, len(back), 10):
+            dead.hide(back[start : start + 10], 0)
+    return result
+
+
+def _discard_message(
+    table: str, message: ReceivedMessage, dead: Queue, store: ObjectStore, clock: Clock, result: Discarded
+) -> bool:
+    why = verdict_of_message(table, message, store)
+    if not why:
+        result.kept[message.message_id] = "redrive_helps"
+        return False
+    body = message.body.encode("utf-8", "surrogatepass")
+    key = DiscardedKey.of(table, f"message {message.message_id}")
+    _copy(store, key, "buffer", message.message_id, why, clock.now_ms(), body)
+    if dead.delete([message.receipt]):
+        result.kept[message.message_id] = "not_deleted"
+        return False
+    result.discarded[message.message_id] = why
+    return True
+
+
+def _copy(store: ObjectStore, key: DiscardedKey, source: str, name: str, why: str, now_ms: int, body: bytes) -> None:
+    document = {"from": source, "id": name, "why": why, "discarded_at": now_ms, "body": b64encode(body).decode("ascii")}
+    store.put_if_absent(key.format(), orjson.dumps(document), {})

@@ -1,0 +1,351 @@
+"""Is everything as it must be, before a deployment and after it? Facts in, checks out, each with its fix."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from lakebound.errors import LakeboundError
+from lakebound.ports import Clock
+from lakebound.record.attributes import Image, canonical_key
+
+GOOD: Final = "good"
+WARN: Final = "warn"
+UNKNOWN: Final = "unknown"
+"""It must hold, and could not be looked at: as little to rely on as BAD."""
+
+BAD: Final = "bad"
+
+NEEDED: Final = frozenset(("table", "stream mapping", "queue mapping", "buffer queue", "dead-letter queue", "bucket"))
+"""Parts without which nobody knows whether the pipeline runs (and each function and its errors), by name."""
+
+SMALLEST_CONCURRENCY: Final = 20
+READERS_A_SHARD: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `fix` is empty when it is good."""
+
+    name: str
+    level: str
+    told: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What the table's description and the account say before a deployment. None: could not be found out."""
+
+    table: str
+    exists: bool
+    stream_arn: str | None = None
+    view: str | None = None
+    ttl: str | None = None
+    recovery: bool | None = None
+    table_key: str | None = None
+    """ARN of the customer key that the table is encrypted with, empty for none."""
+    readers: tuple[str, ...] = ()
+    """Mappings that read the stream already."""
+    concurrency: int | None = None
+    """The account's unreserved concurrent executions."""
+    key_enabled: bool | None = None
+    """Of the key given for the stack."""
+    is_foreign: bool = False
+    """Whether another account owns the table."""
+    unknown: tuple[str, ...] = ()
+    """What could not be looked at, and why: `part: reason`."""
+
+
+def before(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
+    """What must hold before `make deploy`: of an existing table, or (`is_new`) of one that the stack is to create."""
+    if facts.is_foreign:
+        yield from _before_of_another_account(facts)
+        return
+    if not facts.exists and is_new:
+        yield Check("table", GOOD, f"{facts.table} does not exist; make deploy creates it with PartitionKeyName")
+        return
+    if not facts.exists:
+        fix = (
+            "check --table, the region and the account; for a table that the stack is to create: "
+            f"lakebound doctor --before --table {facts.table} --new-table"
+        )
+        yield Check("table", BAD, f"{facts.table} does not exist", fix)
+        return
+    if is_new:
+        fix = f"leave --new-table out, and take it as it is: lakebound init --table {facts.table}"
+        yield Check("table", BAD, f"{facts.table} exists already: a stack that creates it would fail", fix)
+        return
+    yield Check("table", GOOD, f"{facts.table} exists")
+    yield from _stream(facts)
+    yield from _not_looked_at(facts.unknown)
+    if not _names(facts.unknown) & {"time to live"}:
+        told = f"on attribute {facts.ttl}: expired items arrive as TTL deletes" if facts.ttl else "off"
+        yield Check("time to live", GOOD, told)
+    if facts.recovery is False:
+        told = "point-in-time recovery is off: no export, so backfills scan, and gaps are healed by a full scan"
+        fix = (
+            f"aws dynamodb update-continuous-backups --table-name {facts.table} "
+            "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        )
+        yield Check("recovery", WARN, told, fix)
+    elif facts.recovery:
+        yield Check("recovery", GOOD, "point-in-time recovery is on")
+    if facts.table_key:
+        yield Check(
+            "table key", WARN, "a customer key encrypts the table", f"deploy with TableKmsKeyArn={facts.table_key}"
+        )
+    yield from _account(facts)
+
+
+def _before_of_another_account(facts: TableFacts) -> Iterator[Check]:
+    """What its owner lets be seen; the rest is told as not seen, never as fine."""
+    if not facts.exists:
+        told = f"{facts.table} of another account does not exist, or its policy lets nobody of this account see it"
+        yield Check("table", BAD, told, "let its owner put the policies that lakebound init --table ARN prints")
+        return
+    yield Check("table", GOOD, f"{facts.table} of another account can be described")
+    yield from _stream(facts)
+    yield Check(
+        "time to live", WARN, "not seen: only its owner is told", "ask: expired items arrive as TTL deletes either way"
+    )
+    told = "another account's table cannot be exported: backfills scan, and gaps are healed by a full scan"
+    yield Check("recovery", WARN, told, "for exports, deploy the stack in the table's own account")
+    if facts.table_key:
+        fix = f"deploy with TableKmsKeyArn={facts.table_key}, and let its owner add the statement that init prints"
+        yield Check("table key", WARN, "a KMS key encrypts the table, and its policy has to allow this account", fix)
+    yield from _account(facts)
+
+
+def _account(facts: TableFacts) -> Iterator[Check]:
+    if facts.concurrency is not None and facts.concurrency < SMALLEST_CONCURRENCY:
+        told = f"only {facts.concurrency} concurrent executions are left in this account"
+        yield Check("concurrency", BAD, told, "ask for more in Service Quotas (Lambda, concurrent executions)")
+    elif facts.concurrency is not None:
+        yield Check("concurrency", GOOD, f"{facts.concurrency:,} concurrent executions are left")
+    if facts.key_enabled is False:
+        yield Check("key", BAD, "the KMS key is not enabled", "enable it, or give another KmsKeyArn")
+
+
+def _stream(facts: TableFacts) -> Iterator[Check]:
+    if facts.stream_arn is None:
+        fix = (
+            f"aws dynamodb update-table --table-name {facts.table} "
+            "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+        )
+        yield Check("stream", BAD, "the table has no stream", fix)
+        return
+    if facts.view == "NEW_AND_OLD_IMAGES":
+        yield Check("stream", GOOD, f"new and old images; deploy with TableStreamArn={facts.stream_arn}")
+    elif facts.view == "NEW_IMAGE":
+        told = "new images only: everything works but the audit of the old-image chain"
+        yield Check(
+            "stream", WARN, told, "a view cannot be edited: switch the stream off and on before the first deploy"
+        )
+    else:
+        told = f"the view {facts.view} carries no items: every record would go to quarantine"
+        yield Check("stream", BAD, told, "switch the stream off, and on with NEW_AND_OLD_IMAGES")
+    if len(facts.readers) >= READERS_A_SHARD:
+        told = f"{len(facts.readers)} mappings read the stream already, and a shard takes two readers"
+        yield Check("readers", BAD, told, "remove one, or let one function feed both")
+    elif not _names(facts.unknown) & {"readers"}:
+        seen = ", as far as this account's mappings show" if facts.is_foreign else ""
+        yield Check("readers", GOOD, f"{len(facts.readers)} of 2 places at a shard are taken{seen}")
+
+
+def _names(unknown: Sequence[str]) -> set[str]:
+    return {one.partition(": ")[0] for one in unknown}
+
+
+def _not_looked_at(unknown: Sequence[str], needed: frozenset[str] = frozenset()) -> Iterator[Check]:
+    """`needed` are the parts without which nobody knows whether the pipeline runs."""
+    for one in unknown:
+        name, _, why = one.partition(": ")
+        level = UNKNOWN if name in needed or name.startswith(("errors of ", "function ")) else WARN
+        fix = "get the right to read it, or try again; docs/OPERATIONS.md#status"
+        yield Check(name, level, f"could not be looked at: {why}", fix)
+
+
+@dataclass(frozen=True, slots=True)
+class StackFacts:
+    """What a deployed stack looks like."""
+
+    stack: str
+    status: str
+    mappings: Mapping[str, Mapping[str, Any]]
+    functions: Mapping[str, Mapping[str, Any]]
+    table_stream: str | None
+    alarms: int | None
+    alarms_without_action: int | None
+    drifted: tuple[str, ...] = ()
+    key_enabled: bool | None = None
+    last_errors: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
+    """By function: (invocations, errors) of the last hour. None: CloudWatch has no value of either."""
+    table_refused: str = ""
+    """Why the stack may not read its table: it follows the stream of another one, or of another region's."""
+    unknown: tuple[str, ...] = ()
+    """What could not be looked at, and why: `part: reason`."""
+    missing: tuple[str, ...] = ()
+    """Parts that were looked for and do not exist."""
+
+
+def after(facts: StackFacts) -> Iterator[Check]:
+    """What must hold once it is deployed."""
+    whole = facts.status.endswith("_COMPLETE") and "ROLLBACK" not in facts.status
+    yield Check("stack", GOOD if whole else BAD, f"{facts.stack} is {facts.status}", "" if whole else "make deploy")
+    for part in facts.missing:
+        yield _missing(part)
+    yield from _not_looked_at(facts.unknown, NEEDED)
+    for name, mapping in facts.mappings.items():
+        yield _mapping(name, mapping)
+    stream = facts.mappings.get("stream", {}).get("EventSourceArn")
+    if facts.table_stream is None and not {"table"} & (_names(facts.unknown) | set(facts.missing)):
+        fix = "switch it on with NEW_AND_OLD_IMAGES; docs/OPERATIONS.md#stream-recreated"
+        yield Check("stream", BAD, "the table has no stream: no change is delivered", fix)
+    if facts.table_stream is not None and stream is not None and stream != facts.table_stream:
+        fix = "deploy with the new TableStreamArn, then lakebound backfill start --mode heal"
+        yield Check("stream", BAD, "the table has another stream than the one that is read", fix)
+    if facts.table_refused:
+        yield Check("source", BAD, facts.table_refused, "mend it in samconfig.toml, then make deploy")
+    runtimes = set()
+    for name, function in facts.functions.items():
+        state, update = function.get("State", "Active"), function.get("LastUpdateStatus", "Successful")
+        runtimes.add(function.get("Runtime"))
+        well = state in ("Active", "Inactive") and update == "Successful"
+        yield Check(
+            f"function {name}", GOOD if well else BAD, f"{state}, last update {update}", "" if well else "make deploy"
+        )
+    if len(runtimes) > 1:
+        yield Check("versions", BAD, f"the functions run on {', '.join(sorted(map(str, runtimes)))}", "make deploy")
+    for name, counted in facts.last_errors.items():
+        yield _errors(name, counted)
+    if facts.alarms is not None:
+        none = facts.alarms == 0
+        yield Check("alarms", BAD if none else GOOD, f"{facts.alarms} alarms", "make deploy" if none else "")
+        if facts.alarms_without_action:
+            told = f"{facts.alarms_without_action} alarms tell nobody"
+            yield Check("alarm topic", WARN, told, "deploy with AlarmTopicArn")
+    for resource in facts.drifted:
+        yield Check("drift", BAD, f"{resource} was changed by hand", "make deploy puts it back")
+    if facts.key_enabled is False:
+        yield Check("key", BAD, "the KMS key is not enabled", "enable it; docs/OPERATIONS.md#key-disabled")
+
+
+def _missing(part: str) -> Check:
+    if part == "table":
+        fix = "check the region and the account; docs/OPERATIONS.md#table-missing"
+        return Check("table", BAD, "the table does not exist: deleted, or of another region or account", fix)
+    return Check(part, BAD, "it does not exist: deleted by hand", "docs/OPERATIONS.md#part-missing")
+
+
+def _errors(name: str, counted: tuple[float, float] | None) -> Check:
+    if counted is None:
+        told = "CloudWatch knows of no invocation in the last hour: it had nothing to do, or does not run"
+        return Check(f"errors of {name}", WARN, told, "lakebound doctor --smoke tells which")
+    invocations, errors = counted
+    if not errors:
+        return Check(f"errors of {name}", GOOD, f"none in {invocations:,.0f} invocations of the last hour")
+    fix = f"read the log group of {name}; docs/OPERATIONS.md#function-errors"
+    told = f"{errors:,.0f} of {max(invocations, errors):,.0f} invocations of the last hour failed"
+    return Check(f"errors of {name}", BAD, told, fix)
+
+
+def _mapping(name: str, mapping: Mapping[str, Any]) -> Check:
+    state, result = mapping.get("State", "unknown"), str(mapping.get("LastProcessingResult", ""))
+    if state not in ("Enabled", "Enabling", "Updating", "Creating"):
+        fix = (
+            f"aws lambda update-event-source-mapping --enabled --uuid {mapping.get('UUID', 'UUID')}; "
+            "docs/OPERATIONS.md#mapping-disabled"
+        )
+        return Check(f"{name} mapping", BAD, f"it is {state}", fix)
+    if result.startswith("PROBLEM"):
+        return Check(f"{name} mapping", BAD, result, "docs/OPERATIONS.md#stream-behind")
+    return Check(f"{name} mapping", GOOD, f"{state}")
+
+
+# ── the smoke test ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SmokeTable(Protocol):
+    """The source table, one item of it."""
+
+    def put(self, item: Image) -> None:
+        """Raises LakeboundError."""
+
+    def delete(self, keys: Image) -> None:
+        """Raises LakeboundError."""
+
+
+class Landed(Protocol):
+    """How many of the test item's records are in files, or whether its tombstone is in silver."""
+
+    def count(self, key: str) -> int:
+        """Raises LakeboundError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    """What the test took, in seconds; None: it did not arrive in time (or nobody looked)."""
+
+    key: str
+    to_file: float | None
+    to_silver: float | None = None
+
+
+SMOKE_RECORDS: Final = 3
+"""Put, changed, removed."""
+
+
+def smoke(
+    table: SmokeTable,
+    keys: Image,
+    files: Landed,
+    clock: Clock,
+    *,
+    silver: Landed | None = None,
+    limit_s: float = 300.0,
+    every_s: float = 2.0,
+) -> Smoke:
+    """Put one test item, change it, remove it, and wait until all three records are in files (and gone in silver)."""
+    key = canonical_key(keys)
+    started = clock.now_ms()
+    try:
+        table.put(keys | {"lakebound_smoke": {"S": "put"}})
+        table.put(keys | {"lakebound_smoke": {"S": "changed"}})
+    finally:
+        # Also when the second put failed: the test leaves no item behind.
+        table.delete(keys)
+    to_file = _wait(lambda: files.count(key) >= SMOKE_RECORDS, clock, started, limit_s, every_s)
+    to_silver = None
+    if silver is not None and to_file is not None:
+        to_silver = _wait(lambda: silver.count(key) > 0, clock, started, limit_s, every_s)
+    return Smoke(key, to_file, to_silver)
+
+
+def _wait(arrived: Any, clock: Clock, started: int, limit_s: float, every_s: float) -> float | None:
+    while True:
+        if arrived():
+            return (clock.now_ms() - started) / 1000
+        if clock.now_ms() - started >= limit_s * 1000:
+            return None
+        clock.sleep(every_s)
+
+
+def smoke_keys(schema: Sequence[tuple[str, str]], token: str) -> Image:
+    """Key attributes for the test item that no real item has: (name, type) and a random token of hexadecimal digits.
+
+    Raises LakeboundError for a type that no key can have.
+    """
+    made: Image = {}
+    for name, kind in schema:
+        if kind == "S":
+            made[name] = {"S": f"lakebound-smoke-{token}"}
+        elif kind == "N":
+            made[name] = {"N": str(-int(token[:12], 16) - 1)}
+        elif kind == "B":
+            made[name] = {"B": b64encode(f"lakebound-smoke-{token}".encode()).decode()}
+        else:
+            raise LakeboundError(f"The key attribute {name} has type {kind}", hint="Keys are S, N or B")
+    return made

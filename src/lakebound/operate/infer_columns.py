@@ -1,0 +1,436 @@
+"""From items that were seen to the columns of the merge job's YAML, each with what would not fit it.
+
+A proposal, to be read by a person: a sample does not hold what comes later. What does not fit then is NULL in its
+column and counted, and whole in `_item`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from lakebound.errors import Poison
+from lakebound.record.attributes import canonical_number
+from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable
+from lakebound.record.moments import SeenMoment, seen_moment
+
+MOST_MEMBERS: Final = 16
+"""A map with more names than this is a map of values, not a record with members."""
+
+DEEPEST: Final = 3
+"""How many levels of maps become columns of their own."""
+
+_DECISIVE: Final = 0.9
+"""A type that fits fewer of the values than this is not proposed; `json` takes them all."""
+
+HEADROOM: Final = 6
+"""So many digits more than were seen a decimal gets after its point, where its 38 leave as many before it."""
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*").fullmatch
+_WORDS_OF_YAML: Final = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
+
+
+_PAIRS: Final = (("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"), ("1", "0"))
+_TRUTHS: Final = {
+    form: (true, i == 0)
+    for pair in _PAIRS
+    for forms in (pair, [one.upper() for one in pair], [one.capitalize() for one in pair])
+    for i, form in enumerate(forms)
+    for true in [forms[0]]
+}
+"""Texts that mean yes or no: which way of writing it, and whether it is yes."""
+
+_UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_FIRST_SECOND, _END_SECOND = 946_684_800, 4_102_444_800
+"""The years 2000 to 2099: a number of seconds outside is not taken for a moment."""
+_NAMES_A_TIME = re.compile(
+    r"(?i:.*(^|[_.-])(ttl|ts|time|times|timestamp|epoch|date|datetime|at|on|since|until|created|updated|modified|"
+    r"expires|expiry|expiration)([_.-](s|ms|us|sec|millis|micros|epoch))?)"
+    r"|.*(At|Time|Timestamp|Date|Ts|Epoch|TTL)(Ms|Millis|Micros|Us)?"
+).fullmatch
+
+
+@dataclass(slots=True)
+class Facts:
+    """What was seen of one attribute."""
+
+    tags: Counter[str] = field(default_factory=Counter)
+    numbers: Counter[tuple[int, int, bool]] = field(default_factory=Counter)
+    """How many numbers have so many digits before the point, after it, and fit 64 bits."""
+    units: Counter[str] = field(default_factory=Counter)
+    """How many numbers are a moment of this century in seconds, milliseconds or microseconds."""
+    truths: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
+    """How many texts and numbers (the tag) mean yes or no, in which writing."""
+    texts: Counter[str | SeenMoment] = field(default_factory=Counter)
+    members: dict[str, Facts] = field(default_factory=dict)
+    elements: Facts | None = None
+
+    def see(self, value: Mapping[str, Any]) -> None:
+        """Take one attribute value into account."""
+        tag, inner = _told(value)
+        self.tags[tag] += 1
+        if tag == "N":
+            self.numbers[_measure(inner)] += 1
+            if (unit := _unit_of(inner)) is not None:
+                self.units[unit] += 1
+            self._see_truth(tag, inner)
+        elif tag == "S":
+            self.texts[_kind_of_text(inner)] += 1
+            self._see_truth(tag, inner)
+        elif tag == "M":
+            for name, member in inner.items():
+                self.members.setdefault(name, Facts()).see(member)
+        elif tag in ("L", "SS", "NS", "BS"):
+            self.elements = self.elements or Facts()
+            for member in inner:
+                self.elements.see(member if tag == "L" else {tag[0]: member})
+
+    def _see_truth(self, tag: str, token: str) -> None:
+        if (truth := _TRUTHS.get(token)) is not None:
+            self.truths[(tag, *truth)] += 1
+
+
+_SHAPES: Final[Mapping[str, type]] = {
+    "S": str,
+    "N": str,
+    "B": str,
+    "BOOL": bool,
+    "NULL": bool,
+    "M": dict,
+    **dict.fromkeys(("L", "SS", "NS", "BS"), list),
+}
+_STRANGE: Final = "?"
+
+
+def _told(value: Any) -> tuple[str, Any]:
+    """The value's tag and what stands under it; a tag of its own for what DynamoDB would not have stored.
+
+    Records carry what came, so a batch file may hold a value of tomorrow: its column is `json`.
+    """
+    if isinstance(value, dict) and len(value) == 1:
+        tag, inner = next(iter(value.items()))
+        is_shaped = tag in _SHAPES and isinstance(inner, _SHAPES[tag])
+        if is_shaped and (tag not in ("SS", "NS", "BS") or all(isinstance(member, str) for member in list(inner))):
+            return tag, inner
+    return _STRANGE, None
+
+
+def _unit_of(token: str) -> str | None:
+    """In which unit the number is a moment of this century; the three ranges do not meet."""
+    try:
+        number = Decimal(token)
+    except InvalidOperation:
+        return None
+    return next((u for u, size in _UNITS.items() if _FIRST_SECOND * size <= number < _END_SECOND * size), None)
+
+
+def _measure(token: str) -> tuple[int, int, bool]:
+    try:
+        text = canonical_number(token)
+    except Poison:
+        return 999, 999, False
+    digits, _, exponent = text.lstrip("-").partition("E")
+    whole, _, fraction = digits.partition(".")
+    shift = int(exponent or 0)
+    before = max(len(whole.lstrip("0")) + shift, 0)
+    after = max(len(fraction) - shift, 0)
+    value = int(text.partition(".")[0]) if not exponent else 0
+    return before, after, after == 0 and before < 20 and not exponent and -(2**63) <= value < 2**63
+
+
+def _kind_of_text(text: str) -> str | SeenMoment:
+    if _DATE(text):
+        try:
+            date.fromisoformat(text)
+        except ValueError:
+            return "string"
+        return "date"
+    return seen_moment(text) or "string"
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A type and its options, how many values it would not take, and a word to the person who reads it."""
+
+    type: str
+    exceptions: int = 0
+    options: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A line of `columns`: the path's names, the column's name if it is another, the type, and what it would not take.
+
+    ``seen`` counts the values that are not NULL, ``exceptions`` those that would be NULL in the column.
+    """
+
+    path: tuple[str, ...]
+    name: str | None
+    type: str
+    seen: int
+    exceptions: int
+    options: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    remark: str = ""
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What the line says of the column: its type, its options, and its name if it is another."""
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
+        return {"type": self.type, **options, **({} if self.name is None else {"name": self.name})}
+
+    def line(self) -> str:
+        """The line of YAML with its comment."""
+        how = {name: _scalar_or_list(value) for name, value in self.how.items()}
+        value = how["type"] if len(how) == 1 else "{" + ", ".join(f"{name}: {one}" for name, one in how.items()) + "}"
+        told = f"{self.exceptions:,} of {self.seen:,} values seen would be NULL"
+        if not self.exceptions:
+            told = f"takes {'the one value' if self.seen == 1 else f'all {self.seen:,} values'} seen"
+        return f"  {_key(written(self.path))}: {value}  # {told}{self.remark and '; ' + self.remark}"
+
+
+def written(path: tuple[str, ...]) -> str:
+    r"""The path as the configuration writes it: names joined by dots, a dot in a name as `\.`."""
+    return ".".join(name.replace(".", r"\.") for name in path)
+
+
+class Inference:
+    """Collects items, then proposes. Memory grows with the number of different names, not of items."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self._root = Facts()
+
+    def see(self, item: Mapping[str, Any]) -> None:
+        """Take one item into account."""
+        self.items += 1
+        self._root.see({"M": item})
+
+    def columns(self) -> list[Proposed]:
+        """One proposal an attribute, members of maps by their path, in the order of the names."""
+        taken = {folded(name) for name in RESERVED_COLUMNS}
+        found = []
+        for path, facts in _leaves(self._root, ()):
+            guess = type_of(facts, path[-1])
+            seen = sum(count for tag, count in facts.tags.items() if tag != "NULL")
+            name = _free_name(written(path), taken)
+            found.append(Proposed(path, name, guess.type, seen, guess.exceptions, guess.options, guess.remark))
+        return found
+
+    def yaml(self, source_table: str) -> str:
+        """The whole configuration file."""
+        lines = [
+            f"# Proposed from {self.items:,} items. Each line says how many values its type was proposed from: what",
+            "# comes later and does not fit is NULL in its column and counted, and whole in _item. A number whose name",
+            "# tells no time stays a number: where one is a moment, write {type: timestamp, unit: ms} (or s, us).",
+            f"source_table: {_quoted(source_table)}",
+        ]
+        columns = [one.line() for one in self.columns()]
+        lines += ["columns:", *columns] if columns else ["columns: {}"]
+        lines += ["deletes: soft", "history: none"]
+        return "\n".join(lines) + "\n"
+
+
+def _leaves(facts: Facts, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Facts]]:
+    for name, member in sorted(facts.members.items()):
+        if not _can_be_written(name, last=not _is_record(member)):
+            continue
+        if len(path) + 1 < DEEPEST and _is_record(member):
+            yield from _leaves(member, (*path, name))
+        elif set(member.tags) != {"NULL"}:
+            yield (*path, name), member
+
+
+def _can_be_written(name: str, *, last: bool) -> bool:
+    r"""A backslash before a dot would be read as `\.`, so such a name has no path of its own."""
+    return "\\." not in name and (last or not name.endswith("\\"))
+
+
+def _is_record(facts: Facts) -> bool:
+    return set(facts.tags) <= {"M", "NULL"} and 0 < len(facts.members) <= MOST_MEMBERS
+
+
+def type_of(facts: Facts, name: str = "") -> Guess:
+    """The type for what was seen of an attribute of this name, and how many values (NULL aside) it would not take."""
+    tags = Counter({tag: count for tag, count in facts.tags.items() if tag != "NULL"})
+    total = sum(tags.values())
+    if (truth := _truth(facts, tags)) is not None:
+        return truth
+    if not total or set(tags) == {"S", "N"}:
+        return Guess("string")
+    (tag, count), *_ = tags.most_common(1)
+    guess = _type_of_tag(tag, facts, name)
+    if count - guess.exceptions < _DECISIVE * total:
+        return Guess("json")
+    if guess.type == "string":
+        count += tags["N"] if tag == "S" else 0
+    return guess if guess.type == "json" else replace(guess, exceptions=total - count + guess.exceptions)
+
+
+def _truth(facts: Facts, tags: Counter[str]) -> Guess | None:
+    """A boolean by its lists, where every value means yes or no; None for anything else.
+
+    Without a BOOL beside them both words of a writing have to be there: a column that was always `Y` so far may be one
+    of initials. Numbers are taken beside a BOOL or such texts only: most columns of 0 and 1 count something.
+    """
+    said = sum(facts.truths.values())
+    if not said or said + tags["BOOL"] != sum(tags.values()):
+        return None
+    words: dict[str, set[bool]] = {}
+    for tag, true, yes in facts.truths:
+        if tag == "S":
+            words.setdefault(true, set()).add(yes)
+    if not tags["BOOL"] and (set(words) <= {"1"} or any(len(seen) < 2 for seen in words.values())):
+        return None
+    writings = sorted({(tag, true) for tag, true, _ in facts.truths})
+    pairs = [next(pair for pair in _ways() if pair[0] == true) for _, true in writings]
+    lists = {"true": tuple(dict.fromkeys(p[0] for p in pairs)), "false": tuple(dict.fromkeys(p[1] for p in pairs))}
+    return Guess("boolean", options=lists)
+
+
+def _ways() -> Iterator[tuple[str, str]]:
+    words = {(true, yes): form for form, (true, yes) in _TRUTHS.items()}
+    return ((true, words[true, False]) for true, yes in words if yes)
+
+
+def _type_of_tag(tag: str, facts: Facts, name: str) -> Guess:
+    match tag:
+        case "N":
+            return _number(facts, name)
+        case "S":
+            return _text(facts.texts)
+        case "BOOL":
+            return Guess("boolean")
+        case "B":
+            return Guess("binary")
+        case "?":
+            return Guess("json")
+        case "M":
+            values = Facts()
+            for member in facts.members.values():
+                values = _together(values, member)
+            return _holding("map<string,", values, name)
+        case _:
+            return _holding("array<", facts.elements or Facts(), name)
+
+
+def _holding(outer: str, members: Facts, name: str) -> Guess:
+    guess = type_of(members, name)
+    # One member that does not fit makes the whole NULL.
+    if guess.exceptions or not _is_scalar(guess.type):
+        return Guess("json")
+    return replace(guess, type=f"{outer}{guess.type}>")
+
+
+def _text(texts: Counter[str | SeenMoment]) -> Guess:
+    moments = [seen for seen in texts if isinstance(seen, SeenMoment)]
+    if len(moments) < len(texts):
+        return Guess("date" if set(texts) == {"date"} else "string")
+    options, remarks = {}, []
+    if without := sum(texts[seen] for seen in moments if not seen.has_offset):
+        options["zone"] = "Z"
+        remarks.append(f"{without:,} without an offset are taken for UTC")
+    if finer := sum(texts[seen] for seen in moments if seen.is_finer):
+        options["fraction"] = "truncate"
+        remarks.append(f"{finer:,} finer than microseconds are cut off")
+    return Guess("timestamp", options=options, remark=", ".join(remarks))
+
+
+def _is_scalar(kind: str) -> bool:
+    return "<" not in kind
+
+
+def _together(one: Facts, other: Facts) -> Facts:
+    return Facts(
+        one.tags + other.tags,
+        one.numbers + other.numbers,
+        one.units + other.units,
+        one.truths + other.truths,
+        one.texts + other.texts,
+        one.members | other.members,
+        one.elements or other.elements,
+    )
+
+
+def _number(facts: Facts, name: str) -> Guess:
+    numbers = facts.numbers
+    if (moment := _moment(facts, name)) is not None:
+        return moment
+    if all(fits for _, _, fits in numbers):
+        return Guess("bigint")
+    best, taken = Guess("decimal(38,0)", sum(numbers.values())), (0, 0)
+    for scale in sorted({after for _, after, _ in numbers if after <= 38}):
+        wrong = sum(count for (before, after, _), count in numbers.items() if after > scale or before > 38 - scale)
+        if wrong < best.exceptions:
+            best = Guess(f"decimal(38,{scale})", wrong)
+            taken = (max((b for b, a, _ in numbers if a <= scale and b <= 38 - scale), default=0), scale)
+    before, scale = taken
+    if best.exceptions == sum(numbers.values()):
+        return best
+    roomy = scale + min(HEADROOM, (38 - before - scale) // 2) if scale else 0
+    told = f"at most {before} digits before the point and {scale} after it"
+    return Guess(f"decimal(38,{roomy})", best.exceptions, remark=told)
+
+
+def _moment(facts: Facts, name: str) -> Guess | None:
+    """Moments since 1970, where every number is one of this century and the name or a fraction of a second says so.
+
+    A telephone number has ten digits as well, so whole seconds alone do not.
+    """
+    if len(facts.units) != 1 or sum(facts.units.values()) != sum(facts.numbers.values()):
+        return None
+    (unit,) = facts.units
+    digits = max(after for _, after, _ in facts.numbers)
+    if not (_NAMES_A_TIME(name) or (unit == "s" and digits > 0)):
+        return None
+    options = {"unit": unit}
+    remark = ""
+    places = {"s": 6, "ms": 3, "us": 0}[unit]
+    if finer := sum(count for (_, after, _), count in facts.numbers.items() if after > places):
+        options["fraction"] = "truncate"
+        remark = f"{finer:,} finer than microseconds are cut off"
+    return Guess("timestamp", options=options, remark=remark)
+
+
+def _free_name(name: str, taken: set[str]) -> str | None:
+    """None when the column can bear the path as written, else a name of its own."""
+    if folded(name) not in taken and unusable(name) is None:
+        taken.add(folded(name))
+        return None
+    plain = name.replace("`", "_")[:200]
+    number = 2
+    while folded(f"{plain}_{number}") in taken:
+        number += 1
+    taken.add(folded(f"{plain}_{number}"))
+    return f"{plain}_{number}"
+
+
+def _scalar_or_list(value: str | list[str]) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_quoted, value)) + "]"
+    is_plain = re.fullmatch(r"[a-z0-9]+", value) is not None and value not in _WORDS_OF_YAML
+    return value if is_plain else _quoted(value)
+
+
+def _key(text: str) -> str:
+    return text if _PLAIN_KEY(text) and text.lower() not in _WORDS_OF_YAML else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """A double-quoted YAML scalar."""
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"

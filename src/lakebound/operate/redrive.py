@@ -1,0 +1,615 @@
+"""Dead letters back on their way: from the buffer's dead-letter queue, from Lambda's failure objects, from quarantine.
+
+Nothing is removed before it is durable further on, and what was carried on twice changes nothing: a stream record keeps
+its own sequence number, and the lake is a function of the set of records. A failure object and a quarantined record
+stay where they are; a note beside them says that they were redriven, so that a second run passes over them and an
+interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import orjson
+
+from lakebound.errors import LakeboundError, ObjectMissing, Poison
+from lakebound.live.ingest import IngestResult, IngestRules, ingest
+from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage, StoredObject
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.transport import messages
+from lakebound.transport.messages import ClaimCheck
+from lakebound.transport.object_keys import (
+    QuarantineKey,
+    RedrivenKey,
+    failures_folder,
+    quarantine_folder,
+    redriven_folder,
+)
+
+DEFAULT_RATE: Final = 500
+"""Messages or records a second: what SQS's own move task does at most."""
+
+MAX_FAILURE_BYTES: Final = 64 * 1024 * 1024
+"""Largest failure object read: a delivery is 6 MB of JSON, escaped once more inside the object's `payload`."""
+
+MAX_QUARANTINE_BYTES: Final = 64 * 1024 * 1024
+NO_DOCUMENT: Final = "no_document"
+"""The reason of an object in the quarantine folder that is no quarantine document."""
+
+RECORDS_TOGETHER: Final = 500
+_EMPTY_RECEIVES: Final = 2
+_NO_HURRY: Final = 86_400.0
+
+
+# ── the dead-letter queue ───────────────────────────────────────────────────────────────────────────────────
+
+
+class MoveUnsupported(LakeboundError):
+    """The queue's service has no move task of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveState:
+    """How far a move task is. `status` is SQS's own word; `why` its reason for a failure."""
+
+    status: str
+    moved: int
+    expected: int
+    why: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        return self.status in ("RUNNING", "CANCELLING")
+
+
+class MoveTask(Protocol):
+    """SQS's own redrive of a dead-letter queue to its source: one task per queue, at most 500 messages a second."""
+
+    def start(self, per_second: int) -> None:
+        """Start one. Raises MoveUnsupported, QueueUnavailable."""
+
+    def state(self) -> MoveState | None:
+        """The newest task of this queue, None when there never was one. Raises MoveUnsupported, QueueUnavailable."""
+
+
+@dataclass(slots=True)
+class Redriven:
+    """What a run did. `kept` names what stays dead, with a stable code; `failed` what could not be sent now."""
+
+    source: str
+    way: str
+    found: int = 0
+    already: int = 0
+    redriven: int = 0
+    records: int = 0
+    messages: int = 0
+    kept: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing was left behind."""
+        return not self.kept and not self.failed
+
+
+Progress = Callable[[int], None]
+"""Told how many more were redriven."""
+
+
+def _silent(more: int) -> None:
+    del more
+
+
+def redrive_by_task(
+    task: MoveTask, clock: Clock, *, rate: int = DEFAULT_RATE, progress: Progress = _silent
+) -> Redriven:
+    """Have SQS move everything back, and wait for it.
+
+    A task that runs already (an earlier command that was interrupted) is waited for instead of starting another.
+    Raises MoveUnsupported where there is no such task, and LakeboundError when it fails.
+    """
+    result = Redriven("buffer", "move task")
+    before = task.state()
+    if before is None or not before.is_running:
+        task.start(min(rate, DEFAULT_RATE))
+    told = 0
+    while True:
+        now = task.state()
+        if now is not None:
+            progress(now.moved - told)
+            told = now.moved
+            if not now.is_running:
+                break
+        clock.sleep(1.0)
+    if now.status != "COMPLETED":
+        raise LakeboundError(
+            f"SQS's move task ended as {now.status} after {now.moved} messages ({now.why or 'no reason given'})",
+            hint="Run the command again, or with --by copy",
+        )
+    result.found, result.redriven, result.messages = now.expected, now.moved, now.moved
+    return result
+
+
+def redrive_by_copy(
+    table: str,
+    dead: Queue,
+    buffer: Queue,
+    clock: Clock,
+    *,
+    rate: int = DEFAULT_RATE,
+    limit: int = 0,
+    progress: Progress = _silent,
+    store: ObjectStore | None = None,
+) -> Redriven:
+    """Receive, send to the buffer, and only then delete; a message that no flusher can ever read stays where it is.
+
+    With a `store` a message whose claim is missing or damaged stays as well.
+    Interrupted anywhere it goes on with what is left; between send and delete it leaves a duplicate, which is harmless.
+    Raises QueueUnavailable.
+    """
+    result = Redriven("buffer", "copy")
+    kept: list[str] = []
+    try:
+        _copy_all(table, dead, buffer, _Pace(clock, rate), limit, progress, store, result, kept)
+    finally:
+        # What stays is seen at once by the next command: `dlq discard` would else find nothing for half a minute.
+        for start in range(0, len(kept), 10):
+            dead.hide(kept[start : start + 10], 0)
+    return result
+
+
+def _copy_all(
+    table: str,
+    dead: Queue,
+    buffer: Queue,
+    pace: _Pace,
+    limit: int,
+    progress: Progress,
+    store: ObjectStore | None,
+    result: Redriven,
+    kept: list[str],
+) -> None:
+    """Fills in the result, and the receipts of what stays."""
+    seen: set[str] = set()
+    empty = 0
+    while empty < _EMPTY_RECEIVES and not (limit and result.redriven >= limit):
+        received = [message for message in dead.receive(1) if message.message_id not in seen]
+        empty = 0 if received else empty + 1
+        seen.update(message.message_id for message in received)
+        good = []
+        for message in received:
+            result.found += 1
+            why = verdict_of_message(table, message, store)
+            if why:
+                result.kept[message.message_id] = why
+                kept.append(message.receipt)
+            else:
+                good.append(message)
+        if limit:
+            most = limit - result.redriven
+            kept += [message.receipt for message in good[most:]]
+            good = good[:most]
+        for batch in messages.sendable(good):
+            pace.wait_for(result.redriven)
+            refused = set(buffer.send([message.body for message in batch]))
+            sent = [message for place, message in enumerate(batch) if place not in refused]
+            result.failed.update({batch[place].message_id: "not accepted" for place in refused})
+            if sent:
+                undeleted = dead.delete([message.receipt for message in sent])
+                result.failed.update({sent[place].message_id: "sent, not deleted" for place in undeleted})
+            result.redriven += len(sent)
+            result.messages += len(sent)
+            progress(len(sent))
+
+
+def verdict_of_message(table: str, message: ReceivedMessage, store: ObjectStore | None) -> str:
+    """The code of why no flusher can read the message now, or nothing. Raises StoreUnavailable.
+
+    Without a store a claim check is taken for good: what it points to is not read.
+    """
+    try:
+        content = messages.decode(table, message.body)
+        if isinstance(content, ClaimCheck) and store is not None:
+            messages.decode_claimed(table, content, store.get(content.key, MAX_FAILURE_BYTES))
+    except Poison as poison:
+        return poison.code
+    except ObjectMissing:
+        return "claim_missing"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What one dead message holds, without a value: `verdict` is empty when a flusher could write it."""
+
+    message_id: str
+    size: int
+    records: int
+    partitions: tuple[str, ...]
+    claim: str
+    verdict: str
+
+
+def look_at_dead_letters(table: str, dead: Queue, store: ObjectStore, most: int) -> list[DeadLetter]:
+    """Up to `most` messages, put back at once. Raises QueueUnavailable."""
+    found: dict[str, DeadLetter] = {}
+    receipts: list[str] = []
+    while len(found) < most:
+        received = [message for message in dead.receive(0) if message.message_id not in found]
+        if not received:
+            break
+        found.update({message.message_id: _dead_letter(table, message, store) for message in received})
+        receipts += [message.receipt for message in received]
+    # Only now: a message put back at once would be what the next receive brings.
+    for start in range(0, len(receipts), 10):
+        dead.hide(receipts[start : start + 10], 0)
+    return list(found.values())[:most]
+
+
+def _dead_letter(table: str, message: ReceivedMessage, store: ObjectStore) -> DeadLetter:
+    claim, verdict = "", ""
+    members: list[messages.Member] = []
+    try:
+        content = messages.decode(table, message.body)
+        if isinstance(content, ClaimCheck):
+            claim = content.key
+            content = messages.decode_claimed(table, content, store.get(content.key, content.bytes))
+        members = content
+    except Poison as poison:
+        verdict = poison.code
+    except ObjectMissing:
+        verdict = "claim_missing"
+    except LakeboundError:
+        verdict = "claim_unreadable_now"
+    return DeadLetter(
+        message.message_id,
+        len(message.body),
+        sum(member.count for member in members),
+        tuple(sorted({member.partition for member in members})),
+        claim,
+        verdict,
+    )
+
+
+# ── Lambda's failure objects ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class FailureObject:
+    """What Lambda wrote when it gave up on a delivery: why, from where, and the records themselves."""
+
+    key: str
+    condition: str
+    shard: str
+    first: str
+    last: str
+    stream_arn: str
+    failed_at: str
+    records: tuple[object, ...]
+
+    @staticmethod
+    def decode(key: str, body: bytes) -> FailureObject:
+        """Raises LakeboundError for an object without the records.
+
+        The document is that of Lambda's on-failure destinations (`DDBStreamBatchInfo`); only one in S3 has `payload`,
+        the whole event as text.
+        """
+        try:
+            document: Any = orjson.loads(body)
+            payload = document["payload"]
+            event = orjson.loads(payload) if type(payload) is str else payload
+            records = event["Records"]
+            batch = document.get("DDBStreamBatchInfo") or {}
+            if type(records) is not list or type(batch) is not dict:
+                raise TypeError("records")
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            raise LakeboundError(
+                f"{key} holds no stream records", hint="If Lambda wrote it, its delivery is a gap: heal it"
+            ) from None
+        context = document.get("requestContext")
+        return FailureObject(
+            key=key,
+            condition=str(context.get("condition", "")) if type(context) is dict else "",
+            shard=str(batch.get("shardId", "")),
+            first=str(batch.get("startSequenceNumber", "")),
+            last=str(batch.get("endSequenceNumber", "")),
+            stream_arn=str(batch.get("streamArn", "")),
+            failed_at=str(document.get("timestamp", "")),
+            records=tuple(records),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The objects of a folder that were not redriven yet, oldest first, and how many were."""
+
+    objects: tuple[StoredObject, ...]
+    already: int
+
+
+def pending_failures(store: ObjectStore, table: str, mapping_id: str) -> Pending:
+    """Failure objects of one stream mapping. Raises StoreUnavailable."""
+    return _pending(store, table, store.list(failures_folder(mapping_id)))
+
+
+def pending_quarantine(store: ObjectStore, table: str) -> Pending:
+    """Quarantined records. Raises StoreUnavailable."""
+    found = store.list(quarantine_folder(table))
+    return _pending(store, table, (one for one in found if QuarantineKey.parse(table, one.key) is not None))
+
+
+def _pending(store: ObjectStore, table: str, found: Iterator[StoredObject]) -> Pending:
+    notes = (RedrivenKey.parse(table, one.key) for one in store.list(redriven_folder(table)))
+    done = {note.sha256 for note in notes if note is not None}
+    objects, already = [], 0
+    for one in found:
+        if RedrivenKey.of(table, one.key).sha256 in done:
+            already += 1
+        else:
+            objects.append(one)
+    return Pending(tuple(sorted(objects, key=lambda one: (one.modified_ms, one.key))), already)
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """The road that a stream record takes from `stream_ingest` on."""
+
+    rules: IngestRules
+    decoder: StreamDecoder
+    queue: Queue
+    store: ObjectStore
+    clock: Clock
+
+    def carry(self, records: Sequence[object]) -> IngestResult:
+        """As one delivery."""
+        return ingest(records, self.rules, self.decoder, self.queue, self.store, self.clock, lambda: _NO_HURRY)
+
+    def of_redacted(self) -> Road:
+        """The road for records whose attributes were dropped and hashed already: a hash of a hash is another key."""
+        return replace(self, rules=replace(self.rules, redaction=None))
+
+    def poison_of(self, record: object) -> str | None:
+        """The code of what would keep a record from being carried now; nothing is sent or written."""
+        nowhere = Road(self.rules, self.decoder, _Nowhere(), _NoStore(), self.clock)
+        return next(iter(nowhere.carry([record]).quarantined), None)
+
+
+def redrive_failures(
+    road: Road,
+    pending: Pending,
+    *,
+    rate: int = DEFAULT_RATE,
+    limit: int = 0,
+    dry_run: bool = False,
+    progress: Progress = _silent,
+) -> Redriven:
+    """Carry the records of failure objects with their own sequence numbers; what is poison goes to quarantine."""
+    result = Redriven("stream", "ingest", found=len(pending.objects), already=pending.already)
+    pace = _Pace(road.clock, rate)
+    for stored in pending.objects[: limit or None]:
+        try:
+            failure = FailureObject.decode(stored.key, road.store.get(stored.key, MAX_FAILURE_BYTES))
+        except ObjectMissing:
+            result.kept[stored.key] = "expired"
+            continue
+        except LakeboundError:
+            result.kept[stored.key] = "no_records"
+            continue
+        if dry_run:
+            poison = Counter(filter(None, map(road.poison_of, failure.records)))
+            result.redriven += 1
+            result.records += len(failure.records) - poison.total()
+            _keep(result, stored.key, poison)
+            continue
+        pace.wait_for(result.records)
+        carried = road.carry(failure.records)
+        if carried.unsent_from is not None:
+            # The queue or the bucket is down: the objects after this one would fail as well.
+            result.failed[stored.key] = carried.unsent_why
+            break
+        _note(road, stored.key, carried)
+        result.redriven += 1
+        result.records += carried.sent
+        result.messages += carried.messages
+        _keep(result, stored.key, carried.quarantined)
+        progress(1)
+    return result
+
+
+def _keep(result: Redriven, key: str, quarantined: Mapping[str, int]) -> None:
+    for code, count in quarantined.items():
+        result.kept[f"{key} ({count} to quarantine, {code})"] = code
+
+
+# ── quarantine ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRecord:
+    """A quarantine object: where and why, and the payload's bytes."""
+
+    key: str
+    stage: str
+    reason: str
+    detail: str
+    source: Mapping[str, Any]
+    quarantined_at: int
+    payload: bytes
+
+    @staticmethod
+    def decode(key: str, body: bytes) -> QuarantinedRecord:
+        """Raises LakeboundError for an object that is no quarantine document."""
+        try:
+            document: Any = orjson.loads(body)
+            return QuarantinedRecord(
+                key,
+                str(document["stage"]),
+                str(document["reason"]),
+                str(document["detail"]),
+                dict(document["source"]),
+                int(document["quarantined_at"]),
+                b64decode(document["payload"], validate=True),
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, binascii.Error):
+            raise LakeboundError(f"{key} is no quarantine object", hint="Look at who wrote it") from None
+
+
+def read_quarantine(store: ObjectStore, objects: Sequence[StoredObject]) -> Iterator[QuarantinedRecord]:
+    """The documents behind a listing. Raises StoreUnavailable."""
+    for stored in objects:
+        try:
+            body = store.get(stored.key, MAX_QUARANTINE_BYTES)
+        except ObjectMissing:
+            continue
+        try:
+            yield QuarantinedRecord.decode(stored.key, body)
+        except LakeboundError:
+            # Somebody else's object in the folder must not keep the records beside it from being seen and carried.
+            yield QuarantinedRecord(stored.key, "unknown", NO_DOCUMENT, "", {}, stored.modified_ms, b"")
+
+
+def redrive_quarantine(
+    road: Road,
+    pending: Pending,
+    *,
+    rate: int = DEFAULT_RATE,
+    limit: int = 0,
+    reason: str = "",
+    dry_run: bool = False,
+    progress: Progress = _silent,
+) -> Redriven:
+    """Carry quarantined stream records from their original bytes; what is still poison is kept and named.
+
+    A record that a backfill quarantined has no sequence number to come back with: its item is read anew instead.
+    """
+    result = Redriven("quarantine", "ingest", found=len(pending.objects), already=pending.already)
+    pace = _Pace(road.clock, rate)
+    ready: list[tuple[str, object]] = []
+    for quarantined in read_quarantine(road.store, pending.objects):
+        if reason and quarantined.reason != reason:
+            continue
+        if limit and result.redriven + len(ready) >= limit:
+            break
+        code, record = _again(road, quarantined)
+        if code:
+            result.kept[quarantined.key] = code
+            continue
+        ready.append((quarantined.key, record))
+        if len(ready) == RECORDS_TOGETHER and not _send_ready(road, ready, result, pace, dry_run, progress):
+            return result
+    _send_ready(road, ready, result, pace, dry_run, progress)
+    return result
+
+
+def verdict_of_quarantined(road: Road, quarantined: QuarantinedRecord) -> str:
+    """The code of what would keep the record from being carried now, or nothing."""
+    return _again(road, quarantined)[0]
+
+
+def _again(road: Road, quarantined: QuarantinedRecord) -> tuple[str, object]:
+    """(why it stays, the record): the same road decides as in stream_ingest."""
+    if quarantined.reason == NO_DOCUMENT:
+        return NO_DOCUMENT, None
+    if quarantined.stage != "stream_ingest":
+        return f"stage_{quarantined.stage}", None
+    try:
+        # Not orjson: the payload may hold lone surrogates and nesting that only the standard parser reads back.
+        record = json.loads(quarantined.payload)
+    except (ValueError, RecursionError):
+        return quarantined.reason, None
+    return road.poison_of(record) or "", record
+
+
+def _send_ready(
+    road: Road,
+    ready: list[tuple[str, object]],
+    result: Redriven,
+    pace: _Pace,
+    dry_run: bool,
+    progress: Progress,
+) -> bool:
+    """Carry what was found good, note it, and empty the list; False when the queue or the bucket is down."""
+    if not ready:
+        return True
+    if not dry_run:
+        pace.wait_for(result.records)
+        carried = road.carry([record for _, record in ready])
+        if carried.unsent_from is not None:
+            result.failed.update({key: carried.unsent_why for key, _ in ready})
+            return False
+        result.messages += carried.messages
+        for key, _ in ready:
+            _note(road, key, None)
+    result.redriven += len(ready)
+    result.records += len(ready)
+    progress(len(ready))
+    ready.clear()
+    return True
+
+
+def _note(road: Road, key: str, carried: IngestResult | None) -> None:
+    body: dict[str, Any] = {"key": key, "redriven_at": road.clock.now_ms()}
+    if carried is not None:
+        body |= {"records": carried.sent, "messages": carried.messages, "quarantined": carried.quarantined.total()}
+    road.store.put_if_absent(RedrivenKey.of(road.rules.table, key).format(), orjson.dumps(body), {})
+
+
+def count_reasons(quarantined: Iterator[QuarantinedRecord]) -> Counter[str]:
+    """How often each reason."""
+    return Counter(one.reason for one in quarantined)
+
+
+class _Pace:
+    """Keeps a run at its stated rate: work number n may not begin before n / rate seconds have passed."""
+
+    def __init__(self, clock: Clock, rate: int) -> None:
+        self._clock = clock
+        self._rate = max(1, rate)
+        self._started_ms = clock.now_ms()
+
+    def wait_for(self, done: int) -> None:
+        due_ms = self._started_ms + done * 1000 // self._rate
+        early = due_ms - self._clock.now_ms()
+        if early > 0:
+            self._clock.sleep(early / 1000)
+
+
+class _Nowhere:
+    """A queue that accepts everything and keeps nothing."""
+
+    def send(self, bodies: Sequence[str]) -> list[int]:
+        del bodies
+        return []
+
+    def receive(self, wait_seconds: int) -> list[ReceivedMessage]:
+        del wait_seconds
+        return []
+
+    def delete(self, receipts: Sequence[str]) -> list[int]:
+        del receipts
+        return []
+
+    def hide(self, receipts: Sequence[str], seconds: int) -> None:
+        del receipts, seconds
+
+
+class _NoStore:
+    """A bucket that accepts everything and keeps nothing."""
+
+    def put_if_absent(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
+        del key, body, metadata
+        return True
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        del max_bytes
+        raise ObjectMissing(f"{key} does not exist")
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        del prefix
+        return iter(())

@@ -1,0 +1,206 @@
+"""What only a real account can show, tried on a deployed stack in order: each step told, and undone whatever happens.
+
+Nothing new is deployed. A step changes what it says it changes, and has it put back before the next one begins, also
+when it fails or is interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from lakebound.errors import LakeboundError
+from lakebound.operate.doctor import SMOKE_RECORDS, Landed, SmokeTable, smoke
+from lakebound.ports import Clock
+from lakebound.record.attributes import Image, canonical_key
+
+OK: Final = "ok"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+
+EVERY_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to try. `act` answers what was seen, registers what has to be undone, and raises LakeboundError
+    (Skipped where the stack has no such thing). `next` is what to do when it fails."""
+
+    name: str
+    does: str
+    act: Callable[[ExitStack], str]
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended; `next` is empty unless it failed."""
+
+    name: str
+    state: str
+    seconds: float
+    told: str
+    next: str = ""
+
+
+class Skipped(LakeboundError):
+    """The stack has nothing of the kind to try."""
+
+
+def perform(steps: Sequence[Step], clock: Clock, undoing: Callable[[], ExitStack] = ExitStack) -> Iterator[Outcome]:
+    """Each step's outcome when it has ended and was undone. One that fails stops no other one.
+
+    `undoing` makes what undoes a step. What cannot be undone makes a step fail, with the same next step.
+    """
+    for step in steps:
+        started = clock.now_ms()
+        state, told = FAILED, ""
+        try:
+            with undoing() as undo:
+                told = step.act(undo)
+            state = OK
+        except Skipped as skipped:
+            state, told = SKIPPED, str(skipped)
+        except LakeboundError as failure:
+            told = str(failure)
+        seconds = (clock.now_ms() - started) / 1000
+        yield Outcome(step.name, state, seconds, told, step.next if state == FAILED else "")
+
+
+def until(arrived: Callable[[], bool], clock: Clock, limit_s: float, what: str, every_s: float = EVERY_S) -> float:
+    """Seconds until it came true. Raises LakeboundError that names `what` after the limit."""
+    started = clock.now_ms()
+    while not arrived():
+        if clock.now_ms() - started >= limit_s * 1000:
+            raise LakeboundError(f"after {limit_s:g} s {what}")
+        clock.sleep(every_s)
+    return (clock.now_ms() - started) / 1000
+
+
+# ── the steps ──
+
+
+def item(table: SmokeTable, keys: Image, files: Landed, clock: Clock, limit_s: float) -> str:
+    """One item is put, changed, removed, and its three records are timed to their files."""
+    timed = smoke(table, keys, files, clock, limit_s=limit_s)
+    if timed.to_file is None:
+        raise LakeboundError(f"after {limit_s:g} s the test item's changes were in no file")
+    return f"{timed.to_file:.1f} s to its file"
+
+
+class Deliveries(Protocol):
+    """The stream's deliveries to the function, which can be made to fail, and what Lambda gave up on."""
+
+    def refuse(self) -> None:
+        """From now on every delivery fails, and Lambda gives up on it at once. Raises LakeboundError."""
+
+    def accept(self) -> None:
+        """As it was before `refuse`. Does nothing where that never was. Raises LakeboundError."""
+
+    def given_up(self, key: str) -> int:
+        """How many records of this key lie in failure objects since `refuse`. Raises LakeboundError."""
+
+    def redrive(self) -> int:
+        """Redrives every failure object that came since `refuse`; how many. Raises LakeboundError."""
+
+
+def failed_delivery(
+    table: SmokeTable,
+    keys: Image,
+    deliveries: Deliveries,
+    files: Landed,
+    clock: Clock,
+    limit_s: float,
+    undo: ExitStack,
+) -> str:
+    """A delivery is driven into the failure destination, and redriven until it is in files.
+
+    The item is removed while deliveries fail, so it is never seen by anybody; other records of these seconds go the
+    same way and are redriven with it.
+    """
+    key = canonical_key(keys)
+    # Undone in the opposite order: the function works again before what came meanwhile is redriven.
+    undo.callback(deliveries.redrive)
+    undo.callback(deliveries.accept)
+    deliveries.refuse()
+    try:
+        table.put(keys | {"lakebound_smoke": {"S": "put"}})
+        table.put(keys | {"lakebound_smoke": {"S": "changed"}})
+    finally:
+        table.delete(keys)
+    came = until(
+        lambda: deliveries.given_up(key) >= SMOKE_RECORDS, clock, limit_s, "no failure object held the three records"
+    )
+    deliveries.accept()
+    redriven = deliveries.redrive()
+    landed = until(
+        lambda: files.count(key) >= SMOKE_RECORDS, clock, limit_s, "the redriven records were in no file", EVERY_S
+    )
+    return f"given up on after {came:.0f} s, {redriven} failure objects redriven, in files {landed:.0f} s later"
+
+
+class Runs(Protocol):
+    """The backfill's executions."""
+
+    def begin(self, name: str) -> None:
+        """Starts a run that exports. Raises LakeboundError."""
+
+    def exporting(self, name: str) -> bool:
+        """Whether its export was started. Raises LakeboundError, also when the run has failed."""
+
+    def stop(self, name: str) -> None:
+        """Raises LakeboundError."""
+
+    def redrive(self, name: str) -> None:
+        """Raises LakeboundError."""
+
+    def status(self, name: str) -> str:
+        """Step Functions' own word. Raises LakeboundError."""
+
+    def records(self, name: str) -> int:
+        """What a run that succeeded wrote. Raises LakeboundError."""
+
+
+def stopped_export(runs: Runs, name: str, clock: Clock, limit_s: float, undo: ExitStack) -> str:
+    """An export backfill is stopped once its export has begun, redriven, and ends by itself."""
+    runs.begin(name)
+    undo.callback(lambda: runs.stop(name) if runs.status(name) == "RUNNING" else None)
+    until(lambda: runs.exporting(name), clock, limit_s, f"run {name} had not begun its export")
+    runs.stop(name)
+    until(lambda: runs.status(name) == "ABORTED", clock, limit_s, f"run {name} had not stopped")
+    runs.redrive(name)
+    ended: list[str] = []
+
+    def is_over() -> bool:
+        ended[:] = [runs.status(name)]
+        return ended[0] not in ("RUNNING", "PENDING_REDRIVE", "ABORTED")
+
+    seconds = until(is_over, clock, limit_s, f"run {name} had not ended")
+    if ended[0] != "SUCCEEDED":
+        raise LakeboundError(f"redriven, run {name} ended as {ended[0]}")
+    return f"stopped, redriven, {runs.records(name):,} records after {seconds:.0f} s more"
+
+
+def alarms(wanted: Sequence[str], found: Mapping[str, bool]) -> str:
+    """Every alarm of the stack exists by its name; `found` says of each whether it tells somebody."""
+    missing = sorted(set(wanted) - set(found))
+    if not wanted:
+        raise LakeboundError("the stack has no alarms")
+    if missing:
+        raise LakeboundError(f"{len(missing)} of {len(wanted)} alarms are gone: {', '.join(missing)}")
+    silent = sorted(name for name in wanted if not found[name])
+    if silent:
+        raise LakeboundError(f"{len(silent)} of {len(wanted)} alarms tell nobody: {', '.join(silent)}")
+    return f"{len(wanted)} alarms, each tells somebody"
+
+
+def customer_key(key: str, places: Mapping[str, str | None]) -> str:
+    """Everything that can bear the customer's key bears it. `places` are names with the ARN found there."""
+    if not key:
+        raise Skipped("the stack has no customer key")
+    others = sorted(name for name, found in places.items() if found != key)
+    if others:
+        raise LakeboundError(f"not encrypted with the stack's key: {', '.join(others)}")
+    return f"{', '.join(sorted(places))}"

@@ -1,0 +1,338 @@
+"""How does the pipeline stand? What was seen of it goes in, a state and what to do about it come out.
+
+OK        everything that was written is in the lake, or on its way in time: seen, not assumed
+UNKNOWN   what OK rests on could not be seen: a metric that is not there, a right that is missing, nobody who looks
+LAGGING   something waits that should not: it gets there by itself or by the command that is named
+GAP       changes may be missing from the lake until a run heals it; nothing but that run makes it good
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from lakebound.errors import ObjectMissing
+from lakebound.ports import ObjectStore
+from lakebound.source.delivery_proof import StreamSeen
+from lakebound.source.gaps import Gap
+from lakebound.transport.object_keys import GapKey, SeenKey, gaps_folder
+
+OK: Final = "OK"
+UNKNOWN: Final = "UNKNOWN"
+LAGGING: Final = "LAGGING"
+GAP: Final = "GAP"
+NOTE: Final = "NOTE"
+"""A finding of this level changes no state."""
+
+_WORST: Final = (NOTE, OK, UNKNOWN, LAGGING, GAP)
+RETENTION_MS: Final = 24 * 3_600_000
+"""How long a stream keeps a record."""
+
+_MAX_GAP_BYTES: Final = 1024 * 1024
+_MAX_SEEN_BYTES: Final = 64 * 1024 * 1024
+
+TABLE: Final = "table"
+STREAM_MAPPING: Final = "stream mapping"
+QUEUE_MAPPING: Final = "queue mapping"
+BUFFER: Final = "buffer queue"
+DEAD: Final = "dead-letter queue"
+FAILURES: Final = "failure objects"
+GAPS: Final = "recorded gaps"
+LAG: Final = "lag of the stream"
+OLDEST_MESSAGE: Final = "age of the oldest message"
+LOOKS: Final = "last look at the stream"
+NEWEST_FILE: Final = "newest batch file"
+QUARANTINE: Final = "quarantine"
+"""The parts that are looked at, as `missing` and `unknown` name them."""
+
+NEEDED: Final = frozenset((TABLE, STREAM_MAPPING, QUEUE_MAPPING, BUFFER, DEAD, FAILURES, GAPS, LOOKS))
+"""What OK rests on, whatever else is seen. The two ages have rules of their own."""
+
+
+def open_gaps(store: ObjectStore, table: str) -> tuple[Gap, ...]:
+    """The recorded gaps that no run has healed. Raises StoreUnavailable, LakeboundError."""
+    found = (stored.key for stored in store.list(gaps_folder(table)) if GapKey.parse(table, stored.key) is not None)
+    gaps = (Gap.decode(key, store.get(key, _MAX_GAP_BYTES)) for key in found)
+    return tuple(gap for gap in gaps if gap.healed_by is None)
+
+
+def last_look(store: ObjectStore, table: str) -> StreamSeen | None:
+    """What the backfill function's newest look at the stream left, or None before the first one.
+
+    Raises StoreUnavailable, LakeboundError.
+    """
+    key = SeenKey(table).format()
+    try:
+        return StreamSeen.decode(key, store.get(key, _MAX_SEEN_BYTES))
+    except ObjectMissing:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSeen:
+    """What a function did in the newest five minutes in which it was invoked or throttled."""
+
+    role: str
+    log_group: str
+    invocations: int
+    errors: int
+    throttles: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen at one moment. None: it could not be found out (a metric without data, a missing right)."""
+
+    now_ms: int
+    stack: str
+    table: str
+    table_stream: str | None
+    stream_view: str | None
+    mapping_stream: str | None
+    mapping_state: str | None
+    mapping_result: str | None
+    queue_mapping_state: str | None
+    iterator_age_ms: int | None
+    oldest_message_s: int | None
+    buffered: int
+    dead: int
+    failure_objects: int
+    oldest_failure_ms: int | None
+    quarantined: int
+    failure_retention_days: int = 30
+    gaps: tuple[Gap, ...] = ()
+    newest_file_ms: int | None = None
+    alarms: tuple[str, ...] = ()
+    """Names of the stack's alarms that are in ALARM."""
+    unknown: tuple[str, ...] = ()
+    """What could not be looked at, and why: `part: reason`."""
+    missing: tuple[str, ...] = ()
+    """Parts that were looked for and do not exist."""
+    functions: tuple[FunctionSeen, ...] = ()
+    looked_ms: int | None = None
+    """When the backfill function last looked at the stream. None: no look is recorded."""
+    delivered_ms: int | None = None
+    """Until when that look proved that every change was delivered, or is in a known gap."""
+
+    stream_mapping_id: str = "STREAM_MAPPING_ID"
+    queue_mapping_id: str = "QUEUE_MAPPING_ID"
+
+    def was_seen(self, part: str) -> bool:
+        """Whether the part exists and answered."""
+        return part not in self.missing and not any(one.partition(": ")[0] == part for one in self.unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know: its level, what, since when, the command that repairs it, and its page."""
+
+    level: str
+    what: str
+    since_ms: int | None
+    command: str
+    page: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state, and the findings behind it, the worst first."""
+
+    state: str
+    findings: tuple[Finding, ...]
+    seen: Seen
+
+    @property
+    def since_ms(self) -> int | None:
+        """When the state began, as far as it is known."""
+        known = [one.since_ms for one in self.findings if one.level == self.state and one.since_ms is not None]
+        return min(known, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From when on the pipeline lags, and how old a look may be. Seconds."""
+
+    stream_lag_s: int = 300
+    queue_age_s: int = 900
+    look_age_s: int = 1_800
+    """A look comes every five minutes; the alarm LooksMissing waits as long."""
+
+    proof_age_s: int = 5_400
+    """On a table that is well a look proves delivery until 46 minutes before it (continuity: SETTLED_MS + STRETCH)."""
+
+
+def judge(seen: Seen, limits: Limits | None = None) -> Status:
+    """What it means."""
+    book = _Book(seen, limits or Limits())
+    book.gaps()
+    book.stream()
+    book.freshness()
+    book.functions()
+    book.queue()
+    book.dead()
+    book.unseen()
+    findings = sorted(book.findings, key=lambda one: _WORST.index(one.level), reverse=True)
+    state = max((one.level for one in findings), key=_WORST.index, default=OK)
+    return Status(OK if state == NOTE else state, tuple(findings), seen)
+
+
+@dataclass(slots=True)
+class _Book:
+    seen: Seen
+    limits: Limits
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, level: str, what: str, page: str, command: str = "", since_ms: int | None = None) -> None:
+        stack = f" --stack {self.seen.stack}"
+        told = f"{command}{stack}" if command.startswith("lakebound ") else command
+        self.findings.append(Finding(level, what, since_ms, told, f"docs/OPERATIONS.md#{page}"))
+
+    def gaps(self) -> None:
+        heal = "lakebound backfill start --mode heal"
+        for gap in self.seen.gaps:
+            self.add(GAP, f"a recorded gap is not healed ({gap.cause})", "status-gap", heal, gap.from_ms)
+        age = self.seen.iterator_age_ms
+        if age is not None and age > RETENTION_MS:
+            what = "the stream forgot records before they were read"
+            self.add(GAP, what, "stream-behind", heal, self.seen.now_ms - age)
+
+    def stream(self) -> None:
+        seen = self.seen
+        if TABLE in seen.missing:
+            what = f"there is no table {seen.table}: deleted, or of another region or account"
+            self.add(GAP, what, "table-missing", "lakebound doctor --before")
+        elif seen.table_stream is None and seen.was_seen(TABLE):
+            self.add(GAP, f"the table {seen.table} has no stream", "stream-recreated", "lakebound doctor --before")
+        elif None not in (seen.table_stream, seen.mapping_stream) and seen.table_stream != seen.mapping_stream:
+            what = "the table has another stream than the one that is read: it was switched off and on"
+            self.add(GAP, what, "stream-recreated", "make deploy, with the table's new TableStreamArn, then heal")
+        if seen.stream_view is not None and seen.stream_view not in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE"):
+            self.add(
+                LAGGING, f"the stream has no new images ({seen.stream_view})", "view-type", "lakebound doctor --before"
+            )
+        if STREAM_MAPPING in seen.missing or seen.mapping_state == "Deleting":
+            what = "the stream mapping is gone: nothing reads the stream, which forgets after 24 hours"
+            self.add(LAGGING, what, "part-missing", "make deploy")
+        elif seen.mapping_state is not None and seen.mapping_state.startswith("Disabl"):
+            what = "the stream mapping is disabled: after 24 hours the stream forgets"
+            self.add(LAGGING, what, "mapping-disabled", _enable(seen.stream_mapping_id))
+        elif seen.mapping_result and seen.mapping_result.startswith("PROBLEM"):
+            self.add(LAGGING, f"the stream mapping says {seen.mapping_result}", "stream-behind", "lakebound doctor")
+        age = seen.iterator_age_ms
+        if age is not None and self.limits.stream_lag_s * 1000 < age <= RETENTION_MS:
+            what = f"stream_ingest is {age // 1000:,} s behind the table"
+            self.add(LAGGING, what, "stream-behind", "lakebound doctor", seen.now_ms - age)
+
+    def freshness(self) -> None:
+        """A table that rests has no IteratorAge either: then only a look's proof tells rest from a broken pipeline."""
+        seen, limits = self.seen, self.limits
+        looked = seen.looked_ms is not None and seen.now_ms - seen.looked_ms <= limits.look_age_s * 1000
+        if seen.was_seen(LOOKS) and not looked:
+            told = "no look at the stream is recorded"
+            if seen.looked_ms is not None:
+                told = f"the last look at the stream is {(seen.now_ms - seen.looked_ms) // 60_000:,} minutes old"
+            self.add(UNKNOWN, f"{told}: a gap would go unseen", "looks-missing", "lakebound doctor")
+        if seen.iterator_age_ms is not None:
+            return
+        if not seen.was_seen(LAG):
+            what = "how far stream_ingest is behind the table cannot be seen: " + self._why(LAG)
+            self.add(UNKNOWN, what, "status", "lakebound doctor")
+        elif not (
+            looked and seen.delivered_ms is not None and seen.now_ms - seen.delivered_ms <= limits.proof_age_s * 1000
+        ):
+            what = (
+                "CloudWatch knows of no delivery in the last 15 minutes, and no look proves that there was nothing "
+                "to deliver: the table may be idle, or the pipeline may stand"
+            )
+            self.add(UNKNOWN, what, "status", "lakebound doctor --smoke")
+
+    def functions(self) -> None:
+        for one in self.seen.functions:
+            logs = f"aws logs filter-log-events --log-group-name {one.log_group} --filter-pattern ERROR"
+            if one.errors:
+                # Errors and invocations are counted at different moments: errors may be the greater number.
+                many = (
+                    f"all {one.errors:,}" if one.errors >= one.invocations else f"{one.errors:,} of {one.invocations:,}"
+                )
+                what = f"{one.role} fails: {many} invocations in five minutes"
+                # A backfill unit that fails is tried again and has its alarm; a look that fails is seen by its age.
+                half = one.errors * 2 >= one.invocations and one.role != "backfill"
+                self.add(LAGGING if half else NOTE, what, "function-errors", logs)
+            if one.throttles:
+                ran = f"and ran {one.invocations:,} times"
+                what = f"{one.role} was throttled {one.throttles:,} times in five minutes, {ran}"
+                stands = not one.invocations and one.role != "backfill"
+                self.add(LAGGING if stands else NOTE, what, "function-throttles", "lakebound doctor")
+
+    def _why(self, part: str) -> str:
+        return next(one.partition(": ")[2] for one in self.seen.unknown if one.partition(": ")[0] == part)
+
+    def queue(self) -> None:
+        seen = self.seen
+        if BUFFER in seen.missing:
+            self.add(LAGGING, "the buffer queue is gone: no delivery can be sent", "part-missing", "make deploy")
+        if DEAD in seen.missing:
+            what = "the dead-letter queue is gone: a message that cannot be written has no place to go"
+            self.add(LAGGING, what, "part-missing", "make deploy")
+        if QUEUE_MAPPING in seen.missing or seen.queue_mapping_state == "Deleting":
+            what = "the queue mapping is gone: no file is written"
+            self.add(LAGGING, what, "part-missing", "make deploy")
+        elif seen.queue_mapping_state is not None and seen.queue_mapping_state.startswith("Disabl"):
+            what = "the queue mapping is disabled: no file is written"
+            self.add(LAGGING, what, "mapping-disabled", _enable(seen.queue_mapping_id))
+        age = seen.oldest_message_s
+        if age is not None and age > self.limits.queue_age_s:
+            what = f"a message has waited for {age:,} s in the buffer queue"
+            self.add(LAGGING, what, "buffer-old", "lakebound doctor", seen.now_ms - age * 1000)
+        newest = seen.newest_file_ms
+        writes = newest is not None and seen.now_ms - newest <= self.limits.queue_age_s * 1000
+        # Only where the metric may not be read. Where it has no value the queue was empty until a moment ago: SQS gives
+        # one each minute for a queue that holds messages.
+        if seen.buffered and not writes and not seen.was_seen(OLDEST_MESSAGE):
+            what = f"how long {seen.buffered:,} messages have waited in the buffer queue cannot be seen: "
+            self.add(UNKNOWN, what + self._why(OLDEST_MESSAGE), "buffer-old", "lakebound doctor")
+
+    def dead(self) -> None:
+        seen = self.seen
+        if seen.dead:
+            what = f"{seen.dead:,} dead messages wait in the dead-letter queue"
+            self.add(LAGGING, what, "dead-letters", "lakebound dlq redrive --from buffer")
+        if seen.failure_objects:
+            what = f"Lambda gave up on {seen.failure_objects:,} deliveries; their records lie in the bucket"
+            command = "lakebound dlq redrive --from stream"
+            self.add(LAGGING, what, "failure-objects", command, seen.oldest_failure_ms)
+            oldest = seen.oldest_failure_ms
+            last_day = (seen.failure_retention_days - 1) * 86_400_000
+            if oldest is not None and seen.now_ms - oldest > last_day:
+                what = "failure objects expire within a day; what is in them is then a gap"
+                self.add(LAGGING, what, "failure-objects", command, oldest + last_day)
+        if seen.quarantined:
+            what = f"{seen.quarantined:,} records are in quarantine"
+            self.add(NOTE, what, "quarantine", "lakebound dlq list --from quarantine")
+        for alarm in seen.alarms:
+            self.add(NOTE, f"the alarm {alarm} is on", "alarms")
+
+    def unseen(self) -> None:
+        if FAILURES in self.seen.missing:
+            what = "the bucket is gone: no file can be written, and no failure object"
+            self.add(LAGGING, what, "part-missing", "make deploy")
+        elif others := set(self.seen.missing) - NEEDED:
+            what = f"a part of the stack is gone; it was looked for to find: {', '.join(sorted(others))}"
+            self.add(LAGGING, what, "part-missing", "lakebound doctor")
+        for what in self.seen.unknown:
+            part = what.partition(": ")[0]
+            if part != LAG:  # which `freshness` tells of
+                self.add(UNKNOWN if part in NEEDED else NOTE, f"could not be looked at: {what}", "status")
+
+
+def _enable(mapping_id: str) -> str:
+    return f"aws lambda update-event-source-mapping --enabled --uuid {mapping_id}"
+
+
+def newest_file(store: ObjectStore, prefix: str, partitions: Iterable[str]) -> int | None:
+    """When the newest object of these hour partitions was written. Raises StoreUnavailable."""
+    return max(
+        (stored.modified_ms for partition in partitions for stored in store.list(f"{prefix}/{partition}/")),
+        default=None,
+    )

@@ -1,0 +1,160 @@
+"""Every record of one key in order, and why the visible item is the one that it is.
+
+Two registers decide (the order of records, docs/ARCHITECTURE.md): the stream register holds the greatest version, the
+base register the greatest (label, run, present). The stream's image is visible when there is no base, or when any
+stream record of the key was created at the base's label or later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+from lakebound.errors import Poison
+from lakebound.record.attributes import canonical_item
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One record of the key: from which file, what kind, and what orders it."""
+
+    file: str
+    origin: str
+    event_name: str
+    version: str
+    label_ms: int | None
+    run: str
+    created_ms: int | None
+    ingested_ms: int
+    has_image: bool
+    copies: int = 1
+
+    @property
+    def is_stream(self) -> bool:
+        return self.origin == "stream"
+
+    @property
+    def base(self) -> tuple[int, str, int]:
+        """What orders base records."""
+        return (self.label_ms or 0, self.run, int(self.has_image))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A quarantined record of the key's sequence numbers: it is in no file."""
+
+    object_key: str
+    reason: str
+    sequence_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The records in order, and the verdict. `winner` None: nothing was ever seen of the key."""
+
+    key: str
+    stream: tuple[Step, ...]
+    base: tuple[Step, ...]
+    winner: Step | None
+    why: str
+    breaks: tuple[str, ...] = ()
+    """Versions whose old image is not the image before: a record is missing there, or the order is wrong."""
+    quarantined: tuple[Kept, ...] = ()
+
+    @property
+    def is_visible(self) -> bool:
+        return self.winner is not None and self.winner.has_image
+
+
+def trace(key: str, records: Iterable[tuple[str, Mapping[str, Any]]], quarantined: Iterable[Kept] = ()) -> Trace:
+    """From (file, record) of any order; records of other keys are passed over."""
+    steps: dict[tuple[Any, ...], Step] = {}
+    images: dict[str, tuple[Any, Any]] = {}
+    for file, record in records:
+        if record["key"] != key:
+            continue
+        step = _step(file, record)
+        place = (step.version,) if step.is_stream else ("base", step.base, step.origin)
+        known = steps.get(place)
+        if known is None:
+            steps[place] = step
+            if step.is_stream:
+                images[step.version] = (record["old_image"], record["new_image"])
+        else:
+            first = min(known, step, key=lambda one: (one.ingested_ms, one.file))
+            steps[place] = _with_copies(first, known.copies + 1)
+    stream = tuple(sorted((step for step in steps.values() if step.is_stream), key=lambda step: step.version))
+    base = tuple(sorted((step for step in steps.values() if not step.is_stream), key=lambda step: step.base))
+    winner, why = _decide(stream, base)
+    return Trace(key, stream, base, winner, why, _breaks(stream, images), tuple(quarantined))
+
+
+def _step(file: str, record: Mapping[str, Any]) -> Step:
+    return Step(
+        file=file,
+        origin=record["origin"],
+        event_name=record["event_name"],
+        version=record["version"] or "",
+        label_ms=record["snapshot_label_ms"],
+        run=record["snapshot_run"] or "",
+        created_ms=record["approx_creation_time_ms"],
+        ingested_ms=record["ingest_time_ms"],
+        has_image=record["new_image"] is not None,
+    )
+
+
+def _with_copies(step: Step, copies: int) -> Step:
+    return replace(step, copies=copies)
+
+
+def _decide(stream: tuple[Step, ...], base: tuple[Step, ...]) -> tuple[Step | None, str]:
+    if not stream and not base:
+        return None, "no record of this key was found"
+    if not base:
+        return stream[-1], "the greatest version of the stream; there is no base record"
+    if not stream:
+        return base[-1], "the greatest base record; the stream never spoke of this key"
+    newest = max(step.created_ms or 0 for step in stream)
+    label = base[-1].label_ms or 0
+    if newest >= label:
+        return stream[
+            -1
+        ], f"a stream record was created at {_moment(newest)}, not before the base record's label {_moment(label)}"
+    return base[
+        -1
+    ], f"the base record's label {_moment(label)} is after the last stream record's creation, {_moment(newest)}"
+
+
+def _moment(ms: int) -> str:
+    """To the millisecond: the decision may hang on one."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
+
+
+def _breaks(stream: tuple[Step, ...], images: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:
+    """Only where both neighbours carry what is compared: a stream of new images alone cannot be audited.
+
+    A change whose old image could not be carried has none, which says nothing; an INSERT without one says that there
+    was no item.
+    """
+    if all(old is None for old, _ in images.values()):
+        return ()
+    found = []
+    for before, after in pairwise(stream):
+        old, previous = images[after.version][0], images[before.version][1]
+        is_known = old is not None or after.event_name == "INSERT"
+        if is_known and not _are_equal(old, previous):
+            found.append(after.version)
+    return tuple(found)
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether two images are one item, as the chain audit sees it: `1.0` and `1` are, in any order of names."""
+    if one is None or other is None or one == other:
+        return bool(one == other)
+    try:
+        return canonical_item(one) == canonical_item(other)
+    except Poison:
+        return False

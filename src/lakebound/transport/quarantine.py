@@ -1,0 +1,101 @@
+"""The document that keeps a poison record: its bytes, why, where from. One constructor per stage that can fail."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from lakebound.errors import Poison
+from lakebound.record.stream_records import sequence_number_of
+from lakebound.transport.object_keys import QuarantineKey
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """What to write, under which key, and the metadata people list by."""
+
+    key: str
+    body: bytes
+    reason: str
+
+
+def from_delivery(table: str, record: object, poison: Poison, now_ms: int) -> Quarantined:
+    """The quarantine object of a record that `stream_ingest` cannot carry.
+
+    The payload is the record as ASCII-escaped JSON, which keeps lone surrogates.
+    """
+    arn = record.get("eventSourceARN") if type(record) is dict else None
+    source = {
+        "event_source_arn": arn if type(arn) is str else None,
+        "sequence_number": sequence_number_of(record),
+    }
+    return _document(table, "stream_ingest", poison, source, ascii_json(record), now_ms)
+
+
+def from_backfill(table: str, run: str, unit: int, value: object, poison: Poison, now_ms: int) -> Quarantined:
+    """The quarantine object of an item or export line that a backfill cannot carry; bytes where it is no JSON."""
+    payload = value if type(value) is bytes else ascii_json(value)
+    return _document(table, "backfill", poison, {"run": run, "unit": str(unit)}, payload, now_ms)
+
+
+def _document(
+    table: str, stage: str, poison: Poison, source: dict[str, str | None], payload: bytes, now_ms: int
+) -> Quarantined:
+    document = {
+        "stage": stage,
+        "reason": poison.code,
+        "detail": poison.detail,
+        "source": {name: ascii_text(text) for name, text in source.items()},
+        "quarantined_at": now_ms,
+        "payload": b64encode(payload).decode("ascii"),
+    }
+    key = QuarantineKey(table, sha256(payload).hexdigest()).format()
+    return Quarantined(key, orjson.dumps(document), poison.code)
+
+
+def ascii_text(text: str | None) -> str | None:
+    """A text in which everything outside printable ASCII is escaped: safe in any document and any log."""
+    return None if text is None else text.encode("unicode_escape").decode("ascii")
+
+
+def ascii_json(value: Any, *, sort_names: bool = False) -> bytes:
+    """Any JSON value as ASCII JSON, however deep it is nested."""
+    try:
+        text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str, sort_keys=sort_names)
+    except RecursionError:
+        text = _deep_json(value, sort_names)
+    return text.encode("ascii")
+
+
+def _deep_json(value: Any, sort_names: bool) -> str:
+    """`json.dumps` with a list for a stack: a forged record of 200,000 brackets must reach quarantine whole."""
+    out: list[str] = []
+    todo: list[tuple[bool, Any]] = [(False, value)]
+    while todo:
+        is_text, item = todo.pop()
+        if is_text:
+            out.append(item)
+        elif type(item) is list:
+            todo.append((True, "]"))
+            for position in range(len(item) - 1, -1, -1):
+                todo.append((False, item[position]))
+                if position:
+                    todo.append((True, ","))
+            todo.append((True, "["))
+        elif type(item) is dict:
+            todo.append((True, "}"))
+            entries = sorted(item.items(), key=itemgetter(0)) if sort_names else list(item.items())
+            for position in range(len(entries) - 1, -1, -1):
+                name, inner = entries[position]
+                todo.append((False, inner))
+                todo.append((True, ("," if position else "") + json.dumps(str(name)) + ":"))
+            todo.append((True, "{"))
+        else:
+            out.append(json.dumps(item, ensure_ascii=True, default=str))
+    return "".join(out)
