@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from lakebound.errors import LakeboundError
+
 
 class Clock(Protocol):
     """The time of the machine that runs the use case."""
@@ -80,3 +82,20 @@ class Queue(Protocol):
 
     def hide(self, receipts: Sequence[str], seconds: int) -> None:
         """Keep messages in hand out of sight for so many seconds from now. Raises QueueUnavailable."""
+
+
+class Overtaken(LakeboundError):
+    """Another writer changed the document since it was read."""
+
+
+class Documents(Protocol):
+    """Documents by key, each with a tag that changes with its content."""
+
+    def load(self, key: str) -> tuple[bytes, str] | None:
+        """The document and its tag, or None. Raises StoreUnavailable."""
+
+    def save(self, key: str, body: bytes, tag: str | None) -> str:
+        """Write over the version with this tag (None: over nothing); the new tag.
+
+        Raises Overtaken when another version is there, StoreUnavailable when the outcome is unknown.
+        """

@@ -14,10 +14,9 @@ from lakebound.adapters.local import MemoryMetrics, MemoryQueue, MemoryUpstream
 from lakebound.backfill.exports import ExportState, Window
 from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource, Throttled
 from lakebound.backfill.state_machine import Ports, StageRules, Stages
-from lakebound.documents import Overtaken
 from lakebound.errors import ObjectMissing, StoreUnavailable
 from lakebound.formats.registry import reader_of
-from lakebound.ports import StoredObject
+from lakebound.ports import Overtaken, StoredObject
 from lakebound.record.attributes import Image
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import decode_line, encode_line

@@ -12,8 +12,8 @@ from aws_lambda_powertools import Logger, Metrics
 
 from lakebound.adapters.telemetry import report_backfill
 from lakebound.backfill.segment_worker import ClockSkewed
-from lakebound.documents import Overtaken
 from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.ports import Overtaken
 from lakebound.source.facts import SLICE_MS, Slice
 from lakebound.source.gaps import RETENTION_MS, Gap, GapBook
 from lakebound.transport.object_keys import GapKey, RedrivenKey, SeenKey

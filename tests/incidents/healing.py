@@ -17,9 +17,8 @@ from lakebound.backfill.gap_closing import Closing, decide
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.segment_worker import Page, PageSource
 from lakebound.backfill.state_machine import Ports, StageRules, Stages
-from lakebound.documents import Overtaken
 from lakebound.operate.redrive import pending_failures
-from lakebound.ports import Clock
+from lakebound.ports import Clock, Overtaken
 from lakebound.record.attributes import Image
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import encode_line

@@ -7,8 +7,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lakebound.adapters.s3 import denied
-from lakebound.documents import Overtaken
 from lakebound.errors import StoreUnavailable
+from lakebound.ports import Overtaken
 
 
 class S3Documents:

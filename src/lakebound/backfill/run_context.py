@@ -18,10 +18,9 @@ from lakebound.backfill.exports import Exporter, Window
 from lakebound.backfill.key_reread import KeyReader, Stretch, files_of
 from lakebound.backfill.run_plan import Plan
 from lakebound.backfill.segment_worker import CarryRules, PageSource
-from lakebound.documents import Documents
 from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.operate.redrive import pending_failures
-from lakebound.ports import Clock, ObjectStore, StoredObject
+from lakebound.ports import Clock, Documents, ObjectStore, StoredObject
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.source.delivery_proof import StreamSeen
 from lakebound.source.facts import Account, Described, Mapped, Measured, TableFacts, Upstream

@@ -10,9 +10,8 @@ import orjson
 from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.progress import Progress, progress_of
 from lakebound.backfill.state_machine import Plan
-from lakebound.documents import Documents
 from lakebound.errors import ObjectMissing
-from lakebound.ports import ObjectStore
+from lakebound.ports import Documents, ObjectStore
 from lakebound.transport.object_keys import RunFolder
 
 _MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024

@@ -14,10 +14,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from lakebound.backfill.checkpoints import Checkpoint, WrittenFile
 from lakebound.backfill.rate_limiter import Pace
-from lakebound.documents import Documents, Overtaken
 from lakebound.errors import LakeboundError, Poison
 from lakebound.formats.registry import Encoder, encoder_of
-from lakebound.ports import Clock, ObjectStore, SecondsLeft
+from lakebound.ports import Clock, Documents, ObjectStore, Overtaken, SecondsLeft
 from lakebound.record.envelope import carried
 from lakebound.record.raw_items import SaidItem
 from lakebound.record.redaction import Redaction

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from lakebound.documents import Documents, Overtaken
 from lakebound.errors import LakeboundError
-from lakebound.ports import ObjectStore
+from lakebound.ports import Documents, ObjectStore, Overtaken
 from lakebound.transport.object_keys import GapKey, gaps_folder
 
 RETENTION_MS: Final = 24 * 3_600_000
