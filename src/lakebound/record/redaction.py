@@ -15,9 +15,9 @@ from typing import Any, Final
 import orjson
 
 from lakebound.errors import Misconfigured, Poison
+from lakebound.record.ascii_json import ascii_json
 from lakebound.record.attributes import Image, canonical_item, canonical_key, is_legal, parsed
 from lakebound.record.stream_records import ChangeEvent
-from lakebound.transport.quarantine import ascii_json
 
 LEAST_KEY_BYTES: Final = 16
 _IMAGES: Final = ("Keys", "NewImage", "OldImage")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import sha256
-from operator import itemgetter
-from typing import Any
 
 import orjson
 
 from lakebound.errors import Poison
+from lakebound.record.ascii_json import ascii_json, ascii_text
 from lakebound.record.stream_records import sequence_number_of
 from lakebound.transport.object_keys import QuarantineKey
 
@@ -57,45 +55,3 @@ def _document(
     }
     key = QuarantineKey(table, sha256(payload).hexdigest()).format()
     return Quarantined(key, orjson.dumps(document), poison.code)
-
-
-def ascii_text(text: str | None) -> str | None:
-    """A text in which everything outside printable ASCII is escaped: safe in any document and any log."""
-    return None if text is None else text.encode("unicode_escape").decode("ascii")
-
-
-def ascii_json(value: Any, *, sort_names: bool = False) -> bytes:
-    """Any JSON value as ASCII JSON, however deep it is nested."""
-    try:
-        text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str, sort_keys=sort_names)
-    except RecursionError:
-        text = _deep_json(value, sort_names)
-    return text.encode("ascii")
-
-
-def _deep_json(value: Any, sort_names: bool) -> str:
-    """`json.dumps` with a list for a stack: a forged record of 200,000 brackets must reach quarantine whole."""
-    out: list[str] = []
-    todo: list[tuple[bool, Any]] = [(False, value)]
-    while todo:
-        is_text, item = todo.pop()
-        if is_text:
-            out.append(item)
-        elif type(item) is list:
-            todo.append((True, "]"))
-            for position in range(len(item) - 1, -1, -1):
-                todo.append((False, item[position]))
-                if position:
-                    todo.append((True, ","))
-            todo.append((True, "["))
-        elif type(item) is dict:
-            todo.append((True, "}"))
-            entries = sorted(item.items(), key=itemgetter(0)) if sort_names else list(item.items())
-            for position in range(len(entries) - 1, -1, -1):
-                name, inner = entries[position]
-                todo.append((False, inner))
-                todo.append((True, ("," if position else "") + json.dumps(str(name)) + ":"))
-            todo.append((True, "{"))
-        else:
-            out.append(json.dumps(item, ensure_ascii=True, default=str))
-    return "".join(out)
