@@ -17,7 +17,6 @@ from lakebound.backfill.gap_closing import Closing, decide
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.segment_worker import Page, PageSource
 from lakebound.backfill.state_machine import Ports, StageRules, Stages
-from lakebound.operate.redrive import pending_failures
 from lakebound.ports import Clock, Overtaken
 from lakebound.record.attributes import Image
 from lakebound.record.base_records import SnapshotDecoder
@@ -27,6 +26,7 @@ from lakebound.source.facts import MappingFacts, TableFacts
 from lakebound.source.gaps import GapBook
 from lakebound.transport import batch_files, messages
 from lakebound.transport.object_keys import RunFolder, partitioner
+from lakebound.transport.undelivered import pending_failures
 from tests.events.building import TABLE
 from tests.spark.registers import Registers, receive_all
 from tests.statemachines.machine import start

@@ -13,16 +13,9 @@ from typing import Final
 import pytest
 
 from lakebound.operate.discard import discard_messages, discard_objects, waiting_failures
-from lakebound.operate.redrive import (
-    MAX_FAILURE_BYTES,
-    look_at_dead_letters,
-    pending_failures,
-    pending_quarantine,
-    redrive_by_copy,
-    redrive_failures,
-    redrive_quarantine,
-)
+from lakebound.operate.redrive import look_at_dead_letters, redrive_by_copy, redrive_failures, redrive_quarantine
 from lakebound.operate.status import GAP, LAGGING, OK
+from lakebound.transport.undelivered import MAX_FAILURE_BYTES, pending_failures, pending_quarantine
 from tests.events.building import TABLE
 from tests.functional.backfill_world import unavailable, world
 from tests.functional.world import noise

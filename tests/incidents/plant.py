@@ -17,7 +17,7 @@ from lakebound.adapters.local import ManualClock, MemoryMetrics, MemoryQueue, Me
 from lakebound.errors import QueueUnavailable, StoreUnavailable
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules
-from lakebound.operate.redrive import Road, pending_failures, pending_quarantine
+from lakebound.operate.redrive import Road
 from lakebound.operate.repair import Repaired, RepairRules, repair
 from lakebound.operate.status import Seen, Status, judge, open_gaps
 from lakebound.operate.verify import LakeRow, Patience, Report, verify
@@ -26,6 +26,7 @@ from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.source.facts import SLICE_MS, MappingFacts, Slice
 from lakebound.transport.object_keys import DataKey, format_time, partitioner
+from lakebound.transport.undelivered import pending_failures, pending_quarantine
 from tests.events.building import ARN, TABLE
 from tests.incidents.healing import Healing
 from tests.spark.registers import receive_all

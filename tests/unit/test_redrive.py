@@ -15,12 +15,9 @@ from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.errors import LakeboundError, QueueUnavailable
 from lakebound.live.ingest import IngestRules
 from lakebound.operate.redrive import (
-    FailureObject,
     MoveState,
     Road,
     look_at_dead_letters,
-    pending_failures,
-    pending_quarantine,
     redrive_by_copy,
     redrive_by_task,
     redrive_failures,
@@ -30,6 +27,7 @@ from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
 from lakebound.transport.object_keys import partitioner, quarantine_folder
+from lakebound.transport.undelivered import FailureObject, pending_failures, pending_quarantine
 from tests.events.building import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
 
 MAPPING = "11111111-2222-3333-4444-555555555555"

@@ -11,18 +11,12 @@ from lakebound.adapters.aws_calls import call
 from lakebound.adapters.executions import Machine
 from lakebound.adapters.stack import Stack
 from lakebound.errors import LakeboundError
-from lakebound.operate.redrive import (
-    MAX_FAILURE_BYTES,
-    FailureObject,
-    Pending,
-    Road,
-    pending_failures,
-    redrive_failures,
-)
+from lakebound.operate.redrive import Road, redrive_failures
 from lakebound.operate.smoke import until
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import canonical_key
 from lakebound.transport.object_keys import RunFolder
+from lakebound.transport.undelivered import MAX_FAILURE_BYTES, FailureObject, Pending, pending_failures
 
 Clients = Callable[[str], Any]
 _BROKEN: Final = {"MESSAGE_BYTES": "smoke test: fails on purpose"}

@@ -12,7 +12,6 @@ from lakebound.adapters.cloudwatch import function_activity
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.stack import Stack, function_environment
 from lakebound.errors import LakeboundError
-from lakebound.operate.redrive import pending_failures, pending_quarantine
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -34,6 +33,7 @@ from lakebound.operate.status import (
 )
 from lakebound.ports import ObjectStore
 from lakebound.transport.object_keys import partitioner
+from lakebound.transport.undelivered import pending_failures, pending_quarantine
 
 Clients = Callable[[str], Any]
 _HOURS_LOOKED_AT: Final = 2

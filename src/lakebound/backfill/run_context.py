@@ -19,13 +19,13 @@ from lakebound.backfill.key_reread import KeyReader, Stretch, files_of
 from lakebound.backfill.run_plan import Plan
 from lakebound.backfill.segment_worker import CarryRules, PageSource
 from lakebound.errors import Misconfigured, ObjectMissing
-from lakebound.operate.redrive import pending_failures
 from lakebound.ports import Clock, Documents, ObjectStore, StoredObject
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.source.delivery_proof import StreamSeen
 from lakebound.source.facts import Account, Described, Mapped, Measured, TableFacts, Upstream
 from lakebound.source.gaps import GapBook
 from lakebound.transport.object_keys import RedrivenKey, RunFolder, SeenKey, redriven_folder
+from lakebound.transport.undelivered import pending_failures
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024
 

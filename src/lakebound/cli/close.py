@@ -16,10 +16,10 @@ from lakebound.backfill.run_input import iso
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, aws_client, tell, tell_json
 from lakebound.errors import Misconfigured, ObjectMissing
-from lakebound.operate.redrive import pending_failures
 from lakebound.ports import ObjectStore
 from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import RunFolder
+from lakebound.transport.undelivered import pending_failures
 
 _MAX_MANIFEST_BYTES = 256 * 1024 * 1024
 _MARGINS_TO_W = 3

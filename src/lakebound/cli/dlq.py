@@ -29,23 +29,25 @@ from lakebound.operate.discard import (
 )
 from lakebound.operate.redrive import (
     DEFAULT_RATE,
-    MAX_FAILURE_BYTES,
-    MAX_QUARANTINE_BYTES,
-    FailureObject,
     MoveUnsupported,
-    QuarantinedRecord,
     Redriven,
-    count_reasons,
     look_at_dead_letters,
-    pending_failures,
-    pending_quarantine,
-    read_quarantine,
     redrive_by_copy,
     redrive_by_task,
     redrive_failures,
     redrive_quarantine,
 )
 from lakebound.transport.object_keys import QuarantineKey
+from lakebound.transport.undelivered import (
+    MAX_FAILURE_BYTES,
+    MAX_QUARANTINE_BYTES,
+    FailureObject,
+    QuarantinedRecord,
+    count_reasons,
+    pending_failures,
+    pending_quarantine,
+    read_quarantine,
+)
 
 app = typer.Typer(no_args_is_help=True, help="What did not get through: see it, and send it on its way again.")
 

@@ -17,11 +17,11 @@ from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, bars, tell, tell_json
 from lakebound.errors import Poison
 from lakebound.formats.registry import reader_of
-from lakebound.operate.redrive import pending_quarantine, read_quarantine
 from lakebound.operate.trace import Kept, Trace, trace
 from lakebound.operate.typed_key import Wanted
 from lakebound.record.attributes import canonical_key
 from lakebound.transport.object_keys import FORMATS, DataKey
+from lakebound.transport.undelivered import pending_quarantine, read_quarantine
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 _MOST_TOLD = 6

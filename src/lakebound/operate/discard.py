@@ -15,19 +15,17 @@ from typing import Any, Final
 import orjson
 
 from lakebound.errors import LakeboundError, ObjectMissing
-from lakebound.operate.redrive import (
+from lakebound.operate.redrive import Road, verdict_of_message, verdict_of_quarantined
+from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
+from lakebound.transport.object_keys import DiscardedKey, RedrivenKey
+from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
     MAX_QUARANTINE_BYTES,
     NO_DOCUMENT,
     FailureObject,
     Pending,
     QuarantinedRecord,
-    Road,
-    verdict_of_message,
-    verdict_of_quarantined,
 )
-from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
-from lakebound.transport.object_keys import DiscardedKey, RedrivenKey
 
 REDRIVE_HELPS: Final = ""
 """The verdict of what a redrive can carry."""
