@@ -15,9 +15,9 @@ from lakebound.adapters.s3 import S3Store
 from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import RunFolder
 from lakebound_spark.platform.tables import properties
+from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import BadFile
 from lakebound_spark.silver.current_view import STALE_PROPERTY
-from lakebound_spark.silver.merge import record_bad_files
 from lakebound_spark.silver.stale_mark import mark
 from lakebound_spark.upkeep.run_merge_check import look_at_run
 from lakebound_spark.upkeep.sweep import sweep

@@ -35,10 +35,10 @@ from lakebound_spark.platform.tables import (
     retried,
     shown,
 )
+from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.schema import BRONZE_RECORD, CORRUPT, FILE
 from lakebound_spark.reading.source import DataFile, data_files, stream_of_files
-from lakebound_spark.silver.merge import record_bad_files
 
 INGEST_DATE: Final = "_ingest_date"
 BRONZE_COLUMNS: Final = (*BRONZE_RECORD.names, FILE, INGEST_DATE)

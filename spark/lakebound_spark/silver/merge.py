@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.platform.spark_compat import Counts, execute_merge
-from lakebound_spark.platform.tables import beside, create_beside, open_table, retried
-from lakebound_spark.reading.files import BadFile
+from lakebound_spark.platform.tables import open_table
 from lakebound_spark.reading.latest import REGISTERS
-from lakebound_spark.reading.schema import BAD_FILES, LABEL_DIGITS, RESCUED
+from lakebound_spark.reading.schema import LABEL_DIGITS, RESCUED
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.types import quoted
 
@@ -120,18 +119,3 @@ class _Registers:
         return (
             f"CASE WHEN {after['_base']} = '' THEN true ELSE coalesce({after['_stream_time_ms']} >= {label}, false) END"
         )
-
-
-def record_bad_files(spark: SparkSession, target: str, bad_files: Iterable[BadFile]) -> None:
-    """Note each file once in `<target>_bad_files`, so that a replayed micro-batch adds nothing."""
-    place = beside(target, "_bad_files")
-    create_beside(spark, place, BAD_FILES)
-    rows = spark.createDataFrame([astuple(bad) for bad in bad_files], BAD_FILES)
-    values = {name: f"s.{name}" for name in BAD_FILES.names} | {"detected_at": "current_timestamp()"}
-    merge = (
-        open_table(spark, place)
-        .alias("t")
-        .merge(rows.alias("s"), "t.path = s.path AND t.reason = s.reason")
-        .whenNotMatchedInsert(values=dict(values))
-    )
-    retried(merge.execute)

@@ -17,11 +17,11 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.metrics import MicroBatch, Totals, append_metrics, counted
 from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
 from lakebound_spark.platform.tables import beside
+from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import Checked, checked_records
 from lakebound_spark.reading.schema import RECORD, RECORD_WITH_OLD_IMAGE
 from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, bounded, data_files, stream_of_files
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.merge import record_bad_files
 from lakebound_spark.silver.micro_batch import Brought, bring_forward
 from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.silver.stale_mark import keep_gap_of_stale, mark, read_gaps
