@@ -17,6 +17,7 @@ from typing import Any, Final
 import typer
 import yaml
 
+from docs import operator_rights
 from lakebound.cli.app import app
 from lakebound.record import envelope
 from lakebound.record.stream_records import StreamDecoder
@@ -144,6 +145,8 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "commands": commands,
     "parameters": parameters,
     "failing-rules": failing_rules,
+    "operator-policy": operator_rights.policy,
+    "operator-rights": operator_rights.table,
 }
 
 

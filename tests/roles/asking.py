@@ -47,6 +47,8 @@ class Surroundings:
 
 def asked(service: str, operation: str, arguments: Arguments, here: Surroundings) -> list[Request]:
     """The requests that IAM judges for one call. Raises AssertionError for a call that is not known here."""
+    if (service, operation) in _ASK_NOBODY:
+        return []
     reader = _READERS.get(service)
     assert reader is not None, f"nothing is known here of the service {service} ({operation})"
     found = list(reader(operation, arguments, here))
@@ -85,6 +87,9 @@ def _s3(operation: str, given: Arguments, here: Surroundings) -> Iterator[Reques
             yield Request.of("s3:ListBucket", here.bucket(bucket), operation, **owner)
 
 
+_ASK_NOBODY = {("sts", "GetCallerIdentity")}
+"""Calls that need no right (IAM user guide: whoever has credentials may ask whose they are)."""
+
 _SQS = {
     "SendMessage": ("SendMessage", ("kms:GenerateDataKey", "kms:Decrypt")),
     "SendMessageBatch": ("SendMessage", ("kms:GenerateDataKey", "kms:Decrypt")),
@@ -103,6 +108,18 @@ def _sqs(operation: str, given: Arguments, here: Surroundings) -> Iterator[Reque
         yield Request.of(f"sqs:{action}", here.queues[given["QueueUrl"]], operation)
         if here.queue_key:
             yield from (Request.of(one, here.queue_key, operation) for one in keys)
+    elif operation == "ListMessageMoveTasks":
+        yield Request.of(f"sqs:{operation}", given["SourceArn"], operation)
+    elif operation == "StartMessageMoveTask":
+        # What the task does, it does in the caller's name (SQS developer guide, required permissions of a redrive).
+        source = given["SourceArn"]
+        for action in ("StartMessageMoveTask", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
+            yield Request.of(f"sqs:{action}", source, operation)
+        yield from (
+            Request.of("sqs:SendMessage", other, operation) for other in here.queues.values() if other != source
+        )
+        if here.queue_key:
+            yield from (Request.of(one, here.queue_key, operation) for one in ("kms:GenerateDataKey", "kms:Decrypt"))
 
 
 _OF_A_TABLE = {
@@ -144,7 +161,7 @@ def _lambda(operation: str, given: Arguments, here: Surroundings) -> Iterator[Re
             yield Request.of(
                 f"lambda:{operation}", here.arn("lambda", f"event-source-mapping:{given['UUID']}"), operation
             )
-        case "GetFunctionConfiguration":
+        case "GetFunctionConfiguration" | "UpdateFunctionConfiguration":
             yield Request.of(f"lambda:{operation}", here.arn("lambda", f"function:{given['FunctionName']}"), operation)
         case "ListEventSourceMappings" | "GetAccountSettings":
             yield Request.of(f"lambda:{operation}", "*", operation)
@@ -160,12 +177,12 @@ def _cloudwatch(operation: str, given: Arguments, here: Surroundings) -> Iterato
 def _states(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
     if operation in ("StartExecution", "ListExecutions"):
         yield Request.of(f"states:{operation}", given["stateMachineArn"], operation)
-    elif operation in ("DescribeExecution", "StopExecution", "RedriveExecution"):
+    elif operation in ("DescribeExecution", "GetExecutionHistory", "StopExecution", "RedriveExecution"):
         yield Request.of(f"states:{operation}", given["executionArn"], operation)
 
 
 def _cloudformation(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
-    if operation in ("DescribeStacks", "DescribeStackResourceDrifts"):
+    if operation in ("DescribeStacks", "DescribeStackResourceDrifts", "ListStackResources"):
         yield Request.of(
             f"cloudformation:{operation}", here.arn("cloudformation", f"stack/{given['StackName']}/x"), operation
         )
@@ -179,6 +196,12 @@ def _secrets(operation: str, given: Arguments, here: Surroundings) -> Iterator[R
 def _parameters(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
     if operation == "GetParameter":
         yield Request.of(f"ssm:{operation}", given["Name"], operation)
+
+
+def _logs(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
+    if operation == "DescribeLogGroups":
+        # Whatever the prefix, it lists the account's groups: a statement for some of them does not allow it.
+        yield Request.of(f"logs:{operation}", "*", operation)
 
 
 def _kms(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
@@ -197,4 +220,5 @@ _READERS: Mapping[str, Callable[[str, Arguments, Surroundings], Iterator[Request
     "secretsmanager": _secrets,
     "ssm": _parameters,
     "kms": _kms,
+    "logs": _logs,
 }

@@ -292,7 +292,7 @@ def _make(rendered: dict[str, Any], parameters: Mapping[str, str]) -> Deployed:
                 names |= {name: name, f"{name}.Arn": name}
     key = parameters.get("KmsKeyArn", "")
     here = Deployed(
-        resources=_filled(rendered, names),
+        resources=filled(rendered, names),
         names=names,
         roles={},
         around=asking.Surroundings(
@@ -342,7 +342,7 @@ def _rights(role: str, policies: list[dict[str, Any]], shown: Mapping[str, str])
                     yield right, replace(whole, actions=(action,), resources=(resource,))
 
 
-def _filled(node: Any, names: Mapping[str, str]) -> Any:
+def filled(node: Any, names: Mapping[str, str]) -> Any:
     """With `<Resource>` and `<Resource.Attribute>` replaced. What nothing here is called stays as it is."""
     text = json.dumps(node)
     found: Any = json.loads(re.sub(r"<([A-Za-z.]+)>", lambda match: names.get(match[1], match[0]), text))

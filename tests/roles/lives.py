@@ -69,10 +69,10 @@ class Lived:
 
 
 @contextmanager
-def begun(parameters: Mapping[str, str], taken: Right | None = None) -> Iterator[_Life]:
+def begun(parameters: Mapping[str, str], taken: Right | None = None) -> Iterator[Life]:
     """A life that has not done anything yet."""
     with deployed({**parameters, **QUICK}, taken) as here:
-        life = _Life(here)
+        life = Life(here)
         life.keep_secrets()
         yield life
 
@@ -81,7 +81,7 @@ def live(parameters: Mapping[str, str], taken: Right | None = None) -> Lived:
     """The whole life. What fails does not end it: each part is tried."""
     with deployed({**parameters, **QUICK}, taken) as here:
         lived = Lived(here)
-        life = _Life(here)
+        life = Life(here)
         live_path = (life.keep_secrets, life.ingest, life.flush, life.outage, life.lose_a_claim)
         exports = () if life.is_foreign else (life.export, life.increment)
         for part in (*live_path, life.look, life.scan, *exports, life.heal):
@@ -92,7 +92,7 @@ def live(parameters: Mapping[str, str], taken: Right | None = None) -> Lived:
         return lived
 
 
-class _Life:
+class Life:
     def __init__(self, here: Deployed) -> None:
         self.here = here
         self.s3 = boto3.client("s3")
