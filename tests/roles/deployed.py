@@ -75,6 +75,7 @@ class Deployed:
     """The policies that the owner of another account's table has put on its resources."""
     broken: str = ""
     """An operation that answers with an outage."""
+    _unjudged: Any = None
 
     # ── judging ──
 
@@ -145,8 +146,10 @@ class Deployed:
         )
 
     def _exists(self, bucket: str, key: str) -> bool:
+        if self._unjudged is None:
+            self._unjudged = boto3.client("s3")
         try:
-            boto3.client("s3").head_object(Bucket=bucket, Key=key)
+            self._unjudged.head_object(Bucket=bucket, Key=key)
         except ClientError:
             return False
         return True

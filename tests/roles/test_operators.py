@@ -15,7 +15,7 @@ import pytest
 
 from docs.operator_rights import OPERATOR
 from tests.roles.deployed import Right
-from tests.roles.judging import Statement
+from tests.roles.judging import Request, Statement
 from tests.roles.lives import LIVES
 from tests.roles.operators import CHANGING, READING, VERBS, Operated, operate
 from tests.roles.operators import OPERATOR as ROLE
@@ -46,13 +46,20 @@ def operated() -> tuple[Operated, ...]:
     return run("customer-key"), run("existing", {verb: VERBS[verb] for verb in OF_THE_TABLES_KEY})
 
 
+@cache
+def asked() -> list[tuple[Operated, str, frozenset[Request]]]:
+    """What each verb asked for, once each."""
+    return [(one, verb, frozenset(requests)) for one in operated() for verb, requests in one.asked.items()]
+
+
 def denied_without(gone: Sequence[Right]) -> set[str]:
     """The verbs that would be denied something: the judge has no state, so each would have asked the same till then."""
     found = set()
-    for one in operated():
+    for one, verb, requests in asked():
         left = [(right, statement) for right, statement in one.here.roles[ROLE] if right not in gone]
         less = replace(one.here, roles={ROLE: left})
-        found |= {verb for verb, asked in one.asked.items() if not all(less.judge(ROLE, each) for each in set(asked))}
+        if not all(less.judge(ROLE, each) for each in requests):
+            found.add(verb)
     return found
 
 
@@ -102,6 +109,18 @@ def test_who_only_looks_needs_no_statement_that_acts() -> None:
     assert denied == set(CHANGING)
 
 
+def test_a_dry_run_needs_no_statement_that_acts() -> None:
+    looking = [one for one in WRITTEN if one["Sid"].startswith("Look")]
+    # `doctor` and `status` have none: without their option they act on nothing.
+    dry = {verb: [f"{line} --dry-run" for line in lines] for verb, lines in CHANGING.items() if verb not in NEVER_DRY}
+    only = run("customer-key", dry, statements=looking)
+    assert {verb: [str(each) for each in denied] for verb, denied in only.denied.items() if denied} == {}
+    assert {verb for verb, statuses in only.statuses.items() if not set(statuses) <= {0, 1}} == set()
+
+
+NEVER_DRY = {"doctor --smoke", "status --publish"}
+
+
 def test_a_statement_to_look_by_changes_nothing() -> None:
     reads = re.compile(r"\w+:(Describe|List|Get|Scan$|BatchGetItem$)|kms:Decrypt$")
     others = {right.action for right in rights() if right.sid.startswith("Look") and not reads.match(right.action)}
@@ -115,7 +134,6 @@ def test_a_statement_to_look_by_changes_nothing() -> None:
     ("sid", "action", "resource", "verb"),
     [
         ("LookFiles", "s3:GetObject", "/_lakebound/", "dlq show"),
-        ("LookBucket", "s3:ListBucket", "", "backfill watch"),
         ("ActOnBuffer", "sqs:SendMessage", "", "dlq redrive"),
     ],
 )
@@ -131,7 +149,7 @@ def test_a_right_too_many_would_be_seen() -> None:
     one = operated()[0]
     wide = Statement(more.sid, "Allow", (more.action,), (f"arn:aws:s3:::{one.here.bucket}/*",))
     here = replace(one.here, roles={ROLE: [*one.here.roles[ROLE], (more, wide)]})
-    assert all(here.judge(ROLE, each, more) for asked in one.asked.values() for each in asked)
+    assert all(here.judge(ROLE, each, more) for requests in one.asked.values() for each in requests)
 
 
 # ── what stands in the page ──
