@@ -21,7 +21,7 @@ from lakebound.backfill.run_input import BackfillRequest, iso
 from lakebound.backfill.run_watcher import RunWatcher, Seen
 from lakebound.cli.deployed import StackName, find_stack, table_named
 from lakebound.cli.output import AsJson, aws_client, tell, tell_json, tell_table
-from lakebound.cli.tables import Column
+from lakebound.cli.tables import Column, listing
 from lakebound.errors import LakeboundError
 from lakebound.record.table_identity import Source
 from lakebound.transport.object_keys import RunFolder, check_run
@@ -195,18 +195,14 @@ def list_runs(
     if not runs:
         tell("no run yet: lakebound backfill start")
         return
-    lines = [("STARTED", "RUN", "MODE", "STATE", "RECORDS", "DURATION")]
+    heads = [Column(head) for head in ("STARTED", "RUN", "MODE", "STATE")]
+    heads += [Column(head, is_number=True) for head in ("RECORDS", "DURATION")]
+    rows = []
     for row in (_row(one, now) for one in runs):
         records = "–" if row["records"] is None else f"{row['records']:,}"
-        lines.append((row["started"] or "–", row["run"], row["mode"] or "–", row["status"], records, _took(row)))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        # Numbers end under one another. A run's name is there to be copied: no column is cut.
-        told = (
-            f"{text:>{width}}" if at > 3 else f"{text:<{width}}"
-            for at, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        tell("  ".join(told).rstrip())
+        rows.append((row["started"] or "–", row["run"], row["mode"] or "–", row["status"], records, _took(row)))
+    for line in listing(heads, rows):
+        tell(line)
 
 
 def _row(one: ExecutionState, now_ms: int) -> dict[str, Any]:

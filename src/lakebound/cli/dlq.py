@@ -17,6 +17,7 @@ from lakebound.adapters.dead_letters import SqsMoveTask, count_messages
 from lakebound.adapters.stack import Stack
 from lakebound.cli.deployed import DryRun, StackName, buffer_of, dead_letters_of, find_stack, road_of, store_of
 from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
+from lakebound.cli.tables import Column, listing
 from lakebound.errors import Misconfigured
 from lakebound.operate.discard import (
     Discarded,
@@ -194,10 +195,9 @@ def _tell_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Columns with heads, each as wide as its widest value: an id is there to be copied, so none is cut."""
     if not rows:
         return
-    lines = [[_HEADS[name] for name in rows[0]], *([str(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        tell(("  " + "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))).rstrip())
+    heads = [Column(_HEADS[name]) for name in rows[0]]
+    for line in listing(heads, [[str(value) for value in row.values()] for row in rows]):
+        tell(f"  {line}")
 
 
 @app.command()

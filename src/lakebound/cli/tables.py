@@ -42,6 +42,13 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) 
     return lines
 
 
+def listing(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Heads and rows, each column as wide as its widest cell: what is there to be copied stands on one line."""
+    cells = [[column.head for column in columns], *rows]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    return [line for row in cells for line in _row(row, columns, widths)]
+
+
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int] | None:
     """A width for each column, or None where the words' longest ones do not fit beside the numbers."""
     cells = [[column.head, *(row[place] for row in rows)] for place, column in enumerate(columns)]
