@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lakebound.adapters.aws_calls import code_of
 from lakebound.adapters.s3 import denied
 from lakebound.errors import StoreUnavailable
 from lakebound.ports import Overtaken
@@ -23,12 +24,12 @@ class S3Documents:
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
             return bytes(answer["Body"].read()), str(answer["ETag"])
         except ClientError as refused:
-            if refused.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+            if code_of(refused) in ("NoSuchKey", "404"):
                 return None
-            if refused.response.get("Error", {}).get("Code") in ("AccessDenied", "403"):
+            if code_of(refused) in ("AccessDenied", "403"):
                 # Not None, as of a document that is not there: a first version would be written over a gap's book.
                 raise denied(self._bucket, key) from None
-            raise self._unavailable("get", key, refused.response["Error"]["Code"]) from None
+            raise self._unavailable("get", key, code_of(refused)) from None
         except (BotoCoreError, OSError) as broken:
             raise self._unavailable("get", key, type(broken).__name__) from None
 
@@ -39,7 +40,7 @@ class S3Documents:
                 Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
             )
         except ClientError as refused:
-            code = refused.response.get("Error", {}).get("Code", "")
+            code = code_of(refused)
             # 404 is If-Match on a document that is gone; 409 another writer at this moment.
             if refused.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 409, 412):
                 if code == "NoSuchBucket":

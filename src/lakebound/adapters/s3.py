@@ -57,9 +57,9 @@ class S3Store:
                 raise LakeboundError(f"s3://{self._bucket}/{key} has {size} bytes, more than the {max_bytes} expected")
             return bytes(answer["Body"].read())
         except ClientError as refused:
-            if refused.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+            if code_of(refused) in ("NoSuchKey", "404"):
                 raise ObjectMissing(f"s3://{self._bucket}/{key} does not exist") from None
-            if refused.response.get("Error", {}).get("Code") in ("AccessDenied", "403"):
+            if code_of(refused) in ("AccessDenied", "403"):
                 raise denied(self._bucket, key) from None
             raise self._unavailable("get", key, refused) from None
         except (BotoCoreError, ResponseParserError, OSError) as broken:
