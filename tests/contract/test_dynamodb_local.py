@@ -32,9 +32,9 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.record.table_identity import Source as TableSource
 from lakebound.source.facts import MappingFacts
 from lakebound.transport.object_keys import partitioner
-from tests.functional.backfill_world import PREFIX, Bucket, Clock, NoExports
 from tests.spark.registers import receive_all
-from tests.statemachines.machine import Failed, start
+from tests.support.backfill_world import PREFIX, Bucket, Clock, NoExports
+from tests.support.state_machine import Failed, start
 
 KEY = [{"AttributeName": "id", "KeyType": "HASH"}]
 TEXT = [{"AttributeName": "id", "AttributeType": "S"}]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.rule import ROOT, Done, in_sam, kept_in, make, sam_reads, tree
+from tests.support.deploy_rule import ROOT, Done, in_sam, kept_in, make, sam_reads, tree
 
 TABLE = "TableName=cars PartitionKeyName=vin"
 STACK = "STACK=lakebound-cars"

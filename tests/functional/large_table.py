@@ -29,7 +29,7 @@ from isal import igzip
 
 from demo.local_stack import REGION, LocalStack
 from lakebound.transport.object_keys import DataKey
-from tests.statemachines.machine import start
+from tests.support.state_machine import start
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TABLE: Final = "cars"

@@ -19,9 +19,9 @@ from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.table_identity import Source
 from lakebound.source.facts import MappingFacts
 from lakebound.source.gaps import Gap, GapBook
-from tests.functional.backfill_world import START_MS, World, world
-from tests.statemachines.machine import Failed, start
-from tests.unit.two_accounts import OWN, OWN_STREAM, THEIR_STREAM, THEIRS, TwoAccounts
+from tests.support.backfill_world import START_MS, World, world
+from tests.support.state_machine import Failed, start
+from tests.support.two_accounts import OWN, OWN_STREAM, THEIR_STREAM, THEIRS, TwoAccounts
 
 FOREIGN = Source("flights", THEIRS, is_foreign=True)
 MINUTE = 60_000

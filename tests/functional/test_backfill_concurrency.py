@@ -7,9 +7,9 @@ import pytest
 from lakebound.adapters.local import MemoryAccount
 from lakebound.backfill.estimate import FILE_READERS, FREE_SHARE, MAX_READERS, free_readers
 from lakebound.source.facts import ConcurrencySeen
-from tests.functional.backfill_world import World, world
 from tests.functional.test_backfill_exports import exporting
-from tests.statemachines.machine import start
+from tests.support.backfill_world import World, world
+from tests.support.state_machine import start
 
 PER_SECOND = 1_000_000
 """Read units that ask for as many readers as there may be."""

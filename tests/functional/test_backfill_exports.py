@@ -15,9 +15,9 @@ import pytest
 
 from lakebound.backfill.exports import FULL, INCREMENTAL, Wanted, Window, read_manifest, windows
 from lakebound.errors import LakeboundError, ObjectMissing
-from tests.functional.backfill_world import START_MS, TABLE_ARN, World, world
-from tests.functional.exports_made import ID, TABLE_ID, Exports, layout, md5
-from tests.statemachines.machine import Failed, start
+from tests.support.backfill_world import START_MS, TABLE_ARN, World, world
+from tests.support.export_files import ID, TABLE_ID, Exports, layout, md5
+from tests.support.state_machine import Failed, start
 
 FIXTURES = Path(__file__).resolve().parents[1] / "events" / "export"
 MARGIN = 60_000

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from tests.functional.backfill_world import World, unavailable, world
 from tests.functional.test_backfill_histories import differences, write, writes
-from tests.statemachines.machine import Failed, start
+from tests.support.backfill_world import World, unavailable, world
+from tests.support.state_machine import Failed, start
 
 DAY_MS = 86_400_000
 

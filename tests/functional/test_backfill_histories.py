@@ -15,10 +15,10 @@ import pytest
 from lakebound.backfill.key_reread import KeysAgain
 from lakebound.backfill.state_machine import Stages
 from lakebound.source.gaps import Gap, GapBook
-from tests.functional.backfill_world import START_MS, World, world
-from tests.functional.exports_made import Exports
 from tests.spark.registers import receive_all
-from tests.statemachines.machine import start
+from tests.support.backfill_world import START_MS, World, world
+from tests.support.export_files import Exports
+from tests.support.state_machine import start
 
 SEEDS = range(40)
 KEYS = [f"k{number}" for number in range(8)]

@@ -10,8 +10,8 @@ from typing import Any
 from lakebound.backfill.segment_worker import Page, PageSource
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
-from tests.functional.backfill_world import Clock, Table, world
-from tests.statemachines.machine import start
+from tests.support.backfill_world import Clock, Table, world
+from tests.support.state_machine import start
 
 STATE_BYTES = 256 * 1024
 EVENTS = 25_000

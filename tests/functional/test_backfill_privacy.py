@@ -17,9 +17,9 @@ from lakebound.errors import Misconfigured
 from lakebound.record.redaction import Redaction, parse_paths
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.object_keys import DataKey
-from tests.functional.backfill_world import PREFIX, World, world
-from tests.functional.exports_made import Exports
-from tests.statemachines.machine import Failed, start
+from tests.support.backfill_world import PREFIX, World, world
+from tests.support.export_files import Exports
+from tests.support.state_machine import Failed, start
 
 CANARY = "canary-4711"
 KEY = b"sixteen bytes or more"

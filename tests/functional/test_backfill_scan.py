@@ -9,8 +9,8 @@ import pytest
 
 from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.errors import LakeboundError
-from tests.functional.backfill_world import Killed, World, unavailable, world
-from tests.statemachines.machine import Failed, start
+from tests.support.backfill_world import Killed, World, unavailable, world
+from tests.support.state_machine import Failed, start
 
 SEGMENT = "_lakebound/cars/backfills/run-1/segments/0.json"
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.functional.backfill_world import unavailable
 from tests.functional.test_backfill_privacy import CANARY, canaried, seen
 from tests.functional.test_handlers import (  # noqa: F401
     BUCKET,
@@ -25,7 +24,8 @@ from tests.functional.test_handlers import (  # noqa: F401
     load,
     stack,
 )
-from tests.statemachines.machine import Failed, start
+from tests.support.backfill_world import unavailable
+from tests.support.state_machine import Failed, start
 
 
 def of_messages(stack: Stack) -> Iterator[str]:  # noqa: F811

@@ -23,7 +23,7 @@ from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules, ingest
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.object_keys import partitioner, quarantine_folder
-from tests.events.building import (
+from tests.support.stream_records import (
     NOW_MS,
     TABLE,
     Record,
@@ -33,7 +33,7 @@ from tests.events.building import (
     sequence,
     stream_record,
 )
-from tests.functional.world import PREFIX, World
+from tests.support.use_case_world import PREFIX, World
 from tests.unit.test_inputs import (
     LEGAL_KEYS,
     LEGAL_NAMES,

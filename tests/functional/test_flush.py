@@ -19,8 +19,8 @@ from lakebound.live.flush import ALONE_FROM_RECEIVES, MAX_FAILED_CALLS
 from lakebound.ports import ReceivedMessage
 from lakebound.transport.messages import Line, Member, Packer
 from lakebound.transport.object_keys import ClaimKey
-from tests.events.building import NOW_MS, TABLE
-from tests.functional.world import (
+from tests.support.stream_records import NOW_MS, TABLE
+from tests.support.use_case_world import (
     HOUR,
     MAX_RECEIVES,
     NEXT_HOUR,

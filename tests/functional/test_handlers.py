@@ -19,8 +19,8 @@ from moto import mock_aws
 
 from lakebound.errors import Misconfigured
 from lakebound.transport.object_keys import DataKey
-from tests.events.building import TABLE, sequence, stream_record
-from tests.functional.world import PREFIX, noise
+from tests.support.stream_records import TABLE, sequence, stream_record
+from tests.support.use_case_world import PREFIX, noise
 
 FUNCTIONS: Final = Path(__file__).resolve().parents[2] / "functions"
 REGION: Final = "eu-west-1"

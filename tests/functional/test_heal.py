@@ -12,10 +12,10 @@ from lakebound.record.redaction import Redaction, parse_paths
 from lakebound.source.facts import QueuesSeen
 from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import RedrivenKey
-from tests.functional.backfill_world import START_MS, World, world
-from tests.functional.exports_made import Exports
 from tests.spark.registers import receive_all
-from tests.statemachines.machine import Execution, Failed, start
+from tests.support.backfill_world import START_MS, World, world
+from tests.support.export_files import Exports
+from tests.support.state_machine import Execution, Failed, start
 
 MINUTE = 60_000
 LARGE = 400 * 1024**3

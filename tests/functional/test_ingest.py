@@ -15,8 +15,8 @@ from lakebound.errors import LakeboundError, QueueUnavailable, StoreUnavailable
 from lakebound.live.ingest import SEND_ATTEMPTS, IngestResult, IngestRules, ingest
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.object_keys import partitioner
-from tests.events.building import CREATED, TABLE, Record, sequence, stream_record
-from tests.functional.world import World, noise, queue_down, store_down
+from tests.support.stream_records import CREATED, TABLE, Record, sequence, stream_record
+from tests.support.use_case_world import World, noise, queue_down, store_down
 
 SMALL = 65_536
 MESSAGE_OF_ITS_OWN = 50_000

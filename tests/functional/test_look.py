@@ -17,7 +17,7 @@ from lakebound.ports import Overtaken
 from lakebound.source.facts import SLICE_MS, Slice
 from lakebound.source.gaps import RETENTION_MS, Gap, GapBook
 from lakebound.transport.object_keys import GapKey, RedrivenKey, SeenKey
-from tests.functional.backfill_world import STREAM, Killed, World, world
+from tests.support.backfill_world import STREAM, Killed, World, world
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

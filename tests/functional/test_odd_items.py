@@ -16,8 +16,8 @@ from lakebound.operate.trace import trace
 from lakebound.operate.verify import LakeRow, Report, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.base_records import SnapshotDecoder
-from tests.events.building import odd_images, stream_record
 from tests.functional.test_every_input import carry
+from tests.support.stream_records import odd_images, stream_record
 from tests.unit.test_said import carried, compact, spaced
 
 KEYS: Image = {"id": {"S": "k"}}

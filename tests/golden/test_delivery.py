@@ -15,7 +15,7 @@ from lakebound.live.ingest import IngestRules, ingest
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.messages import ClaimCheck, Member, decode, decode_claimed
 from lakebound.transport.object_keys import partitioner
-from tests.events.building import ARN, NOW_MS
+from tests.support.stream_records import ARN, NOW_MS
 
 HERE = Path(__file__).parent
 APPROVED = HERE / "delivery.approved.txt"

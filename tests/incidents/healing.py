@@ -27,9 +27,9 @@ from lakebound.source.gaps import GapBook
 from lakebound.transport import batch_files, messages
 from lakebound.transport.object_keys import RunFolder, partitioner
 from lakebound.transport.undelivered import pending_failures
-from tests.events.building import TABLE
 from tests.spark.registers import Registers, receive_all
-from tests.statemachines.machine import start
+from tests.support.state_machine import start
+from tests.support.stream_records import TABLE
 
 if TYPE_CHECKING:
     from tests.incidents.plant import Plant

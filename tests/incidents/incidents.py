@@ -16,13 +16,13 @@ from lakebound.operate.discard import discard_messages, discard_objects, waiting
 from lakebound.operate.redrive import look_at_dead_letters, redrive_by_copy, redrive_failures, redrive_quarantine
 from lakebound.operate.status import GAP, LAGGING, OK
 from lakebound.transport.undelivered import MAX_FAILURE_BYTES, pending_failures, pending_quarantine
-from tests.events.building import TABLE
-from tests.functional.backfill_world import unavailable, world
-from tests.functional.world import noise
 from tests.incidents.oncall import OnCall, Row
 from tests.incidents.plant import MAPPING, Plant
 from tests.spark.registers import receive_all
-from tests.statemachines.machine import Failed, start
+from tests.support.backfill_world import unavailable, world
+from tests.support.state_machine import Failed, start
+from tests.support.stream_records import TABLE
+from tests.support.use_case_world import noise
 
 HOUR: Final = 3_600
 

@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 from lakebound.ports import Clock
-from tests.template.rendering import render
+from tests.support.rendered_template import render
+from tests.support.translated_template import ROOT, translated
 from tests.template.test_template import NEW, of_type
-from tests.template.translated import ROOT, translated
 
 _CROSSED: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "GreaterThanThreshold": operator.gt,

@@ -27,9 +27,9 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.source.facts import SLICE_MS, MappingFacts, Slice
 from lakebound.transport.object_keys import DataKey, format_time, partitioner
 from lakebound.transport.undelivered import pending_failures, pending_quarantine
-from tests.events.building import ARN, TABLE
 from tests.incidents.healing import Healing
 from tests.spark.registers import receive_all
+from tests.support.stream_records import ARN, TABLE
 
 PREFIX = f"ddb/{TABLE}"
 MAPPING = "11111111-2222-3333-4444-555555555555"

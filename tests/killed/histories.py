@@ -27,7 +27,7 @@ from tests.simulation.ledger import Entry, Ledger
 from tests.simulation.silver import Silver, chain_breaks
 from tests.simulation.source import TABLE, Stream, Table
 from tests.simulation.turns import Violated
-from tests.statemachines.machine import Execution, start
+from tests.support.state_machine import Execution, start
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = ("stream_ingest", "flusher", "backfill")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.local_stack import LocalStack
-from tests.spark.records import item, stream, write_records
+from tests.support.independent_writer import item, stream, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -32,8 +32,8 @@ from lakebound.record.table_identity import Home, TableArn
 from lakebound.source.sharing import Policy, policies
 from tests.roles import asking
 from tests.roles.judging import ACCOUNT, Request, Statement, allowed, listed
-from tests.template.rendering import render
-from tests.template.translated import ROOT, translated
+from tests.support.rendered_template import render
+from tests.support.translated_template import ROOT, translated
 
 REGION = "us-east-1"
 _names = count(1)

@@ -17,12 +17,12 @@ from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.s3 import S3Store
 from lakebound.backfill.exports import FULL, Window
 from lakebound.source.gaps import Gap, GapBook
-from tests.events.building import stream_record
-from tests.functional.exports_made import layout
-from tests.functional.world import noise
 from tests.roles.deployed import Deployed, Right, deployed, owner_of
 from tests.roles.judging import ACCOUNT, Request
-from tests.statemachines import machine
+from tests.support import state_machine
+from tests.support.export_files import layout
+from tests.support.stream_records import stream_record
+from tests.support.use_case_world import noise
 from tests.template.test_template import DEPLOYMENTS, KEY, NEW, STREAM
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:hash-key-AbCdEf"
@@ -364,7 +364,7 @@ class Life:
             assert next(waits) <= MOST_WAITS, f"{name} waits for what never comes"
             self.here.sleep(seconds)
 
-        execution = machine.start(function, request, name=name, sleep=sleep)
+        execution = state_machine.start(function, request, name=name, sleep=sleep)
         result: dict[str, Any] = execution.run()
         # What a run that fails and is redriven does besides (the same page).
         step("states:StopExecution", child, "a map that failed stops its other children")

@@ -21,12 +21,12 @@ import pytest
 
 from lakebound.cli import app, silver_table
 from lakebound.transport.object_keys import RunFolder
-from tests.functional.world import noise
 from tests.roles.deployed import Deployed, Right, filled
 from tests.roles.judging import ACCOUNT, Request, Statement
 from tests.roles.lives import Life, begun
-from tests.template.rendering import render
-from tests.template.translated import translated
+from tests.support.rendered_template import render
+from tests.support.translated_template import translated
+from tests.support.use_case_world import noise
 
 OPERATOR = "Operator"
 STACK = "lake"

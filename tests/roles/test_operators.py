@@ -19,8 +19,8 @@ from tests.roles.judging import Request, Statement
 from tests.roles.lives import LIVES
 from tests.roles.operators import CHANGING, READING, VERBS, Operated, operate
 from tests.roles.operators import OPERATOR as ROLE
-from tests.template.translated import ROOT
-from tests.unit.verbs import VERBS as COMMANDS
+from tests.support.command_verbs import VERBS as COMMANDS
+from tests.support.translated_template import ROOT
 
 WRITTEN = [one.statement() for one in OPERATOR]
 OF_THE_TABLES_KEY = ("verify", "config infer", "doctor --smoke", "verify --repair", "smoke")

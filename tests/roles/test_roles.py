@@ -60,7 +60,7 @@ def test_every_role_of_the_template_was_judged() -> None:
 
 def test_the_lives_hold_every_statement_that_the_template_has() -> None:
     """A condition of the template that no life meets would hide a statement from the judge."""
-    from tests.template.translated import translated
+    from tests.support.translated_template import translated
 
     def sids(node: object) -> Iterator[str]:
         if isinstance(node, dict):

@@ -1,7 +1,7 @@
 """The project's own backfill inside a history: the state machine's loop, its stages, and the simulated table below.
 
 An execution is a thread that takes turns with the world (`Turn`): the states of statemachines/backfill.asl.json run in
-it by the rules of tests/statemachines/machine.py. Each of its Lambda calls becomes an invocation of the world, which
+it by the rules of tests/support/state_machine.py. Each of its Lambda calls becomes an invocation of the world, which
 can stop, crash, run into its deadline, or live on as a zombie while the state machine already tries again.
 """
 
@@ -25,11 +25,11 @@ from lakebound.record.stream_records import ChangeEvent
 from lakebound.source import gaps
 from lakebound.source.facts import MappingFacts, QueuesSeen, TableFacts
 from lakebound.transport.object_keys import GapKey
-from tests.functional.backfill_world import TABLE_ARN as LAID_OUT_ARN
-from tests.functional.exports_made import layout
 from tests.simulation.source import TABLE
 from tests.simulation.turns import Crash, Turn, Violated
-from tests.statemachines.machine import Execution, Failed, start
+from tests.support.backfill_world import TABLE_ARN as LAID_OUT_ARN
+from tests.support.export_files import layout
+from tests.support.state_machine import Execution, Failed, start
 
 if TYPE_CHECKING:
     from tests.simulation.world import Gap, Invocation, World

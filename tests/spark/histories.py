@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.spark.records import Record, base, canonical, stream, version
+from tests.support.independent_writer import Record, base, canonical, stream, version
 
 START_MS = 1_357_000_000_000
 MARGIN_MS = 60_000

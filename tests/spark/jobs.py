@@ -16,7 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.bronze.bronze_table import bronze_rows
 from lakebound_spark.reading.schema import BRONZE_RECORD
-from tests.spark.records import Record
+from tests.support.independent_writer import Record
 
 SUMS = re.compile(r"\w+=\d")
 

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from tests.simulation.silver import full_registers
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
-from tests.spark.records import Record, write_records
 from tests.spark.silver import write_config
+from tests.support.independent_writer import Record, write_records
 
 JOB: Final = Path(__file__).parents[2] / "spark" / "jobs" / "merge_changes.py"
 CARELESS: Final = Path(__file__).with_name("careless_job.py")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.spark.records import Record
+from tests.support.independent_writer import Record
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from lakebound_spark.reading.source import DataFile, data_files
 from lakebound_spark.silver.config import MergeConfig, parse_config
 from lakebound_spark.silver.merge_job import merge_micro_batch
 from lakebound_spark.silver.silver_table import prepare_target
-from tests.spark.records import TABLE
+from tests.support.independent_writer import TABLE
 
 
 @dataclass(frozen=True, slots=True)

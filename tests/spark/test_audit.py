@@ -13,7 +13,7 @@ from lakebound_spark.audits.chain_audit import Audit, audit, links, records_to_a
 from lakebound_spark.bronze.bronze_table import prepare_bronze
 from tests.spark.histories import MARGIN_MS, history, two_registers
 from tests.spark.jobs import append_to_bronze, bronze_frame, run_main
-from tests.spark.records import TABLE, Record, item, stream, version
+from tests.support.independent_writer import TABLE, Record, item, stream, version
 
 ONE, TWO, THREE = (item("k", v={"N": str(n)}) for n in (1, 2, 3))
 CHAIN = [

@@ -17,8 +17,8 @@ from lakebound_spark.silver import auto_columns
 from lakebound_spark.silver.auto_columns import Growth, Seen, columns_of, plan_growth
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.types import Scalar
-from tests.spark.records import Record, item, stream, write_records
 from tests.spark.silver import Silver
+from tests.support.independent_writer import Record, item, stream, write_records
 
 AWKWARD = "a b,;{}()\n\t="
 

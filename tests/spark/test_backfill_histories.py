@@ -23,11 +23,11 @@ from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.upkeep.sweep import Sweep, sweep
 from tests.functional import test_backfill_histories as lived
-from tests.functional.backfill_world import PREFIX, World
 from tests.spark.histories import deliver
-from tests.spark.records import Record, write_records
 from tests.spark.silver import Silver
-from tests.statemachines.machine import start
+from tests.support.backfill_world import PREFIX, World
+from tests.support.independent_writer import Record, write_records
+from tests.support.state_machine import start
 
 pytestmark = pytest.mark.soak
 

@@ -21,11 +21,11 @@ from lakebound_spark.silver.current_view import STALE_PROPERTY
 from lakebound_spark.silver.stale_mark import mark
 from lakebound_spark.upkeep.run_merge_check import look_at_run
 from lakebound_spark.upkeep.sweep import sweep
-from tests.spark.records import TABLE, base, item, stream, write_records
 from tests.spark.silver import Silver
 from tests.spark.test_sweep import BEFORE, LABEL, NOW, RUN, job, keep, manifest_of
+from tests.support.independent_writer import TABLE, base, item, stream, write_records
+from tests.support.operator_stack import BUCKET, Operated
 from tests.unit.conftest import Lakebound, lakebound, operated  # noqa: F401
-from tests.unit.operated import BUCKET, Operated
 
 GAP = Gap(LABEL - 300_000, LABEL - 200_000, "mapping_behind", detected_at_ms=LABEL - 100_000)
 

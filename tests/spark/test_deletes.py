@@ -13,8 +13,8 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.silver.purge_horizon import DAY_MS, PURGED_BEFORE, SLACK_MS
 from lakebound_spark.silver.silver_reader import read_silver
 from lakebound_spark.upkeep.maintenance import Upkeep, maintain, purge
-from tests.spark.records import Record, base, item, stream, write_records
 from tests.spark.silver import Silver
+from tests.support.independent_writer import Record, base, item, stream, write_records
 
 DAYS = 40
 T = 1_357_000_000_000

@@ -15,8 +15,18 @@ from lakebound_spark.platform.spark_compat import IS_SPARK_35
 from lakebound_spark.reading.files import COUNT, DAMAGED, MISSING, NOT_WHOLE, Checked, checked_records, damage_of, judge
 from lakebound_spark.reading.schema import RECORD
 from lakebound_spark.reading.source import DataFile, parse_data_file
-from tests.spark.records import TABLE, base, file_name, item, line, stream, write_bytes, write_lines, write_records
 from tests.spark.silver import JobRun, Silver, data_files_at, run_job, write_config
+from tests.support.independent_writer import (
+    TABLE,
+    base,
+    file_name,
+    item,
+    line,
+    stream,
+    write_bytes,
+    write_lines,
+    write_records,
+)
 
 MANY = [line(stream(f"many-{n}", n + 1, item(f"many-{n}", t={"S": "x" * 50}))) for n in range(2000)]
 WHOLE_GZIP = gzip.compress("".join(MANY).encode())

@@ -13,9 +13,9 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from tests.spark.histories import MARGIN_MS, Rule, deliver, history, lexicographic, two_registers
-from tests.spark.records import Record, write_records
 from tests.spark.registers import Registers, receive_all
 from tests.spark.silver import Silver
+from tests.support.independent_writer import Record, write_records
 
 RULES: dict[str, Rule] = {
     "right": two_registers(MARGIN_MS),

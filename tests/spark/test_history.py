@@ -19,9 +19,9 @@ from lakebound_spark.jobs.build_history import main
 from lakebound_spark.platform.tables import open_table
 from tests.spark.histories import MARGIN_MS, Change, Rule, deliver, history, two_registers
 from tests.spark.jobs import append_to_bronze, bronze_frame, run_main
-from tests.spark.records import TABLE, Record, base, item, stream, version
 from tests.spark.silver import write_config
 from tests.spark.told_histories import Stretch, told_history, value_of
+from tests.support.independent_writer import TABLE, Record, base, item, stream, version
 
 HISTORIES = 150
 DELIVERIES = 2

@@ -26,8 +26,8 @@ from lakebound_spark.history.history_table import (
 )
 from lakebound_spark.history.stretches import stretches
 from tests.spark.jobs import append_to_bronze, bronze_frame
-from tests.spark.records import TABLE, Record, base, item, stream
 from tests.spark.told_histories import told_history
+from tests.support.independent_writer import TABLE, Record, base, item, stream
 
 KEYS = 700
 START_MS = 1_357_000_000_000

@@ -14,8 +14,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound_spark.silver.silver_reader import SilverRow, read_silver
-from tests.spark.records import item, stream, version, write_records
 from tests.spark.silver import Silver, run_job, write_config
+from tests.support.independent_writer import item, stream, version, write_records
 
 JOB = Path(__file__).parents[2] / "spark" / "jobs" / "merge_changes.py"
 CLEAN = "stale=0 rescued=0 inexact=0 refused=0 bad_files=0"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.spark.records import item, stream, write_lines, write_records
 from tests.spark.silver import Silver, data_files_at, run_job, write_config
+from tests.support.independent_writer import item, stream, write_lines, write_records
 
 CANARY = "canary-4711"
 

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.reading.latest import latest_per_key
 from lakebound_spark.reading.schema import RECORD
-from tests.spark.records import Record, base, stream, version
+from tests.support.independent_writer import Record, base, stream, version
 
 HIDDEN = ("keys", "stream_ttl")
 

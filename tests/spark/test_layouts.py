@@ -19,8 +19,8 @@ from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules, ingest
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.object_keys import DataKey, partitioner
-from tests.events.building import NOW_MS, TABLE, Record, stream_record
 from tests.spark.silver import Silver, run_job, write_config
+from tests.support.stream_records import NOW_MS, TABLE, Record, stream_record
 
 FORMATS: Final = ("ndjson.gz", "avro", "parquet")
 PREFIX: Final = f"ddb/{TABLE}"

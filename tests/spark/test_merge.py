@@ -12,8 +12,8 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from lakebound_spark.platform.spark_compat import KEEPS_TEXT
-from tests.spark.records import LABEL, Record, base, item, stream, version, write_lines, write_records
 from tests.spark.silver import Silver
+from tests.support.independent_writer import LABEL, Record, base, item, stream, version, write_lines, write_records
 
 N38 = "12345678901234567890123456789012345678"
 MICRO_BATCHES = 3

@@ -14,9 +14,9 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
 from tests.spark.jar_names import names_in_the_jars
-from tests.spark.records import TABLE, item, stream, write_records
 from tests.spark.silver import Silver
 from tests.spark.two_merges import fault_as_columns, fault_as_members, faulty
+from tests.support.independent_writer import TABLE, item, stream, write_records
 
 # Where it is looked at first: names that look like those that were at fault.
 NEIGHBOURS = (

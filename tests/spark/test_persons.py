@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.spark.records import item, stream, write_records
 from tests.spark.silver import Silver
+from tests.support.independent_writer import item, stream, write_records
 
 
 @pytest.mark.soak

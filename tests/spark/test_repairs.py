@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 
 from tests.incidents.__main__ import SPARK_ROWS
 from tests.incidents.oncall import sections, stands_on
-from tests.spark.records import item, stream, write_records
 from tests.spark.silver import Silver
+from tests.support.independent_writer import item, stream, write_records
 
 
 @pytest.mark.soak

@@ -11,7 +11,7 @@ from pyspark.sql import Row, SparkSession
 
 from lakebound_spark.silver.columns import parse_column
 from lakebound_spark.silver.rows import typed_rows
-from tests.spark.records import version
+from tests.support.independent_writer import version
 
 N38 = "12345678901234567890123456789012345678"
 LATEST = "key STRING, keys STRING, version STRING, stream_image STRING, base STRING, base_image STRING"

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.session import SETTINGS_OF_35
 from lakebound_spark.reading.schema import BRONZE_RECORD
-from tests.spark.records import item, stream, write_lines, write_records
+from tests.support.independent_writer import item, stream, write_lines, write_records
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "SPARK.md").read_text()

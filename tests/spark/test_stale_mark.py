@@ -18,8 +18,8 @@ from lakebound_spark.silver.current_view import make_view
 from lakebound_spark.silver.merge_job import MergeJob, merge_micro_batch, run
 from lakebound_spark.silver.purge_horizon import PURGED_BEFORE
 from lakebound_spark.silver.stale_mark import aside_of, keep_gap_of_stale, mark, read_gaps
-from tests.spark.records import TABLE, item, stream, write_records
 from tests.spark.silver import Silver, data_files_at, run_job, write_config
+from tests.support.independent_writer import TABLE, item, stream, write_records
 
 FROM = 1_762_000_000_000
 GAP = Gap(FROM, FROM + 60_000, "mapping_behind", detected_at_ms=FROM + 90_000)

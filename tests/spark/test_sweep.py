@@ -17,8 +17,8 @@ from lakebound.backfill.manifest import Manifest, digest_of
 from lakebound.record.attributes import canonical_key, parse_key
 from lakebound.transport.object_keys import DataKey
 from lakebound_spark.upkeep.sweep import Refused, Sweep, check_guard, check_manifest, sweep
-from tests.spark.records import TABLE, Record, base, item, stream, write_records
 from tests.spark.silver import Silver
+from tests.support.independent_writer import TABLE, Record, base, item, stream, write_records
 
 RUN, LABEL, NOW = "run-1", 500_000, 2_000_000
 

@@ -20,8 +20,8 @@ from lakebound_spark.platform.job_main import run_job as run_work
 from lakebound_spark.platform.streams import path_exists
 from lakebound_spark.platform.tables import located, new_table
 from tests.spark.jobs import run_main
-from tests.spark.records import item, stream, write_lines, write_records
 from tests.spark.silver import run_job, write_config
+from tests.support.independent_writer import item, stream, write_lines, write_records
 
 CANARY = "canary-4711"
 RECORDS = [stream(f"k{n % 4}", n + 1, item(f"k{n % 4}", v={"N": str(n)})) for n in range(10)]

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from lakebound_spark.platform.tables import new_table
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
-from tests.spark.records import TABLE
+from tests.support.independent_writer import TABLE
 
 
 @pytest.mark.parametrize("left", [[], [".00000000000000000000.json.0f4c.tmp"]], ids=["empty log", "unfinished commit"])

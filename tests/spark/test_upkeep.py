@@ -27,8 +27,8 @@ from lakebound_spark.silver import micro_batch as bringing
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.silver_table import prepare_target
-from tests.spark.records import TABLE, Record, item, stream, write_records
 from tests.spark.silver import Silver, run_job, write_config
+from tests.support.independent_writer import TABLE, Record, item, stream, write_records
 
 COLUMNS = {"id": "string", "v": "int"}
 LIFE: list[list[Record]] = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tests.spark.records import Record
+from tests.support.independent_writer import Record
 
 READ_MS = 120_000
 RUN_MS = 7 * 24 * 3600 * 1000

@@ -14,8 +14,8 @@ from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.silver.types import Scalar, StructOf, quoted
-from tests.spark.records import TABLE, Record, stream, write_records
 from tests.spark.silver import Silver
+from tests.support.independent_writer import TABLE, Record, stream, write_records
 
 _NUMBERS: Final = count()
 

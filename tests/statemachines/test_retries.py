@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.statemachines.machine import DEFINITION, Execution, Failed
+from tests.support.state_machine import DEFINITION, Execution, Failed
 
 THROTTLED = "Lambda.TooManyRequestsException"
 UNIT_SECONDS = 900

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.template.translated import ROOT, SOURCE, translated
+from tests.support.translated_template import ROOT, SOURCE, translated
 
 
 def main() -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.template.rendering import render
+from tests.support.rendered_template import render
+from tests.support.translated_template import ROOT, translated
 from tests.template.test_template import DEPLOYMENTS, NEW, Resources, listed, of_type, properties
-from tests.template.translated import ROOT, translated
 
 PAGES = set(re.findall(r'<a id="([a-z-]+)">', (ROOT / "docs" / "OPERATIONS.md").read_text()))
 TELEMETRY = (ROOT / "src" / "lakebound" / "adapters" / "telemetry.py").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.local_stack import host_architecture, host_runtime
-from tests.template.translated import ROOT
+from tests.support.translated_template import ROOT
 
 pytestmark = pytest.mark.stack
 

@@ -13,9 +13,9 @@ import pytest
 
 from lakebound.record.redaction import parse_paths
 from lakebound.transport.object_keys import DataKey, partitioner
-from tests.template.rendering import render
+from tests.support.rendered_template import render
+from tests.support.translated_template import translated
 from tests.template.test_template import listed, of_type, setting
-from tests.template.translated import translated
 
 REGION = "ap-southeast-2"
 ACCOUNT = "123456789012"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.template.rendering import render
+from tests.support.rendered_template import render
+from tests.support.translated_template import ROOT, translated
 from tests.template.test_template import DEPLOYMENTS
-from tests.template.translated import ROOT, translated
 
 MACHINE = (ROOT / "statemachines" / "backfill.asl.json").read_text()
 PARTITIONS = {

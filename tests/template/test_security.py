@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.translated_template import SOURCE
 from tests.template.lint import checkov, suppressed
-from tests.template.translated import SOURCE
 
 
 def test_an_open_queue_and_a_suppression_without_a_finding_are_named(tmp_path: Path) -> None:

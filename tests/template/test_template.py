@@ -13,8 +13,8 @@ import pytest
 
 from lakebound.record.table_identity import Source
 from lakebound.settings import SETTINGS, BackfillSettings
-from tests.template.rendering import broken_rules, render
-from tests.template.translated import translated
+from tests.support.rendered_template import broken_rules, render
+from tests.support.translated_template import translated
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/abc"
 TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/flights"

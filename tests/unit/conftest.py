@@ -9,7 +9,7 @@ import pytest
 from moto import mock_aws
 
 from lakebound.cli import app, deployed
-from tests.unit.operated import Operated, deploy
+from tests.support.operator_stack import Operated, deploy
 
 Lakebound = Callable[..., int]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lakebound.errors import Poison
 from lakebound.record.attributes import MAX_LEVELS, Image, canonical_item, canonical_key, canonical_number, is_legal
-from tests.events.building import attribute_values, images, keys_of_items, numbers, odd_values
+from tests.support.stream_records import attribute_values, images, keys_of_items, numbers, odd_values
 
 EXACT = Context(prec=400, Emax=99_999, Emin=-99_999)
 _WHOLE = "[1-9][0-9]*"

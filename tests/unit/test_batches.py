@@ -19,7 +19,7 @@ from lakebound.formats import ndjson
 from lakebound.transport.batch_files import assemble
 from lakebound.transport.messages import Member
 from lakebound.transport.object_keys import DataKey
-from tests.events.building import NOW_MS
+from tests.support.stream_records import NOW_MS
 
 PREFIX = "ddb/flights"
 HOURS = ["dt=2026-11-24/HH=03", "dt=2026-11-24/HH=04"]

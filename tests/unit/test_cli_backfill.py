@@ -15,7 +15,7 @@ from lakebound.backfill.run_watcher import Seen, phase_of
 from lakebound.cli import backfill
 from lakebound.cli.backfill import _Lines, elapsed, ending
 from lakebound.errors import LakeboundError
-from tests.template.translated import ROOT
+from tests.support.translated_template import ROOT
 from tests.unit.conftest import Lakebound
 
 BEGAN = datetime(2026, 11, 24, 3, tzinfo=UTC)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.events.building import stream_record
+from tests.support.operator_stack import BUCKET, MAPPING, Operated
+from tests.support.stream_records import stream_record
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import BUCKET, MAPPING, Operated
 from tests.unit.test_redrive import a_body, failure
 
 CANARY = "canary-9d1c"

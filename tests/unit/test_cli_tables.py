@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 from lakebound.cli.output import bar_columns
 from lakebound.cli.tables import Column, table
+from tests.support.operator_stack import Operated
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import Operated
 from tests.unit.test_redrive import a_body
 
 WORDS = st.text("abcdefgh éü漢-_", max_size=30)

@@ -11,9 +11,9 @@ import pytest
 
 from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.operate.discard import discard_messages, verdict_of_failure
-from tests.events.building import TABLE, stream_record
+from tests.support.operator_stack import BUCKET, MAPPING, Operated
+from tests.support.stream_records import TABLE, stream_record
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import BUCKET, MAPPING, Operated
 from tests.unit.test_cli_dlq import told, waiting
 from tests.unit.test_redrive import a_body, failure
 

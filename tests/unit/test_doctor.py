@@ -17,8 +17,8 @@ from lakebound.errors import LakeboundError
 from lakebound.operate.cost import Did, Line, Plan, amount, dollars, estimated, headline, measured
 from lakebound.operate.doctor import BAD, GOOD, UNKNOWN, WARN, StackFacts, TableFacts, after, before, smoke, smoke_keys
 from lakebound.record.attributes import Image
+from tests.support.operator_stack import Operated, remove, take_away
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import Operated, remove, take_away
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:oncall"
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-01T00:00:00.000"

@@ -24,7 +24,7 @@ from lakebound.record.envelope import FIELDS, record_of
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder
 from lakebound.transport import batch_files, messages
 from lakebound.transport.messages import Line, Member
-from tests.events.building import odd_images
+from tests.support.stream_records import odd_images
 
 FORMATS = ("ndjson.gz", "avro", "parquet")
 NOW = 1_795_000_005_000

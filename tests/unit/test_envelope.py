@@ -13,7 +13,7 @@ from lakebound.errors import Poison
 from lakebound.record.attributes import Image
 from lakebound.record.envelope import FIELDS, SCHEMA, decode_line, encode_line, record_of
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder
-from tests.events.building import NOW_MS, TABLE, images, stream_record
+from tests.support.stream_records import NOW_MS, TABLE, images, stream_record
 
 TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),

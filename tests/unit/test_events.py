@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lakebound.errors import Misconfigured, Poison
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder, StreamSource, sequence_number_of, version_of
-from tests.events.building import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
+from tests.support.stream_records import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
 
 TTL = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 

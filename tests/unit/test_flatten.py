@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from lakebound.cli.app import app
 from lakebound.record.envelope import record_of
 from lakebound.record.plain_json import flatten
-from tests.events.building import odd_values
+from tests.support.stream_records import odd_values
 from tests.unit.test_encoders import FORMATS, NOW, event, write
 
 RUN = CliRunner()

@@ -17,7 +17,7 @@ from lakebound.cli.app import app
 from lakebound.operate.infer_columns import Guess, Inference, type_of, written
 from lakebound_spark.silver.columns import parse_column
 from lakebound_spark.silver.config import load_config, parse_config
-from tests.spark.records import item, stream, write_records
+from tests.support.independent_writer import item, stream, write_records
 
 
 def proposed(*items: dict[str, Any]) -> dict[str, tuple[str, int]]:

@@ -8,7 +8,7 @@ import pytest
 
 from lakebound.cli.init import samconfig, stack_name
 from lakebound.errors import Misconfigured
-from tests.deployment.rule import kept_in
+from tests.support.deploy_rule import kept_in
 
 
 def test_sam_reads_what_init_writes_exactly() -> None:

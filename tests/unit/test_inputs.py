@@ -15,7 +15,7 @@ from lakebound.record.attributes import Image
 from lakebound.record.envelope import FIELDS, carried, decode_line, encode_line
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import quarantine
-from tests.events.building import ARN, NOW_MS, TABLE, Record, stream_record
+from tests.support.stream_records import ARN, NOW_MS, TABLE, Record, stream_record
 
 
 def line_of(record: object) -> bytes:

@@ -28,7 +28,7 @@ from lakebound.transport.messages import (
     decode_claimed,
 )
 from lakebound.transport.object_keys import ClaimKey
-from tests.events.building import NOW_MS
+from tests.support.stream_records import NOW_MS
 
 TABLE = "flights"
 HOURS = ["dt=2026-11-24/HH=03", "dt=2026-11-24/HH=04", "dt=2026-11-24/HH=05"]

@@ -16,7 +16,7 @@ from lakebound.errors import Poison
 from lakebound.record.ascii_json import ascii_json
 from lakebound.transport.object_keys import QuarantineKey
 from lakebound.transport.quarantine import Quarantined, from_delivery
-from tests.events.building import ARN, NOW_MS, TABLE, sequence, stream_record
+from tests.support.stream_records import ARN, NOW_MS, TABLE, sequence, stream_record
 
 POISON = Poison("number", "39 significant digits, at most 38 are legal")
 

@@ -28,7 +28,7 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
 from lakebound.transport.object_keys import partitioner, quarantine_folder
 from lakebound.transport.undelivered import FailureObject, pending_failures, pending_quarantine
-from tests.events.building import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
+from tests.support.stream_records import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
 
 MAPPING = "11111111-2222-3333-4444-555555555555"
 

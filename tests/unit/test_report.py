@@ -17,9 +17,9 @@ from lakebound.operate.cost import Did, Plan, estimated, measured
 from lakebound.operate.report import BackfillSeen, Figures, FileSeen, Verified, page
 from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, judge
 from lakebound.source.gaps import Gap
-from tests.events.building import NOW_MS
+from tests.support.operator_stack import BUCKET, Operated
+from tests.support.stream_records import NOW_MS
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import BUCKET, Operated
 from tests.unit.test_status import WELL
 
 FILES = tuple(

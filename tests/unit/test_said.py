@@ -25,7 +25,7 @@ from lakebound.record.raw_items import ExportLineReader, ItemReader, SaidItem, c
 from lakebound.record.redaction import Redaction
 from lakebound.transport.batch_files import assemble
 from lakebound.transport.messages import Member
-from tests.events.building import images, odd_images
+from tests.support.stream_records import images, odd_images
 
 NOW = 1_795_000_000_000
 FOLDER = "dt=2026-11-18/HH=11"

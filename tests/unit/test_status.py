@@ -36,9 +36,9 @@ from lakebound.operate.status import (
 )
 from lakebound.source.gaps import Gap
 from lakebound.transport.object_keys import GapKey, SeenKey
-from tests.events.building import NOW_MS, stream_record
+from tests.support.operator_stack import BUCKET, MAPPING, Operated, refused, remove, take_away
+from tests.support.stream_records import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import BUCKET, MAPPING, Operated, refused, remove, take_away
 from tests.unit.test_redrive import a_body, failure
 
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-01T00:00:00.000"

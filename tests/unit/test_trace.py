@@ -17,9 +17,9 @@ from lakebound.operate.trace import trace
 from lakebound.record.envelope import encode_line
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.object_keys import DataKey, format_time
-from tests.events.building import NOW_MS, stream_record
+from tests.support.operator_stack import BUCKET, Operated
+from tests.support.stream_records import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
-from tests.unit.operated import BUCKET, Operated
 
 KEY = "id=S:a"
 

@@ -21,10 +21,10 @@ from lakebound.adapters import clients
 from lakebound.cli import entry
 from lakebound.cli.app import run, was_interrupted
 from lakebound.errors import LakeboundError
+from tests.support.command_verbs import ASKS_AWS
+from tests.support.command_verbs import VERBS as COMMANDS
+from tests.support.command_verbs import arguments as arguments_of
 from tests.unit.conftest import Lakebound
-from tests.unit.verbs import ASKS_AWS
-from tests.unit.verbs import VERBS as COMMANDS
-from tests.unit.verbs import arguments as arguments_of
 
 VERBS = sorted(ASKS_AWS)
 LOADER = create_loader()

@@ -15,7 +15,7 @@ from lakebound.live.flush import FlushResult, FlushRules, flush
 from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.transport.messages import ClaimCheck, Line, Member, Packer, decode, decode_claimed
 from lakebound.transport.object_keys import DataKey, quarantine_folder
-from tests.events.building import TABLE
+from tests.support.stream_records import TABLE
 
 PREFIX: Final = f"ddb/{TABLE}"
 HOUR: Final = "dt=2026-11-18/HH=11"

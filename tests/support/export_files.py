@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lakebound.backfill.exports import FULL, ExportState, Window
-from tests.functional.backfill_world import TABLE_ARN, Bucket, Table
+from tests.support.backfill_world import TABLE_ARN, Bucket, Table
 
 TABLE_ID = "12345a12-abcd-123a-ab12-1234abc12345"
 ID = "01693685827463-2d8752fd"
