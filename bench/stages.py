@@ -26,7 +26,7 @@ from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.local import ManualClock, MemoryStore
 from lakebound.backfill.exports import FULL, DataFile, ExportFiles
-from lakebound.backfill.segment_worker import Encoded, PageSource, Place, Refused, lines_of
+from lakebound.backfill.segment_worker import EncodedRecords, EventIds, PageSource, RefusedValue, encode_page
 from lakebound.formats import ndjson
 from lakebound.formats.registry import encoder_of
 from lakebound.record.base_records import SnapshotDecoder
@@ -251,17 +251,17 @@ def _lines_of_page(source: PageSource) -> Iterator[Any]:
     start: Any = None
     while True:
         page = source.page(start, None)
-        place = Place(f"run|0|{page.asked_ms}|", 0)
-        yield from lines_of(page, source.decode, encoder_of("ndjson.gz"), None, place, NOW_MS)
+        place = EventIds(f"run|0|{page.asked_ms}|", 0)
+        yield from encode_page(page, source.decode, encoder_of("ndjson.gz"), None, place, NOW_MS)
         start = page.next
         if start is None:
             return
 
 
 def _expect(count: int, lines: Sequence[Any]) -> None:
-    if sum(line.count if isinstance(line, Encoded) else 1 for line in lines) != count:
+    if sum(line.count if isinstance(line, EncodedRecords) else 1 for line in lines) != count:
         raise RuntimeError("items are missing")
-    if any(isinstance(line, Refused) for line in lines):
+    if any(isinstance(line, RefusedValue) for line in lines):
         raise RuntimeError("items were refused")
 
 

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from lakebound.adapters.account import LambdaAccount
 from lakebound.adapters.local import ManualClock, MemoryAccount
 from lakebound.errors import LakeboundError
-from lakebound.source.facts import Account, ConcurrencySeen
+from lakebound.source.facts import Account, Concurrency
 
 NOW_MS = 1_795_000_200_000
 
@@ -46,7 +46,7 @@ def stubbed(limit: int | None) -> Any:
 @pytest.mark.parametrize(("values", "used"), [([], 0), ([3.0], 3), ([3.0, 41.0, 7.0], 41)])
 def test_the_most_that_ran_in_the_last_hour_counts(values: list[float], used: int) -> None:
     seen, asked = account(stubbed(900), values)
-    assert seen.concurrency() == ConcurrencySeen(900, used)
+    assert seen.concurrency() == Concurrency(900, used)
     (query,) = asked[0]["MetricDataQueries"]
     assert query["MetricStat"]["Metric"]["MetricName"] == "UnreservedConcurrentExecutions"
     assert query["MetricStat"]["Stat"] == "Maximum"
@@ -70,5 +70,5 @@ def test_an_account_that_does_not_answer_is_an_error_that_is_tried_again() -> No
 
 def test_the_twin_tells_the_same() -> None:
     twins: list[Account] = [account(stubbed(10), [4.0])[0], MemoryAccount(10, 4)]
-    assert [twin.concurrency() for twin in twins] == [ConcurrencySeen(10, 4)] * 2
+    assert [twin.concurrency() for twin in twins] == [Concurrency(10, 4)] * 2
     assert MemoryAccount(None).concurrency() is None

@@ -21,7 +21,7 @@ from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource
-from lakebound.backfill.state_machine import Ports, StageRules, Stages
+from lakebound.backfill.state_machine import Ports, RunRules, Stages
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import TRAVEL_FORMATS
 from lakebound.record.attributes import Image, canonical_item, canonical_key
@@ -297,7 +297,7 @@ def stages(table: Source, clock: Clock, bucket: Bucket, file_format: str, *, bes
     def scan(decoder: SnapshotDecoder, number: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
         return Busy(backfilled, decoder, number, total, consistent, margin_ms, beside=beside)
 
-    rules = StageRules(
+    rules = RunRules(
         table=table.name,
         prefix=PREFIX,
         partition=partitioner("dt=%Y-%m-%d/HH=%H"),

@@ -1,4 +1,4 @@
-"""What every Upstream and every Measured tells: SQS and CloudWatch as moto and ElasticMQ play them, and the twins."""
+"""What every Upstream and DeliveryMetrics tells: SQS and CloudWatch as moto and ElasticMQ play them, and the twins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lakebound.adapters.local import ManualClock, MemoryMetrics, MemoryQueue, Me
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.errors import LakeboundError
 from lakebound.ports import Queue
-from lakebound.source.facts import SLICE_MS, Measured, QueuesSeen, Slice, Upstream
+from lakebound.source.facts import SLICE_MS, DeliveryMetrics, QueueCounts, Slice, Upstream
 
 START_MS = 1_795_000_200_000 // SLICE_MS * SLICE_MS
 NO_AGE = SimpleNamespace(get_metric_data=lambda **asked: {"MetricDataResults": []})
@@ -40,7 +40,7 @@ def counts(upstream: Upstream) -> tuple[int, int]:
 def test_messages_count_until_they_are_deleted_in_hand_too(queues: Queues) -> None:
     queue, dead = queues.make(30, 0)
     upstream = upstream_of(queue, dead)
-    assert upstream.look() == QueuesSeen(0, 0)
+    assert upstream.look() == QueueCounts(0, 0)
     queue.send(["a", "b"])
     assert counts(upstream) == (2, 0)
     taken = queue.receive(1)
@@ -59,7 +59,7 @@ def test_the_age_of_the_oldest_message_is_the_newest_minutes() -> None:
     urls = [sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("lake-buffer", "lake-dead")]
     upstream = BufferQueues(urls[0], urls[1], sqs, cloudwatch, clock)
     sqs.send_message(QueueUrl=urls[0], MessageBody="a")
-    assert upstream.look() == QueuesSeen(0, 1)
+    assert upstream.look() == QueueCounts(0, 1)
     for minutes, age in ((20, 1), (7, 30), (6, 90), (6, 80)):
         put(
             cloudwatch,
@@ -69,7 +69,7 @@ def test_the_age_of_the_oldest_message_is_the_newest_minutes() -> None:
             START_MS - minutes * 60_000,
             age,
         )
-    assert upstream.look() == QueuesSeen(0, 1, START_MS - 6 * 60_000, 90_000)
+    assert upstream.look() == QueueCounts(0, 1, START_MS - 6 * 60_000, 90_000)
 
 
 def test_the_twins_age_passes_over_messages_that_were_received_often() -> None:
@@ -81,7 +81,7 @@ def test_the_twins_age_passes_over_messages_that_were_received_often() -> None:
         assert upstream.look().oldest_age_ms == clock.now_ms() - START_MS
         queue.receive(0)
         clock.sleep(10)
-    assert upstream.look() == QueuesSeen(0, 1)
+    assert upstream.look() == QueueCounts(0, 1)
 
 
 def put(cloudwatch: Any, namespace: str, name: str, dimensions: dict[str, str], at_ms: int, value: float) -> None:
@@ -101,7 +101,7 @@ WANTED = [
 
 
 @pytest.fixture(params=["memory", "moto"])
-def measured(request: pytest.FixtureRequest) -> Measured:
+def measured(request: pytest.FixtureRequest) -> DeliveryMetrics:
     outside = [Slice(START_MS - SLICE_MS, 1), Slice(START_MS + 3 * SLICE_MS, 1)]
     if request.param == "memory":
         return MemoryMetrics([*reversed(WANTED), *outside])
@@ -125,7 +125,7 @@ def measured(request: pytest.FixtureRequest) -> Measured:
     return FunctionMetrics("ingest", "cars", cloudwatch)
 
 
-def test_slices_have_the_greatest_age_and_all_that_failed(measured: Measured) -> None:
+def test_slices_have_the_greatest_age_and_all_that_failed(measured: DeliveryMetrics) -> None:
     assert measured.slices(START_MS, START_MS + 3 * SLICE_MS) == WANTED
 
 

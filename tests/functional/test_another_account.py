@@ -11,7 +11,7 @@ import pytest
 from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.secrets import key_attributes
 from lakebound.adapters.verify_table import DynamoDBTable
-from lakebound.backfill.key_reread import read_all
+from lakebound.backfill.key_reread import read_keys
 from lakebound.backfill.segment_worker import PageSource
 from lakebound.backfill.state_machine import Stages
 from lakebound.errors import LakeboundError, Misconfigured
@@ -124,7 +124,7 @@ def test_keys_are_read_again_by_arn_and_found_in_an_answer_that_bears_it() -> No
     made, dynamodb = deployed(FOREIGN, THEIR_STREAM)
     reader = made.stages._ports.source
     keys = {f"id=S:{name}": {"id": {"S": name}} for name in ("theirs", "mine")}
-    read, _, _ = read_all(reader, made.clock, "flights", ("id",), keys)
+    read, _, _ = read_keys(reader, made.clock, "flights", ("id",), keys)
     assert read == [({"id": {"S": "theirs"}}, {"id": {"S": "theirs"}}), ({"id": {"S": "mine"}}, None)]
     assert dynamodb.asked == [("BatchGetItem", THEIRS)]
 

@@ -6,7 +6,7 @@ import pytest
 
 from lakebound.adapters.local import MemoryAccount
 from lakebound.backfill.estimate import FILE_READERS, FREE_SHARE, MAX_READERS, free_readers
-from lakebound.source.facts import ConcurrencySeen
+from lakebound.source.facts import Concurrency
 from tests.functional.test_backfill_exports import exporting
 from tests.support.backfill_world import World, world
 from tests.support.state_machine import start
@@ -68,6 +68,6 @@ def test_a_redriven_run_keeps_the_readers_that_it_was_planned_with() -> None:
 def test_the_live_path_keeps_at_least_as_much_as_a_run_takes() -> None:
     for limit in range(1, 200):
         for used in range(limit + 1):
-            seen = ConcurrencySeen(limit, used)
+            seen = Concurrency(limit, used)
             taken = free_readers(seen)
             assert taken == 1 or taken <= seen.free * FREE_SHARE <= seen.free - taken

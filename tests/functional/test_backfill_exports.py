@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lakebound.backfill.exports import FULL, INCREMENTAL, Wanted, Window, read_manifest, windows
+from lakebound.backfill.exports import FULL, INCREMENTAL, ExpectedExport, Window, read_manifest, windows
 from lakebound.errors import LakeboundError, ObjectMissing
 from tests.support.backfill_world import START_MS, TABLE_ARN, World, world
 from tests.support.export_files import ID, TABLE_ID, Exports, layout, md5
@@ -168,8 +168,8 @@ def stored(folder: Path) -> World:
 
 PREFIX = "2026-Nov"
 SUMMARY = f"{PREFIX}/AWSDynamoDB/{ID}/manifest-summary.json"
-WHOLE = Wanted(FULL, TABLE_ARN, TABLE_ID, 5, time_ms=START_MS)
-HOURLY = Wanted(INCREMENTAL, TABLE_ARN, TABLE_ID, 5, window=Window(START_MS, START_MS + HOUR))
+WHOLE = ExpectedExport(FULL, TABLE_ARN, TABLE_ID, 5, time_ms=START_MS)
+HOURLY = ExpectedExport(INCREMENTAL, TABLE_ARN, TABLE_ID, 5, window=Window(START_MS, START_MS + HOUR))
 
 
 def plainly(key: str, body: bytes) -> Any:
@@ -200,7 +200,7 @@ def test_the_fixtures_are_what_the_layout_says() -> None:
 
 
 @pytest.mark.parametrize(("folder", "wanted"), [("full", WHOLE), ("incremental", HOURLY)])
-def test_a_fixture_is_whole_in_itself(folder: str, wanted: Wanted) -> None:
+def test_a_fixture_is_whole_in_itself(folder: str, wanted: ExpectedExport) -> None:
     bucket = stored(FIXTURES / folder).bucket
     for name in ("manifest-summary", "manifest-files"):
         checksum = bucket.objects[SUMMARY.replace("manifest-summary.json", f"{name}.md5")].decode()
@@ -261,7 +261,7 @@ def test_a_manifest_whose_listing_is_nowhere_is_told() -> None:
         ("incremental", replace(HOURLY, window=Window(START_MS, START_MS + 2 * HOUR)), "another exportToTime"),
     ],
 )
-def test_an_export_that_was_not_asked_for_is_not_used(folder: str, wanted: Wanted, sentence: str) -> None:
+def test_an_export_that_was_not_asked_for_is_not_used(folder: str, wanted: ExpectedExport, sentence: str) -> None:
     bucket = stored(FIXTURES / folder).bucket
     with pytest.raises(LakeboundError, match=sentence):
         read_manifest(bucket, SUMMARY, wanted)

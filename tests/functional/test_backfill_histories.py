@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lakebound.backfill.key_reread import KeysAgain
+from lakebound.backfill.key_reread import KeyReread
 from lakebound.backfill.state_machine import Stages
 from lakebound.source.gaps import Gap, GapBook
 from tests.spark.registers import receive_all
@@ -180,13 +180,13 @@ def test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again() -> None:
 
 
 def test_a_reread_of_stream_records_only_leaves_its_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
-    collect = KeysAgain._collect
+    collect = KeyReread._collect
 
-    def stream_only(self: KeysAgain, record: dict[str, Any], keys: dict[str, Any]) -> None:
+    def stream_only(self: KeyReread, record: dict[str, Any], keys: dict[str, Any]) -> None:
         if record["origin"] == "stream":
             collect(self, record, keys)
 
-    monkeypatch.setattr(KeysAgain, "_collect", stream_only)
+    monkeypatch.setattr(KeyReread, "_collect", stream_only)
     assert "k0" in differences(read_inside_the_gap_only(monkeypatch))
 
 
@@ -248,7 +248,7 @@ def test_the_rows_own_write_time_as_label_lets_rows_live_for_ever(monkeypatch: p
 
     monkeypatch.setattr(SnapshotDecoder, "change_line", wrong)
     # The re-read would repair what it lists; the rule fails by itself.
-    monkeypatch.setattr("lakebound.backfill.key_reread.KeysAgain._collect", lambda self, text, keys: None)
+    monkeypatch.setattr("lakebound.backfill.key_reread.KeyReread._collect", lambda self, text, keys: None)
 
     assert broken(healed_by_windows)
 

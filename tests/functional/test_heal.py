@@ -9,7 +9,7 @@ import pytest
 
 from lakebound.backfill.start_states import COUNTS_SETTLE_MS, OpeningStages, has_left
 from lakebound.record.redaction import Redaction, parse_paths
-from lakebound.source.facts import QueuesSeen
+from lakebound.source.facts import QueueCounts
 from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import RedrivenKey
 from tests.spark.registers import receive_all
@@ -181,15 +181,15 @@ def test_a_busy_queue_lets_the_heal_go_on_once_its_oldest_message_is_young_enoug
 @pytest.mark.parametrize(
     ("seen", "after_ms", "left"),
     [
-        (QueuesSeen(0, 0), COUNTS_SETTLE_MS, True),
-        (QueuesSeen(0, 0), COUNTS_SETTLE_MS - 1, False),
-        (QueuesSeen(0, 5), 10**9, False),
-        (QueuesSeen(0, 5, 10 * MINUTE, 7 * MINUTE), 15 * MINUTE, True),
-        (QueuesSeen(0, 5, 10 * MINUTE, 8 * MINUTE), 15 * MINUTE, False),
-        (QueuesSeen(0, 5, 10 * MINUTE, 30 * MINUTE), 15 * MINUTE, False),
+        (QueueCounts(0, 0), COUNTS_SETTLE_MS, True),
+        (QueueCounts(0, 0), COUNTS_SETTLE_MS - 1, False),
+        (QueueCounts(0, 5), 10**9, False),
+        (QueueCounts(0, 5, 10 * MINUTE, 7 * MINUTE), 15 * MINUTE, True),
+        (QueueCounts(0, 5, 10 * MINUTE, 8 * MINUTE), 15 * MINUTE, False),
+        (QueueCounts(0, 5, 10 * MINUTE, 30 * MINUTE), 15 * MINUTE, False),
     ],
 )
-def test_when_everything_of_a_moment_has_left_the_buffer(seen: QueuesSeen, after_ms: int, left: bool) -> None:
+def test_when_everything_of_a_moment_has_left_the_buffer(seen: QueueCounts, after_ms: int, left: bool) -> None:
     assert has_left(seen, 0, after_ms) is left
 
 

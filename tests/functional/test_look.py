@@ -16,7 +16,7 @@ from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.ports import Overtaken
 from lakebound.source.facts import SLICE_MS, Slice
 from lakebound.source.gaps import RETENTION_MS, Gap, GapBook
-from lakebound.transport.object_keys import GapKey, RedrivenKey, SeenKey
+from lakebound.transport.object_keys import GapKey, RedrivenKey, StreamCheckKey
 from tests.support.backfill_world import STREAM, Killed, World, world
 
 HOUR = 3_600_000
@@ -146,7 +146,7 @@ def test_a_delivery_that_could_not_even_become_a_failure_object_is_a_gap_once(ma
 def test_a_look_that_dies_between_its_writes_is_made_good_by_the_next(made: World, dies_at: str) -> None:
     mapped(made, state="Disabled")
     looks(made, 23 * HOUR)
-    key = SeenKey("cars").format()
+    key = StreamCheckKey("cars").format()
 
     def die(written: str) -> None:
         if gaps_or_seen(written):

@@ -16,13 +16,13 @@ from lakebound.backfill.exports import Exporter
 from lakebound.backfill.gap_closing import Closing, decide
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.segment_worker import Page, PageSource
-from lakebound.backfill.state_machine import Ports, StageRules, Stages
+from lakebound.backfill.state_machine import Ports, RunRules, Stages
 from lakebound.ports import Clock, Overtaken
 from lakebound.record.attributes import Image
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import encode_line
 from lakebound.record.stream_records import ChangeEvent
-from lakebound.source.facts import MappingFacts, TableFacts
+from lakebound.source.facts import MappingFacts, TableDescription
 from lakebound.source.gaps import GapBook
 from lakebound.transport import batch_files, messages
 from lakebound.transport.object_keys import RunFolder, partitioner
@@ -96,7 +96,7 @@ class Healing:
         documents = Documents(plant.bucket, plant.clock)
         self.book = GapBook(TABLE, plant.bucket, documents)
         self._looked_ms = 0
-        self._rules = StageRules(
+        self._rules = RunRules(
             table=TABLE,
             prefix=prefix,
             partition=partitioner(HOURS),
@@ -120,10 +120,10 @@ class Healing:
 
     # ── the ports that are the plant's own ──
 
-    def describe(self, *, recovery: bool = False) -> TableFacts:
+    def describe(self, *, recovery: bool = False) -> TableDescription:
         arn = self._plant.stream_arn.partition("/stream/")[0]
         items = len(self._plant.table)
-        return TableFacts(TABLE, arn, "table-1", ("id",), items, 100 * items, 0, self._plant.stream_arn, None)
+        return TableDescription(TABLE, arn, "table-1", ("id",), items, 100 * items, 0, self._plant.stream_arn, None)
 
     def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
         return self._plant.read_items(keys)

@@ -18,12 +18,12 @@ from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.exports import FULL, ExportState, Window
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.segment_worker import Page, PageSource, Throttled
-from lakebound.backfill.state_machine import Ports, StageRules, Stages
+from lakebound.backfill.state_machine import Ports, RunRules, Stages
 from lakebound.errors import LakeboundError
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
 from lakebound.source import gaps
-from lakebound.source.facts import MappingFacts, QueuesSeen, TableFacts
+from lakebound.source.facts import MappingFacts, QueueCounts, TableDescription
 from lakebound.transport.object_keys import GapKey
 from tests.simulation.source import TABLE
 from tests.simulation.turns import Crash, Turn, Violated
@@ -68,16 +68,16 @@ class SimulatedStages(Stages):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Ports Described and KeyReader over the simulated table, as one invocation sees it."""
+    """Ports TableDescriber and KeyReader over the simulated table, as one invocation sees it."""
 
     world: World
     one: Invocation
 
-    def describe(self, *, recovery: bool = False) -> TableFacts:
+    def describe(self, *, recovery: bool = False) -> TableDescription:
         world = self.world
         table = world.table
         self.one.enter("describe_table")
-        return TableFacts(
+        return TableDescription(
             name=TABLE,
             arn=TABLE_ARN,
             table_id=table_id(world),
@@ -196,7 +196,7 @@ class Exporter:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Ports Mapped and Upstream: the mapping, and both queues."""
+    """Ports MappingDescriber and Upstream: the mapping, and both queues."""
 
     world: World
     one: Invocation
@@ -208,9 +208,9 @@ class Upstream:
         state = "Disabled" if world.now_ms < world.mapping_off_until_ms else "Enabled"
         return MappingFacts("mapping", stream.arn, state, stream.enabled_ms)
 
-    def look(self) -> QueuesSeen:
+    def look(self) -> QueueCounts:
         self.one.enter("get_queue_attributes")
-        return QueuesSeen(dead=len(self.world.sqs.dead), buffered=len(self.world.sqs.messages))
+        return QueueCounts(dead=len(self.world.sqs.dead), buffered=len(self.world.sqs.messages))
 
 
 def table_id(world: World) -> str:
@@ -316,7 +316,7 @@ class BackfillRun:
         def scan(decoder: SnapshotDecoder, number: int, total: int, consistent: bool, margin: int) -> PageSource:
             return Segment(world, one, self, decoder, number, total, margin)
 
-        rules = StageRules(
+        rules = RunRules(
             table=TABLE,
             prefix=world.ledger.prefix,
             partition=world.rules.partition,

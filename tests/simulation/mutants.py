@@ -316,7 +316,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "read no key again after the windows",
         "lakebound.backfill.export_states",
-        "[stored.key for stored in self._told_files(Stretch(*plan.reread))]",
+        "[stored.key for stored in self._told_files(TimeRange(*plan.reread))]",
         "[]",
         REREAD + "test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again",
     ),

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.backfill.key_reread import KeysAgain
+from lakebound.backfill.key_reread import KeyReread
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
@@ -64,13 +64,13 @@ def own_write_time_as_label(seed: int) -> World:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SnapshotDecoder, "change_line", wrong)
-        patch.setattr(KeysAgain, "_collect", lambda self, text, keys: None)
+        patch.setattr(KeyReread, "_collect", lambda self, text, keys: None)
         return lived.healed_by_windows(seed)
 
 
 def no_reread(seed: int) -> World:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(KeysAgain, "_collect", lambda self, text, keys: None)
+        patch.setattr(KeyReread, "_collect", lambda self, text, keys: None)
         return lived.healed_by_windows(seed)
 
 

@@ -13,7 +13,7 @@ from isal import igzip
 from lakebound.adapters.local import MemoryMetrics, MemoryQueue, MemoryUpstream
 from lakebound.backfill.exports import ExportState, Window
 from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource, Throttled
-from lakebound.backfill.state_machine import Ports, StageRules, Stages
+from lakebound.backfill.state_machine import Ports, RunRules, Stages
 from lakebound.errors import ObjectMissing, StoreUnavailable
 from lakebound.formats.registry import reader_of
 from lakebound.ports import Overtaken, StoredObject
@@ -22,7 +22,7 @@ from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import decode_line, encode_line
 from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder
-from lakebound.source.facts import Account, MappingFacts, TableFacts
+from lakebound.source.facts import Account, MappingFacts, TableDescription
 from lakebound.transport.object_keys import DataKey, partitioner
 
 START_MS = 1_795_000_000_000
@@ -215,8 +215,8 @@ class Table:
 
     # ── ports Source and PageSource ──
 
-    def describe(self, *, recovery: bool = False) -> TableFacts:
-        return TableFacts(
+    def describe(self, *, recovery: bool = False) -> TableDescription:
+        return TableDescription(
             name="cars",
             arn=TABLE_ARN,
             table_id=self.table_id,
@@ -355,7 +355,7 @@ def world(
     def segment(decoder: SnapshotDecoder, number: int, total: int, consistent: bool, margin: int) -> PageSource:
         return Segment(table, decoder, number, total, margin)
 
-    rules = StageRules(
+    rules = RunRules(
         table="cars",
         prefix=PREFIX,
         partition=partitioner("dt=%Y-%m-%d/HH=%H"),

@@ -19,8 +19,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lakebound.cli import deployed
-from lakebound.source.delivery_proof import StreamSeen
-from lakebound.transport.object_keys import SeenKey
+from lakebound.source.delivery_proof import StreamCheck
+from lakebound.transport.object_keys import StreamCheckKey
 
 STACK = "lake"
 TABLE = "flights"
@@ -79,8 +79,8 @@ class Operated:
         """The backfill function looked at the stream."""
         now = time.time() * 1000
         delivered, looked = (int(now - ago * 60_000) for ago in (delivered_minutes_ago, minutes_ago))
-        body = StreamSeen(self.stream_arn, delivered, {}, looked).encode()
-        self.client("s3").put_object(Bucket=BUCKET, Key=SeenKey(TABLE).format(), Body=body)
+        body = StreamCheck(self.stream_arn, delivered, {}, looked).encode()
+        self.client("s3").put_object(Bucket=BUCKET, Key=StreamCheckKey(TABLE).format(), Body=body)
 
 
 def deploy() -> Operated:

@@ -15,8 +15,8 @@ from lakebound.source.delivery_proof import (
     SETTLED_MS,
     SLACK_MS,
     STRETCH,
-    StreamNow,
-    StreamSeen,
+    StreamCheck,
+    StreamFacts,
     expired_failures,
     find_gaps,
     lost_failures,
@@ -34,15 +34,15 @@ LAG = SETTLED_MS + STRETCH * SLICE_MS + SLACK_MS
 """How far proof is behind a look at a table that is well and delivers at once."""
 
 
-def now(**changed: Any) -> StreamNow:
+def now(**changed: Any) -> StreamFacts:
     mapping = MappingFacts("m", STREAM, "Enabled", LONG_AGO, "OK")
-    plain = StreamNow(STREAM, LONG_AGO, mapping, (), NOW)
+    plain = StreamFacts(STREAM, LONG_AGO, mapping, (), NOW)
     of_mapping = {name: changed.pop(name) for name in ("state", "modified_ms", "result") if name in changed}
     return replace(plain, mapping=replace(mapping, **of_mapping), **changed)
 
 
-def seen(delivered_ms: int | None = NOW - HOUR, **changed: Any) -> StreamSeen:
-    return replace(StreamSeen(STREAM, delivered_ms, {}, NOW - SLICE_MS), **changed)
+def seen(delivered_ms: int | None = NOW - HOUR, **changed: Any) -> StreamCheck:
+    return replace(StreamCheck(STREAM, delivered_ms, {}, NOW - SLICE_MS), **changed)
 
 
 def busy(from_ms: int, to_ms: int, age_ms: int = 2_000, failing: Iterable[int] = ()) -> list[Slice]:
@@ -51,7 +51,7 @@ def busy(from_ms: int, to_ms: int, age_ms: int = 2_000, failing: Iterable[int] =
     return [Slice(start, age_ms, failed=int(start in bad)) for start in range(from_ms, to_ms, SLICE_MS)]
 
 
-def found(previous: StreamSeen | None, one: StreamNow, open_ended: Sequence[Gap] = ()) -> list[tuple[Any, ...]]:
+def found(previous: StreamCheck | None, one: StreamFacts, open_ended: Sequence[Gap] = ()) -> list[tuple[Any, ...]]:
     return [(gap.from_ms, gap.to_ms, gap.cause) for gap in find_gaps(previous, one, open_ended)[2]]
 
 
@@ -232,11 +232,11 @@ def test_failure_objects_that_could_not_be_written_are_a_gap_each_slice_and_the_
 
 def test_what_was_seen_is_read_back_and_anything_else_is_refused() -> None:
     one = seen(failures={"aws/lambda/m/x": 7})
-    assert StreamSeen.decode("key", one.encode()) == one
-    assert StreamSeen.decode("key", seen(None).encode()) == seen(None)
+    assert StreamCheck.decode("key", one.encode()) == one
+    assert StreamCheck.decode("key", seen(None).encode()) == seen(None)
     for body in (b"", b"[]", b'{"stream_arn":1}'):
         with pytest.raises(LakeboundError, match="key is not what a look"):
-            StreamSeen.decode("key", body)
+            StreamCheck.decode("key", body)
 
 
 # ── red controls: each careless rule must be seen to miss a gap ──
@@ -257,7 +257,7 @@ def test_looks_that_take_silence_for_delivery_miss_a_mapping_that_was_off_for_30
 
     (gap,) = look_all_along()
     assert (gap.from_ms, gap.to_ms) == (NOW - LAG, None)
-    monkeypatch.setattr(StreamNow, "delivers_since_ms", property(lambda self: LONG_AGO))
+    monkeypatch.setattr(StreamFacts, "delivers_since_ms", property(lambda self: LONG_AGO))
     assert look_all_along() == []
 
 

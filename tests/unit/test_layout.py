@@ -19,7 +19,7 @@ from lakebound.transport.object_keys import (
     GapKey,
     QuarantineKey,
     RedrivenKey,
-    SeenKey,
+    StreamCheckKey,
     format_time,
     is_partition,
     parse_time,
@@ -201,12 +201,12 @@ def test_a_copy_of_what_was_discarded_and_its_note_lie_in_folders_of_their_own(n
 
 
 def test_what_was_seen_of_the_stream_lies_beside_the_gaps_and_is_none() -> None:
-    key = SeenKey("flights").format()
+    key = StreamCheckKey("flights").format()
     assert key == "_lakebound/flights/gaps/seen.json"
-    assert SeenKey.parse("flights", key) == SeenKey("flights")
+    assert StreamCheckKey.parse("flights", key) == StreamCheckKey("flights")
     assert GapKey.parse("flights", key) is None
-    for other in (GapKey("flights", 5, "mapping_behind").format(), key + "x", SeenKey("cars").format()):
-        assert SeenKey.parse("flights", other) is None
+    for other in (GapKey("flights", 5, "mapping_behind").format(), key + "x", StreamCheckKey("cars").format()):
+        assert StreamCheckKey.parse("flights", other) is None
 
 
 @pytest.mark.parametrize(

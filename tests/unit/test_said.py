@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.backfill.exports import FULL
-from lakebound.backfill.segment_worker import RUN, Encoded, Page, Place, Refused, lines_of
+from lakebound.backfill.segment_worker import RUN, EncodedRecords, EventIds, Page, RefusedValue, encode_page
 from lakebound.errors import Poison
 from lakebound.formats import ndjson
 from lakebound.formats.registry import encoder_of, reader_of
@@ -30,7 +30,7 @@ from tests.support.stream_records import images, odd_images
 NOW = 1_795_000_000_000
 FOLDER = "dt=2026-11-18/HH=11"
 FORMATS = ("ndjson.gz", "avro", "parquet")
-PLACE = Place("run|1|1795000000000|", 0)
+PLACE = EventIds("run|1|1795000000000|", 0)
 
 
 def compact(value: Any) -> bytes:
@@ -46,10 +46,10 @@ def carried(values: list[Any], decoder: SnapshotDecoder, file_format: str, redac
     """(the records of the file that the values become, what was refused)."""
     encoder = encoder_of(file_format)
     page = Page(NOW, NOW - 60_000, values, 1.0, None)
-    told = list(lines_of(page, decoder.item, encoder, redaction, PLACE, NOW))
-    encoded = [one for one in told if isinstance(one, Encoded)]
+    told = list(encode_page(page, decoder.item, encoder, redaction, PLACE, NOW))
+    encoded = [one for one in told if isinstance(one, EncodedRecords)]
     count = sum(one.count for one in encoded)
-    refused = [one for one in told if isinstance(one, Refused)]
+    refused = [one for one in told if isinstance(one, RefusedValue)]
     if not count:
         return [], refused
     data = encoder.compress([one.data for one in encoded], count)
@@ -87,9 +87,9 @@ def test_the_lines_of_a_run_are_those_of_each_event(item: Any) -> None:
     said = [
         SaidItem({"id": one["id"]}, compact(one), created) for one, created in zip(numbered, (None, 5, 0), strict=True)
     ]
-    told = list(lines_of(Page(NOW, 9, said, 0.0, None), decoder.item, encoder_of("ndjson.gz"), None, PLACE, NOW))
+    told = list(encode_page(Page(NOW, 9, said, 0.0, None), decoder.item, encoder_of("ndjson.gz"), None, PLACE, NOW))
     events = [decoder.item(one, 9, f"{PLACE.prefix}{place}") for place, one in enumerate(said)]
-    assert b"".join(one.data for one in told if isinstance(one, Encoded)) == b"".join(
+    assert b"".join(one.data for one in told if isinstance(one, EncodedRecords)) == b"".join(
         encode_line(event, NOW) for event in events
     )
     assert [event.approx_creation_time_ms for event in events] == [None, 5, 0]

@@ -35,7 +35,7 @@ from lakebound.operate.status import (
     open_gaps,
 )
 from lakebound.source.gaps import Gap
-from lakebound.transport.object_keys import GapKey, SeenKey
+from lakebound.transport.object_keys import GapKey, StreamCheckKey
 from tests.support.operator_stack import BUCKET, MAPPING, Operated, refused, remove, take_away
 from tests.support.stream_records import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound
@@ -296,7 +296,7 @@ def test_no_metrics_and_no_look_is_unknown_and_says_what_it_does_not_know(
     lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
 ) -> None:
     operated.outputs["StreamIngestName"] = "another"
-    operated.client("s3").delete_object(Bucket=BUCKET, Key=SeenKey("flights").format())
+    operated.client("s3").delete_object(Bucket=BUCKET, Key=StreamCheckKey("flights").format())
     assert lakebound("status") == 1
     told = capsys.readouterr().out
     assert told.startswith("UNKNOWN   stack lake, table flights")

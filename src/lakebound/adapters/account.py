@@ -8,7 +8,7 @@ from lakebound.adapters.aws_calls import call
 from lakebound.adapters.cloudwatch import Metric, ask
 from lakebound.errors import Misconfigured
 from lakebound.ports import Clock
-from lakebound.source.facts import SLICE_MS, ConcurrencySeen
+from lakebound.source.facts import SLICE_MS, Concurrency
 
 _LOOKED_BACK_MS: Final = 3_600_000
 
@@ -22,7 +22,7 @@ class LambdaAccount:
         self._clock = clock
         self._used = {"used": Metric("AWS/Lambda", "UnreservedConcurrentExecutions", {}, "Maximum")}
 
-    def concurrency(self) -> ConcurrencySeen | None:
+    def concurrency(self) -> Concurrency | None:
         """See Account."""
         try:
             limits = call(self._client, "get_account_settings", "account")["AccountLimit"]
@@ -33,4 +33,4 @@ class LambdaAccount:
         begin = (end - _LOOKED_BACK_MS) // SLICE_MS * SLICE_MS
         values = ask(self._cloudwatch, self._used, begin, end, SLICE_MS)
         used = max((found["used"] for found in values.values()), default=0.0)
-        return ConcurrencySeen(int(limits["UnreservedConcurrentExecutions"]), int(used))
+        return Concurrency(int(limits["UnreservedConcurrentExecutions"]), int(used))

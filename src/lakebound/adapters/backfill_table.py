@@ -21,7 +21,7 @@ from lakebound.record.attributes import Image
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
 from lakebound.record.table_identity import Source
-from lakebound.source.facts import TableFacts
+from lakebound.source.facts import TableDescription
 
 MAX_SKEW_MS: Final = 5_000
 """The farthest that the local clock may be from the service's `Date`."""
@@ -52,7 +52,7 @@ class BackfillTable:
         if pass_through:
             keep_bodies(client)
 
-    def describe(self, *, recovery: bool = False) -> TableFacts:
+    def describe(self, *, recovery: bool = False) -> TableDescription:
         """What DynamoDB says of the table; its recovery period when asked for. Raises Misconfigured, LakeboundError."""
         table = self._call("describe_table", TableName=self.name)["Table"]
         provisioned = table.get("ProvisionedThroughput", {}).get("ReadCapacityUnits", 0)
@@ -61,7 +61,7 @@ class BackfillTable:
         created = table.get("CreationDateTime")
         self._source.check_told(table["TableArn"])
         foreign = self._source.is_foreign
-        return TableFacts(
+        return TableDescription(
             name=self._source.table,
             arn=table["TableArn"],
             # DynamoDB Local gives no id: there the moment of creation tells one table from the next of its name.

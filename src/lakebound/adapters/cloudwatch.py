@@ -11,7 +11,7 @@ from typing import Any, Final
 from lakebound.adapters.aws_calls import call
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.ports import Clock
-from lakebound.source.facts import SLICE_MS, QueuesSeen, Slice
+from lakebound.source.facts import SLICE_MS, QueueCounts, Slice
 
 _AGE_LOOKED_BACK_MS: Final = 15 * 60_000
 _MINUTE_MS: Final = 60_000
@@ -28,7 +28,7 @@ class Metric:
 
 
 class FunctionMetrics:
-    """Port Measured over the metrics of the function that the stream mapping calls."""
+    """Port DeliveryMetrics over the metrics of the function that the stream mapping calls."""
 
     def __init__(self, function: str, table: str, client: Any) -> None:
         self._client = client
@@ -88,18 +88,18 @@ class BufferQueues:
         queue = {"QueueName": buffer_url.rpartition("/")[2]}
         self._age = {"age": Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", queue, "Maximum")}
 
-    def look(self) -> QueuesSeen:
+    def look(self) -> QueueCounts:
         dead = sum(count_messages(self._sqs, self._dead_url))
         buffered = sum(count_messages(self._sqs, self._buffer_url))
         if not buffered:
-            return QueuesSeen(dead, 0)
+            return QueueCounts(dead, 0)
         now = self._clock.now_ms()
         begin = (now - _AGE_LOOKED_BACK_MS) // _MINUTE_MS * _MINUTE_MS
         values = ask(self._cloudwatch, self._age, begin, now, _MINUTE_MS)
         if not values:
-            return QueuesSeen(dead, buffered)
+            return QueueCounts(dead, buffered)
         measured = max(values)
-        return QueuesSeen(dead, buffered, measured, int(values[measured]["age"] * 1000))
+        return QueueCounts(dead, buffered, measured, int(values[measured]["age"] * 1000))
 
 
 def ask(

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from lakebound.errors import LakeboundError, ObjectMissing, QueueUnavailable
 from lakebound.ports import Clock, ReceivedMessage, StoredObject
-from lakebound.source.facts import ConcurrencySeen, QueuesSeen, Slice
+from lakebound.source.facts import Concurrency, QueueCounts, Slice
 
 ENTRIES_PER_BATCH: Final = 10
 MAX_BATCH_BYTES: Final = 1024 * 1024
@@ -284,24 +284,24 @@ class MemoryUpstream:
         self._dead = dead
         self._clock = clock
 
-    def look(self) -> QueuesSeen:
+    def look(self) -> QueueCounts:
         """See Upstream. Never raises."""
         dead, buffered = len(self._dead.messages), len(self._buffer.messages)
         told = [waiting.sent_ms for waiting in self._buffer.messages if waiting.receives <= TOLD_RECEIVES]
         if not told:
-            return QueuesSeen(dead, buffered)
+            return QueueCounts(dead, buffered)
         now = self._clock.now_ms()
-        return QueuesSeen(dead, buffered, now, now - min(told))
+        return QueueCounts(dead, buffered, now, now - min(told))
 
 
 class MemoryMetrics:
-    """Port Measured over a list. `kept` is there to be filled."""
+    """Port DeliveryMetrics over a list. `kept` is there to be filled."""
 
     def __init__(self, kept: Sequence[Slice] = ()) -> None:
         self.kept = list(kept)
 
     def slices(self, from_ms: int, to_ms: int) -> list[Slice]:
-        """See Measured. Never raises."""
+        """See DeliveryMetrics. Never raises."""
         return sorted((one for one in self.kept if from_ms <= one.start_ms < to_ms), key=lambda one: one.start_ms)
 
 
@@ -312,9 +312,9 @@ class MemoryAccount:
         self.limit = limit
         self.used = used
 
-    def concurrency(self) -> ConcurrencySeen | None:
+    def concurrency(self) -> Concurrency | None:
         """See Account. Never raises."""
-        return None if self.limit is None else ConcurrencySeen(self.limit, self.used)
+        return None if self.limit is None else Concurrency(self.limit, self.used)
 
 
 def _bounded(key: str, body: bytes, max_bytes: int) -> bytes:

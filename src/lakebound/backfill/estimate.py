@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from lakebound import prices
 from lakebound.backfill.run_input import BackfillRequest
-from lakebound.source.facts import ConcurrencySeen, TableFacts
+from lakebound.source.facts import Concurrency, TableDescription
 
 PROVISIONED_SHARE: Final = 0.25
 """Of a provisioned table's capacity, what a run takes when no read_capacity is given."""
@@ -86,20 +86,20 @@ class Cut:
         return self.budget / self.concurrency
 
 
-def budget(facts: TableFacts, request: BackfillRequest) -> float:
+def budget(facts: TableDescription, request: BackfillRequest) -> float:
     """Read units a second that the run may consume."""
     if request.read_capacity:
         return request.read_capacity
     return max(1.0, facts.read_capacity * PROVISIONED_SHARE) if facts.read_capacity else ON_DEMAND_RATE
 
 
-def free_readers(seen: ConcurrencySeen | None) -> int:
+def free_readers(seen: Concurrency | None) -> int:
     """How many readers may run at once beside everything else of the account; at least one."""
     free = SMALLEST_QUOTA if seen is None else seen.free
     return max(1, int(free * FREE_SHARE))
 
 
-def cut(facts: TableFacts, request: BackfillRequest, most_readers: int = MAX_READERS) -> Cut:
+def cut(facts: TableDescription, request: BackfillRequest, most_readers: int = MAX_READERS) -> Cut:
     """How to cut a scan of this table, to be read by at most so many readers at once.
 
     Four segments to a reader: the last one to end leaves the others' share of the capacity unused.
@@ -117,7 +117,7 @@ def cut(facts: TableFacts, request: BackfillRequest, most_readers: int = MAX_REA
 
 
 def estimate(
-    facts: TableFacts, request: BackfillRequest, changed_bytes: int | None = None, barred: str = ""
+    facts: TableDescription, request: BackfillRequest, changed_bytes: int | None = None, barred: str = ""
 ) -> Estimate:
     """What a scan, a full export and an incremental export would take.
 
@@ -140,7 +140,7 @@ def estimate(
     return Estimate(facts.name, (scan, export, incremental), recommended, reason)
 
 
-def _scan(facts: TableFacts, request: BackfillRequest) -> Option:
+def _scan(facts: TableDescription, request: BackfillRequest) -> Option:
     whole = ceil(facts.size / UNIT_BYTES)
     units = whole if request.consistent else ceil(whole / 2)
     how = cut(facts, request)
@@ -153,7 +153,7 @@ def _scan(facts: TableFacts, request: BackfillRequest) -> Option:
     return Option("scan", facts.items, facts.size, units, round(dollars, 2), round(seconds / 60, 1))
 
 
-def _export(mode: str, facts: TableFacts, items: int, size: int) -> Option:
+def _export(mode: str, facts: TableDescription, items: int, size: int) -> Option:
     work = size / _CONVERT_BYTES_PER_SECOND
     minutes = _EXPORT_MINUTES + size / _GB / _EXPORT_GB_PER_MINUTE + work / FILE_READERS / 60
     dollars = size / _GB * prices.EXPORT_GB + work * _READER_GB * prices.LAMBDA_GB_SECOND

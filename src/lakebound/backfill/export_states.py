@@ -11,13 +11,13 @@ import orjson
 
 from lakebound.backfill import estimate as estimates
 from lakebound.backfill import exports
-from lakebound.backfill.exports import DataFile, Wanted, Window
-from lakebound.backfill.key_reread import Stretch
+from lakebound.backfill.exports import DataFile, ExpectedExport, Window
+from lakebound.backfill.key_reread import TimeRange
 from lakebound.backfill.run_context import MAX_PLAN_BYTES, RunStages
 from lakebound.backfill.run_input import BackfillRequest
-from lakebound.backfill.run_plan import Plan
+from lakebound.backfill.run_plan import RunPlan
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.source.facts import TableFacts
+from lakebound.source.facts import TableDescription
 from lakebound.transport.object_keys import RunFolder
 
 MAX_UNITS: Final = 10_000
@@ -73,7 +73,7 @@ class ExportStages(RunStages):
         # too: k is not exported, and a re-read of the gap's own hours would not list it. So all windows' hours are.
         return spans, (spans[0].from_ms - margin, spans[-1].to_ms + margin)
 
-    def _export_states(self, plan: Plan, facts: TableFacts) -> Iterator[exports.ExportState]:
+    def _export_states(self, plan: RunPlan, facts: TableDescription) -> Iterator[exports.ExportState]:
         folder = RunFolder.of(self._rules.table, plan.run)
         exporter = self._ports.exporter(facts.arn)
         for number in range(max(1, len(plan.windows))):
@@ -103,10 +103,10 @@ class ExportStages(RunStages):
             if plan.windows:
                 window = Window(*plan.windows[number])
                 label = window.to_ms - plan.margin_ms
-                wanted = Wanted(exports.INCREMENTAL, facts.arn, plan.table_id, label, window=window)
+                wanted = ExpectedExport(exports.INCREMENTAL, facts.arn, plan.table_id, label, window=window)
             else:
                 label = self._full_label(plan, facts, told)
-                wanted = Wanted(exports.FULL, facts.arn, plan.table_id, label, time_ms=told.export_time_ms)
+                wanted = ExpectedExport(exports.FULL, facts.arn, plan.table_id, label, time_ms=told.export_time_ms)
             if told.manifest_key is None:
                 raise LakeboundError("a completed export names no manifest", hint="Start a new backfill")
             files += exports.read_manifest(self._ports.store, told.manifest_key, wanted)
@@ -115,7 +115,7 @@ class ExportStages(RunStages):
         kept = self._keep_work(state["run"], "files", {"units": units, "items": sum(file.items for file in files)})
         return state | {"units": list(range(len(kept["units"]))), "concurrency": plan.concurrency}
 
-    def _full_label(self, plan: Plan, facts: TableFacts, told: exports.ExportState) -> int:
+    def _full_label(self, plan: RunPlan, facts: TableDescription, told: exports.ExportState) -> int:
         if told.export_time_ms is None:
             raise LakeboundError("a completed export has no ExportTime", hint="Start a new backfill")
         if told.export_time_ms < self._covered_from(facts) + self._rules.wait_ms - 1000:
@@ -129,7 +129,7 @@ class ExportStages(RunStages):
         plan = self.plan(state["run"])
         assert plan.reread is not None
         first = len(self._work(RunFolder.of(self._rules.table, plan.run), "files"))
-        keys = [stored.key for stored in self._told_files(Stretch(*plan.reread))]
+        keys = [stored.key for stored in self._told_files(TimeRange(*plan.reread))]
         count = max(1, ceil(len(keys) / FILES_PER_REREAD))
         units = _spread(keys, min(MAX_UNITS, count))
         kept = self._keep_work(state["run"], "reread", {"units": units})

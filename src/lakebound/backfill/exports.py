@@ -93,7 +93,7 @@ def windows(from_ms: int, to_ms: int) -> list[Window]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExpectedExport:
     """The export that was asked for: whose, of which moment or window, and the label of its rows."""
 
     kind: str
@@ -104,13 +104,13 @@ class Wanted:
     window: Window | None = None
 
 
-def read_manifest(store: ObjectStore, summary_key: str, wanted: Wanted) -> list[DataFile]:
+def read_manifest(store: ObjectStore, summary_key: str, expected: ExpectedExport) -> list[DataFile]:
     """The data files of a completed export, after its summary, what was asked for and the counts were compared.
 
     Raises LakeboundError where they disagree: such an export is not used.
     """
     summary = _json(summary_key, store.get(summary_key, MAX_MANIFEST_BYTES))
-    _expect_wanted(summary_key, summary, wanted)
+    _check_expected(summary_key, summary, expected)
     listing_key, listing, prefix = _listing(store, summary)
     files = []
     for line in listing.splitlines():
@@ -122,7 +122,7 @@ def read_manifest(store: ObjectStore, summary_key: str, wanted: Wanted) -> list[
             # af83d6f217c19b8b0fff8023d8ca4716-1, and S3's etag of an object put in one part is
             # hex(md5(md5(object))) and "-1": the one follows from the other.
             files.append(
-                DataFile(key, int(entry["itemCount"]), str(entry["md5Checksum"]), wanted.label_ms, wanted.kind)
+                DataFile(key, int(entry["itemCount"]), str(entry["md5Checksum"]), expected.label_ms, expected.kind)
             )
     counted = sum(file.items for file in files)
     if counted != int(summary["itemCount"]):
@@ -149,19 +149,19 @@ def _listing(store: ObjectStore, summary: dict[str, Any]) -> tuple[str, bytes, s
     return key, store.get(key, MAX_MANIFEST_BYTES), f"{prefix}/"
 
 
-def _expect_wanted(key: str, summary: dict[str, Any], wanted: Wanted) -> None:
-    if summary.get("outputFormat") != "DYNAMODB_JSON" or summary.get("exportType", FULL) != wanted.kind:
+def _check_expected(key: str, summary: dict[str, Any], expected: ExpectedExport) -> None:
+    if summary.get("outputFormat") != "DYNAMODB_JSON" or summary.get("exportType", FULL) != expected.kind:
         raise LakeboundError(f"{key} is of another kind of export", hint="Start a new backfill")
-    if summary.get("tableArn") != wanted.table_arn:
+    if summary.get("tableArn") != expected.table_arn:
         raise LakeboundError(f"{key} is an export of another table", hint="Start a new backfill")
-    if summary.get("tableId") != wanted.table_id:
+    if summary.get("tableId") != expected.table_id:
         # The name was given to a new table while the export ran: its items would come back to life.
         raise LakeboundError(
             f"{key} is of a table that was created again since", hint="Start a new backfill of the new table"
         )
-    times = {"exportTime": wanted.time_ms}
-    if wanted.window is not None:
-        times = {"exportFromTime": wanted.window.from_ms, "exportToTime": wanted.window.to_ms}
+    times = {"exportTime": expected.time_ms}
+    if expected.window is not None:
+        times = {"exportFromTime": expected.window.from_ms, "exportToTime": expected.window.to_ms}
     for name, ms in times.items():
         # DescribeExport and the manifest need not cut a moment alike.
         if ms is not None and abs(export_time_ms(str(summary.get(name))) - ms) > _SAME_MOMENT_MS:

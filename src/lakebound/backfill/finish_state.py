@@ -11,7 +11,7 @@ import orjson
 from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.manifest import Manifest, digest_of, gather
 from lakebound.backfill.run_context import MAX_PLAN_BYTES, RunStages
-from lakebound.backfill.run_plan import Plan
+from lakebound.backfill.run_plan import RunPlan
 from lakebound.errors import LakeboundError
 from lakebound.transport.object_keys import RunFolder
 
@@ -45,10 +45,10 @@ class EndingStages(RunStages):
             manifest = Manifest.decode(folder.manifest(), self._ports.store.get(folder.manifest(), MAX_PLAN_BYTES))
         return result_of(manifest, folder.manifest(), plan.reason)
 
-    def _file_units(self, plan: Plan, folder: RunFolder) -> int:
+    def _file_units(self, plan: RunPlan, folder: RunFolder) -> int:
         return 0 if plan.mode == "scan" else len(self._work(folder, "files"))
 
-    def _expected(self, plan: Plan, folder: RunFolder) -> tuple[int | None, int]:
+    def _expected(self, plan: RunPlan, folder: RunFolder) -> tuple[int | None, int]:
         """(items that the exports hold or None, number of units)."""
         if plan.mode == "scan":
             return None, plan.units
@@ -67,7 +67,7 @@ class EndingStages(RunStages):
         with ThreadPoolExecutor(16) as pool:
             return list(pool.map(load, numbers))
 
-    def _manifest(self, plan: Plan, state: Mapping[str, Any], done: Sequence[Checkpoint]) -> Manifest:
+    def _manifest(self, plan: RunPlan, state: Mapping[str, Any], done: Sequence[Checkpoint]) -> Manifest:
         files = gather(done)
         records = sum(checkpoint.records for checkpoint in done)
         in_files = sum(file.records for file in files)

@@ -33,18 +33,18 @@ class KeyReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TimeRange:
     """Creation times of stream records, and labels of base records, whose keys are read again; both ends included."""
 
     from_ms: int
     to_ms: int
 
 
-def files_of(
+def batch_files(
     store: ObjectStore,
     prefix: str,
     partition: Callable[[int, bool], str],
-    stretch: Stretch,
+    stretch: TimeRange,
     now_ms: int,
 ) -> Iterator[StoredObject]:
     """The batch files that can hold a record of the stretch.
@@ -65,7 +65,7 @@ def files_of(
                     yield stored
 
 
-class KeysAgain:
+class KeyReread:
     """Port PageSource: the keys of some batch files' records but for the run's own, 100 at a time.
 
     A start is `{"file": n, "line": n}`. A page is one consistent read; its values are (keys, item or None).
@@ -79,7 +79,7 @@ class KeysAgain:
         run: str,
         key_names: Sequence[str],
         files: Sequence[str],
-        stretch: Stretch,
+        stretch: TimeRange,
         reader: KeyReader,
         decoder: SnapshotDecoder,
         store: ObjectStore,
@@ -120,13 +120,13 @@ class KeysAgain:
         following = {"file": number, "line": line} if number < len(self._files) else None
         # The place counts as reached only once its keys were read: a throttled page is asked for again from `start`.
         self._open = (-1, 0)
-        values, units, asked = read_all(self._reader, self._clock, self._table, self._key_names, keys)
+        values, units, asked = read_keys(self._reader, self._clock, self._table, self._key_names, keys)
         self._read.update(keys)
         self._open = (number, line)
         return Page(asked, asked - self._margin_ms, values, units, following)
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
-        return as_read(self._decoder, value, label_ms, event_id)
+        return base_record(self._decoder, value, label_ms, event_id)
 
     def _open_file(self, number: int) -> Iterator[dict[str, Any]]:
         key = self._files[number]
@@ -150,13 +150,15 @@ class KeysAgain:
             keys[record["key"]] = record["keys"]
 
 
-def as_read(decoder: SnapshotDecoder, read: tuple[Image, Image | None], label_ms: int, event_id: str) -> ChangeEvent:
-    """The base record of one key of `read_all`: its item, or that it is absent. Raises Poison."""
+def base_record(
+    decoder: SnapshotDecoder, read: tuple[Image, Image | None], label_ms: int, event_id: str
+) -> ChangeEvent:
+    """The base record of one key of `read_keys`: its item, or that it is absent. Raises Poison."""
     keys, item = read
     return decoder.absent(keys, label_ms, event_id) if item is None else decoder.item(item, label_ms, event_id)
 
 
-def read_all(
+def read_keys(
     reader: KeyReader, clock: Clock, table: str, key_names: Sequence[str], keys: dict[str, Image]
 ) -> tuple[list[tuple[Image, Image | None]], float, int]:
     """One consistent read of at most 100 keys: (key attributes, item or None) of each, read units, ms just before it.

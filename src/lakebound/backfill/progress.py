@@ -10,7 +10,7 @@ from lakebound.backfill.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """A run at a moment.
 
     `segments` counts what the run is cut into, and `unit` names it: a scan's segments, or units of an export's files.
@@ -71,7 +71,7 @@ def _duration(seconds: float) -> str:
 
 def progress_of(
     checkpoints: Sequence[Checkpoint | None], segments: int, expected: int, now_ms: int, *, unit: str = "segments"
-) -> Progress:
+) -> RunProgress:
     """The progress behind these checkpoints; `expected` is about how many items there are, 0 when unknown.
 
     The pace counts from the first page, not from the plan: before an export's first file lie minutes of waiting.
@@ -88,7 +88,7 @@ def progress_of(
         remaining = 0.0
     elif pace and expected > items:
         remaining = round((expected - items) / pace, 1)
-    return Progress(
+    return RunProgress(
         segments=segments,
         done=done,
         items=items,

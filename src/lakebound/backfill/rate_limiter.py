@@ -16,7 +16,7 @@ _STEP_UP: Final = 0.05
 _STEP_SECONDS: Final = 1.0
 
 
-class Pace:
+class RateLimiter:
     """One reader's share of the capacity, in read units a second. Halved on a throttle, 5 % a second back.
 
     `rate` and `ready_ms` come from the checkpoint of the invocation before, so that neither its debt nor what it

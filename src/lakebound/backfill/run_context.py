@@ -15,27 +15,34 @@ import orjson
 
 from lakebound.backfill.estimate import free_readers
 from lakebound.backfill.exports import Exporter, Window
-from lakebound.backfill.key_reread import KeyReader, Stretch, files_of
-from lakebound.backfill.run_plan import Plan
-from lakebound.backfill.segment_worker import CarryRules, PageSource
+from lakebound.backfill.key_reread import KeyReader, TimeRange, batch_files
+from lakebound.backfill.run_plan import RunPlan
+from lakebound.backfill.segment_worker import PageSource, SegmentRules
 from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.ports import Clock, Documents, ObjectStore, StoredObject
 from lakebound.record.base_records import SnapshotDecoder
-from lakebound.source.delivery_proof import StreamSeen
-from lakebound.source.facts import Account, Described, Mapped, Measured, TableFacts, Upstream
+from lakebound.source.delivery_proof import StreamCheck
+from lakebound.source.facts import (
+    Account,
+    DeliveryMetrics,
+    MappingDescriber,
+    TableDescriber,
+    TableDescription,
+    Upstream,
+)
 from lakebound.source.gaps import GapBook
-from lakebound.transport.object_keys import RedrivenKey, RunFolder, SeenKey, redriven_folder
+from lakebound.transport.object_keys import RedrivenKey, RunFolder, StreamCheckKey, redriven_folder
 from lakebound.transport.undelivered import pending_failures
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024
 
 
-class Source(Described, KeyReader, Protocol):
+class Source(TableDescriber, KeyReader, Protocol):
     """The source table, as the run's stages need it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageRules(CarryRules):
+class RunRules(SegmentRules):
     """What the settings decide: what every segment is carried by, and MARGIN of ORDERING.md."""
 
     margin_ms: int
@@ -57,12 +64,12 @@ class Ports:
 
     source: Source
     scan: ScanSource
-    mapping: Mapped | None
+    mapping: MappingDescriber | None
     exporter: Callable[[str], Exporter]
     store: ObjectStore
     documents: Documents
     clock: Clock
-    measured: Measured | None = None
+    measured: DeliveryMetrics | None = None
     upstream: Upstream | None = None
     account: Account | None = None
     """None: a run takes as many readers as it wants."""
@@ -71,7 +78,7 @@ class Ports:
 class RunStages:
     """The base of every group of stages."""
 
-    def __init__(self, rules: StageRules, ports: Ports) -> None:
+    def __init__(self, rules: RunRules, ports: Ports) -> None:
         self._rules = rules
         self._ports = ports
         self._gaps = GapBook(rules.table, ports.store, ports.documents)
@@ -79,15 +86,15 @@ class RunStages:
     def _keep_plan(
         self,
         state: Mapping[str, Any],
-        facts: TableFacts,
+        facts: TableDescription,
         units: int,
         concurrency: int,
         share: float,
         windows: Sequence[Window] = (),
         reread: tuple[int, int] | None = None,
-    ) -> Plan:
+    ) -> RunPlan:
         request = state["request"]
-        plan = Plan(
+        plan = RunPlan(
             run=state["run"],
             mode=state["mode"],
             table_id=facts.table_id,
@@ -126,11 +133,11 @@ class RunStages:
             return wanted
         return min(wanted, free_readers(self._ports.account.concurrency()))
 
-    def plan(self, run: str) -> Plan:
+    def plan(self, run: str) -> RunPlan:
         """A run's plan. Raises Misconfigured where there is none."""
         folder = RunFolder.of(self._rules.table, run)
         try:
-            return Plan.decode(self._ports.store.get(folder.plan(), MAX_PLAN_BYTES))
+            return RunPlan.decode(self._ports.store.get(folder.plan(), MAX_PLAN_BYTES))
         except ObjectMissing:
             raise Misconfigured(f"there is no backfill {run} of {self._rules.table}", hint="Start one") from None
 
@@ -145,17 +152,17 @@ class RunStages:
         kept: dict[str, Any] = orjson.loads(self._ports.store.get(key, MAX_PLAN_BYTES))
         return kept
 
-    def _told_files(self, stretch: Stretch) -> Iterator[StoredObject]:
+    def _told_files(self, stretch: TimeRange) -> Iterator[StoredObject]:
         rules, ports = self._rules, self._ports
-        return files_of(ports.store, rules.prefix, rules.partition, stretch, ports.clock.now_ms())
+        return batch_files(ports.store, rules.prefix, rules.partition, stretch, ports.clock.now_ms())
 
-    def _seen(self) -> tuple[StreamSeen | None, str | None]:
+    def _seen(self) -> tuple[StreamCheck | None, str | None]:
         """What the last look saw, and its document's tag."""
-        key = SeenKey(self._rules.table).format()
+        key = StreamCheckKey(self._rules.table).format()
         stored = self._ports.documents.load(key)
-        return (StreamSeen.decode(key, stored[0]), stored[1]) if stored else (None, None)
+        return (StreamCheck.decode(key, stored[0]), stored[1]) if stored else (None, None)
 
-    def _failures(self, previous: StreamSeen | None, mapping_id: str) -> tuple[list[StoredObject], dict[str, int]]:
+    def _failures(self, previous: StreamCheck | None, mapping_id: str) -> tuple[list[StoredObject], dict[str, int]]:
         """(failure objects that wait, when Lambda wrote those that are gone without having been redriven)."""
         store, table = self._ports.store, self._rules.table
         known = dict(previous.failures) if previous else {}
@@ -170,7 +177,7 @@ class RunStages:
         gone = {key: at for key, at in missing.items() if RedrivenKey.of(table, key).format() not in redriven}
         return waiting, gone
 
-    def _covered_from(self, facts: TableFacts) -> int:
+    def _covered_from(self, facts: TableDescription) -> int:
         """C: the stream's start, the mapping's, or the end of the last gap."""
         if facts.stream_arn is None:
             raise Misconfigured(

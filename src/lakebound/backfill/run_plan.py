@@ -8,7 +8,7 @@ import orjson
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """What a run reads, how it is cut and how fast: written once, so that a redrive cannot cut the table otherwise."""
 
     run: str
@@ -33,10 +33,10 @@ class Plan:
         return orjson.dumps({name: getattr(self, name) for name in self.__slots__})
 
     @staticmethod
-    def decode(body: bytes) -> Plan:
+    def decode(body: bytes) -> RunPlan:
         """The plan behind a document of ours."""
         fields = orjson.loads(body)
         fields["windows"] = tuple((begin, end) for begin, end in fields["windows"])
         fields["reread"] = tuple(fields["reread"]) if fields["reread"] else None
         fields["heals"] = tuple((begin, cause) for begin, cause in fields["heals"])
-        return Plan(**fields)
+        return RunPlan(**fields)

@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 
 from lakebound.backfill.checkpoints import Checkpoint
-from lakebound.backfill.progress import Progress, progress_of
-from lakebound.backfill.state_machine import Plan
+from lakebound.backfill.progress import RunProgress, progress_of
+from lakebound.backfill.state_machine import RunPlan
 from lakebound.errors import ObjectMissing
 from lakebound.ports import Documents, ObjectStore
 from lakebound.transport.object_keys import RunFolder
@@ -18,11 +18,11 @@ _MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RunStatus:
     """A run at a moment: `phase` is what it does, `progress` is None while there is nothing to count."""
 
     phase: str
-    progress: Progress | None = None
+    progress: RunProgress | None = None
 
     def __str__(self) -> str:
         return self.phase if self.progress is None else f"{self.phase}: {self.progress}"
@@ -64,10 +64,10 @@ class RunWatcher:
         self._store = store
         self._documents = documents
         self._known: dict[str, tuple[int, int, Checkpoint]] = {}
-        self._plan: Plan | None = None
+        self._plan: RunPlan | None = None
         self._work: dict[str, dict[str, Any]] = {}
 
-    def look(self, now_ms: int, stage: str = "") -> Seen:
+    def look(self, now_ms: int, stage: str = "") -> RunStatus:
         """How the run stands; `stage` is the state of the machine that it is in, where that is known.
 
         Raises StoreUnavailable, Misconfigured where there is no such bucket.
@@ -75,29 +75,29 @@ class RunWatcher:
         if self._plan is None:
             body = self._get(self._folder.plan())
             if body is None:
-                return Seen(phase_of(stage))
-            self._plan = Plan.decode(body)
+                return RunStatus(phase_of(stage))
+            self._plan = RunPlan.decode(body)
         plan = self._plan
         # What a heal chose, and why, so that nobody wonders which way it reads.
         why = f", {plan.mode} ({plan.reason})" if plan.reason else ""
         if plan.mode == "scan":
-            return Seen(f"reading{why}", self._progress("segments", plan.units, plan.items, now_ms))
+            return RunStatus(f"reading{why}", self._progress("segments", plan.units, plan.items, now_ms))
         files = self._stage("files")
         if files is None:
-            return Seen(f"waiting for DynamoDB's export{why}")
+            return RunStatus(f"waiting for DynamoDB's export{why}")
         units = len(files["units"])
         if plan.reread:
             # Before the keys to read again are listed, all of that is one unit: the run must not look done.
             again = self._stage("reread")
             units += 1 if again is None else len(again["units"])
-        return Seen(f"converting{why}", self._progress("units of files", units, int(files["items"]), now_ms))
+        return RunStatus(f"converting{why}", self._progress("units of files", units, int(files["items"]), now_ms))
 
     @property
     def is_reading(self) -> bool:
         """Whether the run's plan is there, from which on its folder tells more than its state."""
         return self._plan is not None
 
-    def _progress(self, unit: str, units: int, expected: int, now_ms: int) -> Progress:
+    def _progress(self, unit: str, units: int, expected: int, now_ms: int) -> RunProgress:
         for stored in self._store.list(self._folder.segments()):
             known = self._known.get(stored.key)
             if known is not None and known[:2] == (stored.modified_ms, stored.size):

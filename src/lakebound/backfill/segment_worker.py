@@ -13,7 +13,7 @@ from itertools import groupby, islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from lakebound.backfill.checkpoints import Checkpoint, WrittenFile
-from lakebound.backfill.rate_limiter import Pace
+from lakebound.backfill.rate_limiter import RateLimiter
 from lakebound.errors import LakeboundError, Poison
 from lakebound.formats.registry import Encoder, encoder_of
 from lakebound.ports import Clock, Documents, ObjectStore, Overtaken, SecondsLeft
@@ -75,7 +75,7 @@ class PageSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CarryRules:
+class SegmentRules:
     """What the settings and the run's plan decide for every segment."""
 
     table: str
@@ -90,7 +90,7 @@ class CarryRules:
     redaction: Redaction | None = None
 
 
-class Place(NamedTuple):
+class EventIds(NamedTuple):
     """Where a page's values stand in their segment: what their event ids begin with, and the first one's number."""
 
     prefix: str
@@ -98,7 +98,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedRecords:
     """Records as they go into a member, and how many they are; deletes and others never together."""
 
     data: bytes
@@ -106,21 +106,21 @@ class Encoded:
     is_delete: bool
 
 
-class Refused(NamedTuple):
+class RefusedValue(NamedTuple):
     """A value that cannot be carried, as it may go to quarantine, and why."""
 
     value: object
     poison: Poison
 
 
-def lines_of(
+def encode_page(
     page: Page,
     decode: Callable[[Any, int, str], ChangeEvent],
     encoder: Encoder,
     redaction: Redaction | None,
-    place: Place,
+    place: EventIds,
     now_ms: int,
-) -> Iterator[Encoded | Refused]:
+) -> Iterator[EncodedRecords | RefusedValue]:
     """A page's values as encoded records, in their order, and those among them that are refused.
 
     What was read as text stays text, unless redaction has to look inside. The records of a page differ in their items
@@ -134,18 +134,18 @@ def lines_of(
                 try:
                     if like is None:
                         like = encoder.like(decode(values[0], page.label_ms, prefix), now_ms)
-                    yield Encoded(like(prefix, number, values), len(values), False)
+                    yield EncodedRecords(like(prefix, number, values), len(values), False)
                     number += len(values)
                     continue
                 except Poison:
                     # One of them has a key that is none: each by itself, so that only that one is refused.
                     pass
             for value in values:
-                yield line_of(value, decode, page.label_ms, f"{prefix}{number}", encoder, redaction, now_ms)
+                yield encode_value(value, decode, page.label_ms, f"{prefix}{number}", encoder, redaction, now_ms)
                 number += 1
 
 
-def line_of(
+def encode_value(
     value: Any,
     decode: Callable[[Any, int, str], ChangeEvent],
     label_ms: int,
@@ -153,17 +153,17 @@ def line_of(
     encoder: Encoder,
     redaction: Redaction | None,
     now_ms: int,
-) -> Encoded | Refused:
+) -> EncodedRecords | RefusedValue:
     """One value as an encoded record, or why it cannot be carried and what may be shown of it."""
     try:
         event = decode(value, label_ms, event_id)
         if redaction is not None:
             event = redaction.event(event)
         data, event = carried(encoder.encode, event, now_ms)
-        return Encoded(data, 1, event.new_image is None)
+        return EncodedRecords(data, 1, event.new_image is None)
     except Poison as poison:
         shown = value.values() if type(value) is SaidItem else value
-        return Refused(shown if redaction is None else redaction.base_value(shown), poison)
+        return RefusedValue(shown if redaction is None else redaction.base_value(shown), poison)
 
 
 @dataclass(slots=True)
@@ -181,7 +181,7 @@ class _Open:
     since_ms: int | None = None
     newest_ms: int = 0
 
-    def add(self, partition: str, encoded: Encoded, ingest_ms: int) -> None:
+    def add(self, partition: str, encoded: EncodedRecords, ingest_ms: int) -> None:
         self.lines.setdefault(partition, []).append(encoded.data)
         self.counts[partition] = self.counts.get(partition, 0) + encoded.count
         self.raw += len(encoded.data)
@@ -200,12 +200,12 @@ class _Open:
         self.lines, self.counts, self.raw, self.count = {}, {}, 0, 0
 
 
-class Carrier:
+class SegmentWorker:
     """Carries one segment as far as this invocation's time allows."""
 
     def __init__(
         self,
-        rules: CarryRules,
+        rules: SegmentRules,
         source: PageSource,
         store: ObjectStore,
         documents: Documents,
@@ -235,14 +235,16 @@ class Carrier:
         now = self._clock.now_ms()
         state = replace(state, invocations=state.invocations + 1, started_ms=state.started_ms or now)
         try:
-            return self._carry(key, state, tag, Pace(self._rules.share, now, rate=state.rate, ready_ms=state.ready_ms))
+            return self._carry(
+                key, state, tag, RateLimiter(self._rules.share, now, rate=state.rate, ready_ms=state.ready_ms)
+            )
         except Overtaken:
             # The same segment runs twice (an aborted child whose function still lives, then a redrive): the one that
             # saved first goes on, and this one tells what is true now.
             winner = self._documents.load(key)
             return Checkpoint.decode(key, winner[0]) if winner else state
 
-    def _carry(self, key: str, state: Checkpoint, tag: str | None, pace: Pace) -> Checkpoint:
+    def _carry(self, key: str, state: Checkpoint, tag: str | None, pace: RateLimiter) -> Checkpoint:
         opened = _Open(self._encoder)
         pages, skewed = 0, 0
         while True:
@@ -284,10 +286,10 @@ class Carrier:
         run, number = state.run, state.number
         folders = {is_delete: self._rules.partition(now_ms, is_delete) for is_delete in (False, True)}
         # Counted over the whole segment: two pages of an export file may be read within one millisecond.
-        place = Place(f"{run}|{number}|{page.asked_ms}|", state.read)
+        place = EventIds(f"{run}|{number}|{page.asked_ms}|", state.read)
         poisoned = 0
-        for line in lines_of(page, self._source.decode, self._encoder, self._rules.redaction, place, now_ms):
-            if isinstance(line, Refused):
+        for line in encode_page(page, self._source.decode, self._encoder, self._rules.redaction, place, now_ms):
+            if isinstance(line, RefusedValue):
                 kept = quarantine.from_backfill(self._rules.table, run, number, line.value, line.poison, now_ms)
                 self._store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
                 poisoned += 1
@@ -319,7 +321,9 @@ class Carrier:
             or (self._rules.max_seconds * 1000 <= age_ms and opened.records > 0)
         )
 
-    def _save(self, key: str, state: Checkpoint, tag: str | None, opened: _Open, pace: Pace) -> tuple[Checkpoint, str]:
+    def _save(
+        self, key: str, state: Checkpoint, tag: str | None, opened: _Open, pace: RateLimiter
+    ) -> tuple[Checkpoint, str]:
         opened.seal()
         files = list(state.files)
         for file in assemble(self._rules.prefix, self._source.origin, opened.members, self._rules.file_format):

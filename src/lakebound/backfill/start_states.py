@@ -11,12 +11,12 @@ import orjson
 from lakebound.backfill import estimate as estimates
 from lakebound.backfill import exports
 from lakebound.backfill.exports import Window
-from lakebound.backfill.key_reread import Stretch
+from lakebound.backfill.key_reread import TimeRange
 from lakebound.backfill.run_context import RunStages
 from lakebound.backfill.run_input import BackfillRequest, iso
 from lakebound.errors import Misconfigured
 from lakebound.record.table_identity import TableArn
-from lakebound.source.facts import QueuesSeen, TableFacts, Upstream
+from lakebound.source.facts import QueueCounts, TableDescription, Upstream
 from lakebound.source.gaps import RECORDS_STALE
 from lakebound.transport.object_keys import RunFolder
 
@@ -32,7 +32,7 @@ _CHANGES_EXPAND: Final = 8
 """Bytes of items to a byte of compressed batch files, both images in them: a rough guess for the estimate."""
 
 
-def has_left(waiting: QueuesSeen, moment_ms: int, now_ms: int) -> bool:
+def has_left(waiting: QueueCounts, moment_ms: int, now_ms: int) -> bool:
     """Whether everything that was in the buffer queue at that moment has left it.
 
     Counts are right about a minute after the fact. The oldest message was younger than the time since the moment: it
@@ -63,7 +63,7 @@ class OpeningStages(RunStages):
             "wait_seconds": 0,
         }
 
-    def _refuse_another_table(self) -> TableFacts:
+    def _refuse_another_table(self) -> TableDescription:
         """The table that the run would read, which has to be the one whose stream the mapping reads.
 
         Somebody points the mapping at the stream of another account's table of this name: the records keep coming, and
@@ -113,7 +113,7 @@ class OpeningStages(RunStages):
         }
         return state
 
-    def _no_windows(self, facts: TableFacts, stretch: Window, heals: Sequence[tuple[int, str]]) -> str:
+    def _no_windows(self, facts: TableDescription, stretch: Window, heals: Sequence[tuple[int, str]]) -> str:
         """Why this gap cannot be healed by incremental exports and the re-read; empty when it can."""
         if any(cause == RECORDS_STALE for _, cause in heals):
             # A window's rows bear its end as label, which is older than the purged tombstones too.
@@ -144,7 +144,7 @@ class OpeningStages(RunStages):
     def _changed_bytes(self, stretch: Window | None) -> int | None:
         if stretch is None:
             return None
-        wide = Stretch(stretch.from_ms - self._rules.wait_ms, stretch.to_ms + self._rules.wait_ms)
+        wide = TimeRange(stretch.from_ms - self._rules.wait_ms, stretch.to_ms + self._rules.wait_ms)
         files = self._told_files(wide)
         return _CHANGES_EXPAND * sum(stored.size for stored in files)
 
@@ -195,7 +195,7 @@ class OpeningStages(RunStages):
             documents.save(key, orjson.dumps({"clear": clear}), stored[1] if stored else None)
         return "" if has_left(waiting, clear, now) else "the buffer queue to write what it holds"
 
-    def _dead(self, waiting: QueuesSeen) -> Misconfigured | None:
+    def _dead(self, waiting: QueueCounts) -> Misconfigured | None:
         """Why nothing may be read yet: what a redrive would bring back after the heal."""
         after = "and a redrive after the heal would bring back what it removed"
         if waiting.dead:

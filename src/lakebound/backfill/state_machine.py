@@ -15,11 +15,11 @@ from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.export_states import ExportStages
 from lakebound.backfill.exports import DataFile, ExportFiles
 from lakebound.backfill.finish_state import EndingStages
-from lakebound.backfill.key_reread import KeysAgain, Stretch
-from lakebound.backfill.run_context import Ports, StageRules
+from lakebound.backfill.key_reread import KeyReread, TimeRange
+from lakebound.backfill.run_context import Ports, RunRules
 from lakebound.backfill.run_input import BackfillRequest
-from lakebound.backfill.run_plan import Plan
-from lakebound.backfill.segment_worker import Carrier, PageSource
+from lakebound.backfill.run_plan import RunPlan
+from lakebound.backfill.segment_worker import PageSource, SegmentWorker
 from lakebound.backfill.start_states import OpeningStages
 from lakebound.backfill.stream_check import LookStages
 from lakebound.errors import Misconfigured
@@ -27,10 +27,10 @@ from lakebound.ports import SecondsLeft
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.redaction import Redaction
 from lakebound.settings import BackfillSettings
-from lakebound.source.facts import TableFacts
+from lakebound.source.facts import TableDescription
 from lakebound.transport.object_keys import RunFolder, partitioner
 
-__all__ = ["Plan", "Ports", "StageRules", "Stages", "rules_of"]
+__all__ = ["Ports", "RunPlan", "RunRules", "Stages", "rules_of"]
 
 
 class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
@@ -78,7 +78,9 @@ class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
         folder = RunFolder.of(self._rules.table, run)
         source, share = self._unit(plan, folder, facts, unit)
         rules = replace(self._rules, share=share)
-        carrier = Carrier(rules, source, self._ports.store, self._ports.documents, self._ports.clock, seconds_left)
+        carrier = SegmentWorker(
+            rules, source, self._ports.store, self._ports.documents, self._ports.clock, seconds_left
+        )
         # A scan's segments belong to their number; the units of files are fixed by the document that lists them.
         total = plan.units
         state = carrier.carry(folder.segment(unit), Checkpoint(run, unit, total, plan.table_id))
@@ -93,7 +95,7 @@ class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
             "invocations": state.invocations,
         }
 
-    def _unit(self, plan: Plan, folder: RunFolder, facts: TableFacts, unit: int) -> tuple[PageSource, float]:
+    def _unit(self, plan: RunPlan, folder: RunFolder, facts: TableDescription, unit: int) -> tuple[PageSource, float]:
         ports, rules = self._ports, self._rules
         if plan.mode == "scan":
             if not 0 <= unit < plan.units:
@@ -111,12 +113,12 @@ class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
         again = self._work(folder, "reread")[unit - len(work)]
         assert plan.reread is not None
         decoder = SnapshotDecoder(rules.table, plan.run, "reread", facts.key_names)
-        source = KeysAgain(
+        source = KeyReread(
             rules.table,
             plan.run,
             facts.key_names,
             again,
-            Stretch(*plan.reread),
+            TimeRange(*plan.reread),
             ports.source,
             decoder,
             ports.store,
@@ -126,9 +128,9 @@ class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
         return source, plan.share
 
 
-def rules_of(settings: BackfillSettings, redaction: Redaction | None = None) -> StageRules:
+def rules_of(settings: BackfillSettings, redaction: Redaction | None = None) -> RunRules:
     """The rules that these settings decide."""
-    return StageRules(
+    return RunRules(
         table=settings.table,
         prefix=settings.prefix,
         partition=partitioner(settings.partition_template),

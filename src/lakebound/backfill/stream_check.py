@@ -13,10 +13,10 @@ from lakebound.backfill.run_input import iso
 from lakebound.backfill.segment_worker import ClockSkewed
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.ports import StoredObject
-from lakebound.source.delivery_proof import StreamNow, StreamSeen, expired_failures, find_gaps, lost_failures
+from lakebound.source.delivery_proof import StreamCheck, StreamFacts, expired_failures, find_gaps, lost_failures
 from lakebound.source.facts import SLICE_MS, Slice
 from lakebound.source.gaps import STREAM_CAUSES
-from lakebound.transport.object_keys import SeenKey
+from lakebound.transport.object_keys import StreamCheckKey
 
 DAY_MS: Final = 86_400_000
 MAX_SKEW_MS: Final = 6_000
@@ -47,7 +47,7 @@ class LookStages(RunStages):
                 hint="The next look tries again",
             )
         slices, unknown = self._slices(previous, now)
-        seen = StreamNow(
+        seen = StreamFacts(
             stream_arn=facts.stream_arn,
             label_ms=label_ms(facts.stream_arn) if facts.stream_arn else 0,
             mapping=mapping,
@@ -61,8 +61,8 @@ class LookStages(RunStages):
         found += [*lost_failures(slices or (), now), *expired_failures(gone, now)]
         new = [gap for gap in found if self._gaps.record(gap)]
         failures = {one.key: one.modified_ms for one in waiting}
-        body = StreamSeen(stream, delivered, failures, now).encode()
-        ports.documents.save(SeenKey(table).format(), body, tag)
+        body = StreamCheck(stream, delivered, failures, now).encode()
+        ports.documents.save(StreamCheckKey(table).format(), body, tag)
         return {
             "table": table,
             "delivered_until": None if delivered is None else iso(delivered),
@@ -73,7 +73,7 @@ class LookStages(RunStages):
             "unknown": unknown,
         }
 
-    def _slices(self, previous: StreamSeen | None, now: int) -> tuple[list[Slice] | None, str]:
+    def _slices(self, previous: StreamCheck | None, now: int) -> tuple[list[Slice] | None, str]:
         """The metrics since everything was delivered, or none and why: without them nothing is proved."""
         if self._ports.measured is None:
             return None, "the stream's function is not known"

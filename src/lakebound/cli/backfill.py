@@ -18,7 +18,7 @@ from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import Stack
 from lakebound.backfill.estimate import Estimate, estimate
 from lakebound.backfill.run_input import BackfillRequest, iso
-from lakebound.backfill.run_watcher import RunWatcher, Seen
+from lakebound.backfill.run_watcher import RunStatus, RunWatcher
 from lakebound.cli.deployed import StackName, find_stack, table_named
 from lakebound.cli.output import AsJson, aws_client, tell, tell_json, tell_table
 from lakebound.cli.tables import Column, listing
@@ -272,7 +272,7 @@ class _Lines:
         self._done = 0
         self._at = 0.0
 
-    def look(self, seen: Seen, seconds: float | None) -> None:
+    def look(self, seen: RunStatus, seconds: float | None) -> None:
         now, done = time.monotonic(), seen.progress.done if seen.progress else 0
         waited = now - self._at
         is_new = seen.phase != self._phase or (done != self._done and waited >= DONE_EVERY_SECONDS)
@@ -308,7 +308,7 @@ def _short(cause: str) -> str:
     return cause.rstrip(".")
 
 
-def _tell_end(state: ExecutionState, seen: Seen, stage: str, *, as_json: bool) -> None:
+def _tell_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: bool) -> None:
     if as_json:
         tell_json(
             {

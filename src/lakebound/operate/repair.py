@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from lakebound.backfill.key_reread import KEYS_PER_READ, KeyReader, as_read, read_all
-from lakebound.backfill.segment_worker import Refused, line_of
+from lakebound.backfill.key_reread import KEYS_PER_READ, KeyReader, base_record, read_keys
+from lakebound.backfill.segment_worker import RefusedValue, encode_value
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import encoder_of
 from lakebound.ports import Clock, ObjectStore
@@ -71,7 +71,7 @@ def repair(
             "the lake holds the hash of the keys only, so they cannot be read again",
             hint='Start a backfill with {"mode": "scan"} instead, and a sweep after it',
         )
-    decode = partial(as_read, SnapshotDecoder(rules.table, run, "reread", key_names))
+    decode = partial(base_record, SnapshotDecoder(rules.table, run, "reread", key_names))
     encoder = encoder_of(rules.file_format)
     result, lines = Repaired(run), dict[str, list[bytes]]()
 
@@ -88,12 +88,12 @@ def repair(
 
     for start in range(0, len(keys), KEYS_PER_READ):
         some = {key: parse_key(key) for key in keys[start : start + KEYS_PER_READ]}
-        read, _, asked = read_all(reader, clock, rules.table, key_names, some)
+        read, _, asked = read_keys(reader, clock, rules.table, key_names, some)
         now = clock.now_ms()
         for position, one in enumerate(read, start=start):
             event_id = f"{run}|0|{asked}|{position}"
-            line = line_of(one, decode, asked - rules.margin_ms, event_id, encoder, rules.redaction, now)
-            if isinstance(line, Refused):
+            line = encode_value(one, decode, asked - rules.margin_ms, event_id, encoder, rules.redaction, now)
+            if isinstance(line, RefusedValue):
                 kept = quarantine.from_backfill(rules.table, run, 0, line.value, line.poison, now)
                 store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
                 result.quarantined += 1

@@ -14,9 +14,9 @@ from typing import Final
 
 from lakebound.errors import ObjectMissing
 from lakebound.ports import ObjectStore
-from lakebound.source.delivery_proof import StreamSeen
+from lakebound.source.delivery_proof import StreamCheck
 from lakebound.source.gaps import Gap
-from lakebound.transport.object_keys import GapKey, SeenKey, gaps_folder
+from lakebound.transport.object_keys import GapKey, StreamCheckKey, gaps_folder
 
 OK: Final = "OK"
 UNKNOWN: Final = "UNKNOWN"
@@ -57,14 +57,14 @@ def open_gaps(store: ObjectStore, table: str) -> tuple[Gap, ...]:
     return tuple(gap for gap in gaps if gap.healed_by is None)
 
 
-def last_look(store: ObjectStore, table: str) -> StreamSeen | None:
+def last_look(store: ObjectStore, table: str) -> StreamCheck | None:
     """What the backfill function's newest look at the stream left, or None before the first one.
 
     Raises StoreUnavailable, LakeboundError.
     """
-    key = SeenKey(table).format()
+    key = StreamCheckKey(table).format()
     try:
-        return StreamSeen.decode(key, store.get(key, _MAX_SEEN_BYTES))
+        return StreamCheck.decode(key, store.get(key, _MAX_SEEN_BYTES))
     except ObjectMissing:
         return None
 

@@ -35,7 +35,7 @@ SLACK_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class StreamSeen:
+class StreamCheck:
     """What was last seen: which stream, until when everything was delivered or is in a known gap, and which failure
     objects wait (key: when Lambda wrote it). `delivered_ms` is None as long as nothing was ever proved."""
 
@@ -49,13 +49,13 @@ class StreamSeen:
         return orjson.dumps({name: getattr(self, name) for name in self.__slots__})
 
     @staticmethod
-    def decode(key: str, body: bytes) -> StreamSeen:
+    def decode(key: str, body: bytes) -> StreamCheck:
         """Raises LakeboundError for a document that is none."""
         try:
             fields: dict[str, Any] = orjson.loads(body)
             failures = {str(name): int(at) for name, at in fields["failures"].items()}
             delivered = fields["delivered_ms"]
-            return StreamSeen(
+            return StreamCheck(
                 str(fields["stream_arn"]),
                 None if delivered is None else int(delivered),
                 failures,
@@ -69,7 +69,7 @@ class StreamSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamNow:
+class StreamFacts:
     """What a look finds: the table's stream (None: it has none) and its label, the mapping, the metrics' slices (None:
     they could not be read)."""
 
@@ -102,7 +102,7 @@ class Proof:
     at_ms: int
 
 
-def proofs(seen: StreamNow) -> list[Proof]:
+def proofs(seen: StreamFacts) -> list[Proof]:
     """Every proof that the slices give, the earliest first."""
     since = seen.delivers_since_ms
     if since is None or seen.slices is None:
@@ -125,7 +125,7 @@ def proofs(seen: StreamNow) -> list[Proof]:
 
 
 def find_gaps(
-    previous: StreamSeen | None, seen: StreamNow, open_ended: Sequence[Gap]
+    previous: StreamCheck | None, seen: StreamFacts, open_ended: Sequence[Gap]
 ) -> tuple[int | None, str, list[Gap]]:
     """(until when everything was delivered or is in a gap, the stream that this is about, gaps found or ended).
 
@@ -160,7 +160,7 @@ def find_gaps(
     return delivered, stream, []
 
 
-def _first(seen: StreamNow, stream: str) -> tuple[int | None, str, list[Gap]]:
+def _first(seen: StreamFacts, stream: str) -> tuple[int | None, str, list[Gap]]:
     """The first look finds what it can: before it, nothing was known that could be missed, but for a mapping that is
     off for longer than the stream keeps records."""
     proved = proofs(seen)
@@ -174,7 +174,7 @@ def _first(seen: StreamNow, stream: str) -> tuple[int | None, str, list[Gap]]:
     return None, stream, []
 
 
-def _found(seen: StreamNow, from_ms: int, cause: str) -> Gap:
+def _found(seen: StreamFacts, from_ms: int, cause: str) -> Gap:
     return Gap(from_ms, None, cause, detected_at_ms=seen.now_ms)
 
 

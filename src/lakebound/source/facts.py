@@ -10,7 +10,7 @@ SLICE_MS: Final = 5 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class TableFacts:
+class TableDescription:
     """A table as DynamoDB describes it. `items` and `size` (bytes) are counted by DynamoDB about every six hours."""
 
     name: str
@@ -57,7 +57,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class QueuesSeen:
+class QueueCounts:
     """The buffer queue and its dead-letter queue as seen at one moment. Counts are SQS's own, about a minute old.
 
     `oldest_age_ms` was the age of the buffer's oldest message at some time after `measured_ms`; None where there is no
@@ -71,7 +71,7 @@ class QueuesSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class ConcurrencySeen:
+class Concurrency:
     """How many invocations the account takes at once without a reservation, and the most that ran in the last hour."""
 
     limit: int
@@ -83,21 +83,21 @@ class ConcurrencySeen:
         return max(0, self.limit - self.used)
 
 
-class Described(Protocol):
+class TableDescriber(Protocol):
     """The source's describer."""
 
-    def describe(self, *, recovery: bool = False) -> TableFacts:
+    def describe(self, *, recovery: bool = False) -> TableDescription:
         """The table; `recovery_from_ms` only with `recovery`. Raises Misconfigured, LakeboundError."""
 
 
-class Mapped(Protocol):
+class MappingDescriber(Protocol):
     """The stream mapping's describer."""
 
     def mapping(self) -> MappingFacts:
         """Raises Misconfigured, LakeboundError."""
 
 
-class Measured(Protocol):
+class DeliveryMetrics(Protocol):
     """The metrics of the stream's deliveries."""
 
     def slices(self, from_ms: int, to_ms: int) -> list[Slice]:
@@ -107,12 +107,12 @@ class Measured(Protocol):
 class Upstream(Protocol):
     """The buffer queue and its dead-letter queue."""
 
-    def look(self) -> QueuesSeen:
+    def look(self) -> QueueCounts:
         """What they hold now; messages in a flusher's hands count. Raises LakeboundError."""
 
 
 class Account(Protocol):
     """The account's Lambda concurrency in this region."""
 
-    def concurrency(self) -> ConcurrencySeen | None:
+    def concurrency(self) -> Concurrency | None:
         """None where the account may not be asked. Raises LakeboundError where it does not answer."""

@@ -313,7 +313,7 @@ class GapKey:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenKey:
+class StreamCheckKey:
     """Where it is kept what was last seen of a table's stream; beside the gaps, and none of them."""
 
     table: str
@@ -322,9 +322,9 @@ class SeenKey:
         return f"{gaps_folder(self.table)}seen.json"
 
     @staticmethod
-    def parse(table: str, key: str) -> SeenKey | None:
+    def parse(table: str, key: str) -> StreamCheckKey | None:
         """The value behind that key of this table, or None."""
-        seen = SeenKey(table)
+        seen = StreamCheckKey(table)
         return seen if key == seen.format() else None
 
 
