@@ -40,10 +40,15 @@ MINUTE_MS: Final = 60_000
 ITEM: Final = '{"id":{"S":"%010d"},"step":{"N":"%d"},"pad":{"S":"' + "x" * 200 + '"}}'
 ABOUT: Final = """# The history while bronze grows
 
-Written by `make bench HISTORY=1` on {cores} cores (Spark {spark}, Delta on the local disk), {rounds} rounds after
-{warm_ups} that warms up. Each micro-batch has {touched:,} records of as many keys, of {keys:,} in all. Going on: they
-follow what was told of their keys. Told anew: they are late, so each of their keys is computed from all of its records.
-The factor is against the shortest bronze in the same run, so quote that: the absolutes move with the machine.
+For engineers who run `build_history`. After it you know how its time grows with bronze.
+
+`make bench HISTORY=1` wrote this page on {cores} cores (Spark {spark}, Delta on the local disk), in {rounds} rounds
+after {warm_ups} that warms up. Each micro-batch has {touched:,} records, each of another key, of {keys:,} keys in all.
+
+- *Going on*: the records are newer than all that the history holds of their keys.
+- *Told anew*: the records are late, so each of their keys is computed from all of its records.
+
+The factor compares with the shortest bronze in the same run. Quote it: absolute figures depend on the machine.
 
 {table}
 """

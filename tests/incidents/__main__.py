@@ -13,23 +13,26 @@ DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "INCIDENTS.md"
 
 _HEAD: Final = """# Incidents
 
-What an evening on call can look like, and what ends it. Each row is a test that stages the incident, sees the condition
-of the alarm as the template has it, follows the command as the page has it, and finds source and lake equal.
+For people who will be on call, and for those who decide whether they can be. After it you know which incidents have
+been rehearsed, what ends each of them, and how long that takes.
 
-*Seconds* are those of the pipeline's own clock in that test, from the first command until everything is equal: waiting
-for retries, looks and the margins of a heal are in them, your thinking and typing are not. They were written when this
-page was last generated (`python -m tests.incidents`).
+Each row is a test. It stages the incident, sees the alarm's condition of the template become true, follows the commands
+of the page, and finds source and lake equal.
+
+*Seconds* are seconds of the pipeline's own clock in that test, from the first command until everything is equal. They
+include the waits for retries, for checks of the stream and for the margins of a heal. They do not include your thinking
+and typing. `python -m tests.incidents` writes this page and the seconds.
 
 | incident | alarm | page | commands | seconds |
 |---|---|---|---|---|
 """
 
 _FOOT: Final = """
-A heal's seconds are mostly waiting: until a look has seen that the stream is whole, and has given the gap its end. The
+A heal mostly waits: until a check of the stream has seen that the stream is whole, and has given the gap its end. The
 wrong type is repaired by a merge of all files into a new target, which takes as long as reading them does.
 
-Where: `tests/incidents` on the ports (the real use cases, state machine and looks; queue, bucket and clock in memory),
-`tests/spark/test_repairs.py` on Spark with Delta.
+`tests/incidents` runs the real use cases, the real state machine and the real checks of the stream, over a queue, a
+bucket and a clock in memory. `tests/spark/test_repairs.py` runs on Spark with Delta.
 """
 
 SPARK_ROWS: Final = (

@@ -113,8 +113,8 @@ PROMISES: Final = (
     ),
     Promise(
         "G7",
-        "decode(encode(item)) = item for every item that can travel, whatever its values are; a record in a file is as "
-        "DynamoDB said it. Quarantined is only what cannot travel or cannot be placed (FORMAT.md).",
+        "decode(encode(item)) = item for every item that can travel, whatever its values are: a file holds what "
+        "DynamoDB sent. Only what cannot travel or cannot be placed is quarantined (FORMAT.md).",
         (
             CORE + "record/envelope.py:carried",
             CORE + "record/envelope.py:encode_line",
@@ -130,8 +130,8 @@ PROMISES: Final = (
     ),
     Promise(
         "G8",
-        "When deliveries quiesce, silver equals the source under duplication, reordering, crash, replay and backfill "
-        "during writes.",
+        "Once deliveries come to rest, silver equals the source, whatever was duplicated, reordered, interrupted, "
+        "replayed or backfilled during writes.",
         ("spark/lakebound_spark/reading/latest.py:latest_per_key", "spark/lakebound_spark/silver/merge.py:merge_rows"),
         (SCOPE, RULES, HISTORIES, SPARK + "test_silver_equals_the_source"),
     ),
@@ -155,7 +155,7 @@ PROMISES: Final = (
     ),
     Promise(
         "G11",
-        "A gap is loud: status GAP, alarm, silver marked stale until a repair run completes.",
+        "A gap is announced: by the status GAP, by an alarm, and by silver's stale mark, until a repair run completes.",
         (
             "template.yaml:IteratorAge",
             "template.yaml:LookSchedule",
@@ -187,7 +187,7 @@ PROMISES: Final = (
     ),
     Promise(
         "G13",
-        "Every delete reaches silver; deletes inside a gap by the sweep or the incremental export.",
+        "Every delete reaches silver; deletes inside a gap do so by the sweep or by the incremental export.",
         (
             "spark/lakebound_spark/silver/merge.py:_Registers",
             CORE + "backfill/start_states.py:OpeningStages._held_up",
@@ -641,13 +641,15 @@ def rendered() -> str:
     lines = [
         "# Guarantees",
         "",
-        "*Written by `python -m tests.simulation guarantees`; a test fails when this page, a guard or a test "
-        "it names is "
-        "not as the code has it. Edit tests/simulation/guarantees.py.*",
+        "For reviewers who ask what Lakebound promises and how they could tell if it lied. After it you can name the "
+        "code that keeps each promise, the test that fails without it, and the faults that were tried.",
         "",
-        "*Delivered*: the stream handed the record to the mapping. *Durable place*: an un-acknowledged "
-        "stream position, SQS "
-        "(visible, in flight or dead letter), an S3 object, or a failure object that carries the payload.",
+        "*`python -m tests.simulation guarantees` writes this page from tests/simulation/guarantees.py. A test fails "
+        "when the page is stale, or when it names a guard or a test that does not exist.*",
+        "",
+        "A record is *delivered* once the stream has handed it to the mapping. A *durable place* is one of these: a "
+        "stream position that is not acknowledged, SQS (a message that is visible, in flight or a dead letter), an S3 "
+        "object, or a failure object that carries the payload.",
         "",
         "## Promises",
         "",
@@ -658,39 +660,35 @@ def rendered() -> str:
         lines.append(f"| {promise.name} | {promise.claim} | {_code(promise.guards)} | {_code(promise.tests)} |")
     lines += [
         "",
-        "Not promised: transactions over several items; files that hold each record once (records are at least once in "
-        "files, exactly once in effect); order inside bronze.",
+        "Three things are not promised: transactions over several items; files that hold each record once (a record is "
+        "in at least one file, and takes effect exactly once); order inside bronze.",
         "",
         "## How they are proved",
         "",
-        f"- **Histories** (`{HISTORIES}`): one seed is one history of the real `ingest` and `flush`, and in "
-        "three of four the real backfill under its state machine, over the real SQS and "
-        "S3 adapters, above a simulated stream, queue, bucket and clock. Conservation and no-overwrite are "
-        "checked at each "
-        "step; at rest, silver by the reference model equals the source and the old-image chain is whole or "
-        "a gap was said. "
-        "`python -m tests.simulation history --seed N` replays one and prints a failing one cut down.",
-        f"- **Small scope** (`{SCOPE}`): every history of up to three writes and two scans, lossless, healed "
-        f"in full and "
-        f"healed by windows, in every order, batching and with one duplicate. "
-        f"{len(failing_rules.RED_CONTROLS)} rules that "
-        "fail are found, each with its shortest history (below).",
-        f"- **Hop model** (`{HOPS}`): breadth first over ingest, queue and flush; {len(hop_model.MUTANTS)} "
-        f"careless steps "
-        "are caught.",
-        f"- **Mutants** (`{MUTANTS}`): {len(mutants.MUTANTS)} edits of handlers, backfill, codec and merge, each "
-        f"killed by the test it names, and {len(spark_mutants.PLAIN) + len(spark_mutants.ON_SPARK)} edits of the Spark "
-        f"code (`{SPARK_MUTANTS}`); `python -m tests.simulation mutants` prints the table.",
-        f"- **kill -9** (`{KILLED}`, `{KILLED_JOB}`): the handlers as processes over HTTP, killed just before and just "
-        "after each numbered side effect of a history, and the merge job with its Java at any path it makes; a "
-        "careless handler and a careless job are caught by the same harness.",
-        f"- **Soak** (`make soak HOURS=8`): long histories through the handlers and the real backfill with "
-        f"{soak.RATE:.0%} of every fault; it reports final equality and the slope of memory.",
+        f"- **Histories** (`{HISTORIES}`). A seed determines one history. It runs the real `ingest` and `flush`, in "
+        "three cases of four also the real backfill under its state machine, and the real SQS and S3 adapters; stream, "
+        "queue, bucket and clock are simulated. Each step checks that no record is lost and no object overwritten. At "
+        "the end silver, as the reference model computes it, equals the source, and the chain of old images is whole "
+        "or a gap was recorded. `python -m tests.simulation history --seed N` replays one history, and shortens it if "
+        "it fails.",
+        f"- **Small scope** (`{SCOPE}`). Every history of up to three writes and two scans (without loss, healed in "
+        "full, healed by windows) is delivered in every order and grouping, and with one duplicate. "
+        f"{len(failing_rules.RED_CONTROLS)} rules that fail are found, each with its shortest history (below).",
+        f"- **Hop model** (`{HOPS}`). A breadth-first search visits every state of ingest, queue and flush. It catches "
+        f"{len(hop_model.MUTANTS)} careless steps.",
+        f"- **Mutants** (`{MUTANTS}`). The tests named beside them kill {len(mutants.MUTANTS)} wrong edits of "
+        f"handlers, backfill, codec and merge, and {len(spark_mutants.PLAIN) + len(spark_mutants.ON_SPARK)} of the "
+        f"Spark code (`{SPARK_MUTANTS}`). `python -m tests.simulation mutants` prints the table.",
+        f"- **kill -9** (`{KILLED}`, `{KILLED_JOB}`). The handlers run as processes over HTTP and are killed just "
+        "before and just after each numbered side effect of a history. The merge job and its Java are killed at every "
+        "path that they create. The same harness catches a careless handler and a careless job.",
+        f"- **Soak** (`make soak HOURS=8`). Long histories run through the handlers and the real backfill with "
+        f"{soak.RATE:.0%} of every fault. The report says whether both sides are equal, and how fast memory grows.",
         "",
         "## Faults",
         "",
-        f"Those with a place of injection are in the simulation's registry; `{FIRES}` fails when one of them "
-        f"never fires.",
+        f"The simulation injects those marked *simulation* at the place named; `{FIRES}` fails when one of them never "
+        "fires.",
         "",
         "| hop | fault | where injected, or the test that meets it | outcome |",
         "|---|---|---|---|",
@@ -707,8 +705,8 @@ def rendered() -> str:
         "",
         "## Rules that fail",
         "",
-        f"Found by `{RULES}`. Times are small numbers; the sound margin there is {small_scope.MARGIN}, the sound wait "
-        f"{small_scope.WAIT}.",
+        f"`{RULES}` finds them. Times are small numbers; there a margin of {small_scope.MARGIN} and a wait of "
+        f"{small_scope.WAIT} are enough. [ORDERING](ORDERING.md) explains the notation.",
         "",
         "| rule or bound | known from | shortest history that ends wrong |",
         "|---|---|---|",
