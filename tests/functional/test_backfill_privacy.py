@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 from base64 import b64decode
-from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger, Metrics
+from lakebound.times import iso
 
 from lakebound.adapters.telemetry import report_backfill
 from lakebound.errors import Misconfigured
@@ -143,10 +143,6 @@ def run(made: World, mode: str) -> list[str]:
     assert "BackfillRecords" in told[1]
     assert '"action":"finish"' in told[0]
     return told
-
-
-def iso(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def objects(made: World) -> list[str]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from lakebound.times import format_time
 
 from lakebound.adapters.local import ManualClock, MemoryMetrics, MemoryQueue, MemoryStore
 from lakebound.errors import QueueUnavailable, StoreUnavailable
@@ -25,7 +26,7 @@ from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.source.facts import SLICE_MS, MappingFacts, Slice
-from lakebound.transport.object_keys import DataKey, format_time, partitioner
+from lakebound.transport.object_keys import DataKey, partitioner
 from lakebound.transport.undelivered import pending_failures, pending_quarantine
 from tests.incidents.healing import Healing
 from tests.spark.registers import receive_all

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 import boto3
+from lakebound.times import iso
 
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.s3 import S3Store
@@ -329,7 +330,7 @@ class Life:
         self.here.sleep(120)
         self.ingest()
         self.flush()
-        moments = [f"{datetime.fromtimestamp(begin + more, UTC):%Y-%m-%dT%H:%M:%SZ}" for more in (0, 1200)]
+        moments = [iso((begin + more) * 1000) for more in (0, 1200)]
         told = self.run({"mode": "incremental_export", "from": moments[0], "to": moments[1]}, "increment-1")
         assert told["records"] >= 5, told
 

@@ -15,18 +15,15 @@ import json
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
+
+from lakebound.times import iso_millis
 
 from lakebound.backfill.exports import FULL, ExportState, Window
 from tests.support.backfill_world import TABLE_ARN, Bucket, Table
 
 TABLE_ID = "12345a12-abcd-123a-ab12-1234abc12345"
 ID = "01693685827463-2d8752fd"
-
-
-def moment(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 
 def md5(body: bytes) -> str:
@@ -61,11 +58,11 @@ def layout(
     summary: dict[str, Any] = {
         "version": "2020-06-30" if window is None else "2023-08-01",
         "exportArn": f"{TABLE_ARN}/export/{ID}",
-        "startTime": moment(at_ms),
-        "endTime": moment(at_ms + 360_000),
+        "startTime": iso_millis(at_ms),
+        "endTime": iso_millis(at_ms + 360_000),
         "tableArn": TABLE_ARN,
         "tableId": table_id,
-        "exportTime": moment(at_ms),
+        "exportTime": iso_millis(at_ms),
         "s3Bucket": "lake-files",
         "s3Prefix": prefix or None,
         "s3SseAlgorithm": "AES256",
@@ -79,8 +76,8 @@ def layout(
     if window is not None:
         del summary["exportTime"]
         summary |= {
-            "exportFromTime": moment(window.from_ms),
-            "exportToTime": moment(window.to_ms),
+            "exportFromTime": iso_millis(window.from_ms),
+            "exportToTime": iso_millis(window.to_ms),
             "outputView": "NEW_AND_OLD_IMAGES",
         }
     for name, body in (("manifest-summary", json.dumps(summary).encode()), ("manifest-files", listing)):

@@ -6,9 +6,10 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from lakebound.times import format_time
 
 LABEL = "2013-01-01T00:00:00.000"
 TABLE = "flights"
@@ -83,9 +84,8 @@ def line(record: Mapping[str, Any]) -> str:
 def file_name(
     count: int, content: bytes, *, origin: str = "stream", time_ms: int = 1000, ext: str = "ndjson.gz"
 ) -> str:
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
     digest = hashlib.sha256(content).hexdigest()[:32]
-    return f"{origin}-{moment:%Y%m%dT%H%M%S}{time_ms % 1000:03d}Z-{count}-{digest}.{ext}"
+    return f"{origin}-{format_time(time_ms)}-{count}-{digest}.{ext}"
 
 
 def write_bytes(

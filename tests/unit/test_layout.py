@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lakebound.times import MAX_TIME_MS, format_time, parse_time
 
 from lakebound.errors import Misconfigured
 from lakebound.transport.object_keys import (
     FORMATS,
-    MAX_TIME_MS,
     ORIGINS,
     ClaimKey,
     DataKey,
@@ -20,9 +20,7 @@ from lakebound.transport.object_keys import (
     QuarantineKey,
     RedrivenKey,
     StreamCheckKey,
-    format_time,
     is_partition,
-    parse_time,
     partitioner,
     quarantine_folder,
 )

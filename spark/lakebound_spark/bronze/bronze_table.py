@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Final
 
+from lakebound.times import utc
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -309,7 +310,7 @@ def _name(file: DataFile) -> str:
 
 
 def _day(ms: int) -> date:
-    return datetime.fromtimestamp(ms / 1000, UTC).date()
+    return utc(ms).date()
 
 
 def _quoted(name: str) -> str:

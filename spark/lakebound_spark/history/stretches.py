@@ -49,7 +49,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, StringType, StructField, StructType, TimestampType
 
 from lakebound.errors import Poison
-from lakebound.operate.verify import digest_of
+from lakebound.record.attributes import digest_of
 from lakebound_spark.reading.latest import base_register
 
 READ_MS: Final = 120_000

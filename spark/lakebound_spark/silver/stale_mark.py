@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from lakebound.times import iso
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
-from lakebound.backfill.run_input import iso
 from lakebound.errors import LakeboundError
 from lakebound.source.gaps import RECORDS_STALE, Gap
 from lakebound.transport.object_keys import GapKey, gaps_folder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
+from lakebound.times import utc
 from pyspark.sql import SparkSession
 
 from lakebound_spark.bronze.bronze_table import BRONZE_OF, INGEST_DATE
@@ -87,7 +87,7 @@ def sort_by_key(spark: SparkSession, bronze: str, now_ms: int) -> None:
 
     Only a day that has ended, and once: Delta sorts all of a day again each time it is asked to.
     """
-    day = datetime.fromtimestamp(now_ms / 1000 - 86_400, UTC).date()
+    day = utc(now_ms - 86_400_000).date()
     statement = f"OPTIMIZE {named(bronze)} WHERE {INGEST_DATE} = DATE'{day}' ZORDER BY (key)"
     retried(_ran(spark, statement))
 

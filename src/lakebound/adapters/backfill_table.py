@@ -22,6 +22,7 @@ from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
 from lakebound.record.table_identity import Source
 from lakebound.source.facts import TableDescription
+from lakebound.times import epoch_ms
 
 MAX_SKEW_MS: Final = 5_000
 """The farthest that the local clock may be from the service's `Date`."""
@@ -87,7 +88,7 @@ class BackfillTable:
         if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
             return None
         earliest = recovery.get("EarliestRestorableDateTime")
-        return int(earliest.timestamp() * 1000) if earliest else 0
+        return epoch_ms(earliest) if earliest else 0
 
     def scan_page(
         self, segment: int, total: int, start: Any, limit: int | None, consistent: bool
@@ -176,7 +177,7 @@ def _streams(table: Mapping[str, Any]) -> bool:
 def _check_clock(date: str | None, before_ms: int, after_ms: int) -> None:
     if date is None:
         raise ClockSkewed("DynamoDB's answer has no Date", hint="A proxy removed it: reach the service without one")
-    server = int(parsedate_to_datetime(date).timestamp()) * 1000
+    server = epoch_ms(parsedate_to_datetime(date))
     if server + _DATE_STEP_MS < before_ms - MAX_SKEW_MS or server > after_ms + MAX_SKEW_MS:
         raise ClockSkewed(
             f"the local clock is {abs(after_ms - server) / 1000:.0f} s from DynamoDB's",

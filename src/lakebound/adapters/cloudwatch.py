@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from lakebound.adapters.aws_calls import call
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.ports import Clock
 from lakebound.source.facts import SLICE_MS, QueueCounts, Slice
+from lakebound.times import epoch_ms, utc
 
 _AGE_LOOKED_BACK_MS: Final = 15 * 60_000
 _MINUTE_MS: Final = 60_000
@@ -129,14 +129,14 @@ def ask(
             "get_metric_data",
             "metrics",
             MetricDataQueries=queries,
-            StartTime=datetime.fromtimestamp(from_ms / 1000, UTC),
-            EndTime=datetime.fromtimestamp(to_ms / 1000, UTC),
+            StartTime=utc(from_ms),
+            EndTime=utc(to_ms),
             ScanBy="TimestampAscending",
             **more,
         )
         for result in answer.get("MetricDataResults") or ():
             for moment, value in zip(result.get("Timestamps") or (), result.get("Values") or (), strict=True):
-                start = int(moment.timestamp() * 1000) // period_ms * period_ms
+                start = epoch_ms(moment) // period_ms * period_ms
                 values[start][result["Id"]] = float(value)
         if not answer.get("NextToken"):
             return dict(values)

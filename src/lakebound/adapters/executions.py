@@ -10,6 +10,7 @@ from typing import Any
 
 from lakebound.adapters.aws_calls import FAILURES, code_of, failed_call
 from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.times import epoch_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +132,4 @@ def _state(run: str, told: dict[str, Any]) -> ExecutionState:
 
 
 def _ms(moment: Any) -> int | None:
-    return int(moment.timestamp() * 1000) if isinstance(moment, datetime) else None
+    return epoch_ms(moment) if isinstance(moment, datetime) else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from lakebound.adapters.aws_calls import FAILURES, code_of
 from lakebound.backfill.exports import ExportState, Window
 from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.times import epoch_ms, utc
 
 
 class TableExporter:
@@ -32,8 +32,8 @@ class TableExporter:
             arguments |= {"S3SseAlgorithm": "KMS", "S3SseKmsKeyId": self._kms_key}
         if window is not None:
             arguments["IncrementalExportSpecification"] = {
-                "ExportFromTime": datetime.fromtimestamp(window.from_ms // 1000, UTC),
-                "ExportToTime": datetime.fromtimestamp(window.to_ms // 1000, UTC),
+                "ExportFromTime": utc(window.from_ms // 1000 * 1000),
+                "ExportToTime": utc(window.to_ms // 1000 * 1000),
                 "ExportViewType": "NEW_AND_OLD_IMAGES",
             }
         return str(self._call("export_table_to_point_in_time", **arguments)["ExportDescription"]["ExportArn"])
@@ -46,7 +46,7 @@ class TableExporter:
             arn=arn,
             status=str(told.get("ExportStatus", "")),
             manifest_key=told.get("ExportManifest"),
-            export_time_ms=int(moment.timestamp() * 1000) if moment is not None else None,
+            export_time_ms=epoch_ms(moment) if moment is not None else None,
             items=int(told.get("ItemCount") or 0),
             billed_bytes=int(told.get("BilledSizeBytes") or 0),
             failure=str(told.get("FailureCode") or ""),

@@ -11,6 +11,7 @@ from botocore.parsers import ResponseParserError
 from lakebound.adapters.aws_calls import DENIED, NotThere, cause_of, code_of
 from lakebound.errors import LakeboundError, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
+from lakebound.times import epoch_ms
 
 _CONFLICT_ATTEMPTS: Final = 3
 
@@ -70,7 +71,7 @@ class S3Store:
         try:
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield StoredObject(entry["Key"], entry["Size"], int(entry["LastModified"].timestamp() * 1000))
+                    yield StoredObject(entry["Key"], entry["Size"], epoch_ms(entry["LastModified"]))
         except (ClientError, BotoCoreError, ResponseParserError) as broken:
             raise self._unavailable("list", prefix, broken) from None
 

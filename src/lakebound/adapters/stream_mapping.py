@@ -8,6 +8,7 @@ from typing import Any
 from lakebound.adapters.aws_calls import FAILURES, code_of
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.source.facts import MappingFacts
+from lakebound.times import epoch_ms
 
 
 class LambdaMapping:
@@ -34,7 +35,7 @@ class LambdaMapping:
             self._id,
             answer["EventSourceArn"],
             str(answer.get("State", "")),
-            int(answer["LastModified"].timestamp() * 1000),
+            epoch_ms(answer["LastModified"]),
             result=str(answer.get("LastProcessingResult", "")),
             told_ms=_told(answer),
         )
@@ -42,4 +43,4 @@ class LambdaMapping:
 
 def _told(answer: dict[str, Any]) -> int | None:
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    return int(parsedate_to_datetime(date).timestamp() * 1000) if date else None
+    return epoch_ms(parsedate_to_datetime(date)) if date else None

@@ -6,7 +6,6 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from math import ceil
 from typing import Any, Final, Protocol
@@ -20,6 +19,7 @@ from lakebound.ports import Clock, ObjectStore
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.raw_items import ExportLineReader
 from lakebound.record.stream_records import ChangeEvent
+from lakebound.times import parse_iso
 
 FULL: Final = "FULL_EXPORT"
 INCREMENTAL: Final = "INCREMENTAL_EXPORT"
@@ -171,7 +171,7 @@ def _check_expected(key: str, summary: dict[str, Any], expected: ExpectedExport)
 def export_time_ms(text: str) -> int:
     """Milliseconds of a manifest's time. Raises LakeboundError for what is none."""
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
+        return parse_iso(text)
     except ValueError:
         raise LakeboundError("an export's manifest lacks its times", hint="Start a new backfill") from None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import orjson
@@ -31,6 +30,7 @@ from lakebound.source.facts import (
     Upstream,
 )
 from lakebound.source.gaps import GapBook
+from lakebound.times import parse_iso
 from lakebound.transport.object_keys import RedrivenKey, RunFolder, StreamCheckKey, redriven_folder
 from lakebound.transport.undelivered import pending_failures
 
@@ -205,6 +205,6 @@ def label_ms(stream_arn: str) -> int:
     """The moment that a stream's label names: `2026-11-24T03:05:34.123`, UTC, the end of its ARN."""
     label = stream_arn.rpartition("/stream/")[2]
     try:
-        return int(datetime.fromisoformat(label.removesuffix("Z")).replace(tzinfo=UTC).timestamp() * 1000)
+        return parse_iso(label)
     except ValueError:
         raise Misconfigured(f"the stream's label {label!r} is no time", hint="Tell the maintainers") from None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from lakebound.errors import Misconfigured
+from lakebound.times import epoch_ms, iso
 
 MODES: Final = ("scan", "export", "incremental_export", "heal")
 MAX_SEGMENTS: Final = 10_000
@@ -72,11 +73,6 @@ class BackfillRequest:
         return document
 
 
-def iso(ms: int) -> str:
-    """`2026-11-01T00:00:00Z`, cut to the second."""
-    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def _check_fit(mode: str, segments: int, consistent: bool, begin: int | None, end: int | None) -> None:
     if mode == "incremental_export":
         if begin is None or end is None:
@@ -104,7 +100,7 @@ def _moment(name: str, value: object) -> int | None:
         raise _refused(f"{name} has no time zone; end it with Z for UTC")
     if moment.microsecond:
         raise _refused(f"{name} must be a whole second")
-    return int(moment.timestamp()) * 1000
+    return epoch_ms(moment)
 
 
 def _refused(what: str) -> Misconfigured:

@@ -13,11 +13,12 @@ from lakebound.backfill import exports
 from lakebound.backfill.exports import Window
 from lakebound.backfill.key_reread import TimeRange
 from lakebound.backfill.run_context import RunStages
-from lakebound.backfill.run_input import BackfillRequest, iso
+from lakebound.backfill.run_input import BackfillRequest
 from lakebound.errors import Misconfigured
 from lakebound.record.table_identity import TableArn
 from lakebound.source.facts import QueueCounts, TableDescription, Upstream
 from lakebound.source.gaps import RECORDS_STALE
+from lakebound.times import iso
 from lakebound.transport.object_keys import RunFolder
 
 EXPORT_SETTLES_MS: Final = 5 * 60_000

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lakebound.backfill.run_context import RunStages, label_ms
-from lakebound.backfill.run_input import iso
 from lakebound.backfill.segment_worker import ClockSkewed
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.ports import StoredObject
 from lakebound.source.delivery_proof import StreamCheck, StreamFacts, expired_failures, find_gaps, lost_failures
 from lakebound.source.facts import SLICE_MS, Slice
 from lakebound.source.gaps import STREAM_CAUSES
+from lakebound.times import iso
 from lakebound.transport.object_keys import StreamCheckKey
 
 DAY_MS: Final = 86_400_000

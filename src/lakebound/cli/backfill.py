@@ -17,13 +17,14 @@ from lakebound.adapters.executions import ExecutionState, Machine
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import Stack
 from lakebound.backfill.estimate import Estimate, estimate
-from lakebound.backfill.run_input import BackfillRequest, iso
+from lakebound.backfill.run_input import BackfillRequest
 from lakebound.backfill.run_watcher import RunStatus, RunWatcher
 from lakebound.cli.deployed import StackName, find_stack, table_named
 from lakebound.cli.output import AsJson, aws_client, tell, tell_json, tell_table
 from lakebound.cli.tables import Column, listing
 from lakebound.errors import LakeboundError
 from lakebound.record.table_identity import Source
+from lakebound.times import iso
 from lakebound.transport.object_keys import RunFolder, check_run
 
 app = typer.Typer(no_args_is_help=True, help="Read what the table holds already into the lake.")

@@ -12,12 +12,12 @@ from lakebound.adapters.stack import Stack
 from lakebound.adapters.status_facts import put_gap
 from lakebound.backfill.gap_closing import Closing, decide
 from lakebound.backfill.manifest import Manifest
-from lakebound.backfill.run_input import iso
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, aws_client, tell, tell_json
 from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.ports import ObjectStore
 from lakebound.source.gaps import Gap, GapBook
+from lakebound.times import iso
 from lakebound.transport.object_keys import RunFolder
 from lakebound.transport.undelivered import pending_failures
 

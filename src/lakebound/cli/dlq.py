@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -38,6 +37,7 @@ from lakebound.operate.redrive import (
     redrive_failures,
     redrive_quarantine,
 )
+from lakebound.times import iso
 from lakebound.transport.object_keys import QuarantineKey
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
@@ -124,7 +124,7 @@ def _list_stream(stack: Stack, limit: int) -> dict[str, Any]:
         rows.append(
             {
                 "id": stored.key,
-                "at": _time(stored.modified_ms),
+                "at": iso(stored.modified_ms),
                 "records": len(failure.records) if failure else 0,
                 "why": failure.condition if failure else why,
             }
@@ -143,7 +143,7 @@ def _list_quarantine(stack: Stack, limit: int) -> dict[str, Any]:
         "rows": [
             {
                 "id": _digest(stack.table, one.key),
-                "at": _time(one.quarantined_at),
+                "at": iso(one.quarantined_at),
                 "why": one.reason,
                 "stage": one.stage,
             }
@@ -443,10 +443,6 @@ def _tell_result(result: Redriven, dry_run: bool) -> None:
         tell(f"  {number:,} could not be sent now: {reason}")
     if result.failed:
         tell("  repair what failed, then run the same command again")
-
-
-def _time(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _digest(table: str, key: str) -> str:

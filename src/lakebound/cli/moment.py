@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import typer
+
+from lakebound.times import parse_iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +19,6 @@ class Moment:
     def parse(text: str) -> Moment:
         """ISO 8601, UTC unless it says otherwise. Raises BadParameter, which is a usage error."""
         try:
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            return Moment(parse_iso(text))
         except ValueError:
             raise typer.BadParameter(f"{text} is not a time like 2026-11-24T03:00:00Z") from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return Moment(round(moment.timestamp() * 1000))

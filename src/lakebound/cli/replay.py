@@ -13,7 +13,7 @@ from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, tell, tell_json
 from lakebound.errors import Misconfigured
 from lakebound.operate.replay import plan_replay, stage_replay
-from lakebound.transport.object_keys import format_time
+from lakebound.times import format_time
 
 
 def command(

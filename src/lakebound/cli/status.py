@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -27,6 +26,7 @@ from lakebound.operate.status import (
     Status,
     judge,
 )
+from lakebound.times import iso
 
 
 def command(
@@ -107,4 +107,4 @@ def figures(seen: Seen) -> list[tuple[str, str]]:
 
 
 def _time(ms: int | None) -> str | None:
-    return None if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return None if ms is None else iso(ms)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from lakebound.formats.registry import reader_of
 from lakebound.operate.trace import Kept, Trace, trace
 from lakebound.operate.typed_key import Wanted
 from lakebound.record.attributes import canonical_key
+from lakebound.times import iso
 from lakebound.transport.object_keys import FORMATS, DataKey
 from lakebound.transport.undelivered import pending_quarantine, read_quarantine
 
@@ -178,4 +178,4 @@ def _tell(traced: Trace) -> None:
 
 
 def _time(ms: int | None) -> str:
-    return "–" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return "–" if ms is None else iso(ms)

@@ -27,7 +27,7 @@ from lakebound.operate.verify import AsLanded, Patience, Report, SourceTable, Wa
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.table_identity import Source
 from lakebound.settings import BackfillSettings
-from lakebound.transport.object_keys import format_time
+from lakebound.times import format_time
 
 _SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys read again"}
 _LINE_EVERY_MS = 60_000

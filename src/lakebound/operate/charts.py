@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from html import escape
 from typing import Final
+
+from lakebound.times import utc
 
 _WIDTH: Final = 360
 _HEIGHT: Final = 200
@@ -84,7 +85,7 @@ def time_ticks(start_ms: int, end_ms: int) -> list[int]:
 
 
 def _clock(at_ms: int, start_ms: int, end_ms: int) -> str:
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    at = utc(at_ms)
     days = end_ms - start_ms >= 2 * _DAY
     return f"{at:%b %-d}" if days else f"{at:%H:%M}"
 

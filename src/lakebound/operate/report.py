@@ -7,7 +7,6 @@ called so, and is never nought.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from html import escape
 from math import ceil, log2
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 from lakebound.operate.charts import bars, seconds_over_time
 from lakebound.operate.cost import Bill, amount, dollars, headline
 from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, Seen, Status
+from lakebound.times import utc
 
 _KINDS: Final = ("missing", "ghost", "stale", "different")
 
@@ -261,7 +261,7 @@ def _section(title: str, body: str, *, wide: bool = False) -> str:
 
 
 def _span(start_ms: int, end_ms: int) -> str:
-    start, end = (f"{datetime.fromtimestamp(ms / 1000, UTC):%b %-d, %H:%M}" for ms in (start_ms, end_ms))
+    start, end = (f"{utc(ms):%b %-d, %H:%M}" for ms in (start_ms, end_ms))
     return f'<p class="small between"><span>{start}</span><span>{end} UTC</span></p>'
 
 
@@ -274,7 +274,7 @@ def _bytes(size: float) -> str:
 
 
 def _time(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{utc(ms):%Y-%m-%d %H:%M:%S} UTC"
 
 
 _STYLE: Final = """

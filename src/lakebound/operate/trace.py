@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 from lakebound.errors import Poison
 from lakebound.record.attributes import canonical_item
+from lakebound.times import iso_millis
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +120,10 @@ def _decide(stream: tuple[Step, ...], base: tuple[Step, ...]) -> tuple[Step | No
     newest = max(step.created_ms or 0 for step in stream)
     label = base[-1].label_ms or 0
     if newest >= label:
-        return stream[
-            -1
-        ], f"a stream record was created at {_moment(newest)}, not before the base record's label {_moment(label)}"
-    return base[
-        -1
-    ], f"the base record's label {_moment(label)} is after the last stream record's creation, {_moment(newest)}"
-
-
-def _moment(ms: int) -> str:
-    """To the millisecond: the decision may hang on one."""
-    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
+        why = f"a stream record was created at {iso_millis(newest)}, not before the base record's label "
+        return stream[-1], why + iso_millis(label)
+    why = f"the base record's label {iso_millis(label)} is after the last stream record's creation, "
+    return base[-1], why + iso_millis(newest)
 
 
 def _breaks(stream: tuple[Step, ...], images: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:

@@ -20,14 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Final, Protocol
 
 import orjson
 
 from lakebound.errors import Poison
 from lakebound.ports import Clock
-from lakebound.record.attributes import Image, canonical_item, canonical_key, parse_key
+from lakebound.record.attributes import Image, canonical_key, digest_of, parse_key
 from lakebound.record.redaction import Redaction
 
 
@@ -260,11 +259,6 @@ def verify(
         rows=rows,
         from_base=from_base,
     )
-
-
-def digest_of(item: Image) -> bytes:
-    """16 bytes that stand for an item as a value. Raises Poison for what is no item."""
-    return blake2b(canonical_item(item), digest_size=16).digest()
 
 
 # ── the first look ──────────────────────────────────────────────────────────────────────────────────────────

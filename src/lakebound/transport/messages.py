@@ -20,7 +20,8 @@ import orjson
 from lakebound.errors import Poison
 from lakebound.formats.ndjson import EXTENSION as NDJSON
 from lakebound.formats.registry import TRAVEL_FORMATS, encoder_of
-from lakebound.transport.object_keys import MAX_TIME_MS, ClaimKey, is_partition
+from lakebound.times import MAX_TIME_MS
+from lakebound.transport.object_keys import ClaimKey, is_partition
 
 VERSION: Final = 1
 LINES_PER_MEMBER: Final = 500

@@ -8,15 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
 from lakebound.errors import Misconfigured
-
-MAX_TIME_MS: Final = 253_402_300_799_999
-"""9999-12-31T23:59:59.999Z: the last time that a four-digit year can name."""
+from lakebound.times import format_time, parse_time, utc
 
 ORIGINS: Final = ("stream", "scan", "export", "incremental_export", "reread", "sweep")
 FORMATS: Final = ("ndjson.gz", "avro", "parquet")
@@ -31,18 +28,6 @@ _NAME = re.compile(
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}").fullmatch
 _GAP = re.compile(r"(?P<time>[0-9]{8}T[0-9]{9}Z)-(?P<cause>[a-z_]+)\.json").fullmatch
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
-
-
-def format_time(ms: int) -> str:
-    """`20261124T030534123Z` for a UTC time in milliseconds; as text, times sort as numbers do."""
-    seconds, millis = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%dT%H%M%S}{millis:03d}Z"
-
-
-def parse_time(text: str) -> int:
-    """Milliseconds of `format_time`'s text. Raises ValueError."""
-    moment = datetime.strptime(text[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 1000 + int(text[15:18])
 
 
 def is_partition(text: object) -> bool:
@@ -70,7 +55,7 @@ def partitioner(template: str) -> Callable[[int, bool], str]:
 
     @lru_cache(maxsize=64)
     def of_hour(hour: int, is_delete: bool) -> str:
-        text = datetime.fromtimestamp(hour * 3600, UTC).strftime(template)
+        text = utc(hour * _HOUR_MS).strftime(template)
         return text.replace("{op}", "deletes" if is_delete else "upserts")
 
     def of(ms: int, is_delete: bool) -> str:
