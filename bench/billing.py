@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bench import corpora
 from bench.baseline import stream_ingest as obvious
-from lakebound.adapters.local import ManualClock, MemoryStore
+from bench.local_ports import ManualClock, MemoryStore
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules, ingest
 from lakebound.ports import Queue
@@ -77,7 +77,7 @@ def ours(client: Any, queue: Queue, corpus: str, deliveries: int) -> Bill:
     """Deliveries through stream_ingest's use case into a queue of this client, and out of it by the flusher's."""
     records = corpora.delivery(corpus)["Records"]
     clock = ManualClock(corpora.CREATED_S * 1000 + 5000)
-    store = MemoryStore(clock)
+    store = MemoryStore()
     decoder = StreamDecoder(corpora.TABLE)
     rules = IngestRules(corpora.TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), False, MESSAGE_BYTES)
     written = FlushRules(corpora.TABLE, "p", 0, 67_108_864, 30)

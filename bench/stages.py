@@ -21,10 +21,10 @@ from bench import corpora
 from bench.baseline import backfill as obvious_backfill
 from bench.baseline import flusher as obvious_flusher
 from bench.baseline import stream_ingest as obvious_ingest
+from bench.local_ports import ManualClock, MemoryStore
 from bench.loopback import ROOT, Function, Sent, responding, running
 from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.local import ManualClock, MemoryStore
 from lakebound.backfill.exports import FULL, DataFile, ExportFiles
 from lakebound.backfill.segment_worker import EncodedRecords, EventIds, PageSource, RefusedValue, encode_page
 from lakebound.formats import ndjson
@@ -233,7 +233,7 @@ def export_conversion(corpus: str, rounds: int) -> Measured:
     """A data file of a full export, as it lies in the bucket, to lines: gunzip on both sides, ours with the md5."""
     items = list(corpora.items(corpus, {"flat": 4000, "nested": 1200, "large": 40}[corpus]))
     body = gzip.compress(b"".join(orjson.dumps({"Item": item}, option=orjson.OPT_APPEND_NEWLINE) for item in items))
-    store = MemoryStore(ManualClock())
+    store = MemoryStore()
     store.put_if_absent("data", body, {})
     file = DataFile("data", len(items), b64encode(md5(body).digest()).decode(), 0, FULL)
     decoder = SnapshotDecoder(corpora.TABLE, "run", "export", [corpora.CORPORA[corpus][1]])

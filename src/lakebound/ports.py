@@ -1,4 +1,4 @@
-"""What the use cases need of the world. Each port has a boto3 adapter and a local twin under one contract suite."""
+"""What the use cases need of the world. The adapters and the doubles of the tests pass one contract suite."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lakebound.adapters.local import FolderStore, ManualClock, MemoryQueue, MemoryStore
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.ports import ObjectStore, Queue
+from tests.support.local_ports import FolderStore, ManualClock, MemoryQueue, MemoryStore
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "eu-west-1"

@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from lakebound.adapters.account import LambdaAccount
-from lakebound.adapters.local import ManualClock, MemoryAccount
 from lakebound.errors import LakeboundError
 from lakebound.source.facts import Account, Concurrency
+from tests.support.local_ports import ManualClock, MemoryAccount
 
 NOW_MS = 1_795_000_200_000
 

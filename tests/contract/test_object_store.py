@@ -11,10 +11,10 @@ from typing import Any
 import boto3
 import pytest
 
-from lakebound.adapters.local import FolderStore, MemoryStore
 from lakebound.adapters.s3 import S3Store
 from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing
 from lakebound.ports import ObjectStore
+from tests.support.local_ports import FolderStore, MemoryStore
 
 Stores = Any
 KEY = "ddb/flights/dt=2026-11-24/HH=03/stream-20261124T030534123Z-2-0123456789abcdef0123456789abcdef.ndjson.gz"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lakebound.adapters.local import ManualClock, MemoryQueue
 from lakebound.errors import QueueUnavailable
 from lakebound.ports import Queue, ReceivedMessage
+from tests.support.local_ports import ManualClock, MemoryQueue
 
 Queues = Any
 

@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.cloudwatch import BufferQueues, FunctionMetrics
-from lakebound.adapters.local import ManualClock, MemoryMetrics, MemoryQueue, MemoryUpstream
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.errors import LakeboundError
 from lakebound.ports import Queue
 from lakebound.source.facts import SLICE_MS, DeliveryMetrics, QueueCounts, Slice, Upstream
+from tests.support.local_ports import ManualClock, MemoryMetrics, MemoryQueue, MemoryUpstream
 
 START_MS = 1_795_000_200_000 // SLICE_MS * SLICE_MS
 NO_AGE = SimpleNamespace(get_metric_data=lambda **asked: {"MetricDataResults": []})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lakebound.adapters.local import MemoryAccount
 from lakebound.backfill.estimate import FILE_READERS, FREE_SHARE, MAX_READERS, free_readers
 from lakebound.source.facts import Concurrency
 from tests.functional.test_backfill_exports import exporting
 from tests.support.backfill_world import World, world
+from tests.support.local_ports import MemoryAccount
 from tests.support.state_machine import start
 
 PER_SECOND = 1_000_000

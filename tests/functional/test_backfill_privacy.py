@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger, Metrics
-from lakebound.times import iso
 
 from lakebound.adapters.telemetry import report_backfill
 from lakebound.errors import Misconfigured
 from lakebound.record.redaction import Redaction, parse_paths
 from lakebound.record.stream_records import StreamDecoder
+from lakebound.times import iso
 from lakebound.transport.object_keys import DataKey
 from tests.support.backfill_world import PREFIX, World, world
 from tests.support.export_files import Exports

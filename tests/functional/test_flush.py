@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import igzip
 
-from lakebound.adapters.local import ManualClock
 from lakebound.errors import Misconfigured, ObjectDenied, QueueUnavailable, StoreUnavailable
 from lakebound.live.flush import ALONE_FROM_RECEIVES, MAX_FAILED_CALLS
 from lakebound.ports import ReceivedMessage
 from lakebound.transport.messages import Line, Member, Packer
 from lakebound.transport.object_keys import ClaimKey
+from tests.support.local_ports import ManualClock
 from tests.support.stream_records import NOW_MS, TABLE
 from tests.support.use_case_world import (
     HOUR,

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lakebound.adapters.local import ManualClock
 from lakebound.operate.trace import trace
 from lakebound.operate.verify import LakeRow, Report, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.base_records import SnapshotDecoder
 from tests.functional.test_every_input import carry
+from tests.support.local_ports import ManualClock
 from tests.support.stream_records import odd_images, stream_record
 from tests.unit.test_said import carried, compact, spaced
 

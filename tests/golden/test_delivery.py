@@ -9,12 +9,12 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
-from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules, ingest
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.messages import ClaimCheck, Member, decode, decode_claimed
 from lakebound.transport.object_keys import partitioner
+from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.stream_records import ARN, NOW_MS
 
 HERE = Path(__file__).parent

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lakebound.adapters.local import Kept, MemoryStore, MemoryUpstream
 from lakebound.backfill.exports import Exporter
 from lakebound.backfill.gap_closing import Closing, decide
 from lakebound.backfill.manifest import Manifest
@@ -28,6 +27,7 @@ from lakebound.transport import batch_files, messages
 from lakebound.transport.object_keys import RunFolder, partitioner
 from lakebound.transport.undelivered import pending_failures
 from tests.spark.registers import Registers, receive_all
+from tests.support.local_ports import MemoryStore, MemoryUpstream, StoredBody
 from tests.support.state_machine import start
 from tests.support.stream_records import TABLE
 
@@ -52,7 +52,7 @@ class Documents:
         stored = self.load(key)
         if (stored[1] if stored else None) != tag:
             raise Overtaken(f"{key} was changed by another writer")
-        self._store.objects[key] = Kept(body, {}, self._clock.now_ms())
+        self._store.objects[key] = StoredBody(body, {}, self._clock.now_ms())
         return hashlib.md5(body).hexdigest()
 
 

@@ -12,9 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from lakebound.times import format_time
 
-from lakebound.adapters.local import ManualClock, MemoryMetrics, MemoryQueue, MemoryStore
 from lakebound.errors import QueueUnavailable, StoreUnavailable
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules
@@ -26,10 +24,12 @@ from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.source.facts import SLICE_MS, MappingFacts, Slice
+from lakebound.times import format_time
 from lakebound.transport.object_keys import DataKey, partitioner
 from lakebound.transport.undelivered import pending_failures, pending_quarantine
 from tests.incidents.healing import Healing
 from tests.spark.registers import receive_all
+from tests.support.local_ports import ManualClock, MemoryMetrics, MemoryQueue, MemoryStore
 from tests.support.stream_records import ARN, TABLE
 
 PREFIX = f"ddb/{TABLE}"

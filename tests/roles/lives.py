@@ -12,12 +12,12 @@ from itertools import count
 from typing import Any
 
 import boto3
-from lakebound.times import iso
 
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.s3 import S3Store
 from lakebound.backfill.exports import FULL, Window
 from lakebound.source.gaps import Gap, GapBook
+from lakebound.times import iso
 from tests.roles.deployed import Deployed, Right, deployed, owner_of
 from tests.roles.judging import ACCOUNT, Request
 from tests.support import state_machine

@@ -13,13 +13,13 @@ from typing import Any, Final
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.adapters.local import FolderStore, ManualClock, MemoryQueue
 from lakebound.formats.registry import reader_of
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules, ingest
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.object_keys import DataKey, partitioner
 from tests.spark.silver import Silver, run_job, write_config
+from tests.support.local_ports import FolderStore, ManualClock, MemoryQueue
 from tests.support.stream_records import NOW_MS, TABLE, Record, stream_record
 
 FORMATS: Final = ("ndjson.gz", "avro", "parquet")

@@ -10,7 +10,6 @@ from typing import Any
 
 from isal import igzip
 
-from lakebound.adapters.local import MemoryMetrics, MemoryQueue, MemoryUpstream
 from lakebound.backfill.exports import ExportState, Window
 from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource, Throttled
 from lakebound.backfill.state_machine import Ports, RunRules, Stages
@@ -24,6 +23,7 @@ from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder
 from lakebound.source.facts import Account, MappingFacts, TableDescription
 from lakebound.transport.object_keys import DataKey, partitioner
+from tests.support.local_ports import MemoryMetrics, MemoryQueue, MemoryUpstream
 
 START_MS = 1_795_000_000_000
 LABEL = "2026-11-18T09:06:40.000"

@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lakebound.times import iso_millis
-
 from lakebound.backfill.exports import FULL, ExportState, Window
+from lakebound.times import iso_millis
 from tests.support.backfill_world import TABLE_ARN, Bucket, Table
 
 TABLE_ID = "12345a12-abcd-123a-ab12-1234abc12345"

@@ -46,7 +46,7 @@ class ManualClock:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredBody:
     """One object of a MemoryStore."""
 
     body: bytes
@@ -59,13 +59,13 @@ class MemoryStore:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or ManualClock()
-        self.objects: dict[str, Kept] = {}
+        self.objects: dict[str, StoredBody] = {}
 
     def put_if_absent(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
         """See ObjectStore. Never raises StoreUnavailable."""
         if key in self.objects:
             return False
-        self.objects[key] = Kept(bytes(body), dict(metadata), self._clock.now_ms())
+        self.objects[key] = StoredBody(bytes(body), dict(metadata), self._clock.now_ms())
         return True
 
     def get(self, key: str, max_bytes: int) -> bytes:

@@ -9,12 +9,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.errors import QueueUnavailable, StoreUnavailable
 from lakebound.live.flush import FlushResult, FlushRules, flush
 from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.transport.messages import ClaimCheck, Line, Member, Packer, decode, decode_claimed
 from lakebound.transport.object_keys import DataKey, quarantine_folder
+from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.stream_records import TABLE
 
 PREFIX: Final = f"ddb/{TABLE}"

@@ -10,12 +10,12 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from lakebound.adapters.local import MemoryStore
 from lakebound.cli.app import app
 from lakebound.formats import ndjson
 from lakebound.operate.file_check import check
 from lakebound.transport import batch_files
 from lakebound.transport.object_keys import DataKey
+from tests.support.local_ports import MemoryStore
 from tests.unit.test_encoders import FORMATS, event, pack, write
 
 RUN = CliRunner()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.operate.discard import discard_messages, verdict_of_failure
+from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.operator_stack import BUCKET, MAPPING, Operated
 from tests.support.stream_records import TABLE, stream_record
 from tests.unit.conftest import Lakebound

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from lakebound.adapters.local import ManualClock
 from lakebound.cli.init import samconfig
 from lakebound.errors import LakeboundError
 from lakebound.operate.cost import Did, Line, Plan, amount, dollars, estimated, headline, measured
 from lakebound.operate.doctor import BAD, GOOD, UNKNOWN, WARN, StackFacts, TableFacts, after, before, smoke, smoke_keys
 from lakebound.record.attributes import Image
+from tests.support.local_ports import ManualClock
 from tests.support.operator_stack import Operated, remove, take_away
 from tests.unit.conftest import Lakebound
 

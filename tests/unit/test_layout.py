@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lakebound.times import MAX_TIME_MS, format_time, parse_time
 
 from lakebound.errors import Misconfigured
+from lakebound.times import MAX_TIME_MS, format_time, parse_time
 from lakebound.transport.object_keys import (
     FORMATS,
     ORIGINS,

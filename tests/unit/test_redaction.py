@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.adapters.secrets import redaction_at_start
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
@@ -26,6 +25,7 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import IngestSettings, RedactionSettings
 from lakebound.transport import messages
 from lakebound.transport.object_keys import partitioner
+from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.stream_records import NOW_MS, TABLE, odd_values, stream_record
 from tests.unit.test_said import compact, spaced
 

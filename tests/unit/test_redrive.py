@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 import pytest
 
-from lakebound.adapters.local import ManualClock, MemoryQueue, MemoryStore
 from lakebound.errors import LakeboundError, QueueUnavailable
 from lakebound.live.ingest import IngestRules
 from lakebound.operate.redrive import (
@@ -28,6 +27,7 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
 from lakebound.transport.object_keys import partitioner, quarantine_folder
 from lakebound.transport.undelivered import FailureObject, pending_failures, pending_quarantine
+from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.stream_records import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
 
 MAPPING = "11111111-2222-3333-4444-555555555555"

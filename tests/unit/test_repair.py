@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from lakebound.adapters.local import ManualClock, MemoryStore
 from lakebound.backfill.segment_worker import Throttled
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
@@ -16,6 +15,7 @@ from lakebound.operate.verify import AsLanded, LakeRow, Patience, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.redaction import Redaction
 from lakebound.transport.object_keys import DataKey, QuarantineKey, partitioner
+from tests.support.local_ports import ManualClock, MemoryStore
 
 PREFIX, MARGIN_MS = "ddb/cars", 60_000
 

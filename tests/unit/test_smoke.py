@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import pytest
 
-from lakebound.adapters.local import ManualClock
 from lakebound.adapters.smoke import StreamDeliveries, alarms_told, keys_of
 from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed
@@ -21,6 +20,7 @@ from lakebound.operate import smoke
 from lakebound.operate.doctor import smoke_keys
 from lakebound.operate.smoke import FAILED, OK, SKIPPED, Skipped, Step, perform
 from lakebound.record.attributes import Image
+from tests.support.local_ports import ManualClock
 from tests.support.operator_stack import MAPPING, STACK, Operated
 from tests.support.stream_records import stream_record
 from tests.unit.conftest import Lakebound

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from lakebound.adapters.local import MemoryStore
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -36,6 +35,7 @@ from lakebound.operate.status import (
 )
 from lakebound.source.gaps import Gap
 from lakebound.transport.object_keys import GapKey, StreamCheckKey
+from tests.support.local_ports import MemoryStore
 from tests.support.operator_stack import BUCKET, MAPPING, Operated, refused, remove, take_away
 from tests.support.stream_records import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakebound.times import format_time
 
-from lakebound.adapters.local import MemoryStore
 from lakebound.errors import LakeboundError
 from lakebound.operate.replay import plan_replay, stage_replay
 from lakebound.operate.trace import trace
 from lakebound.record.envelope import encode_line
 from lakebound.record.stream_records import StreamDecoder
+from lakebound.times import format_time
 from lakebound.transport.object_keys import DataKey
+from tests.support.local_ports import MemoryStore
 from tests.support.operator_stack import BUCKET, Operated
 from tests.support.stream_records import NOW_MS, stream_record
 from tests.unit.conftest import Lakebound

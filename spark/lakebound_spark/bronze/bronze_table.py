@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from lakebound.times import utc
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
+from lakebound.times import utc
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.metrics import counted
 from lakebound_spark.platform.spark_compat import condition_of, execute_merge

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lakebound.times import iso
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from lakebound.errors import LakeboundError
 from lakebound.source.gaps import RECORDS_STALE, Gap
+from lakebound.times import iso
 from lakebound.transport.object_keys import GapKey, gaps_folder
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.objects import write_object

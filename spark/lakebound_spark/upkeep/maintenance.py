@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from lakebound.times import utc
 from pyspark.sql import SparkSession
 
+from lakebound.times import utc
 from lakebound_spark.bronze.bronze_table import BRONZE_OF, INGEST_DATE
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.tables import beside, exists, named, open_table, properties, retried

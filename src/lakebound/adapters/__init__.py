@@ -1,1 +1,1 @@
-"""The ports' adapters: boto3's, and the local twins that the tests and the local tools use."""
+"""What reaches the world: AWS through botocore, folders, the clock, the functions' metrics."""
