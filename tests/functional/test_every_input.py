@@ -22,7 +22,7 @@ from lakebound.formats.registry import reader_of
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules, ingest
 from lakebound.record.stream_records import StreamDecoder
-from lakebound.transport.object_keys import partitioner, quarantine_folder
+from lakebound.transport.object_keys import QUARANTINE, partitioner
 from tests.support.stream_records import (
     NOW_MS,
     TABLE,
@@ -110,7 +110,7 @@ def carry(
         assert not flushed.failed
         world.buffer.delete([message.receipt for message in received])
     read = [record for key, body in world.files().items() for record in reader_of(key.ext)(body)]
-    kept = [json.loads(world.bucket.get(one.key, one.size)) for one in world.bucket.list(quarantine_folder(TABLE))]
+    kept = [json.loads(world.bucket.get(one.key, one.size)) for one in world.bucket.list(QUARANTINE.prefix(TABLE))]
     return read, kept
 
 

@@ -17,7 +17,7 @@ from lakebound.errors import Misconfigured, ObjectDenied, QueueUnavailable, Stor
 from lakebound.live.flush import ALONE_FROM_RECEIVES, MAX_FAILED_CALLS
 from lakebound.ports import ReceivedMessage
 from lakebound.transport.messages import Line, Member, Packer
-from lakebound.transport.object_keys import ClaimKey
+from lakebound.transport.object_keys import CLAIMS
 from tests.support.local_ports import ManualClock
 from tests.support.stream_records import NOW_MS, TABLE
 from tests.support.use_case_world import (
@@ -505,7 +505,7 @@ REFUSED: dict[str, tuple[str, str]] = {
             {
                 "v": 1,
                 "table": TABLE,
-                "claim": {"key": ClaimKey(TABLE, "a" * 64).format(), "sha256": "a" * 64, "bytes": 5},
+                "claim": {"key": CLAIMS.key(TABLE, "a" * 64), "sha256": "a" * 64, "bytes": 5},
             }
         ),
     ),

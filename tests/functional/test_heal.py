@@ -11,7 +11,7 @@ from lakebound.backfill.start_states import COUNTS_SETTLE_MS, OpeningStages, has
 from lakebound.record.redaction import Redaction, parse_paths
 from lakebound.source.facts import QueueCounts
 from lakebound.source.gaps import Gap, GapBook
-from lakebound.transport.object_keys import RedrivenKey
+from lakebound.transport.object_keys import REDRIVEN
 from tests.spark.registers import receive_all
 from tests.support.backfill_world import START_MS, World, world
 from tests.support.export_files import Exports
@@ -77,7 +77,7 @@ def given_up(made: World) -> None:
 
 
 def redrive_stream(made: World) -> None:
-    made.bucket.put_if_absent(RedrivenKey.of("cars", FAILED).format(), b"{}", {})
+    made.bucket.put_if_absent(REDRIVEN.key_about("cars", FAILED), b"{}", {})
     made.buffer.send(["the INSERT of k"])
 
 

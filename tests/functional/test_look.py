@@ -16,7 +16,7 @@ from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.ports import Overtaken
 from lakebound.source.facts import SLICE_MS, Slice
 from lakebound.source.gaps import RETENTION_MS, Gap, GapBook
-from lakebound.transport.object_keys import GapKey, RedrivenKey, StreamCheckKey
+from lakebound.transport.object_keys import REDRIVEN, GapKey, StreamCheckKey
 from tests.support.backfill_world import STREAM, Killed, World, world
 
 HOUR = 3_600_000
@@ -106,7 +106,7 @@ def test_a_failure_object_that_expires_unredriven_is_a_gap_and_a_redriven_one_is
     made.bucket.objects |= {FAILED: b"{}", redriven: b"{}"}
     made.bucket.times |= {FAILED: written, redriven: written}
     assert look(made)["failure_objects"] == 2
-    made.bucket.put_if_absent(RedrivenKey.of("cars", redriven).format(), b"{}", {})
+    made.bucket.put_if_absent(REDRIVEN.key_about("cars", redriven), b"{}", {})
     assert look(made)["failure_objects"] == 1
     answers = looks(made, 30 * DAY - 2 * HOUR, HOUR)
     assert [answer["failure_objects_expiring"] for answer in (answers[0], answers[-1])] == [0, 1]

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from demo.local_stack import LocalStack
 from lakebound.backfill.manifest import Manifest
-from lakebound.transport.object_keys import quarantine_folder
+from lakebound.transport.object_keys import QUARANTINE
 from tests.killed.tables import Served, served
 from tests.simulation.choices import Choices
 from tests.simulation.ledger import Entry, Ledger
@@ -341,7 +341,7 @@ class Lived:
         records = []
         for key in self.known:
             records += self.ledger.data_object(key, self.machine.body(key))
-        for key in self.machine.keys(quarantine_folder(TABLE)):
+        for key in self.machine.keys(QUARANTINE.prefix(TABLE)):
             self.ledger.quarantine_object(key, self.machine.body(key))
         return records
 

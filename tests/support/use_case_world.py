@@ -13,7 +13,7 @@ from lakebound.errors import QueueUnavailable, StoreUnavailable
 from lakebound.live.flush import FlushResult, FlushRules, flush
 from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.transport.messages import ClaimCheck, Line, Member, Packer, decode, decode_claimed
-from lakebound.transport.object_keys import DataKey, quarantine_folder
+from lakebound.transport.object_keys import QUARANTINE, DataKey
 from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.stream_records import TABLE
 
@@ -183,7 +183,7 @@ class World:
     def quarantined(self) -> list[dict[str, Any]]:
         """The quarantine's documents, payload decoded."""
         documents = []
-        for one in self.bucket.list(quarantine_folder(TABLE)):
+        for one in self.bucket.list(QUARANTINE.prefix(TABLE)):
             document = json.loads(self.bucket.get(one.key, one.size))
             documents.append(document | {"payload": json.loads(b64decode(document["payload"]))})
         return documents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -11,18 +12,17 @@ from hypothesis import strategies as st
 from lakebound.errors import Misconfigured
 from lakebound.times import MAX_TIME_MS, format_time, parse_time
 from lakebound.transport.object_keys import (
+    CLAIMS,
+    DISCARDED,
     FORMATS,
     ORIGINS,
-    ClaimKey,
+    QUARANTINE,
+    REDRIVEN,
     DataKey,
-    DiscardedKey,
     GapKey,
-    QuarantineKey,
-    RedrivenKey,
     StreamCheckKey,
     is_partition,
     partitioner,
-    quarantine_folder,
 )
 
 HEX = "0123456789abcdef"
@@ -105,8 +105,8 @@ def test_what_is_no_batch_file_is_none(was: str, becomes: str) -> None:
 def test_parse_never_raises(text: str) -> None:
     for key in (text, f"{PREFIX}/{text}", f"_lakebound/flights/claims/{text}", f"_lakebound/flights/quarantine/{text}"):
         DataKey.parse(PREFIX, key)
-        ClaimKey.parse("flights", key)
-        QuarantineKey.parse("flights", key)
+        CLAIMS.parse("flights", key)
+        QUARANTINE.parse("flights", key)
 
 
 @given(partition=partitions)
@@ -173,29 +173,30 @@ def test_a_template_finer_than_an_hour_or_no_path_is_refused(template: str) -> N
 
 @given(digest=st.text(HEX, min_size=64, max_size=64))
 def test_keys_aside_are_parsed_back_for_their_own_table_only(digest: str) -> None:
-    claim, kept = ClaimKey("flights", digest), QuarantineKey("flights", digest)
-    assert claim.format() == f"_lakebound/flights/claims/{digest}.json"
-    assert kept.format() == f"_lakebound/flights/quarantine/{digest}.json"
-    assert kept.format().startswith(quarantine_folder("flights"))
-    assert ClaimKey.parse("flights", claim.format()) == claim
-    assert QuarantineKey.parse("flights", kept.format()) == kept
+    claim, poison = CLAIMS.key("flights", digest), QUARANTINE.key("flights", digest)
+    assert claim == f"_lakebound/flights/claims/{digest}.json"
+    assert poison == f"_lakebound/flights/quarantine/{digest}.json"
+    assert poison.startswith(QUARANTINE.prefix("flights"))
+    assert CLAIMS.parse("flights", claim) == digest
+    assert QUARANTINE.parse("flights", poison) == digest
     for table in ("flight", "flights2", ""):
-        assert ClaimKey.parse(table, claim.format()) is None
-        assert QuarantineKey.parse(table, kept.format()) is None
-    assert ClaimKey.parse("flights", kept.format()) is None
+        assert CLAIMS.parse(table, claim) is None
+        assert QUARANTINE.parse(table, poison) is None
+    assert CLAIMS.parse("flights", poison) is None
 
 
 @given(name=st.text(max_size=80))
 def test_a_copy_of_what_was_discarded_and_its_note_lie_in_folders_of_their_own(name: str) -> None:
-    copy, note = DiscardedKey.of("flights", name), RedrivenKey.of("flights", name)
-    assert copy.format() == f"_lakebound/flights/discarded/{copy.sha256}.json"
-    assert DiscardedKey.parse("flights", copy.format()) == copy
-    assert RedrivenKey.parse("flights", note.format()) == note
+    copy, note = DISCARDED.key_about("flights", name), REDRIVEN.key_about("flights", name)
+    digest = sha256(name.encode()).hexdigest()
+    assert copy == f"_lakebound/flights/discarded/{digest}.json"
+    assert DISCARDED.parse("flights", copy) == digest
+    assert REDRIVEN.parse("flights", note) == digest
     # A copy taken for a note would end the waiting of an object that nobody has carried.
-    assert RedrivenKey.parse("flights", copy.format()) is None
-    assert DiscardedKey.parse("flights", note.format()) is None
-    for other in (DiscardedKey.of("cars", name).format(), copy.format() + "x", copy.format().removesuffix(".json")):
-        assert DiscardedKey.parse("flights", other) is None
+    assert REDRIVEN.parse("flights", copy) is None
+    assert DISCARDED.parse("flights", note) is None
+    for other in (DISCARDED.key_about("cars", name), copy + "x", copy.removesuffix(".json")):
+        assert DISCARDED.parse("flights", other) is None
 
 
 def test_what_was_seen_of_the_stream_lies_beside_the_gaps_and_is_none() -> None:
@@ -221,4 +222,4 @@ def test_what_was_seen_of_the_stream_lies_beside_the_gaps_and_is_none() -> None:
     ],
 )
 def test_a_forged_claim_key_is_refused(key: str) -> None:
-    assert ClaimKey.parse("flights", key) is None
+    assert CLAIMS.parse("flights", key) is None

@@ -27,7 +27,7 @@ from lakebound.transport.messages import (
     decode,
     decode_claimed,
 )
-from lakebound.transport.object_keys import ClaimKey
+from lakebound.transport.object_keys import CLAIMS
 from tests.support.stream_records import NOW_MS
 
 TABLE = "flights"
@@ -142,7 +142,7 @@ def test_a_line_too_large_for_a_message_travels_by_claim_check() -> None:
     assert [message.first_position for message in claims] == [1]
     assert claims[0].claim is not None
     key, document = claims[0].claim
-    assert key == ClaimKey(TABLE, sha256(document).hexdigest()).format()
+    assert key == CLAIMS.key(TABLE, sha256(document).hexdigest())
     assert len(claims[0].body) < 500
     assert unpacked(messages)[HOURS[0]] != []
     assert sorted(unpacked(messages)[HOURS[0]]) == sorted(one.data for one in lines)
@@ -335,7 +335,7 @@ def test_whatever_comes_is_refused_as_poison_and_never_otherwise(value: Any) -> 
 
 def claim(**changes: Any) -> str:
     digest = sha256(b"document").hexdigest()
-    value = {"key": ClaimKey(TABLE, digest).format(), "sha256": digest, "bytes": 8} | changes
+    value = {"key": CLAIMS.key(TABLE, digest), "sha256": digest, "bytes": 8} | changes
     return json.dumps({"v": 1, "table": TABLE, "claim": value})
 
 
@@ -349,8 +349,8 @@ def test_a_claim_check_is_read() -> None:
     "changes",
     [
         {"key": "ddb/flights/dt=1/HH=2/x.json"},
-        {"key": ClaimKey("cars", sha256(b"document").hexdigest()).format()},
-        {"key": ClaimKey(TABLE, "a" * 64).format()},
+        {"key": CLAIMS.key("cars", sha256(b"document").hexdigest())},
+        {"key": CLAIMS.key(TABLE, "a" * 64)},
         {"key": None},
         {"key": 1},
         {"sha256": "a" * 64},
@@ -385,7 +385,7 @@ def test_a_claimed_document_must_be_the_one_that_was_sent() -> None:
 def test_a_claim_check_behind_a_claim_check_is_refused() -> None:
     document = claim().encode()
     digest = sha256(document).hexdigest()
-    content = ClaimCheck(ClaimKey(TABLE, digest).format(), digest, len(document))
+    content = ClaimCheck(CLAIMS.key(TABLE, digest), digest, len(document))
     with pytest.raises(Poison) as refused:
         decode_claimed(TABLE, content, document)
     assert refused.value.code == "message_shape"

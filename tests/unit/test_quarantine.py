@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lakebound.errors import Poison
 from lakebound.record.ascii_json import ascii_json
-from lakebound.transport.object_keys import QuarantineKey
+from lakebound.transport.object_keys import QUARANTINE
 from lakebound.transport.quarantine import Quarantined, from_delivery
 from tests.support.stream_records import ARN, NOW_MS, TABLE, sequence, stream_record
 
@@ -47,7 +47,7 @@ def test_the_document_says_what_where_when_and_why() -> None:
 
 def test_the_name_is_the_payloads_digest_so_poison_meets_itself() -> None:
     once, again = keep(stream_record(5)), from_delivery(TABLE, stream_record(5), POISON, NOW_MS + 60_000)
-    assert once.key == again.key == QuarantineKey(TABLE, sha256(payload_of(once)).hexdigest()).format()
+    assert once.key == again.key == QUARANTINE.key(TABLE, sha256(payload_of(once)).hexdigest())
     assert keep(stream_record(6)).key != once.key
 
 

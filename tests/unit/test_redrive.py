@@ -25,7 +25,7 @@ from lakebound.operate.redrive import (
 from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
-from lakebound.transport.object_keys import partitioner, quarantine_folder
+from lakebound.transport.object_keys import QUARANTINE, partitioner
 from lakebound.transport.undelivered import FailureObject, pending_failures, pending_quarantine
 from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.stream_records import ARN, LABEL, NOW_MS, TABLE, sequence, stream_record
@@ -266,7 +266,7 @@ def test_poison_among_them_goes_to_quarantine_and_its_neighbours_go_on(world: Wo
     result = redrive_failures(world.road, pending_failures(world.store, TABLE, MAPPING))
     assert len(world.buffered()) == 2
     assert list(result.kept.values()) == ["keys_differ"]
-    assert len(list(world.store.list(quarantine_folder(TABLE)))) == 1
+    assert len(list(world.store.list(QUARANTINE.prefix(TABLE)))) == 1
 
 
 def test_what_could_not_be_sent_is_not_noted_as_redriven(world: World) -> None:
@@ -333,7 +333,7 @@ def test_many_are_carried_in_few_messages(world: World) -> None:
 
 def test_a_record_of_a_backfill_is_told_apart(world: World) -> None:
     world.poison(far_ahead(1))
-    key = next(iter(world.store.list(quarantine_folder(TABLE)))).key
+    key = next(iter(world.store.list(QUARANTINE.prefix(TABLE)))).key
     document = orjson.loads(world.store.get(key, 1 << 20)) | {"stage": "backfill"}
     del world.store.objects[key]
     world.store.put_if_absent(key, orjson.dumps(document), {})

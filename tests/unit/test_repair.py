@@ -14,7 +14,7 @@ from lakebound.operate.repair import Repaired, RepairRules, repair
 from lakebound.operate.verify import AsLanded, LakeRow, Patience, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.redaction import Redaction
-from lakebound.transport.object_keys import DataKey, QuarantineKey, partitioner
+from lakebound.transport.object_keys import QUARANTINE, DataKey, partitioner
 from tests.support.local_ports import ManualClock, MemoryStore
 
 PREFIX, MARGIN_MS = "ddb/cars", 60_000
@@ -102,7 +102,7 @@ def test_an_item_that_cannot_be_carried_goes_to_quarantine_and_its_neighbours_go
     done, records, store = write(table, ["id=S:car-1", "id=S:car-2"])
     assert (done.items, done.quarantined) == (1, 1)
     assert [one["key"] for one in records] == ["id=S:car-2"]
-    assert [key for key in store.objects if QuarantineKey.parse("cars", key)]
+    assert [key for key in store.objects if QUARANTINE.parse("cars", key)]
 
 
 class Lake:

@@ -31,7 +31,7 @@ from lakebound.source.facts import (
 )
 from lakebound.source.gaps import GapBook
 from lakebound.times import parse_iso
-from lakebound.transport.object_keys import RedrivenKey, RunFolder, StreamCheckKey, redriven_folder
+from lakebound.transport.object_keys import REDRIVEN, RunFolder, StreamCheckKey
 from lakebound.transport.undelivered import pending_failures
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024
@@ -173,8 +173,8 @@ class RunStages:
         missing = {key: at for key, at in known.items() if key not in there}
         if not missing:
             return waiting, {}
-        redriven = {one.key for one in store.list(redriven_folder(table))}
-        gone = {key: at for key, at in missing.items() if RedrivenKey.of(table, key).format() not in redriven}
+        redriven = {one.key for one in store.list(REDRIVEN.prefix(table))}
+        gone = {key: at for key, at in missing.items() if REDRIVEN.key_about(table, key) not in redriven}
         return waiting, gone
 
     def _covered_from(self, facts: TableDescription) -> int:

@@ -38,7 +38,7 @@ from lakebound.operate.redrive import (
     redrive_quarantine,
 )
 from lakebound.times import iso
-from lakebound.transport.object_keys import QuarantineKey
+from lakebound.transport.object_keys import QUARANTINE
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
     MAX_QUARANTINE_BYTES,
@@ -142,7 +142,7 @@ def _list_quarantine(stack: Stack, limit: int) -> dict[str, Any]:
         "reasons": dict(count_reasons(iter(some))),
         "rows": [
             {
-                "id": _digest(stack.table, one.key),
+                "id": QUARANTINE.parse(stack.table, one.key) or one.key,
                 "at": iso(one.quarantined_at),
                 "why": one.reason,
                 "stage": one.stage,
@@ -232,7 +232,7 @@ def show(
         facts = {key: getattr(failure, key) for key in failure.__slots__ if key != "records"}
         _show(facts | {"records": len(failure.records)})
     else:
-        key = QuarantineKey(found.table, name.removesuffix(".json").rpartition("/")[2]).format()
+        key = QUARANTINE.key(found.table, name.removesuffix(".json").rpartition("/")[2])
         record = QuarantinedRecord.decode(key, store.get(key, MAX_QUARANTINE_BYTES))
         if payload:
             sys.stdout.buffer.write(record.payload + b"\n")
@@ -443,8 +443,3 @@ def _tell_result(result: Redriven, dry_run: bool) -> None:
         tell(f"  {number:,} could not be sent now: {reason}")
     if result.failed:
         tell("  repair what failed, then run the same command again")
-
-
-def _digest(table: str, key: str) -> str:
-    parsed = QuarantineKey.parse(table, key)
-    return parsed.sha256 if parsed is not None else key

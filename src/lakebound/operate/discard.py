@@ -17,7 +17,7 @@ import orjson
 from lakebound.errors import LakeboundError, ObjectMissing
 from lakebound.operate.redrive import Road, verdict_of_message, verdict_of_quarantined
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
-from lakebound.transport.object_keys import DiscardedKey, RedrivenKey
+from lakebound.transport.object_keys import DISCARDED, REDRIVEN
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
     MAX_QUARANTINE_BYTES,
@@ -124,9 +124,9 @@ def discard_objects(
         except ObjectMissing:
             continue
         now = clock.now_ms()
-        _copy(store, DiscardedKey.of(table, one.key), source, one.key, one.why, now, body)
+        _copy(store, DISCARDED.key_about(table, one.key), source, one.key, one.why, now, body)
         note = {"key": one.key, "discarded_at": now, "why": one.why}
-        store.put_if_absent(RedrivenKey.of(table, one.key).format(), orjson.dumps(note), {})
+        store.put_if_absent(REDRIVEN.key_about(table, one.key), orjson.dumps(note), {})
         result.discarded[one.id] = one.why
     return result
 
@@ -163,7 +163,7 @@ def _discard_message(
         result.kept[message.message_id] = "redrive_helps"
         return False
     body = message.body.encode("utf-8", "surrogatepass")
-    key = DiscardedKey.of(table, f"message {message.message_id}")
+    key = DISCARDED.key_about(table, f"message {message.message_id}")
     _copy(store, key, "buffer", message.message_id, why, clock.now_ms(), body)
     if dead.delete([message.receipt]):
         result.kept[message.message_id] = "not_deleted"
@@ -172,6 +172,6 @@ def _discard_message(
     return True
 
 
-def _copy(store: ObjectStore, key: DiscardedKey, source: str, name: str, why: str, now_ms: int, body: bytes) -> None:
+def _copy(store: ObjectStore, key: str, source: str, name: str, why: str, now_ms: int, body: bytes) -> None:
     document = {"from": source, "id": name, "why": why, "discarded_at": now_ms, "body": b64encode(body).decode("ascii")}
-    store.put_if_absent(key.format(), orjson.dumps(document), {})
+    store.put_if_absent(key, orjson.dumps(document), {})

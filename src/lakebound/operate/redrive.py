@@ -23,7 +23,7 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
 from lakebound.transport.messages import ClaimCheck
 from lakebound.transport.object_keys import (
-    RedrivenKey,
+    REDRIVEN,
 )
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
@@ -433,7 +433,7 @@ def _note(road: Road, key: str, carried: IngestResult | None) -> None:
     body: dict[str, Any] = {"key": key, "redriven_at": road.clock.now_ms()}
     if carried is not None:
         body |= {"records": carried.sent, "messages": carried.messages, "quarantined": carried.quarantined.total()}
-    road.store.put_if_absent(RedrivenKey.of(road.rules.table, key).format(), orjson.dumps(body), {})
+    road.store.put_if_absent(REDRIVEN.key_about(road.rules.table, key), orjson.dumps(body), {})
 
 
 class _Pace:

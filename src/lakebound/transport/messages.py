@@ -21,7 +21,7 @@ from lakebound.errors import Poison
 from lakebound.formats.ndjson import EXTENSION as NDJSON
 from lakebound.formats.registry import TRAVEL_FORMATS, encoder_of
 from lakebound.times import MAX_TIME_MS
-from lakebound.transport.object_keys import ClaimKey, is_partition
+from lakebound.transport.object_keys import CLAIMS, is_partition
 
 VERSION: Final = 1
 LINES_PER_MEMBER: Final = 500
@@ -194,11 +194,11 @@ def decode_claimed(table: str, claim: ClaimCheck, document: bytes) -> list[Membe
 def _decode_claim(table: str, claim: object) -> ClaimCheck:
     if type(claim) is not dict:
         raise Poison("message_shape", "a claim must be an object")
-    key, digest, size = claim.get("key"), claim.get("sha256"), claim.get("bytes")
-    parsed = ClaimKey.parse(table, key) if type(key) is str else None
-    if parsed is None or parsed.sha256 != digest or type(size) is not int or not 0 < size <= MAX_CLAIM_BYTES:
+    key, size = claim.get("key"), claim.get("bytes")
+    digest = CLAIMS.parse(table, key) if type(key) is str else None
+    if digest is None or digest != claim.get("sha256") or type(size) is not int or not 0 < size <= MAX_CLAIM_BYTES:
         raise Poison("message_shape", "the claim's key is not one of ours, or its size is out of range")
-    return ClaimCheck(parsed.format(), parsed.sha256, size)
+    return ClaimCheck(str(key), digest, size)
 
 
 class Packer:
@@ -274,7 +274,7 @@ class Packer:
     def _claim(self, member: str, position: int) -> Outgoing:
         document = (self._head + member + self._tail).encode("ascii")
         digest = sha256(document).hexdigest()
-        key = ClaimKey(self._table, digest).format()
+        key = CLAIMS.key(self._table, digest)
         body = orjson.dumps(
             {
                 "v": VERSION,

@@ -101,112 +101,50 @@ class DataKey:
         return DataKey(partition, parts["origin"], time_ms, int(parts["count"]), parts["digest"], parts["ext"])
 
 
-def _aside(table: str, folder: str) -> str:
-    return f"_lakebound/{table}/{folder}/"
-
-
-def _digest_in(folder: str, key: str) -> str | None:
-    """The SHA-256 that names `<folder><sha256>.json`, or None for any other key."""
-    digest = key[len(folder) : -len(".json")]
-    return digest if key == f"{folder}{digest}.json" and _SHA256(digest) else None
+def _control_folder(table: str, name: str) -> str:
+    return f"_lakebound/{table}/{name}/"
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimKey:
-    """Where the document behind a claim check lives, named by the SHA-256 of its bytes."""
+class DigestFolder:
+    """A folder whose documents are named by a SHA-256: `_lakebound/<table>/<name>/<sha256>.json`."""
 
-    table: str
-    sha256: str
+    name: str
 
-    def format(self) -> str:
-        return f"{_aside(self.table, 'claims')}{self.sha256}.json"
+    def prefix(self, table: str) -> str:
+        """The folder of one table, with its closing slash."""
+        return _control_folder(table, self.name)
 
-    @staticmethod
-    def parse(table: str, key: str) -> ClaimKey | None:
-        """The value behind a claim key of this table, or None."""
-        digest = _digest_in(_aside(table, "claims"), key)
-        return ClaimKey(table, digest) if digest else None
+    def key(self, table: str, digest: str) -> str:
+        """The key of the document that this SHA-256 names."""
+        return f"{self.prefix(table)}{digest}.json"
 
+    def key_about(self, table: str, subject: str) -> str:
+        """The key of the document about something else: an object, by its key, or `message <id>`."""
+        return self.key(table, sha256(subject.encode()).hexdigest())
 
-@dataclass(frozen=True, slots=True)
-class QuarantineKey:
-    """Where a poison record lives, named by its payload's digest: delivered again it meets its own object."""
-
-    table: str
-    sha256: str
-
-    def format(self) -> str:
-        return f"{quarantine_folder(self.table)}{self.sha256}.json"
-
-    @staticmethod
-    def parse(table: str, key: str) -> QuarantineKey | None:
-        """The value behind a quarantine key of this table, or None."""
-        digest = _digest_in(quarantine_folder(table), key)
-        return QuarantineKey(table, digest) if digest else None
+    def parse(self, table: str, key: str) -> str | None:
+        """The SHA-256 in a key of this folder and table; None for any other key."""
+        digest = key[len(self.prefix(table)) : -len(".json")]
+        return digest if _SHA256(digest) and key == self.key(table, digest) else None
 
 
-@dataclass(frozen=True, slots=True)
-class RedrivenKey:
-    """Where it is noted that a failure object or a quarantined record was redriven, named by the SHA-256 of its key."""
+CLAIMS: Final = DigestFolder("claims")
+"""Messages that are too large for SQS, each named by the digest of its own bytes."""
 
-    table: str
-    sha256: str
+QUARANTINE: Final = DigestFolder("quarantine")
+"""Poison records, each named by its payload's digest: delivered again, a record meets its own object."""
 
-    @staticmethod
-    def of(table: str, key: str) -> RedrivenKey:
-        """The note's place for an object's key."""
-        return RedrivenKey(table, sha256(key.encode()).hexdigest())
+REDRIVEN: Final = DigestFolder("redriven")
+"""Notes that a failure object or a quarantined record was redriven or discarded, each about the object's key."""
 
-    def format(self) -> str:
-        return f"{redriven_folder(self.table)}{self.sha256}.json"
-
-    @staticmethod
-    def parse(table: str, key: str) -> RedrivenKey | None:
-        """The value behind a note's key of this table, or None."""
-        digest = _digest_in(redriven_folder(table), key)
-        return RedrivenKey(table, digest) if digest else None
-
-
-@dataclass(frozen=True, slots=True)
-class DiscardedKey:
-    """Where the copy of what an operator discarded lives, named by the SHA-256 of what it was called."""
-
-    table: str
-    sha256: str
-
-    @staticmethod
-    def of(table: str, name: str) -> DiscardedKey:
-        """The copy's place for an object's key, or for `message ID`."""
-        return DiscardedKey(table, sha256(name.encode()).hexdigest())
-
-    def format(self) -> str:
-        return f"{discarded_folder(self.table)}{self.sha256}.json"
-
-    @staticmethod
-    def parse(table: str, key: str) -> DiscardedKey | None:
-        """The value behind a copy's key of this table, or None."""
-        digest = _digest_in(discarded_folder(table), key)
-        return DiscardedKey(table, digest) if digest else None
-
-
-def discarded_folder(table: str) -> str:
-    """The folder that holds the copies of what an operator discarded, with its closing slash."""
-    return _aside(table, "discarded")
-
-
-def redriven_folder(table: str) -> str:
-    """The folder that holds a table's notes of what was redriven, with its closing slash."""
-    return _aside(table, "redriven")
+DISCARDED: Final = DigestFolder("discarded")
+"""Copies of what an operator discarded, each about an object's key or `message <id>`."""
 
 
 def failures_folder(mapping_id: str) -> str:
     """The folder where Lambda itself puts what a stream mapping gave up on, with its closing slash."""
     return f"aws/lambda/{mapping_id}/"
-
-
-def quarantine_folder(table: str) -> str:
-    """The folder that holds a table's quarantine objects, with its closing slash."""
-    return _aside(table, "quarantine")
 
 
 def check_run(name: str) -> None:
@@ -233,15 +171,15 @@ class RunFolder:
 
     def plan(self) -> str:
         """What the run reads and how fast, written once before the first page."""
-        return f"{_aside(self.table, 'backfills')}{self.run}/plan.json"
+        return f"{_control_folder(self.table, 'backfills')}{self.run}/plan.json"
 
     def work(self, stage: str) -> str:
         """What a stage leaves: units of `files` and `reread`, an export's ARN, since when nothing is dead (`clear`)."""
-        return f"{_aside(self.table, 'backfills')}{self.run}/{stage}.json"
+        return f"{_control_folder(self.table, 'backfills')}{self.run}/{stage}.json"
 
     def segments(self) -> str:
         """The folder of the segment checkpoints, with its closing slash."""
-        return f"{_aside(self.table, 'backfills')}{self.run}/segments/"
+        return f"{_control_folder(self.table, 'backfills')}{self.run}/segments/"
 
     def segment(self, number: int) -> str:
         """One segment's checkpoint."""
@@ -249,18 +187,18 @@ class RunFolder:
 
     def manifest(self) -> str:
         """What the run wrote, written last."""
-        return f"{_aside(self.table, 'manifests')}{self.run}.json"
+        return f"{_control_folder(self.table, 'manifests')}{self.run}.json"
 
     def exports(self) -> str:
         """The prefix given to DynamoDB's export, without a closing slash."""
-        return f"{_aside(self.table, 'exports')}{self.run}"
+        return f"{_control_folder(self.table, 'exports')}{self.run}"
 
     @staticmethod
     def parse(table: str, key: str) -> RunFolder | None:
         """The run whose plan or manifest this key is, or None."""
         for start, end in (
-            (_aside(table, "backfills"), "/plan.json"),
-            (_aside(table, "manifests"), ".json"),
+            (_control_folder(table, "backfills"), "/plan.json"),
+            (_control_folder(table, "manifests"), ".json"),
         ):
             run = key[len(start) : -len(end)]
             if key == f"{start}{run}{end}" and _RUN(run):
@@ -270,7 +208,7 @@ class RunFolder:
 
 def runs_folder(table: str) -> str:
     """The folder that holds a table's backfills, with its closing slash."""
-    return _aside(table, "backfills")
+    return _control_folder(table, "backfills")
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,4 +253,4 @@ class StreamCheckKey:
 
 def gaps_folder(table: str) -> str:
     """The folder that holds a table's gaps, with its closing slash."""
-    return _aside(table, "gaps")
+    return _control_folder(table, "gaps")

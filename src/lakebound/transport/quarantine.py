@@ -11,7 +11,7 @@ import orjson
 from lakebound.errors import Poison
 from lakebound.record.ascii_json import ascii_json, ascii_text
 from lakebound.record.stream_records import sequence_number_of
-from lakebound.transport.object_keys import QuarantineKey
+from lakebound.transport.object_keys import QUARANTINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +53,5 @@ def _document(
         "quarantined_at": now_ms,
         "payload": b64encode(payload).decode("ascii"),
     }
-    key = QuarantineKey(table, sha256(payload).hexdigest()).format()
+    key = QUARANTINE.key(table, sha256(payload).hexdigest())
     return Quarantined(key, orjson.dumps(document), poison.code)

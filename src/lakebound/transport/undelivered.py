@@ -13,13 +13,7 @@ import orjson
 
 from lakebound.errors import LakeboundError, ObjectMissing
 from lakebound.ports import ObjectStore, StoredObject
-from lakebound.transport.object_keys import (
-    QuarantineKey,
-    RedrivenKey,
-    failures_folder,
-    quarantine_folder,
-    redriven_folder,
-)
+from lakebound.transport.object_keys import QUARANTINE, REDRIVEN, failures_folder
 
 MAX_FAILURE_BYTES: Final = 64 * 1024 * 1024
 """Largest failure object read: a delivery is 6 MB of JSON, escaped once more inside the object's `payload`."""
@@ -92,16 +86,15 @@ def pending_failures(store: ObjectStore, table: str, mapping_id: str) -> Pending
 
 def pending_quarantine(store: ObjectStore, table: str) -> Pending:
     """Quarantined records. Raises StoreUnavailable."""
-    found = store.list(quarantine_folder(table))
-    return _pending(store, table, (one for one in found if QuarantineKey.parse(table, one.key) is not None))
+    found = store.list(QUARANTINE.prefix(table))
+    return _pending(store, table, (one for one in found if QUARANTINE.parse(table, one.key)))
 
 
 def _pending(store: ObjectStore, table: str, found: Iterator[StoredObject]) -> Pending:
-    notes = (RedrivenKey.parse(table, one.key) for one in store.list(redriven_folder(table)))
-    done = {note.sha256 for note in notes if note is not None}
+    notes = {note.key for note in store.list(REDRIVEN.prefix(table))}
     objects, already = [], 0
     for one in found:
-        if RedrivenKey.of(table, one.key).sha256 in done:
+        if REDRIVEN.key_about(table, one.key) in notes:
             already += 1
         else:
             objects.append(one)
