@@ -11,7 +11,7 @@ from lakebound.backfill.segment_worker import Throttled
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.repair import Repaired, RepairRules, repair
-from lakebound.operate.verify import AsLanded, LakeRow, Patience, verify
+from lakebound.operate.verify import LakeRow, Patience, RedactedSource, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.redaction import Redaction
 from lakebound.transport.object_keys import QUARANTINE, DataKey, partitioner
@@ -120,6 +120,6 @@ def test_a_redacted_lake_is_equal_to_its_source_as_it_lands_and_only_so() -> Non
     table = Table(car(1, owner={"S": "x"}))
     lake = Lake(LakeRow("id=S:car-1", '{"id":{"S":"car-1"}}'))
     patience = Patience(lag=1, limit=10)
-    redacted = AsLanded(table, Redaction.of([("owner",)], [], b""))
+    redacted = RedactedSource(table, Redaction.of([("owner",)], [], b""))
     assert verify(redacted, lake, ManualClock(), patience=patience).is_equal
     assert not verify(table, lake, ManualClock(), patience=patience).is_equal

@@ -269,21 +269,21 @@ def test_verify_and_its_repair_read_by_arn_and_write_records_with_the_bare_name(
     of_their_stream(operated)
     operated.outputs["BackfillName"] = "backfill"
     monkeypatch.setattr(verify, "aws_client", deployed.clients)
-    place = verify._Place.of(None, "lake", repair=True)
-    assert place.source == Source("flights", THEIRS, is_foreign=True)
-    done = place.repair(["id=S:theirs", "id=S:mine"], ["id"], SystemClock(), lambda count: None)
+    subject = verify.Subject.find(None, "lake", repair=True)
+    assert subject.source == Source("flights", THEIRS, is_foreign=True)
+    done = subject.repair(["id=S:theirs", "id=S:mine"], ["id"], SystemClock(), lambda count: None)
     # Only this account's table has `mine`.
     assert (done.items, done.absent) == (1, 1)
     assert dynamodb.asked == [("BatchGetItem", THEIRS)]
-    assert place.store is not None
-    records = [one for key in done.files for one in reader_of("ndjson.gz")(place.store.get(key, 1 << 20))]
+    assert subject.store is not None
+    records = [one for key in done.files for one in reader_of("ndjson.gz")(subject.store.get(key, 1 << 20))]
     assert {(one["source_table"], one["key"]) for one in records} == {
         ("flights", "id=S:theirs"),
         ("flights", "id=S:mine"),
     }
-    assert verify._Place.of(THEIRS, "lake", repair=False).source == place.source
+    assert verify.Subject.find(THEIRS, "lake", repair=False).source == subject.source
     with pytest.raises(Misconfigured, match=f"The stack lake is of table {THEIRS}"):
-        verify._Place.of("flights", "lake", repair=False)
+        verify.Subject.find("flights", "lake", repair=False)
 
 
 def test_verbs_take_an_arn_where_they_take_a_table(

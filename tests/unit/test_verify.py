@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lakebound.cli.verify import Waits
-from lakebound.operate.verify import LakeRow, Patience, Report, Waiting, told_lines, verify
+from lakebound.cli.verify import WaitLines
+from lakebound.operate.verify import LakeRow, Patience, Report, Wait, report_lines, verify
 from lakebound.record.attributes import Image, canonical_key, parse_key
 
 PATIENCE = Patience(lag=10, limit=100)
@@ -60,22 +60,6 @@ class Lake:
     def put(self, name: str, image: Image | None) -> None:
         self.table = [row for row in self.table if row.key != f"id=S:{name}"]
         self.table.append(LakeRow(f"id=S:{name}", None if image is None else json.dumps(image)))
-
-
-@dataclass
-class Queue:
-    count: int = 0
-
-    def in_flight(self) -> int:
-        return self.count
-
-
-@dataclass
-class Files:
-    kept: list[tuple[str, Image]]
-
-    def images(self, keys: frozenset[str]) -> Iterator[tuple[str, Image]]:
-        yield from [(key, image) for key, image in self.kept if key in keys]
 
 
 def flight(name: str, delay: str = "4") -> Image:
@@ -146,8 +130,8 @@ def test_a_row_that_the_source_does_not_have_is_a_ghost() -> None:
 def test_a_row_that_holds_an_earlier_value_is_stale_when_the_files_hold_that_value() -> None:
     source, lake = equal_sides()
     source.items["UA7"] = flight("UA7", delay="60")
-    files = Files([("id=S:UA7", flight("UA7", delay="4.0")), ("id=S:UA7", flight("UA7", delay="60"))])
-    assert run(source, lake, history=files).stale == ("id=S:UA7",)
+    images = [("id=S:UA7", flight("UA7", delay="4.0")), ("id=S:UA7", flight("UA7", delay="60"))]
+    assert run(source, lake, history=lambda keys: [one for one in images if one[0] in keys]).stale == ("id=S:UA7",)
     assert run(source, lake).different == ("id=S:UA7",)
 
 
@@ -199,20 +183,20 @@ def test_a_key_is_called_unequal_only_after_two_lags_at_rest() -> None:
 def test_nothing_is_judged_while_something_newer_is_in_flight() -> None:
     source, lake = equal_sides()
     lake.put("UA7", flight("UA7", delay="5"))
-    queue = Queue(1)
+    messages = ["newer"]
 
     def world(ms: int) -> None:
         if ms >= 60_000:
             lake.put("UA7", flight("UA7"))
-            queue.count = 0
+            messages.clear()
 
-    assert run(source, lake, Time(world), pipeline=queue).is_equal
+    assert run(source, lake, Time(world), in_flight=lambda: len(messages)).is_equal
 
 
 def test_a_key_at_rest_is_judged_though_the_pipeline_is_always_busy() -> None:
     source, lake = equal_sides()
     lake.put("UA7", flight("UA7", delay="5"))
-    assert run(source, lake, pipeline=Queue(1)).different == ("id=S:UA7",)
+    assert run(source, lake, in_flight=lambda: 1).different == ("id=S:UA7",)
 
 
 def test_a_key_that_never_rests_is_left_out() -> None:
@@ -286,34 +270,34 @@ def test_rows_that_show_what_a_backfill_read_are_counted() -> None:
     lake.rows = lambda: iter(shown)  # type: ignore[method-assign]
     report = run(source, lake)
     assert (report.is_equal, report.rows, report.from_base) == (True, 3, 1)
-    assert "from the backfill alone: 1 of 3 rows (33%)" in list(told_lines(report, 5))
+    assert "from the backfill alone: 1 of 3 rows (33%)" in list(report_lines(report, 5))
 
 
 def test_a_wait_is_told_before_it_begins_and_says_what_for_and_how_long() -> None:
     source, lake = equal_sides()
     lake.put("UA7", flight("UA7", delay="5"))
-    told: list[Waiting] = []
+    told: list[Wait] = []
     time = Time()
-    run(source, lake, time, pipeline=Queue(1), waiting=lambda what: told.append(what))
-    assert told[0] == Waiting(keys=1, in_flight=1, rest_s=20.0, left_s=100.0)
+    run(source, lake, time, in_flight=lambda: 1, waiting=lambda what: told.append(what))
+    assert told[0] == Wait(keys=1, in_flight=1, rest_s=20.0, left_s=100.0)
     assert [what.left_s for what in told] == sorted((what.left_s for what in told), reverse=True)
 
 
 def test_without_patience_the_second_look_decides_and_nothing_is_waited_for() -> None:
     source, lake = equal_sides()
     lake.put("UA7", flight("UA7", delay="5"))
-    told: list[Waiting] = []
+    told: list[Wait] = []
     time = Time()
-    report = verify(source, lake, time, pipeline=Queue(1), patience=Patience(0, 0), waiting=told.append)
+    report = verify(source, lake, time, in_flight=lambda: 1, patience=Patience(0, 0), waiting=told.append)
     assert report.different == ("id=S:UA7",)
     assert (told, time.ms) == ([], 1_000_000)
 
 
 def test_the_command_tells_a_wait_at_once_and_each_minute() -> None:
     console, time = Console(record=True, width=200, quiet=False), Time()
-    tell = Waits(console, time)
+    tell = WaitLines(console, time)
     for left in range(900, 0, -15):
-        tell(Waiting(3, 1, 180.0, float(left)))
+        tell(Wait(3, 1, 180.0, float(left)))
         time.sleep(15)
     lines = console.export_text().splitlines()
     assert lines[0] == (

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from lakebound.operate.verify import document, told_lines
+from lakebound.operate.verify import document, report_lines
 from lakebound_spark.audits.verify_run import verify_run
 from lakebound_spark.platform.job_main import run_job
 from lakebound_spark.platform.tables import located, located_table
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             print(json.dumps(document(run.table, run.target, report)))
         else:
-            print("\n".join(told_lines(report, options.show)))
+            print("\n".join(report_lines(report, options.show)))
         return 0 if report.is_equal else 1
 
     return run_job("verify_run", work, run.target, again="compares again")

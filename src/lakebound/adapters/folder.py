@@ -1,13 +1,17 @@
-"""A folder of batch files, read as a bucket is: for `files check` and `files flatten` on a mirror or a download."""
+"""A folder of batch files (a mirror or a download): listed and read as a bucket is, or record by record."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lakebound.errors import LakeboundError, ObjectMissing
+from lakebound.operate.file_check import records_before_damage
 from lakebound.ports import StoredObject
+from lakebound.record.attributes import Image
+from lakebound.transport.object_keys import FORMATS
 
 PREFIX = "files"
 """What stands for the folder at the front of each key."""
@@ -44,3 +48,31 @@ class FolderFiles:
                         yield StoredObject(key, 0, 0)
                         continue
                     yield StoredObject(key, state.st_size, state.st_mtime_ns // 1_000_000)
+
+
+def read_folder(folder: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """The batch files of a folder in path order, each as its path below the folder and its records.
+
+    A file is opened when its first record is asked for, which raises OSError where it cannot be read.
+    """
+    for path in sorted(folder.rglob("*")):
+        extension = next((ext for ext in FORMATS if path.name.endswith(f".{ext}")), None)
+        if extension is not None and not path.name.startswith("."):
+            yield path.relative_to(folder).as_posix(), _records(path, extension)
+
+
+def _records(path: Path, extension: str) -> Iterator[dict[str, Any]]:
+    yield from records_before_damage(extension, path.read_bytes())
+
+
+def images_in_folder(folder: Path, keys: frozenset[str]) -> Iterator[tuple[str, Image]]:
+    """Every image of these keys in the folder's batch files, with its key. A file that cannot be read is skipped."""
+    for _, records in read_folder(folder):
+        try:
+            for record in records:
+                if record["key"] in keys:
+                    for image in (record["old_image"], record["new_image"]):
+                        if image is not None:
+                            yield record["key"], image
+        except OSError:
+            continue  # it proves nothing, and `files check` reports it

@@ -10,20 +10,20 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from lakebound.adapters.folder import read_folder
 from lakebound.adapters.stack import Stack
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, bars, tell, tell_json
 from lakebound.errors import Poison
-from lakebound.formats.registry import reader_of
+from lakebound.operate.file_check import MAX_FILE_BYTES, records_before_damage
 from lakebound.operate.trace import Kept, Trace, trace
 from lakebound.operate.typed_key import Wanted
 from lakebound.record.attributes import canonical_key
 from lakebound.times import iso
-from lakebound.transport.object_keys import FORMATS, DataKey
+from lakebound.transport.object_keys import DataKey
 from lakebound.transport.undelivered import pending_quarantine, read_quarantine
 
-MAX_FILE_BYTES = 512 * 1024 * 1024
 _MOST_TOLD = 6
 
 
@@ -51,7 +51,7 @@ def command(
     with bars(quiet=as_json) as count:
         if files is not None:
             search.where = f"{files}/"
-            records = list(search.of_records(_from_folder(files), lambda: count("files", 1)))
+            records = list(search.of_records(read_folder(files), lambda: count("files", 1)))
         else:
             found = find_stack(stack)
             search.where = f"s3://{found.bucket}/{found.prefix}/"
@@ -117,20 +117,7 @@ def _from_bucket(stack: Stack, since: Moment | None) -> Iterator[tuple[str, Iter
         data = DataKey.parse(stack.prefix, stored.key)
         if data is None or (since is not None and data.time_ms < since.ms):
             continue
-        yield stored.key, _records(stored.key, store.get(stored.key, MAX_FILE_BYTES))
-
-
-def _from_folder(folder: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-    for path in sorted(folder.rglob("*")):
-        if path.name.endswith(FORMATS) and not path.name.startswith("."):
-            yield path.relative_to(folder).as_posix(), _records(path.name, path.read_bytes())
-
-
-def _records(name: str, body: bytes) -> Iterator[dict[str, Any]]:
-    try:
-        yield from reader_of(next(ext for ext in FORMATS if name.endswith(f".{ext}")))(body)
-    except Poison:
-        return  # `files check` tells what is wrong; the records before that place were good
+        yield stored.key, records_before_damage(data.ext, store.get(stored.key, MAX_FILE_BYTES))
 
 
 def _tell_nothing(search: Search, since: Moment | None) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,16 +15,16 @@ from rich.console import Console
 
 from lakebound.adapters.backfill_table import BackfillTable
 from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.dead_letters import count_messages
+from lakebound.adapters.folder import images_in_folder
 from lakebound.adapters.stack import function_environment
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.cli.deployed import StackName, find_stack, road_of, store_of, table_named
-from lakebound.cli.history import FolderHistory
 from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
-from lakebound.cli.pipeline import QueuePipeline
 from lakebound.errors import Misconfigured
 from lakebound.operate.repair import Repaired, RepairRules
-from lakebound.operate.repair import repair as write_again
-from lakebound.operate.verify import AsLanded, Patience, Report, SourceTable, Waiting, document, told_lines, verify
+from lakebound.operate.repair import repair as repair_keys
+from lakebound.operate.verify import Patience, RedactedSource, SourceTable, Wait, document, report_lines, verify
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.table_identity import Source
 from lakebound.settings import BackfillSettings
@@ -78,139 +79,149 @@ def command(
     queue. --repair reads the keys that differ once more and writes what the source holds of them, or that it holds
     nothing, as batch files of origin `reread`; merge them, then verify again.
     """
-    place = _Place.of(table, stack, repair=repair)
-    if no_wait and repair:
-        raise Misconfigured(
-            "--no-wait tells what is on its way as a difference, and --repair would write all of it again",
-            hint="Leave one of the two out",
-        )
-    if limit <= 2 * lag and not no_wait:
-        raise Misconfigured(
-            f"--limit {limit:g} leaves no key the time to rest for two lags of {lag:g} s",
-            hint=f"Give more than {2 * lag:g} seconds, or a smaller --lag",
-        )
+    patience = _patience(lag, limit, no_wait=no_wait, repair=repair)
+    subject = Subject.find(table, stack, repair=repair)
     clock = SystemClock()
-    source: SourceTable = DynamoDBTable(place.source, aws_client("dynamodb"), clock, segments=segments)
-    if place.rules is not None and place.rules.redaction is not None:
-        if place.rules.redaction.hashes_any(source.key_names):
-            raise Misconfigured(
-                "HashAttributes names a key attribute: no key of the lake can be read again in the source",
-                hint="Compare such a table in Spark, with the files of a finished backfill",
-            )
-        source = AsLanded(source, place.rules.redaction)
-    queue = queue or place.queue
-    pipeline = QueuePipeline(queue, aws_client("sqs")) if queue else None
-    history = FolderHistory(files) if files else None
-    from lakebound.cli.silver_table import open_silver  # Spark takes seconds to load, and only this verb needs it
+    source = subject.open(clock, segments)
+    queue_url = queue or subject.queue_url
+    from lakebound.cli.silver_table import open_silver  # Spark takes seconds to load, and few verbs need it
 
     with ExitStack() as opened:
         silver = opened.enter_context(open_silver(target))
         count = opened.enter_context(bars(quiet=as_json))
-        told_wait = Waits(Console(stderr=True, highlight=False), clock)
         report = verify(
             source,
             silver,
             clock,
-            pipeline=pipeline,
-            history=history,
-            patience=Patience(lag=0, limit=0) if no_wait else Patience(lag=lag, limit=limit),
+            in_flight=partial(_count_messages, queue_url) if queue_url else lambda: 0,
+            history=partial(images_in_folder, files) if files else lambda keys: (),
+            patience=patience,
             progress=lambda side, more: count(_SIDES[side], more),
-            waiting=told_wait,
+            waiting=WaitLines(Console(stderr=True, highlight=False), clock),
         )
-        keys = sorted({*report.missing, *report.ghost, *report.stale, *report.different}) if repair else []
-        done = None
+        keys = report.unequal if repair else []
+        repaired = None
         if keys and not dry_run:
-            done = place.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
-    told = document(place.source.table, target, report)
+            repaired = subject.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
+    result = document(subject.source.table, target, report)
     if out is not None:
-        out.write_text(json.dumps(told) + "\n", "utf-8")
+        out.write_text(json.dumps(result) + "\n", "utf-8")
     if as_json:
-        tell_json(told | ({"dry_run": dry_run, "repair": asdict(done) if done else None} if repair else {}))
+        tell_json(result | ({"dry_run": dry_run, "repair": asdict(repaired) if repaired else None} if repair else {}))
     else:
-        _tell(report, show)
+        for line in report_lines(report, show):
+            tell(line)
         if repair:
-            _tell_repair(done, len(keys), dry_run=dry_run)
+            _tell_repair(repaired, len(keys), dry_run=dry_run)
     if not report.is_equal:
         raise typer.Exit(1)
 
 
-class Waits:
-    """Tells on stderr what a run waits for and how long: at once, and a line each minute."""
+def _patience(lag: float, limit: float, *, no_wait: bool, repair: bool) -> Patience:
+    """Raises Misconfigured for options that contradict each other."""
+    if no_wait and repair:
+        raise Misconfigured(
+            "--no-wait reports changes on their way as differences, and --repair would write all of them again",
+            hint="Leave one of the two out",
+        )
+    if no_wait:
+        return Patience(lag=0, limit=0)
+    if limit <= 2 * lag:
+        raise Misconfigured(
+            f"--limit {limit:g} leaves no key the time to rest for two lags of {lag:g} s",
+            hint=f"Give more than {2 * lag:g} seconds, or a smaller --lag",
+        )
+    return Patience(lag=lag, limit=limit)
+
+
+def _count_messages(queue_url: str) -> int:
+    return sum(count_messages(aws_client("sqs"), queue_url))
+
+
+class WaitLines:
+    """Prints what a run waits for, and how long: at once, and then once a minute."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
         self._clock = clock
-        self._told_ms: int | None = None
+        self._printed_ms: int | None = None
 
-    def __call__(self, what: Waiting) -> None:
+    def __call__(self, wait: Wait) -> None:
         now = self._clock.now_ms()
-        if self._told_ms is None:
-            self._say(f"{_wait(what)}; at most {what.left_s:,.0f} s. --no-wait judges at once")
-        elif now - self._told_ms >= _LINE_EVERY_MS:
-            self._say(f"{_wait(what)}; {what.left_s:,.0f} s left")
+        if self._printed_ms is None:
+            line = f"{_reason(wait)}; at most {wait.left_s:,.0f} s. --no-wait judges at once"
+        elif now - self._printed_ms >= _LINE_EVERY_MS:
+            line = f"{_reason(wait)}; {wait.left_s:,.0f} s left"
         else:
             return
-        self._told_ms = now
-
-    def _say(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
+        self._printed_ms = now
 
 
-def _wait(what: Waiting) -> str:
-    keys = "1 key differs" if what.keys == 1 else f"{what.keys:,} keys differ"
-    rest = f"until nothing of it has changed for {what.rest_s:,.0f} s"
-    if not what.in_flight:
+def _reason(wait: Wait) -> str:
+    keys = "1 key differs" if wait.keys == 1 else f"{wait.keys:,} keys differ"
+    rest = f"until nothing of it has changed for {wait.rest_s:,.0f} s"
+    if not wait.in_flight:
         return f"{keys}: waiting {rest}"
-    held = "1 message is" if what.in_flight == 1 else f"{what.in_flight:,} messages are"
-    return f"{keys}, and {held} in the buffer queue: waiting {rest} with the queue empty"
+    messages = "1 message is" if wait.in_flight == 1 else f"{wait.in_flight:,} messages are"
+    return f"{keys}, and {messages} in the buffer queue: waiting {rest} with the queue empty"
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """What is compared, and with a stack also by which rules its records land."""
+class Subject:
+    """The table to compare, and with a stack its buffer queue, its bucket, and the rules by which records land."""
 
     source: Source
-    queue: str | None = None
+    queue_url: str | None = None
     store: ObjectStore | None = None
     rules: RepairRules | None = None
 
     @staticmethod
-    def of(table: str | None, name: str, *, repair: bool) -> _Place:
+    def find(table: str | None, stack: str, *, repair: bool) -> Subject:
         """Raises Misconfigured where neither a table nor a stack is named."""
-        if table and not name and not repair:
-            return _Place(table_named(table))
-        found = find_stack(name)
+        if table and not stack and not repair:
+            return Subject(table_named(table))
+        found = find_stack(stack)
         if table and table_named(table) != found.source:
             raise Misconfigured(f"The stack {found.name} is of table {found.source.asked}", hint="Leave --table out")
-        road = road_of(found).rules
+        ingest = road_of(found).rules
         settings = BackfillSettings.read(function_environment(aws_client("lambda"), found.output("BackfillName")))
         rules = RepairRules(
-            found.table, found.prefix, road.partition, settings.margin_ms, road.file_format, road.redaction
+            found.table, found.prefix, ingest.partition, settings.margin_ms, ingest.file_format, ingest.redaction
         )
-        return _Place(found.source, found.output("BufferQueueUrl"), store_of(found), rules)
+        return Subject(found.source, found.output("BufferQueueUrl"), store_of(found), rules)
+
+    def open(self, clock: Clock, segments: int) -> SourceTable:
+        """The table, its items as they land. Raises Misconfigured where its keys land hashed."""
+        table = DynamoDBTable(self.source, aws_client("dynamodb"), clock, segments=segments)
+        redaction = self.rules.redaction if self.rules else None
+        if redaction is None:
+            return table
+        if redaction.hashes_any(table.key_names):
+            raise Misconfigured(
+                "HashAttributes names a key attribute: no key of the lake can be read again in the source",
+                hint="Compare such a table in Spark, with the files of a finished backfill",
+            )
+        return RedactedSource(table, redaction)
 
     def repair(
         self, keys: Sequence[str], key_names: Sequence[str], clock: Clock, progress: Callable[[int], None]
     ) -> Repaired:
-        """Write what the source holds of these keys now."""
+        """Write what the source holds of these keys now. Only for a subject that was found by its stack."""
         assert self.rules is not None
         assert self.store is not None
         reader = BackfillTable(self.source, aws_client("dynamodb"), clock)
         run = f"repair-{format_time(clock.now_ms())}"
-        return write_again(keys, run, self.rules, key_names, reader, self.store, clock, progress)
+        return repair_keys(keys, run, self.rules, key_names, reader, self.store, clock, progress)
 
 
-def _tell_repair(done: Repaired | None, keys: int, *, dry_run: bool) -> None:
+def _tell_repair(repaired: Repaired | None, keys: int, *, dry_run: bool) -> None:
     if dry_run:
         tell(f"would read {keys:,} keys again and write a record of each")
-    elif done is None:
+    elif repaired is None:
         tell("nothing to repair")
     else:
-        kept = f", {done.quarantined:,} in quarantine" if done.quarantined else ""
-        tell(f"run {done.run}: {done.items:,} items and {done.absent:,} absent keys in {len(done.files)} files{kept}")
+        poison = f", {repaired.quarantined:,} in quarantine" if repaired.quarantined else ""
+        written = f"{repaired.items:,} items and {repaired.absent:,} absent keys in {len(repaired.files)} files"
+        tell(f"run {repaired.run}: {written}{poison}")
         tell("merge them with spark/jobs/merge_changes.py, then verify again")
-
-
-def _tell(report: Report, show: int) -> None:
-    for line in told_lines(report, show):
-        tell(line)

@@ -49,6 +49,14 @@ class CheckReport:
     damaged: list[Damage] = field(default_factory=list)
 
 
+def records_before_damage(ext: str, body: bytes) -> Iterator[dict[str, Any]]:
+    """The records of a batch file up to its first damage, which only `check_file` reports."""
+    try:
+        yield from reader_of(ext)(body)
+    except Poison:
+        return  # what was read before that place is good
+
+
 def check_file(key: DataKey, body: bytes) -> None:
     """Prove one file whole: digest, every member, every record, their count, greatest time and origin.
 

@@ -45,8 +45,8 @@ class SourceTable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class AsLanded:
-    """Port SourceTable: a source as DROP_ATTRIBUTES and HASH_ATTRIBUTES let it land.
+class RedactedSource:
+    """Port SourceTable: the items of a source as they land after DROP_ATTRIBUTES and HASH_ATTRIBUTES.
 
     Keys are read again by their attributes, so none of these may be hashed.
     """
@@ -87,18 +87,8 @@ class LakeTable(Protocol):
         """The rows of these keys in the newest version."""
 
 
-class Pipeline(Protocol):
-    """What lies between the two."""
-
-    def in_flight(self) -> int:
-        """How much is known to be on its way (messages, files not merged): 0 when nothing is known to be."""
-
-
-class History(Protocol):
-    """Where earlier values of items are kept: the batch files."""
-
-    def images(self, keys: frozenset[str]) -> Iterator[tuple[str, Image]]:
-        """Every image that these keys had, with the key."""
+History = Callable[[frozenset[str]], Iterable[tuple[str, Image]]]
+"""Every image that these keys ever had, each with its key: the batch files hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +120,14 @@ class Report:
     """Those of them of which only a backfill has told."""
 
     @property
+    def unequal(self) -> list[str]:
+        """Every key that differs, each once, sorted."""
+        return sorted({*self.missing, *self.ghost, *self.stale, *self.different})
+
+    @property
     def is_equal(self) -> bool:
         """True when nothing differs and at most one key in a hundred was left out."""
-        unequal = self.missing or self.ghost or self.stale or self.different
-        return not unequal and len(self.left_out) * 100 <= self.keys
+        return not self.unequal and len(self.left_out) * 100 <= self.keys
 
     def __str__(self) -> str:
         told = (
@@ -161,7 +155,7 @@ def document(table: str, target: str, report: Report) -> dict[str, object]:
     }
 
 
-def told_lines(report: Report, show: int) -> Iterator[str]:
+def report_lines(report: Report, show: int) -> Iterator[str]:
     """The report for a person: the counts, and at most ``show`` keys of each list."""
     yield str(report)
     if report.from_base:
@@ -194,15 +188,15 @@ Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """What a run waits for: so many keys to rest, while so many messages are on their way. Seconds."""
+class Wait:
+    """What a run waits for: how many keys have to come to rest, and how many messages are on their way."""
 
     keys: int
     in_flight: int
     rest_s: float
-    """How long they must rest, with nothing on its way."""
+    """How many seconds the keys must rest, with nothing on its way."""
     left_s: float
-    """How long it waits yet, at most."""
+    """How many seconds are left at most."""
 
 
 def verify(
@@ -210,17 +204,18 @@ def verify(
     lake: LakeTable,
     clock: Clock,
     *,
-    pipeline: Pipeline | None = None,
-    history: History | None = None,
+    in_flight: Callable[[], int] = lambda: 0,
+    history: History = lambda keys: (),
     patience: Patience | None = None,
     progress: Progress = lambda side, count: None,
-    waiting: Callable[[Waiting], None] = lambda what: None,
+    waiting: Callable[[Wait], None] = lambda wait: None,
 ) -> Report:
     """Compare every item of the source with every row of the lake.
 
-    Without a `pipeline` nothing is ever known to be in flight, and only the resting time protects from a slow
-    pipeline; without a `history` an old value that this run did not see itself is called different. `waiting` is told
-    before each wait what it is for. A patience of no seconds waits for nothing: the second look decides.
+    `in_flight` counts the changes known to be on their way: while there are any, no difference is judged. Without it
+    only the resting time protects from a slow pipeline. Without a `history` an old value that this run did not see
+    itself is called different. `waiting` is called before each wait. With a patience of no seconds nothing is waited
+    for, and the second look decides.
     """
     compared = _Comparison(source.key_names)
     for item in source.scan():
@@ -236,15 +231,14 @@ def verify(
     suspects = compared.suspects()
     read_again = len(suspects)
     patience = patience or Patience()
-    unsettled = _read_again(source, lake, clock, pipeline, patience, suspects, compared, progress, waiting)
+    unsettled = _read_again(source, lake, clock, in_flight, patience, suspects, compared, progress, waiting)
 
     left_out = list(compared.left_out)
     left_out += [(key, "it still changed when the time was up") for key in unsettled]
     unequal = {key: suspect for key, suspect in suspects.items() if key not in unsettled}
     for key in [key for key, suspect in unequal.items() if suspect.reason]:
         left_out.append((key, unequal.pop(key).reason))
-    if history is not None:
-        _recall(history, unequal)
+    _add_earlier_values(history, unequal)
     lists: dict[str, list[str]] = {"missing": [], "ghost": [], "stale": [], "different": []}
     for key in sorted(unequal):
         lists[unequal[key].verdict()].append(key)
@@ -361,12 +355,12 @@ def _read_again(
     source: SourceTable,
     lake: LakeTable,
     clock: Clock,
-    pipeline: Pipeline | None,
+    count_in_flight: Callable[[], int],
     patience: Patience,
     suspects: dict[str, _Suspect],
     compared: _Comparison,
     progress: Progress,
-    waiting: Callable[[Waiting], None],
+    waiting: Callable[[Wait], None],
 ) -> frozenset[str]:
     """Read the suspects on both sides until each is equal (and leaves), at rest, or time is up.
 
@@ -379,7 +373,7 @@ def _read_again(
     while moving:
         now_ms = clock.now_ms()
         # Asked before the sides are read: a change that is on its way now may be what a suspect still lacks.
-        in_flight = pipeline.in_flight() if pipeline is not None else 0
+        in_flight = count_in_flight()
         if in_flight:
             quiet_since_ms = now_ms
         held = _source_states(source, moving)
@@ -403,7 +397,7 @@ def _read_again(
             # A busy table always has something in flight: a key that itself lay still long enough is judged.
             return frozenset(key for key, suspect in moving.items() if now_ms - suspect.since_ms < rest_ms)
         if moving:
-            waiting(Waiting(len(moving), in_flight, rest_ms / 1000, (ends_ms - clock.now_ms()) / 1000))
+            waiting(Wait(len(moving), in_flight, rest_ms / 1000, (ends_ms - clock.now_ms()) / 1000))
             clock.sleep(min(max(patience.lag / 4, 0.5), 15.0))
     return frozenset()
 
@@ -427,14 +421,14 @@ def _lake_states(lake: LakeTable, keys: Iterable[str]) -> dict[str, bytes]:
     return states
 
 
-def _recall(history: History, unequal: dict[str, _Suspect]) -> None:
-    """Learn what the keys that both sides have held earlier."""
+def _add_earlier_values(history: History, unequal: dict[str, _Suspect]) -> None:
+    """Look up which values the keys that both sides have held earlier."""
     both = frozenset(
         key for key, suspect in unequal.items() if suspect.verdict() == "different" and suspect.lake != _BROKEN
     )
     if not both:
         return
-    for key, image in history.images(both):
+    for key, image in history(both):
         suspect = unequal.get(key)
         if suspect is None:
             continue
