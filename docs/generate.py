@@ -8,9 +8,11 @@ A block stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ import typer
 import yaml
 
 from docs import operator_rights
+from lakebound.cli import spark_conf
 from lakebound.cli.app import app
 from lakebound.record import envelope
 from lakebound.record.stream_records import StreamDecoder
@@ -27,6 +30,8 @@ from tests.simulation.failing_rules import RED_CONTROLS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+JOBS: Final = ("ingest_bronze", "merge_changes", "build_history", "maintain", "audit", "verify_run", "sweep")
 
 _NOW_MS: Final = 1_795_000_005_000
 _RECORD: Final = {
@@ -125,6 +130,31 @@ def parameters() -> str:
     return "\n".join(["| parameter | default | meaning |", "|---|---|---|", *rows])
 
 
+def spark_settings() -> str:
+    """The Spark settings of each platform, as `lakebound spark-conf` prints them."""
+    return "\n\n".join(
+        f"### `{name}`\n\n```\n{text.rstrip()}\n```" for name, text in spark_conf.settings_files().items()
+    )
+
+
+def job_arguments() -> str:
+    """Every argument of every Spark job, as its own parser has them."""
+    return "\n\n".join(_job(import_module(f"lakebound_spark.jobs.{name}")._parser()) for name in JOBS)
+
+
+def _job(parser: argparse.ArgumentParser) -> str:
+    rows = []
+    for one in parser._actions:
+        if "--help" in one.option_strings:
+            continue
+        name = ", ".join(one.option_strings) or one.dest.upper()
+        values = f" One of {', '.join(f'`{choice}`' for choice in one.choices)}." if one.choices else ""
+        text = " ".join(((one.help or "") % vars(one)).split()).replace("|", "\\|").replace("<", "&lt;")
+        rows.append(f"| `{name}` | {text}{values}{' Required.' if one.required else ''} |")
+    about = " ".join((parser.description or "").split())
+    return "\n".join([f"### `{parser.prog}`", "", about, "", "| argument | meaning |", "|---|---|", *rows])
+
+
 def failing_rules() -> str:
     """Every rule that fails, with the shortest history that the small-scope search finds for it."""
     rows = [f"| {one.name} | {one.search().wrong} |" for one in RED_CONTROLS]
@@ -144,6 +174,8 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "commands": commands,
     "parameters": parameters,
+    "spark-settings": spark_settings,
+    "job-arguments": job_arguments,
     "failing-rules": failing_rules,
     "operator-policy": operator_rights.policy,
     "operator-rights": operator_rights.table,

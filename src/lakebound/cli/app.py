@@ -25,6 +25,7 @@ from lakebound.cli import (
     replay,
     report,
     smoke,
+    spark_conf,
     status,
     trace,
     verify,
@@ -76,6 +77,7 @@ backfill.app.command("close")(close.command)
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(config.app, name="config")
+app.command("spark-conf")(spark_conf.command)
 
 
 def run() -> int:
