@@ -26,7 +26,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from bench.merging import DOCS, LABEL, bench_session
 from lakebound_spark.bronze.bronze_table import INGEST_DATE, prepare_bronze
-from lakebound_spark.history.history_table import bring_forward, differences, prepare_history, rebuild
+from lakebound_spark.history.history_table import differences, prepare_history, rebuild, update_history
 from lakebound_spark.history.stretches import stretches
 from lakebound_spark.platform.tables import open_table
 from lakebound_spark.reading.schema import BRONZE_RECORD, FILE
@@ -119,7 +119,7 @@ def measure(spark: SparkSession, folder: Path, growing: Growing, rounds: int, *,
             changes = records_of(spark.range(touched), chosen, F.lit(step).cast("long"))
             _append(changes, bronze, str(step))
             started = time.perf_counter()
-            done = bring_forward(spark, target, bronze, changes)
+            done = update_history(spark, target, bronze, changes)
             seconds = time.perf_counter() - started
             if done.anew != (0 if way is growing.on else touched):
                 raise AssertionError(

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.session import local_session
 from lakebound_spark.silver.config import load_config
-from lakebound_spark.silver.merge_job import MergeJob, run
+from lakebound_spark.silver.merge_job import MergeJob, run_merge
 from tests.e2e.runs import ROOT, DemoRun, Interrupted, demo, environment, processes_of
 
 HERE = Path(__file__).parent
@@ -112,7 +112,7 @@ def merge(spark: SparkSession, tmp_path: Path) -> Callable[[Path, Path], list[di
             reader="files",
             files_per_micro_batch=256,
         )
-        run(spark, job, report=lambda line: said.append(json.loads(line)))
+        run_merge(spark, job, report=lambda line: said.append(json.loads(line)))
         return said
 
     return merge_all

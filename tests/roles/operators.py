@@ -154,9 +154,9 @@ class _Empty:
         return iter(())
 
     def look(self, source: str, manifest: Any) -> Any:
-        from lakebound_spark.upkeep.run_merge_check import MergedRun
+        from lakebound_spark.upkeep.run_merge_check import RunMergeCheck
 
-        return MergedRun((), (), (), 5, 0, 0)
+        return RunMergeCheck((), (), (), 5, 0, 0)
 
     def mark(self, gaps: Sequence[Any]) -> str:
         return ""

@@ -93,7 +93,7 @@ PROMISES: Final = (
     Promise(
         "G5",
         "A listed object is whole and has exactly the records its name says.",
-        (CORE + "transport/batch_files.py:assemble", "spark/lakebound_spark/reading/files.py:judge"),
+        (CORE + "transport/batch_files.py:assemble", "spark/lakebound_spark/reading/files.py:compare_with_name"),
         (
             HISTORIES,
             SIM + "test_codec.py::test_a_member_with_a_flipped_bit_is_refused",
@@ -163,8 +163,8 @@ PROMISES: Final = (
             CORE + "source/delivery_proof.py:find_gaps",
             CORE + "backfill/stream_check.py:LookStages.look",
             CORE + "backfill/gap_closing.py:decide",
-            "spark/lakebound_spark/silver/stale_mark.py:mark",
-            "spark/lakebound_spark/silver/stale_mark.py:keep_gap_of_stale",
+            "spark/lakebound_spark/silver/stale_mark.py:mark_stale",
+            "spark/lakebound_spark/silver/stale_mark.py:record_stale_gap",
         ),
         (
             HISTORIES,
@@ -191,7 +191,7 @@ PROMISES: Final = (
         (
             "spark/lakebound_spark/silver/merge.py:_Registers",
             CORE + "backfill/start_states.py:OpeningStages._held_up",
-            "spark/lakebound_spark/upkeep/run_merge_check.py:look_at_run",
+            "spark/lakebound_spark/upkeep/run_merge_check.py:check_run_merge",
         ),
         (
             SCOPE,

@@ -18,7 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.session import local_session
-from lakebound_spark.upkeep.sweep import Refused
+from lakebound_spark.upkeep.sweep import SweepRefusal
 from tests.simulation.mutants import Mutant, applied
 
 MERGE, LATEST = "lakebound_spark.silver.merge", "lakebound_spark.reading.latest"
@@ -39,8 +39,8 @@ PLAIN: Final = (
     Mutant(
         "sweep: the guard takes the least of its bounds",
         SWEEP,
-        "allowed = max(LEAST_GUARD",
-        "allowed = min(LEAST_GUARD",
+        "allowed = max(MIN_GUARD",
+        "allowed = min(MIN_GUARD",
         HERE + "test_sweep.py::test_the_guard_allows_a_thousand_or_one_in_a_hundred_and_what_was_approved",
     ),
     Mutant(
@@ -93,8 +93,8 @@ ON_SPARK: Final = (
         HERE + "test_histories.py::test_silver_holds_both_registers_of_the_reference",
     ),
     Mutant(
-        "merge: a bad file is noted at each replay",
-        MERGE,
+        "bad files: one is noted at each replay",
+        "lakebound_spark.reading.bad_files",
         '"t.path = s.path AND t.reason = s.reason"',
         '"false"',
         HERE + "test_files.py::test_bad_files_that_come_again_are_noted_once",
@@ -257,7 +257,7 @@ def kill(mutant: Mutant, spark: SparkSession | None = None) -> str:
     with applied(mutant):
         try:
             run_killer(mutant.killed_by, spark)
-        except (AssertionError, pytest.fail.Exception, Refused) as failure:
+        except (AssertionError, pytest.fail.Exception, SweepRefusal) as failure:
             return f"{type(failure).__name__}: {failure}".splitlines()[0]
     return ""
 

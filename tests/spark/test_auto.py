@@ -14,7 +14,7 @@ from pyspark.sql.types import StructType
 from lakebound_spark.platform import spark_compat
 from lakebound_spark.platform.metrics import MicroBatch
 from lakebound_spark.silver import auto_columns
-from lakebound_spark.silver.auto_columns import Growth, Seen, columns_of, plan_growth
+from lakebound_spark.silver.auto_columns import AttributeUsage, Growth, attribute_columns, plan_growth
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.types import Scalar
 from tests.spark.silver import Silver
@@ -56,7 +56,7 @@ def grown(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tupl
     done.append(silver.merge(write_records(folder, SECOND, hour="2")))
     # Every later micro-batch meets a table that is full.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auto_columns, "MOST_COLUMNS", len(columns_of(table(silver))))
+        patch.setattr(auto_columns, "MAX_COLUMNS", len(attribute_columns(table(silver))))
         done.append(
             silver.merge(write_records(folder, [put("over", 1, over={"S": "no room"}, n={"N": "2"})], hour="3"))
         )
@@ -128,16 +128,16 @@ def test_the_whole_item_stands_beside_the_columns(rows: dict[str, Row]) -> None:
 
 
 def test_the_plan_depends_on_what_was_seen_and_not_on_its_order() -> None:
-    seen = [Seen(f"a{number}", number % 7, frozenset(("S",))) for number in range(5_000)]
+    seen = [AttributeUsage(f"a{number}", number % 7, frozenset(("S",))) for number in range(5_000)]
     seen += [
-        Seen("A1", 9, frozenset(("S",))),
-        Seen("x" * 256, 9, frozenset(("S",))),
-        Seen("_ITEM", 9, frozenset(("S",))),
+        AttributeUsage("A1", 9, frozenset(("S",))),
+        AttributeUsage("x" * 256, 9, frozenset(("S",))),
+        AttributeUsage("_ITEM", 9, frozenset(("S",))),
     ]
     plan = plan_growth(StructType(), seen)
     assert plan == plan_growth(StructType(), reversed(seen))
     names = [column.name for column in plan.added]
-    assert len(names) == auto_columns.MOST_COLUMNS
+    assert len(names) == auto_columns.MAX_COLUMNS
     assert names[0] == "A1", "the most frequent first"
     assert not {"a1", "x" * 256, "_ITEM"} & set(names)
 
@@ -145,7 +145,7 @@ def test_the_plan_depends_on_what_was_seen_and_not_on_its_order() -> None:
 def test_a_number_starts_wide_where_delta_cannot_widen(monkeypatch: pytest.MonkeyPatch) -> None:
     for can, name in ((True, "bigint"), (False, "decimal(38,18)")):
         monkeypatch.setattr(spark_compat, "CAN_WIDEN", can)
-        (column,) = plan_growth(StructType(), [Seen("n", 1, frozenset(("whole",)))]).added
+        (column,) = plan_growth(StructType(), [AttributeUsage("n", 1, frozenset(("whole",)))]).added
         assert column.sql_type == name
 
 
@@ -157,6 +157,6 @@ def test_only_a_whole_number_widens(monkeypatch: pytest.MonkeyPatch) -> None:
         .add("s", "string", True, {"comment": auto_columns.COMMENT})
     )
     wide = DeclaredColumn("n", ("n",), Scalar("decimal", 38, 18))
-    assert plan_growth(schema, [Seen("n", 1, frozenset(("whole", "exact")))]) == Growth((), (wide,))
+    assert plan_growth(schema, [AttributeUsage("n", 1, frozenset(("whole", "exact")))]) == Growth((), (wide,))
     for name, kinds in (("n", ("S", "beyond")), ("s", ("exact",))):
-        assert plan_growth(schema, [Seen(name, 1, frozenset(kinds))]) == Growth((), ())
+        assert plan_growth(schema, [AttributeUsage(name, 1, frozenset(kinds))]) == Growth((), ())

@@ -21,7 +21,7 @@ from lakebound.backfill.key_reread import KeyReread
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
-from lakebound_spark.upkeep.sweep import Sweep, sweep
+from lakebound_spark.upkeep.sweep import SweepJob, sweep
 from tests.functional import test_backfill_histories as lived
 from tests.spark.histories import deliver
 from tests.spark.silver import Silver
@@ -157,7 +157,7 @@ def test_a_gap_is_healed_by_a_scan_and_the_real_sweep(
     silver = silver_of_cars(spark, tmp_path / "silver")
     silver.merge(*(tmp_path / PREFIX).rglob("*.ndjson.gz"))
     assert set(visible(silver)) - set(made.table.items), "no ghost, so the sweep would prove nothing"
-    job = Sweep("run-1", "cars", str(tmp_path / PREFIX), str(tmp_path / "_lakebound" / "cars"), silver.path)
+    job = SweepJob("run-1", "cars", str(tmp_path / PREFIX), str(tmp_path / "_lakebound" / "cars"), silver.path)
     done = sweep(spark, job, made.clock.ms)
     silver.merge(*map(Path, done.files))
     assert visible(silver) == made.table.items

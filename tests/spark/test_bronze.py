@@ -16,12 +16,12 @@ from pyspark.sql import SparkSession
 
 from lakebound.record.envelope import FIELDS
 from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS, bad_lines_of, bronze_rows
-from lakebound_spark.bronze.flat_views import changed_attributes, flattened, make_views
+from lakebound_spark.bronze.flat_views import attribute_changes, flatten_images, make_views
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.jobs.ingest_bronze import main
 from lakebound_spark.reading.schema import BRONZE_RECORD, CORRUPT, RECORD
 from lakebound_spark.silver.config import load_config
-from lakebound_spark.upkeep.maintenance import Upkeep, maintain, sort_by_key
+from lakebound_spark.upkeep.maintenance import UpkeepJob, maintain, sort_by_key
 from tests.spark.jobs import Ran, bronze_frame, run_main
 from tests.spark.silver import write_config
 from tests.spark.test_files import BAD_LINES
@@ -123,7 +123,7 @@ def test_bad_files_and_bad_lines_are_kept_and_counted_once(spark: SparkSession, 
 @pytest.mark.soak
 def test_maintenance_takes_bronze_and_sorts_the_day_that_has_ended(spark: SparkSession, ingested: Ingested) -> None:
     before = ingested.rows(spark)
-    job = Upkeep(BRONZE, load_config(str(ingested.config)), dry_run=True)
+    job = UpkeepJob(BRONZE, load_config(str(ingested.config)), dry_run=True)
     assert next(maintain(spark, job, 0)).table == BRONZE
     sort_by_key(spark, BRONZE, 2 * DAY_MS + 1)
     (commit,) = DeltaTable.forName(spark, BRONZE).history(1).collect()
@@ -176,7 +176,7 @@ def test_images_as_plain_columns(spark: SparkSession) -> None:
         "a`b.c\\": {"NULL": True},
     }
     records = bronze_frame(spark, [stream("k", 1, awkward), stream("k", 2, None)])
-    flat = flattened(records, [*awkward, "l"])
+    flat = flatten_images(records, [*awkward, "l"])
     assert flat.columns[7:] == ["id", "v", "V_2", "_key_2", "a`b.c\\", "l"]
     (upsert, delete) = flat.orderBy("_version").collect()
     assert tuple(upsert)[7:] == ("k", "1.50", "x'y", "true", None, None)
@@ -185,7 +185,7 @@ def test_images_as_plain_columns(spark: SparkSession) -> None:
 
 
 def test_one_row_for_each_attribute_that_changed(spark: SparkSession) -> None:
-    rows = changed_attributes(bronze_frame(spark, RECORDS[:3])).orderBy("_version", "attribute").collect()
+    rows = attribute_changes(bronze_frame(spark, RECORDS[:3])).orderBy("_version", "attribute").collect()
     assert [(row["attribute"], row["old"], row["new"]) for row in rows] == [
         ("id", None, "k"),
         ("tags", None, '{"SS":["a","b"]}'),
@@ -201,8 +201,8 @@ def test_the_views_say_what_the_functions_say(spark: SparkSession, ingested: Ing
     records = spark.table(BRONZE)
     flat, changes = spark.table(f"{BRONZE}_flat"), spark.table(f"{BRONZE}_changes")
     assert sorted(flat.columns[7:]) == ["id", "tags", "v"]
-    assert sorted(flat.collect(), key=str) == sorted(flattened(records, flat.columns[7:]).collect(), key=str)
-    assert sorted(changes.collect(), key=str) == sorted(changed_attributes(records).collect(), key=str)
+    assert sorted(flat.collect(), key=str) == sorted(flatten_images(records, flat.columns[7:]).collect(), key=str)
+    assert sorted(changes.collect(), key=str) == sorted(attribute_changes(records).collect(), key=str)
     with pytest.raises(Misconfigured, match="is a path"):
         make_views(spark, "/a/path")
 

@@ -18,8 +18,8 @@ from lakebound_spark.platform.tables import properties
 from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import BadFile
 from lakebound_spark.silver.current_view import STALE_PROPERTY
-from lakebound_spark.silver.stale_mark import mark
-from lakebound_spark.upkeep.run_merge_check import look_at_run
+from lakebound_spark.silver.stale_mark import mark_stale
+from lakebound_spark.upkeep.run_merge_check import check_run_merge
 from lakebound_spark.upkeep.sweep import sweep
 from tests.spark.silver import Silver
 from tests.spark.test_sweep import BEFORE, LABEL, NOW, RUN, job, keep, manifest_of
@@ -87,7 +87,7 @@ def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed, capsys: p
 
     healed.silver.merge(run)
     spark, target = healed.silver.spark, healed.silver.path
-    mark(spark, target, healed.book.all())
+    mark_stale(spark, target, healed.book.all())
     status, told = healed.close(capsys, "--dry-run")
     assert (status, len(told["closed"]), len(told["still_open"])) == (0, 1, 1)
     assert [gap.healed_by for gap in healed.book.all()] == [None]
@@ -148,8 +148,8 @@ def test_a_file_that_the_merge_left_out_is_named(spark: SparkSession, tmp_path: 
     silver = Silver.create(spark, tmp_path / "silver", {})
     run = write_records(tmp_path / "source", [base("k1", LABEL, item("k1"))])
     manifest = manifest_of([run])
-    assert look_at_run(spark, str(tmp_path / "source"), silver.path, manifest).left_out == ()
+    assert check_run_merge(spark, str(tmp_path / "source"), silver.path, manifest).left_out == ()
     elsewhere = "/elsewhere/scan-20130101T000000000Z-1-00000000000000000000000000000000.ndjson.gz"
     record_bad_files(spark, silver.path, [BadFile(str(run), "damaged", 1), BadFile(elsewhere, "damaged", 1)])
-    found = look_at_run(spark, str(tmp_path / "source"), silver.path, manifest)
+    found = check_run_merge(spark, str(tmp_path / "source"), silver.path, manifest)
     assert (found.left_out, found.unmerged, found.ghosts) == ((run.name,), 1, None)

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.silver.purge_horizon import DAY_MS, PURGED_BEFORE, SLACK_MS
 from lakebound_spark.silver.silver_reader import read_silver
-from lakebound_spark.upkeep.maintenance import Upkeep, maintain, purge
+from lakebound_spark.upkeep.maintenance import UpkeepJob, maintain, purge
 from tests.spark.silver import Silver
 from tests.support.independent_writer import Record, base, item, stream, write_records
 
@@ -71,7 +71,7 @@ def test_an_expired_row_stays_visible_and_is_no_ghost(silver: Silver) -> None:
 
 
 def test_purge_stale_records_and_the_red_control(silver: Silver, tmp_path: Path) -> None:
-    job = Upkeep(silver.path, silver.config)
+    job = UpkeepJob(silver.path, silver.config)
     version = silver.version()
     assert purge(silver.spark, replace(job, dry_run=True), NOW) == 4
     assert silver.version() == version, "a dry run changes nothing"
@@ -101,6 +101,6 @@ def test_purge_stale_records_and_the_red_control(silver: Silver, tmp_path: Path)
     ("change", "says"), [({"retention_hours": 24}, "is less than 168"), ({"target": "/tmp/none"}, "no Delta table")]
 )
 def test_upkeep_is_refused(silver: Silver, change: dict[str, object], says: str) -> None:
-    job = replace(Upkeep(silver.path, silver.config), **change)  # type: ignore[arg-type]
+    job = replace(UpkeepJob(silver.path, silver.config), **change)  # type: ignore[arg-type]
     with pytest.raises(Misconfigured, match=says):
         list(maintain(silver.spark, job, NOW))

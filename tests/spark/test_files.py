@@ -12,7 +12,16 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.spark_compat import IS_SPARK_35
-from lakebound_spark.reading.files import COUNT, DAMAGED, MISSING, NOT_WHOLE, Checked, checked_records, damage_of, judge
+from lakebound_spark.reading.files import (
+    COUNT,
+    DAMAGED,
+    MISSING,
+    NOT_WHOLE,
+    CheckedRecords,
+    checked_records,
+    compare_with_name,
+    damage_reason,
+)
 from lakebound_spark.reading.schema import RECORD
 from lakebound_spark.reading.source import DataFile, parse_data_file
 from tests.spark.silver import JobRun, Silver, data_files_at, run_job, write_config
@@ -197,19 +206,21 @@ def test_the_registers_that_whole_files_feed_are_counted(spark: SparkSession, tm
 
 
 def test_no_record_feeds_no_register() -> None:
-    assert Checked(None, 0, 0, (), None, None).registers == ()
+    assert CheckedRecords(None, 0, 0, (), None, None).registers == ()
 
 
 def test_an_outage_is_no_bad_file() -> None:
     outages = ["SlowDown: please reduce your request rate", "Connection reset", "java.lang.OutOfMemoryError"]
-    assert [damage_of(PySparkException(words)) for words in outages] == [None, None, None]
-    assert damage_of(PySparkException("Caused by: java.io.EOFException: Unexpected end of input stream")) == DAMAGED
+    assert [damage_reason(PySparkException(words)) for words in outages] == [None, None, None]
+    assert damage_reason(PySparkException("Caused by: java.io.EOFException: Unexpected end of input stream")) == DAMAGED
 
 
 def test_the_count_in_the_name_decides() -> None:
     file = DataFile("p", "u", 3, "ndjson.gz")
-    assert judge(file, 3, 3) is None
-    assert [getattr(judge(file, *counts), "reason", None) for counts in ((2, 2), (4, 4), (3, 2), (0, 0))] == [
+    assert compare_with_name(file, 3, 3) is None
+    assert [
+        getattr(compare_with_name(file, *counts), "reason", None) for counts in ((2, 2), (4, 4), (3, 2), (0, 0))
+    ] == [
         COUNT,
         COUNT,
         NOT_WHOLE,

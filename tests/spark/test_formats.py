@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from lakebound.formats.registry import reader_of
 from lakebound.record.envelope import record_of
 from lakebound.transport.object_keys import partitioner
-from lakebound_spark.platform.spark_compat import KEEPS_TEXT
+from lakebound_spark.platform.spark_compat import PRESERVES_JSON_TEXT
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.schema import RECORD
 from lakebound_spark.reading.source import data_files
@@ -37,7 +37,7 @@ def test_every_format_reads_back_as_the_same_rows(spark: SparkSession, tmp_path:
             assert checked.records is not None
             rows = checked.records.select(*RECORD.names).collect()
         found = sorted((tuple(row) for row in rows), key=str)
-        if file_format == "ndjson.gz" and not KEEPS_TEXT:
+        if file_format == "ndjson.gz" and not PRESERVES_JSON_TEXT:
             assert sorted(map(_values, found), key=str) == sorted(map(_values, expected), key=str)
         else:
             assert found == expected

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.bronze.bronze_table import bronze_of, prepare_bronze
+from lakebound_spark.bronze.bronze_table import prepare_bronze, source_table_of
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.tables import properties, shown
+from lakebound_spark.platform.tables import encode_property, properties
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
 
@@ -33,7 +33,7 @@ def test_names_that_spark_hides_are_columns_like_any_other(spark: SparkSession, 
 def test_bronze_of_such_a_table(spark: SparkSession, tmp_path: Path) -> None:
     target = str(tmp_path / "bronze")
     prepare_bronze(spark, target, TABLE)
-    assert bronze_of(spark, target) == TABLE
+    assert source_table_of(spark, target) == TABLE
 
 
 def test_what_stays_hidden_is_refused_with_the_setting_to_change(spark: SparkSession, tmp_path: Path) -> None:
@@ -43,5 +43,5 @@ def test_what_stays_hidden_is_refused_with_the_setting_to_change(spark: SparkSes
     spark.sql(f"ALTER TABLE delta.`{target}` SET TBLPROPERTIES ('lakebound.source_table' = '{TABLE}')")
     with pytest.raises(Misconfigured, match=r"hides the property lakebound\.source_table .*spark\.redaction\.regex"):
         properties(spark, target)
-    spark.sql(f"ALTER TABLE delta.`{target}` SET TBLPROPERTIES ('lakebound.source_table' = '{shown(TABLE)}')")
+    spark.sql(f"ALTER TABLE delta.`{target}` SET TBLPROPERTIES ('lakebound.source_table' = '{encode_property(TABLE)}')")
     assert properties(spark, target)["lakebound.source_table"] == TABLE

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from lakebound_spark.bronze.bronze_table import prepare_bronze
-from lakebound_spark.history.history_table import bring_forward, differences, prepare_history
+from lakebound_spark.history.history_table import differences, prepare_history, update_history
 from lakebound_spark.history.stretches import stretches
 from lakebound_spark.jobs.build_history import main
 from lakebound_spark.platform.tables import open_table
@@ -103,7 +103,7 @@ def live(spark: SparkSession, folder: Path, histories: int, seed: int) -> Told:
     for number, group in enumerate(deliver(records, random.Random(seed), DELIVERIES)):
         delivered = bronze_frame(spark, group)
         append_to_bronze(bronze, delivered, f"f{number}")
-        bring_forward(spark, str(target), str(bronze), delivered)
+        update_history(spark, str(target), str(bronze), delivered)
     table = spark.read.format("delta").load(str(target))
     return Told(spark, bronze, target, rows_of(table), records, written, lossy, truth)
 
@@ -172,7 +172,7 @@ def test_records_that_come_again_make_no_commit(told: Told) -> None:
     spark = told.spark
     before = _newest(spark, told.target)
     again = told.records[:300]
-    done = bring_forward(spark, str(told.target), str(told.bronze), bronze_frame(spark, again))
+    done = update_history(spark, str(told.target), str(told.bronze), bronze_frame(spark, again))
     assert (done.rows, done.keys > 10) == (0, True)
     assert _newest(spark, told.target) == before
 

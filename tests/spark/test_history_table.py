@@ -17,12 +17,12 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.bronze.bronze_table import prepare_bronze
 from lakebound_spark.history.history_table import (
-    Rewritten,
-    bring_forward,
+    HistoryUpdate,
+    classify_keys,
     continuation,
-    going_on,
     prepare_history,
     rebuild,
+    update_history,
 )
 from lakebound_spark.history.stretches import stretches
 from tests.spark.jobs import append_to_bronze, bronze_frame
@@ -108,7 +108,7 @@ def continued(spark: SparkSession) -> Continued:
         right[records[0]["key"]] = {(s.version, text_of(s.image), s.starts, s.ends, s.is_exact) for s in told}
     there = stretches(bronze_frame(spark, before)).persist()
     appended = bronze_frame(spark, after).persist()
-    touched = going_on(appended, there.where("is_current"), bronze_frame(spark, before + after)).persist()
+    touched = classify_keys(appended, there.where("is_current"), bronze_frame(spark, before + after)).persist()
     changes = continuation(appended, touched.withColumn("goes_on", F.lit(True)))
     rows: dict[str, dict[str, tuple[Any, ...]]] = {key: {} for key in right}
     told_before = set()
@@ -154,10 +154,10 @@ def test_older_files_of_bronze_are_read_only_for_a_key_that_is_told_anew(spark: 
         if "_delta_log" not in file.parts:
             file.unlink()
 
-    def deliver(name: str, *records: Record) -> Rewritten:
+    def deliver(name: str, *records: Record) -> HistoryUpdate:
         frame = bronze_frame(spark, records)
         append_to_bronze(bronze, frame, name)
-        return bring_forward(spark, str(target), str(bronze), frame)
+        return update_history(spark, str(target), str(bronze), frame)
 
     later_ms = START_MS + 30 * DAY
     assert deliver(
@@ -165,7 +165,7 @@ def test_older_files_of_bronze_are_read_only_for_a_key_that_is_told_anew(spark: 
         stream("k", 5, images[1], time_ms=later_ms, old_image=images[0]),
         stream("k", 6, None, time_ms=later_ms + 1, old_image=images[1]),
         stream("new", 1, item("new"), time_ms=later_ms),
-    ) == Rewritten(keys=2, anew=0, rows=4)
+    ) == HistoryUpdate(keys=2, anew=0, rows=4)
     table = spark.read.format("delta").load(str(target))
     shown = table.selectExpr("_key", "_item", "unix_millis(valid_from) AS f", "unix_millis(valid_to) AS t", "is_exact")
     assert {tuple(row) for row in shown.collect()} == {

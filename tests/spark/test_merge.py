@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import Row, SparkSession
 
-from lakebound_spark.platform.spark_compat import KEEPS_TEXT
+from lakebound_spark.platform.spark_compat import PRESERVES_JSON_TEXT
 from tests.spark.silver import Silver
 from tests.support.independent_writer import LABEL, Record, base, item, stream, version, write_lines, write_records
 
@@ -169,7 +169,7 @@ def test_each_register_keeps_its_greatest(rows: dict[str, Row]) -> None:
 @pytest.mark.parametrize("key", TEXTS)
 def test_the_item_is_kept_to_the_byte(rows: dict[str, Row], key: str) -> None:
     kept = rows[f"id=S:{key}"]["_item"]
-    assert kept == TEXTS[key] if KEEPS_TEXT else json.loads(kept) == json.loads(TEXTS[key])
+    assert kept == TEXTS[key] if PRESERVES_JSON_TEXT else json.loads(kept) == json.loads(TEXTS[key])
 
 
 def test_declared_columns_of_awkward_items(rows: dict[str, Row]) -> None:

@@ -14,10 +14,10 @@ from lakebound.source.gaps import Gap
 from lakebound.transport.object_keys import GapKey
 from lakebound_spark.platform import streams
 from lakebound_spark.platform.tables import properties
-from lakebound_spark.silver.current_view import make_view
-from lakebound_spark.silver.merge_job import MergeJob, merge_micro_batch, run
+from lakebound_spark.silver.current_view import create_current_view
+from lakebound_spark.silver.merge_job import MergeJob, merge_micro_batch, run_merge
 from lakebound_spark.silver.purge_horizon import PURGED_BEFORE
-from lakebound_spark.silver.stale_mark import aside_of, keep_gap_of_stale, mark, read_gaps
+from lakebound_spark.silver.stale_mark import default_control_folder, mark_stale, read_gaps, record_stale_gap
 from tests.spark.silver import Silver, data_files_at, run_job, write_config
 from tests.support.independent_writer import TABLE, item, stream, write_records
 
@@ -55,14 +55,14 @@ def test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed(
     assert (row["id"], row["_stale_since"]) == ("k", datetime.fromisoformat(SINCE).replace(tzinfo=None))
 
     def look() -> tuple[str | None, str | None]:
-        mark(spark, table, read_gaps(spark, str(aside), TABLE))
+        mark_stale(spark, table, read_gaps(spark, str(aside), TABLE))
         return told(spark, table)
 
     # One of two is healed: not yet whole. Red control of the mark: a rule "some gap is healed" would clear it here.
     keep(aside, replace(GAP, healed_by="heal-1"))
     assert look() == ("2025-11-01T12:26:45Z", "failures_lost")
     # Columns that are added make the view anew: it must not forget.
-    make_view(spark, table, anew=True)
+    create_current_view(spark, table, anew=True)
     assert spark.table(f"{table}_current").head()["_stale_since"] is not None  # type: ignore[index]
     keep(aside, replace(later, healed_by="heal-2"))
     assert look() == (None, None)
@@ -73,7 +73,7 @@ def test_a_stream_that_goes_on_looks_between_its_micro_batches(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing comes in, so there is no micro-batch, and the mark comes and goes all the same."""
-    monkeypatch.setattr(streams, "BETWEEN_SECONDS", 1)
+    monkeypatch.setattr(streams, "HOUSEKEEPING_SECONDS", 1)
     silver = Silver.create(spark, tmp_path / "silver", {})
     (tmp_path / "source").mkdir()
     places = [str(tmp_path / name) for name in ("source", "c", "silver")]
@@ -83,7 +83,7 @@ def test_a_stream_that_goes_on_looks_between_its_micro_batches(
 
     def work() -> None:
         try:
-            run(spark, job, stop=stop)
+            run_merge(spark, job, stop=stop)
         except Exception as error:
             failures.append(error)
 
@@ -116,7 +116,7 @@ def test_records_that_came_too_late_raise_a_gap(spark: SparkSession, tmp_path: P
     assert (done.stale, done.records) == (2, 1)
     (gap,) = read_gaps(spark, aside, TABLE)
     assert (gap.from_ms, gap.to_ms, gap.cause, gap.healed_by) == (4_000, 4_700, "records_stale", None)
-    assert mark(spark, silver.path, [gap]) == "1970-01-01T00:00:04Z"
+    assert mark_stale(spark, silver.path, [gap]) == "1970-01-01T00:00:04Z"
     assert told(spark, silver.path) == ("1970-01-01T00:00:04Z", "records_stale")
 
 
@@ -124,14 +124,14 @@ def test_a_gap_of_late_records_is_raised_once(spark: SparkSession, tmp_path: Pat
     def stretches() -> list[tuple[int, int | None]]:
         return [(gap.from_ms, gap.to_ms) for gap in read_gaps(spark, str(tmp_path), TABLE)]
 
-    keep_gap_of_stale(spark, str(tmp_path), TABLE, 4_000, 4_700, 9_000)
-    keep_gap_of_stale(spark, str(tmp_path), TABLE, 4_000, 4_700, 9_100)
+    record_stale_gap(spark, str(tmp_path), TABLE, 4_000, 4_700, 9_000)
+    record_stale_gap(spark, str(tmp_path), TABLE, 4_000, 4_700, 9_100)
     assert stretches() == [(4_000, 4_700)], "a replayed micro-batch tells nothing new"
     keep(tmp_path, replace(read_gaps(spark, str(tmp_path), TABLE)[0], healed_by="heal-1"))
-    keep_gap_of_stale(spark, str(tmp_path), TABLE, 4_100, 4_600, 9_200)
+    record_stale_gap(spark, str(tmp_path), TABLE, 4_100, 4_600, 9_200)
     assert stretches() == [(4_000, 4_700)], "the heal read the whole table after them"
     # What reaches further than the healed one is told, though a gap of the same start has its place.
-    keep_gap_of_stale(spark, str(tmp_path), TABLE, 4_000, 4_900, 9_300)
+    record_stale_gap(spark, str(tmp_path), TABLE, 4_000, 4_900, 9_300)
     assert stretches() == [(3_999, 4_900), (4_000, 4_700)]
 
 
@@ -157,4 +157,4 @@ def test_an_object_that_nobody_can_read_counts_as_an_open_gap(spark: SparkSessio
     ],
 )
 def test_the_folder_beside_the_data_is_known_for_a_bucket(source: str, aside: str) -> None:
-    assert aside_of(source, TABLE) == aside
+    assert default_control_folder(source, TABLE) == aside

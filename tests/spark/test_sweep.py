@@ -16,7 +16,7 @@ from lakebound.backfill.checkpoints import WrittenFile
 from lakebound.backfill.manifest import Manifest, digest_of
 from lakebound.record.attributes import canonical_key, parse_key
 from lakebound.transport.object_keys import DataKey
-from lakebound_spark.upkeep.sweep import Refused, Sweep, check_guard, check_manifest, sweep
+from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal, check_guard, check_manifest, sweep
 from tests.spark.silver import Silver
 from tests.support.independent_writer import TABLE, Record, base, item, stream, write_records
 
@@ -56,8 +56,8 @@ def keep(folder: Path, manifest: Manifest) -> None:
     (folder / "aside" / "manifests" / f"{RUN}.json").write_bytes(manifest.encode())
 
 
-def job(folder: Path, **changed: Any) -> Sweep:
-    plain = Sweep(RUN, TABLE, str(folder / "source"), str(folder / "aside"), str(folder / "silver"))
+def job(folder: Path, **changed: Any) -> SweepJob:
+    plain = SweepJob(RUN, TABLE, str(folder / "source"), str(folder / "aside"), str(folder / "silver"))
     return replace(plain, **changed)
 
 
@@ -110,7 +110,7 @@ def test_a_run_that_is_not_merged_yet_is_refused(spark: SparkSession, tmp_path: 
     silver.merge(write_records(tmp_path / "source", BEFORE))
     run = write_records(tmp_path / "source", [base("kept", LABEL, item("kept"))])
     keep(tmp_path, manifest_of([run]))
-    with pytest.raises(Refused, match="1 keys of run run-1 are not merged yet"):
+    with pytest.raises(SweepRefusal, match="1 keys of run run-1 are not merged yet"):
         sweep(spark, job(tmp_path), NOW)
 
 
@@ -118,7 +118,7 @@ def test_a_run_that_is_not_merged_yet_is_refused(spark: SparkSession, tmp_path: 
 def test_a_run_whose_files_are_not_all_there_is_refused(swept_table: tuple[Silver, Path, Path]) -> None:
     silver, folder, run = swept_table
     run.unlink()
-    with pytest.raises(Refused, match="1 files of run run-1 are not below"):
+    with pytest.raises(SweepRefusal, match="1 files of run run-1 are not below"):
         sweep(silver.spark, job(folder), NOW)
 
 
@@ -132,7 +132,7 @@ def test_a_run_whose_files_are_not_all_there_is_refused(swept_table: tuple[Silve
     ],
 )
 def test_an_incomplete_run_is_refused(changed: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(Refused, match=sentence):
+    with pytest.raises(SweepRefusal, match=sentence):
         check_manifest(manifest_of([], **changed), TABLE)
 
 
@@ -141,7 +141,7 @@ def test_the_guard_allows_a_thousand_or_one_in_a_hundred_and_what_was_approved()
     check_guard(2_000, 200_000, 0)
     check_guard(5_000, 100, 5_000)
     for ghosts, visible, approved in ((1_001, 0, 0), (2_001, 200_000, 0), (5_001, 100, 5_000)):
-        with pytest.raises(Refused, match=f"--max-deletes {ghosts}"):
+        with pytest.raises(SweepRefusal, match=f"--max-deletes {ghosts}"):
             check_guard(ghosts, visible, approved)
 
 

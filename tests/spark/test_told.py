@@ -15,10 +15,10 @@ from lakebound_spark.jobs.build_history import main as history_main
 from lakebound_spark.jobs.ingest_bronze import main as bronze_main
 from lakebound_spark.jobs.maintain import main as maintain_main
 from lakebound_spark.platform import job_main
-from lakebound_spark.platform.failure_causes import Next, cause_of
+from lakebound_spark.platform.failure_causes import Retry, cause_of
 from lakebound_spark.platform.job_main import run_job as run_work
 from lakebound_spark.platform.streams import path_exists
-from lakebound_spark.platform.tables import located, new_table
+from lakebound_spark.platform.tables import absolute_path, new_table
 from tests.spark.jobs import run_main
 from tests.spark.silver import run_job, write_config
 from tests.support.independent_writer import item, stream, write_lines, write_records
@@ -79,7 +79,7 @@ def test_relative_paths_work_and_every_job_ends_with_a_sentence(spark: SparkSess
 )
 def test_an_address_stays_and_a_path_is_made_whole(place: str, full: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "absolute", lambda path: Path("/here") / path)
-    assert located(place) == full
+    assert absolute_path(place) == full
 
 
 # ── everything refused ──
@@ -220,38 +220,38 @@ def wrapped(*errors: tuple[str, str]) -> Exception:
 S3 = "software.amazon.awssdk.services.s3.model."
 TOLD = [
     # What S3A made of what S3 answered, as its documentation on troubleshooting has it: the class is Java's own.
-    ("java.nio.file.AccessDeniedException", "s3a://b/x: getFileStatus on s3a://b/x", "role", Next.STOPS_AGAIN),
+    ("java.nio.file.AccessDeniedException", "s3a://b/x: getFileStatus on s3a://b/x", "role", Retry.STOPS_AGAIN),
     (
         "org.apache.hadoop.fs.s3a.UnknownStoreException",
         "`s3a://b/x`: Bucket does not exist",
         "bucket",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
     ),
-    (f"{S3}NoSuchBucketException", "The specified bucket does not exist", "bucket", Next.STOPS_AGAIN),
-    ("org.apache.hadoop.fs.s3a.auth.NoAuthWithAWSException", "No AWS Credentials", "credentials", Next.STOPS_AGAIN),
-    (f"{S3}S3Exception", "ExpiredToken: the provided token has expired", "credentials", Next.STOPS_AGAIN),
-    (f"{S3}S3Exception", "Access Denied (Service: S3, Status Code: 403)", "role", Next.STOPS_AGAIN),
-    (f"{S3}S3Exception", "SlowDown: reduce your request rate (Status Code: 503)", "", Next.GOES_ON),
-    ("java.net.UnknownHostException", "b.s3.nowhere.amazonaws.com", "endpoint", Next.STOPS_AGAIN),
-    ("java.net.SocketTimeoutException", "Read timed out", "", Next.GOES_ON),
-    ("java.net.ConnectException", "Connection refused", "", Next.GOES_ON),
-    ("java.io.IOException", "No space left on device", "room", Next.STOPS_AGAIN),
-    ("java.lang.OutOfMemoryError", "Java heap space", "memory", Next.STOPS_AGAIN),
-    ("java.lang.NoSuchMethodError", "scala.Predef", "another version", Next.STOPS_AGAIN),
+    (f"{S3}NoSuchBucketException", "The specified bucket does not exist", "bucket", Retry.STOPS_AGAIN),
+    ("org.apache.hadoop.fs.s3a.auth.NoAuthWithAWSException", "No AWS Credentials", "credentials", Retry.STOPS_AGAIN),
+    (f"{S3}S3Exception", "ExpiredToken: the provided token has expired", "credentials", Retry.STOPS_AGAIN),
+    (f"{S3}S3Exception", "Access Denied (Service: S3, Status Code: 403)", "role", Retry.STOPS_AGAIN),
+    (f"{S3}S3Exception", "SlowDown: reduce your request rate (Status Code: 503)", "", Retry.GOES_ON),
+    ("java.net.UnknownHostException", "b.s3.nowhere.amazonaws.com", "endpoint", Retry.STOPS_AGAIN),
+    ("java.net.SocketTimeoutException", "Read timed out", "", Retry.GOES_ON),
+    ("java.net.ConnectException", "Connection refused", "", Retry.GOES_ON),
+    ("java.io.IOException", "No space left on device", "room", Retry.STOPS_AGAIN),
+    ("java.lang.OutOfMemoryError", "Java heap space", "memory", Retry.STOPS_AGAIN),
+    ("java.lang.NoSuchMethodError", "scala.Predef", "another version", Retry.STOPS_AGAIN),
 ]
 
 
 @pytest.mark.parametrize(("name", "message", "advice", "then"), TOLD, ids=lambda value: str(value)[-30:])
-def test_each_kind_of_cause_is_told_from_below_its_wrappings(name: str, message: str, advice: str, then: Next) -> None:
+def test_each_kind_of_cause_is_told_from_below_its_wrappings(name: str, message: str, advice: str, then: Retry) -> None:
     cause = cause_of(wrapped((name, message)))
     assert (cause.name, cause.message, cause.next) == (name, message, then)
     assert advice in cause.advice
     assert CANARY not in f"{cause} {cause.advice}"
     log = Path("/tmp/x.log")
-    told = job_main.stopped(cause, "/lake/silver", "goes on from where it was", log)
-    assert ("then the same command" in told) == (then is Next.STOPS_AGAIN)
+    told = job_main.failure_message(cause, "/lake/silver", "goes on from where it was", log)
+    assert ("then the same command" in told) == (then is Retry.STOPS_AGAIN)
     assert f"Spark's own words: {log}" in told
-    assert ".log" not in job_main.stopped(cause, "/lake/silver", "goes on", None)
+    assert ".log" not in job_main.failure_message(cause, "/lake/silver", "goes on", None)
 
 
 def test_a_message_is_one_short_line_without_a_password() -> None:

@@ -22,7 +22,7 @@ from lakebound_spark.jobs.maintain import main as maintain_main
 from lakebound_spark.platform.metrics import METRICS
 from lakebound_spark.platform.spark_compat import is_conflict
 from lakebound_spark.reading.schema import BRONZE_RECORD
-from lakebound_spark.reading.source import DataFile, bounded
+from lakebound_spark.reading.source import DataFile, split_by_bytes
 from lakebound_spark.silver import micro_batch as bringing
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.key_sql import keys_sql
@@ -110,7 +110,7 @@ def test_a_column_more_is_filled_for_the_rows_that_are_there(silver: Silver) -> 
     }
     config = parse_config({"source_table": TABLE, "columns": columns})
     with pytest.MonkeyPatch.context() as patch:  # killed after the columns came and before they were filled
-        patch.setattr("lakebound_spark.silver.silver_table._fill", _killed)
+        patch.setattr("lakebound_spark.silver.silver_table._fill_columns", _killed)
         with pytest.raises(KeyboardInterrupt):
             prepare_target(spark, silver.path, config)
     prepare_target(spark, silver.path, config)
@@ -222,6 +222,6 @@ def files(*lengths: int) -> Iterator[DataFile]:
 
 
 def test_runs_of_files_are_bounded_by_bytes() -> None:
-    runs = [[file.length for file in run] for run in bounded(list(files(4, 6, 5, 20, 1)), 10)]
+    runs = [[file.length for file in run] for run in split_by_bytes(list(files(4, 6, 5, 20, 1)), 10)]
     assert runs == [[4, 6], [5], [20], [1]], "a file is never cut"
-    assert list(bounded([], 10)) == []
+    assert list(split_by_bytes([], 10)) == []

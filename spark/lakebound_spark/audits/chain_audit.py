@@ -14,8 +14,8 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import LongType, StructField, StructType
 
-from lakebound_spark.history.stretches import entries, value_of
-from lakebound_spark.platform.tables import beside, is_path, new_table, open_table
+from lakebound_spark.history.stretches import entries, value_digest
+from lakebound_spark.platform.tables import companion_table, is_path, new_table, open_table
 
 REGRESSION_ALARM_MS: Final = 30_000
 """Half of MARGIN. Creation times further back than that in version order come near what the margin allows."""
@@ -103,7 +103,9 @@ def conflicts(records: DataFrame) -> DataFrame:
         "key", "version", F.coalesce("new_image", F.lit("")).alias("text")
     )
     several = texts.groupBy("key", "version").agg(F.collect_set("text").alias("texts")).where(F.size("texts") > 1)
-    values = several.select("key", "version", F.explode("texts").alias("text")).withColumn("value", value_of("text"))
+    values = several.select("key", "version", F.explode("texts").alias("text")).withColumn(
+        "value", value_digest("text")
+    )
     return values.groupBy("key", "version").agg(F.countDistinct("value").alias("n")).where("n > 1").drop("n")
 
 
@@ -135,7 +137,7 @@ def audit(records: DataFrame, *, examples: int = 20) -> Audit:
 
 def record_audit(spark: SparkSession, bronze: str, found: Audit) -> None:
     """Add the counts of an audit to `<bronze>_audits`, one row with the time."""
-    place = beside(bronze, "_audits")
+    place = companion_table(bronze, "_audits")
     new_table(spark, place).addColumn("audited_at", "TIMESTAMP").addColumns(COUNTS).execute()
     row = spark.createDataFrame([tuple(getattr(found, name) for name in COUNTS.names)], COUNTS)
     row = row.withColumn("audited_at", F.current_timestamp()).select("audited_at", *COUNTS.names)

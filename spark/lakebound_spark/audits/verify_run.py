@@ -14,49 +14,53 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.operate.verify import Report
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.history.stretches import value_of
+from lakebound_spark.history.stretches import value_digest
 from lakebound_spark.platform.tables import exists, open_table
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register
-from lakebound_spark.upkeep.run_merge_check import least_label
-from lakebound_spark.upkeep.sweep import Refused, Sweep, all_landed, check_manifest, load_manifest
+from lakebound_spark.upkeep.run_merge_check import min_label_ms
+from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal, check_manifest, load_manifest, require_run_files
 
 CHANGED_SINCE = "it changed after the run read it"
 
 
-def verify_run(spark: SparkSession, run: Sweep, *, bronze: str = "") -> Report:
+def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Report:
     """The report of `lakebound verify`, with the run's files as the source.
 
-    With ``bronze`` an older value of the item is told as stale, without it as different. The lists are whole and in
-    this process's memory: a few thousand keys are the normal case, millions mean another table. Raises Refused when
-    the run is no whole, consistent read of the table or its files are not all there, Misconfigured.
+    With ``bronze`` an older value of the item is reported as stale, without it as different. The lists are complete
+    and in this process's memory: a few thousand keys are normal, millions mean another table. Raises SweepRefusal when
+    the run did not read the whole table consistently or some of its files are missing, and Misconfigured.
     """
     manifest = load_manifest(spark, run)
     check_manifest(manifest, run.table)
-    files = all_landed(spark, run.source, manifest)
+    files = require_run_files(spark, run.source, manifest)
     if not exists(spark, run.target):
         raise Misconfigured(f"there is no Delta table at {run.target}; run merge_changes first")
     silver = open_table(spark, run.target).toDF()
     earlier = open_table(spark, bronze).toDF() if bronze else None
     with checked_records(spark, files, run.table) as checked:
         if checked.bad_files or checked.count != manifest.records:
-            raise Refused(
+            raise SweepRefusal(
                 f"the manifest has {manifest.records} records, {checked.count} can be read of its files; "
                 "mirror the bucket again, then verify again"
             )
-        records = checked.records if checked.records is not None else silver.sparkSession.createDataFrame([], _NOTHING)
-        least = least_label(manifest)
-        judged = judge(records, silver, least, earlier).persist()
+        records = (
+            checked.records if checked.records is not None else silver.sparkSession.createDataFrame([], _NO_RECORDS)
+        )
+        least = min_label_ms(manifest)
+        judged = key_verdicts(records, silver, least, earlier).persist()
         try:
             return report_of(judged)
         finally:
             judged.unpersist()
 
 
-_NOTHING = "key STRING, snapshot_label_ms BIGINT, snapshot_run STRING, new_image STRING"
+_NO_RECORDS = "key STRING, snapshot_label_ms BIGINT, snapshot_run STRING, new_image STRING"
 
 
-def judge(records: DataFrame, silver: DataFrame, least_label_ms: int, bronze: DataFrame | None = None) -> DataFrame:
+def key_verdicts(
+    records: DataFrame, silver: DataFrame, least_label_ms: int, bronze: DataFrame | None = None
+) -> DataFrame:
     """One row (`key`, `verdict`) per key of either side; the verdict is NULL where both are equal.
 
     before, the run                                before, silver
@@ -86,9 +90,9 @@ def judge(records: DataFrame, silver: DataFrame, least_label_ms: int, bronze: Da
     same_text = F.col("source").eqNullSafe(F.col("lake")) & ~F.col("again")
     equal = both.where(same_text).select("key", F.lit(None).cast("string").alias("verdict"))
     # Only what differs as text is compared as values: that parses each image in Python.
-    suspects = both.where(~same_text).withColumns({"s": value_of("source"), "l": value_of("lake")})
+    suspects = both.where(~same_text).withColumns({"s": value_digest("source"), "l": value_digest("lake")})
     if bronze is not None:
-        suspects = _with_earlier(suspects, bronze)
+        suspects = _add_is_earlier(suspects, bronze)
     else:
         suspects = suspects.withColumn("is_earlier", F.lit(False))
     return equal.unionByName(suspects.select("key", _verdict(least_label_ms).alias("verdict")))
@@ -110,11 +114,11 @@ def _verdict(least_label_ms: int) -> Column:
     )
 
 
-def _with_earlier(suspects: DataFrame, bronze: DataFrame) -> DataFrame:
+def _add_is_earlier(suspects: DataFrame, bronze: DataFrame) -> DataFrame:
     """Add whether what the lake shows is an image that the key had, as bronze knows."""
     both_shown = suspects.where("s IS NOT NULL AND l IS NOT NULL").select("key")
     images = bronze.join(both_shown, "key", "left_semi").where("new_image IS NOT NULL")
-    had = images.select("key", value_of("new_image").alias("l")).distinct().withColumn("is_earlier", F.lit(True))
+    had = images.select("key", value_digest("new_image").alias("l")).distinct().withColumn("is_earlier", F.lit(True))
     return suspects.join(had, ["key", "l"], "left").fillna(False, ["is_earlier"])
 
 

@@ -11,7 +11,7 @@ from pyspark.sql.types import StructType
 
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.tables import exists, is_path, open_table
-from lakebound_spark.reading.files import Checked, told_of
+from lakebound_spark.reading.files import CheckedRecords, record_aggregates
 from lakebound_spark.reading.schema import BRONZE_RECORD, is_whole_record
 
 
@@ -43,7 +43,7 @@ def stream_of_bronze(spark: SparkSession, source: str, most_files: int, most_byt
 
 
 @contextmanager
-def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> Iterator[Checked]:
+def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> Iterator[CheckedRecords]:
     """The rows of ``batch`` that belong to the table, persisted for the length of the block.
 
     A row that a person has put there and that is no whole record is refused, as another table's is.
@@ -55,10 +55,10 @@ def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> I
         counts = marked.agg(
             F.count_if(ours).alias("ours"),
             F.count_if(~ours).alias("refused"),
-            *told_of(ours),
+            *record_aggregates(ours),
         ).head()
         assert counts is not None
-        yield Checked(
+        yield CheckedRecords(
             records=marked.where(ours) if counts["ours"] else None,
             count=counts["ours"],
             refused=counts["refused"],

@@ -23,18 +23,18 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from lakebound.times import utc
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.spark_compat import condition_of, execute_merge
 from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
 from lakebound_spark.platform.tables import (
-    beside,
-    create_beside,
+    companion_table,
+    create_companion,
+    encode_property,
     exists,
     new_table,
     open_table,
     properties,
-    retried,
-    shown,
+    retry_on_conflict,
 )
 from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import checked_records
@@ -44,7 +44,7 @@ from lakebound_spark.reading.source import DataFile, data_files, stream_of_files
 INGEST_DATE: Final = "_ingest_date"
 BRONZE_COLUMNS: Final = (*BRONZE_RECORD.names, FILE, INGEST_DATE)
 
-BRONZE_OF: Final = "lakebound.bronze_of"
+SOURCE_TABLE_PROPERTY: Final = "lakebound.bronze_of"
 """The table property that names the source table."""
 _DAY_MS = 86_400_000
 _BAD_LINES = StructType([StructField(FILE, StringType()), StructField("line", StringType())])
@@ -64,7 +64,7 @@ class BronzeJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
+class AppendResult:
     """What one micro-batch did. ``known`` counts files that bronze had already, ``records`` those appended."""
 
     batch: int
@@ -89,7 +89,7 @@ class BronzeTotals:
     bad_files: int = 0
     bad_lines: int = 0
 
-    def add(self, done: Appended) -> None:
+    def add(self, done: AppendResult) -> None:
         self.files += done.files
         self.known += done.known
         self.records += done.records
@@ -109,12 +109,15 @@ class BronzeTotals:
         left = [
             text
             for count, text in (
-                (self.refused, f"{counted(self.refused, 'record')} of other tables refused"),
-                (self.bad_files, f"{counted(self.bad_files, 'file')} left out (see {beside(target, '_bad_files')})"),
+                (self.refused, f"{count_text(self.refused, 'record')} of other tables refused"),
+                (
+                    self.bad_files,
+                    f"{count_text(self.bad_files, 'file')} left out (see {companion_table(target, '_bad_files')})",
+                ),
             )
             if count
         ]
-        appended = f"appended {counted(self.records, 'record')} to {target}, {counted(self.files, 'file')}"
+        appended = f"appended {count_text(self.records, 'record')} to {target}, {count_text(self.files, 'file')}"
         return "; ".join([f"{appended}, {seconds:.0f} s", *left])
 
     def __str__(self) -> str:
@@ -125,7 +128,7 @@ def run_bronze(
     spark: SparkSession,
     job: BronzeJob,
     *,
-    report: Callable[[Appended], None],
+    report: Callable[[AppendResult], None],
     stop: threading.Event | None = None,
 ) -> BronzeTotals:
     """Append until caught up (available-now) or until ``stop`` is set. Raises Misconfigured before it writes."""
@@ -156,12 +159,14 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
     if not exists(spark, target):
         builder = new_table(spark, target).addColumns(BRONZE_RECORD).addColumn(FILE, "STRING", nullable=False)
         builder = builder.addColumn(INGEST_DATE, "DATE", nullable=False).partitionedBy(INGEST_DATE)
-        builder = builder.property("delta.appendOnly", "true").property(BRONZE_OF, shown(source_table))
+        builder = builder.property("delta.appendOnly", "true").property(
+            SOURCE_TABLE_PROPERTY, encode_property(source_table)
+        )
         try:
             builder.execute()
         except AnalysisException as error:
             raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
-    made_from = bronze_of(spark, target)
+    made_from = source_table_of(spark, target)
     if made_from != source_table:
         raise Misconfigured(
             f"{target} holds the records of {made_from}, the configuration says {source_table}; name another target"
@@ -171,17 +176,17 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
     return str(detail["id"])
 
 
-def bronze_of(spark: SparkSession, target: str) -> str:
+def source_table_of(spark: SparkSession, target: str) -> str:
     """The source table whose records the bronze table at ``target`` holds. Raises Misconfigured if it is none."""
     if not exists(spark, target):
         raise Misconfigured(f"there is no bronze table at {target}; run ingest_bronze first")
-    made_from = properties(spark, target).get(BRONZE_OF)
+    made_from = properties(spark, target).get(SOURCE_TABLE_PROPERTY)
     if made_from is None:
         raise Misconfigured(f"{target} is a Delta table that ingest_bronze did not make; name another one")
     return made_from
 
 
-def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_table: str) -> Appended | None:
+def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_table: str) -> AppendResult | None:
     """Check and append the files named in ``batch`` (columns `path`, `url`, `length`); None without a data file.
 
     Running it again appends nothing, whatever the checkpoint says.
@@ -192,13 +197,13 @@ def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_tabl
     if not found:
         return None
     # One content may lie in two folders: its first path stands for it.
-    files = list({_name(file): file for file in reversed(found)}.values())
+    files = list({_file_name(file): file for file in reversed(found)}.values())
     bad_lines = 0
     with checked_records(spark, files, source_table, BRONZE_RECORD) as checked:
         if checked.bad_files:
             record_bad_files(spark, target, checked.bad_files)
         if checked.not_whole is not None:
-            bad_lines = _keep_bad_lines(spark, target, bad_lines_of(checked.not_whole))
+            bad_lines = _record_bad_lines(spark, target, bad_lines_of(checked.not_whole))
         left_out = {bad.path for bad in checked.bad_files}
         good = [file for file in files if file.path not in left_out]
         known: set[str] = set()
@@ -207,10 +212,10 @@ def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_tabl
             assert checked.oldest_ingest_ms is not None
             assert checked.newest_ingest_ms is not None
             days = (_day(checked.oldest_ingest_ms), _day(checked.newest_ingest_ms))
-            known = known_files(spark, target, [_name(file) for file in good], days)
+            known = known_files(spark, target, [_file_name(file) for file in good], days)
             rows = bronze_rows(checked.records, known)
-            records = _append(spark, target, rows, [_name(file) for file in good], days)
-    return Appended(
+            records = _append_once(spark, target, rows, [_file_name(file) for file in good], days)
+    return AppendResult(
         batch=batch_id,
         files=len(found),
         known=len(found) - len(files) + len(known),
@@ -255,7 +260,9 @@ def known_files(spark: SparkSession, target: str, names: Sequence[str], days: tu
     return {row[FILE] for row in there.select(FILE).distinct().collect()}
 
 
-def _append(spark: SparkSession, target: str, rows: DataFrame, names: Sequence[str], days: tuple[date, date]) -> int:
+def _append_once(
+    spark: SparkSession, target: str, rows: DataFrame, names: Sequence[str], days: tuple[date, date]
+) -> int:
     """Append ``rows`` in one commit unless a file of theirs has arrived in the meantime.
 
     A plain append never conflicts: two jobs that both found a file unknown would both append it. As a MERGE that only
@@ -271,7 +278,7 @@ def _append(spark: SparkSession, target: str, rows: DataFrame, names: Sequence[s
         merge = merge.whenNotMatchedInsert(values={_quoted(name): f"s.{_quoted(name)}" for name in BRONZE_COLUMNS})
         return execute_merge(spark, table, merge).inserted
 
-    return retried(commit)
+    return retry_on_conflict(commit)
 
 
 def bad_lines_of(not_whole: DataFrame) -> DataFrame:
@@ -287,10 +294,10 @@ def bad_lines_of(not_whole: DataFrame) -> DataFrame:
     return not_whole.select(F.element_at(F.split(FILE, "/"), -1).alias(FILE), F.coalesce(CORRUPT, read).alias("line"))
 
 
-def _keep_bad_lines(spark: SparkSession, target: str, lines: DataFrame) -> int:
+def _record_bad_lines(spark: SparkSession, target: str, lines: DataFrame) -> int:
     """Keep each line once in `<target>_bad_lines`; how many there are (twins in one file count as one)."""
-    place = beside(target, "_bad_lines")
-    create_beside(spark, place, _BAD_LINES)
+    place = companion_table(target, "_bad_lines")
+    create_companion(spark, place, _BAD_LINES)
     distinct = lines.distinct().persist()
     try:
         (
@@ -305,7 +312,7 @@ def _keep_bad_lines(spark: SparkSession, target: str, lines: DataFrame) -> int:
         distinct.unpersist()
 
 
-def _name(file: DataFile) -> str:
+def _file_name(file: DataFile) -> str:
     return file.path.rsplit("/", 1)[-1]
 
 

@@ -13,11 +13,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.tables import beside, is_path, open_table
+from lakebound_spark.platform.tables import companion_table, is_path, open_table
 
-SAMPLE: Final = 10_000
+SAMPLE_RECORDS: Final = 10_000
 """Records that are looked through for names of attributes."""
-MOST_COLUMNS: Final = 500
+MAX_COLUMNS: Final = 500
 
 _ENVELOPE: Final = (
     "key AS _key",
@@ -31,7 +31,7 @@ _ENVELOPE: Final = (
 _IMAGE = "from_json(coalesce(new_image, keys), 'MAP<STRING, STRING>')"
 
 
-def flattened(records: DataFrame, attributes: Sequence[str]) -> DataFrame:
+def flatten_images(records: DataFrame, attributes: Sequence[str]) -> DataFrame:
     """Each record with its new image as plain columns (a delete has its key attributes only).
 
     before (fields left out)                                      after, with `n` and `s`
@@ -43,7 +43,7 @@ def flattened(records: DataFrame, attributes: Sequence[str]) -> DataFrame:
     return records.selectExpr("*", f"{_IMAGE} AS _image").selectExpr(*_ENVELOPE, *_columns(attributes))
 
 
-def changed_attributes(records: DataFrame) -> DataFrame:
+def attribute_changes(records: DataFrame) -> DataFrame:
     """One row for each attribute that differs between a record's images, both values plain.
 
     before (fields left out)                                         after
@@ -51,7 +51,9 @@ def changed_attributes(records: DataFrame) -> DataFrame:
     |-----|-------------------------------|---------------------|    |------|-----------|------|-----|
     | k   | {"a":{"N":"1"},"b":{"S":"x"}} | {"a":{"N":"2"},"b":{"S":"x"}} | | k | a     | 1    | 2   |
     """
-    return records.selectExpr(*_CHANGES_INNER).selectExpr(*_CHANGES_MIDDLE).where(_CHANGED).selectExpr(*_CHANGES_OUTER)
+    return (
+        records.selectExpr(*_CHANGES_INNER).selectExpr(*_CHANGES_MIDDLE).where(_IS_CHANGED).selectExpr(*_CHANGES_OUTER)
+    )
 
 
 _CHANGES_INNER: Final = (
@@ -60,11 +62,11 @@ _CHANGES_INNER: Final = (
     "coalesce(from_json(new_image, 'MAP<STRING, STRING>'), map()) AS _new",
 )
 _CHANGES_MIDDLE: Final = ("*", "explode(array_union(map_keys(_old), map_keys(_new))) AS attribute")
-_CHANGED: Final = "NOT (_old[attribute] <=> _new[attribute])"
+_IS_CHANGED: Final = "NOT (_old[attribute] <=> _new[attribute])"
 _ENVELOPE_OF_CHANGES: Final = tuple(one for one in _ENVELOPE if not one.endswith("_is_deleted"))
 
 
-def _plain(tagged: str) -> str:
+def _plain_value(tagged: str) -> str:
     """SQL for the plain value of one attribute's tagged JSON text."""
     scalar = f"from_json({tagged}, 'S STRING, N STRING, BOOL STRING, `NULL` STRING')"
     return (
@@ -76,8 +78,8 @@ def _plain(tagged: str) -> str:
 _CHANGES_OUTER: Final = (
     *_ENVELOPE_OF_CHANGES,
     "attribute",
-    f"{_plain('_old[attribute]')} AS old",
-    f"{_plain('_new[attribute]')} AS new",
+    f"{_plain_value('_old[attribute]')} AS old",
+    f"{_plain_value('_new[attribute]')} AS new",
 )
 
 
@@ -90,15 +92,15 @@ def _columns(attributes: Sequence[str]) -> list[str]:
         while name.casefold() in taken:
             name, number = f"{attribute}_{number}", number + 1
         taken.add(name.casefold())
-        columns.append(f"{_plain(f'_image[{_literal(attribute)}]')} AS {_quoted(name)}")
+        columns.append(f"{_plain_value(f'_image[{_literal(attribute)}]')} AS {_quoted(name)}")
     return columns
 
 
 def attribute_names(records: DataFrame) -> list[str]:
     """The names of top-level attributes in a sample of the records, sorted, at most MOST_COLUMNS."""
-    images = records.select(F.coalesce("new_image", "keys").alias("image")).limit(SAMPLE)
+    images = records.select(F.coalesce("new_image", "keys").alias("image")).limit(SAMPLE_RECORDS)
     names = images.selectExpr("explode(map_keys(from_json(image, 'MAP<STRING, STRING>'))) AS name").distinct()
-    return [row["name"] for row in names.orderBy("name").limit(MOST_COLUMNS).collect()]
+    return [row["name"] for row in names.orderBy("name").limit(MAX_COLUMNS).collect()]
 
 
 def make_views(spark: SparkSession, bronze: str, attributes: Iterable[str] = ()) -> tuple[str, str]:
@@ -111,12 +113,12 @@ def make_views(spark: SparkSession, bronze: str, attributes: Iterable[str] = ())
         raise Misconfigured(f"{bronze} is a path; views need a table in a catalog")
     records = open_table(spark, bronze).toDF()
     columns = ", ".join([*_ENVELOPE, *_columns(list(attributes) or attribute_names(records))])
-    flat, changes = beside(bronze, "_flat"), beside(bronze, "_changes")
+    flat, changes = companion_table(bronze, "_flat"), companion_table(bronze, "_changes")
     spark.sql(f"CREATE OR REPLACE VIEW {flat} AS SELECT {columns} FROM (SELECT *, {_IMAGE} AS _image FROM {bronze})")
     inner = f"SELECT {', '.join(_CHANGES_INNER)} FROM {bronze}"
     middle = f"SELECT {', '.join(_CHANGES_MIDDLE)} FROM ({inner})"
     spark.sql(
-        f"CREATE OR REPLACE VIEW {changes} AS SELECT {', '.join(_CHANGES_OUTER)} FROM ({middle}) WHERE {_CHANGED}"
+        f"CREATE OR REPLACE VIEW {changes} AS SELECT {', '.join(_CHANGES_OUTER)} FROM ({middle}) WHERE {_IS_CHANGED}"
     )
     return flat, changes
 

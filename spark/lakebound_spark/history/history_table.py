@@ -19,23 +19,23 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.history.stretches import HISTORY, READ_MS, RUN_MS, entries, stretches, stretches_of, value_of
-from lakebound_spark.platform.tables import exists, is_path, new_table, open_table, retried
+from lakebound_spark.history.stretches import HISTORY, READ_MS, RUN_MS, entries, stretches, stretches_of, value_digest
+from lakebound_spark.platform.tables import exists, is_path, new_table, open_table, retry_on_conflict
 
-READ_OF_BRONZE: Final = (
+BRONZE_FIELDS: Final = (
     *("key", "origin", "event_name", "version", "approx_creation_time_ms", "snapshot_label_ms", "snapshot_run"),
     *("ingest_time_ms", "new_image", "old_image"),
 )
 """What `stretches` takes of a record."""
 
-_MADE_FROM = "lakebound.history_of"
-_NAMED = ("_key", "_version")
+_SOURCE_TABLE = "lakebound.history_of"
+_ROW_KEY = ("_key", "_version")
 # So many keys go into a scan as values, so that Delta and Parquet can pass over files without them.
 _KEYS_AS_VALUES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
+class HistoryUpdate:
     """What bringing the history forward did."""
 
     keys: int
@@ -52,32 +52,32 @@ def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
     """
     if not exists(spark, target):
         builder = new_table(spark, target).addColumns(HISTORY).partitionedBy("is_current")
-        builder = builder.property(_MADE_FROM, source_table).property("delta.enableChangeDataFeed", "true")
+        builder = builder.property(_SOURCE_TABLE, source_table).property("delta.enableChangeDataFeed", "true")
         builder.property("delta.enableDeletionVectors", "true").execute()
     detail = open_table(spark, target).detail().select("id", "properties").head()
     assert detail is not None
-    if detail["properties"].get(_MADE_FROM) != source_table:
+    if detail["properties"].get(_SOURCE_TABLE) != source_table:
         raise Misconfigured(f"{target} is no history of {source_table}; name another target")
     return str(detail["id"])
 
 
-def bring_forward(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> Rewritten:
+def update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> HistoryUpdate:
     """Make the history of the keys of ``records``, which were appended to bronze, what bronze now says.
 
-    Takes READ_OF_BRONZE of them. Only rows that differ are written, in one commit, so a replay makes no commit. One
+    Takes their BRONZE_FIELDS. Only rows that differ are written, in one commit, so a replay makes no commit. One
     writer at a time: the job's checkpoint sees to that. What it costs follows the records, and the current rows of the
     history; for keys that are told anew, bronze's records and the history's rows of these keys.
     """
     records = records.persist()
     try:
-        return retried(lambda: _bring_forward(spark, target, bronze, records))
+        return retry_on_conflict(lambda: _update_history(spark, target, bronze, records))
     finally:
         records.unpersist()
 
 
-def _bring_forward(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> Rewritten:
+def _update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> HistoryUpdate:
     history, told = open_table(spark, target).toDF(), open_table(spark, bronze).toDF()
-    touched = going_on(records, history.where("is_current"), told).persist()
+    touched = classify_keys(records, history.where("is_current"), told).persist()
     try:
         counts = touched.agg(F.count("*").alias("keys"), F.count_if("goes_on").alias("going_on")).head()
         assert counts is not None
@@ -85,15 +85,15 @@ def _bring_forward(spark: SparkSession, target: str, bronze: str, records: DataF
         changes = continuation(records, touched)
         if anew:
             keys = touched.where("NOT goes_on").select("key")
-            right = stretches(_of_keys(told, "key", keys))
-            changes = changes.unionByName(differences(_of_keys(history, "_key", keys), right))
-        rows = _write(spark, target, changes, "true" if anew else "t.is_current")
-        return Rewritten(counts["keys"], anew, rows)
+            right = stretches(_rows_of_keys(told, "key", keys))
+            changes = changes.unionByName(differences(_rows_of_keys(history, "_key", keys), right))
+        rows = _write_differences(spark, target, changes, "true" if anew else "t.is_current")
+        return HistoryUpdate(counts["keys"], anew, rows)
     finally:
         touched.unpersist()
 
 
-def going_on(records: DataFrame, current: DataFrame, bronze: DataFrame) -> DataFrame:
+def classify_keys(records: DataFrame, current: DataFrame, bronze: DataFrame) -> DataFrame:
     """Each key of ``records`` with its row of ``current``, the history's current rows, and whether it goes on.
 
     | key | records                  | current row           | labels of the key in bronze | goes_on |
@@ -110,8 +110,8 @@ def going_on(records: DataFrame, current: DataFrame, bronze: DataFrame) -> DataF
         F.min("version").alias("first"),
         F.min("approx_creation_time_ms").alias("oldest_ms"),
     )
-    near = _near_bases(by_key, bronze)
-    shown = _of_keys(current, "_key", by_key).select(F.col("_key").alias("key"), F.struct("*").alias("current"))
+    near = _keys_with_late_bases(by_key, bronze)
+    shown = _rows_of_keys(current, "_key", by_key).select(F.col("_key").alias("key"), F.struct("*").alias("current"))
     marked = by_key.join(shown, "key", "left").join(near.withColumn("near", F.lit(True)), "key", "left")
     # Only a stream record's stretch is exact while it is the current one. A base image that was shown was read before
     # these records, and whatever the stream told before that image is older still.
@@ -122,7 +122,7 @@ def going_on(records: DataFrame, current: DataFrame, bronze: DataFrame) -> DataF
     return marked.select("key", "current", goes_on.alias("goes_on"))
 
 
-def _near_bases(by_key: DataFrame, bronze: DataFrame) -> DataFrame:
+def _keys_with_late_bases(by_key: DataFrame, bronze: DataFrame) -> DataFrame:
     """The keys with a base record in bronze that is too late for them to go on, whatever image it has."""
     least = by_key.where("from_stream").agg(F.min("oldest_ms").alias("ms")).head()
     assert least is not None
@@ -137,7 +137,7 @@ def _near_bases(by_key: DataFrame, bronze: DataFrame) -> DataFrame:
 
 
 def continuation(records: DataFrame, touched: DataFrame) -> DataFrame:
-    """`differences` for the keys of ``touched`` (see `going_on`) that go on.
+    """`differences` for the keys of ``touched`` (see `classify_keys`) that go on.
 
     Their current row stands for all that was told of them: as an entry, in front of the entries of ``records``.
     """
@@ -149,7 +149,7 @@ def continuation(records: DataFrame, touched: DataFrame) -> DataFrame:
         F.col("_version").alias("version"),
         F.unix_millis("valid_from").alias("time_ms"),
         F.col("_item").alias("item"),
-        value_of("_item").alias("image"),
+        value_digest("_item").alias("image"),
         F.lit(None).cast("string").alias("old"),
         F.lit(False).alias("old_is_known"),
     )
@@ -157,7 +157,7 @@ def continuation(records: DataFrame, touched: DataFrame) -> DataFrame:
     return differences(there, stretches_of(told.unionByName(new)))
 
 
-def _of_keys(table: DataFrame, column: str, keys: DataFrame) -> DataFrame:
+def _rows_of_keys(table: DataFrame, column: str, keys: DataFrame) -> DataFrame:
     """The rows of ``table`` whose ``column`` is one of ``keys``."""
     few = [row["key"] for row in keys.select("key").limit(_KEYS_AS_VALUES + 1).collect()]
     if len(few) <= _KEYS_AS_VALUES:
@@ -175,21 +175,21 @@ def differences(there: DataFrame, right: DataFrame) -> DataFrame:
     | k    | 2        | b    | k    | 2        | c    | k    | 3        | d | false |
     | k    | 9        | e    | k    | 3        | d    | k    | 9        |   | true  |
     """
-    values = [name for name in HISTORY.names if name not in _NAMED]
-    old = there.select(*_NAMED, F.struct(*values).alias("old"))
-    new = right.select(*_NAMED, F.struct(*values).alias("new"))
-    both = old.join(new, list(_NAMED), "full_outer").where(~F.col("old").eqNullSafe(F.col("new")))
-    return both.select(*_NAMED, *[F.col(f"new.{name}") for name in values], F.col("new").isNull().alias("_gone"))
+    values = [name for name in HISTORY.names if name not in _ROW_KEY]
+    old = there.select(*_ROW_KEY, F.struct(*values).alias("old"))
+    new = right.select(*_ROW_KEY, F.struct(*values).alias("new"))
+    both = old.join(new, list(_ROW_KEY), "full_outer").where(~F.col("old").eqNullSafe(F.col("new")))
+    return both.select(*_ROW_KEY, *[F.col(f"new.{name}") for name in values], F.col("new").isNull().alias("_gone"))
 
 
-def _write(spark: SparkSession, target: str, changes: DataFrame, only: str) -> int:
+def _write_differences(spark: SparkSession, target: str, changes: DataFrame, only: str) -> int:
     """Merge the `differences` into the rows of which ``only`` holds, in one commit; how many they are."""
     changes = changes.persist()
     try:
         count = changes.count()
         if count:
             values: dict[str, str | Column] = {name: f"s.{name}" for name in HISTORY.names}
-            same = " AND ".join([only, *(f"t.{name} = s.{name}" for name in _NAMED)])
+            same = " AND ".join([only, *(f"t.{name} = s.{name}" for name in _ROW_KEY)])
             (
                 open_table(spark, target)
                 .alias("t")

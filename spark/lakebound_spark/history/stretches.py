@@ -82,7 +82,7 @@ def stretches(records: DataFrame) -> DataFrame:
 
 def stretches_of(entries: DataFrame) -> DataFrame:
     """HISTORY's rows of these `entries`."""
-    shown = _visible(_placed(entries))
+    shown = _drop_repetitions(_place_entries(entries))
     order = Window.partitionBy("key").orderBy(*_ORDER)
     following = shown.select(
         "*",
@@ -107,7 +107,7 @@ _ORDER: Final = ("at_ms", "is_stream", "version")
 
 
 @F.udf(returnType=StringType(), useArrow=False)
-def value_of(image: str | None) -> str | None:
+def value_digest(image: str | None) -> str | None:
     """A text that two images share exactly when DynamoDB would call the items equal; None for no image."""
     if image is None:
         return None
@@ -142,14 +142,14 @@ def entries(records: DataFrame) -> DataFrame:
         "version",
         "time_ms",
         F.col("first.new_image").alias("item"),
-        value_of("first.new_image").alias("image"),
-        value_of("first.old_image").alias("old"),
+        value_digest("first.new_image").alias("image"),
+        value_digest("first.old_image").alias("old"),
         # A stream of new images only leaves the old one open, but an INSERT says that there was none.
         (F.col("first.old_image").isNotNull() | (F.col("first.event_name") == "INSERT")).alias("old_is_known"),
     )
 
 
-def _placed(entries: DataFrame) -> DataFrame:
+def _place_entries(entries: DataFrame) -> DataFrame:
     """Add `at_ms`, where an entry begins, and `chain`.
 
     Stream entries share a chain while each old image is the image before; a base entry has the chain of the stream
@@ -164,7 +164,7 @@ def _placed(entries: DataFrame) -> DataFrame:
     return begun.withColumn("chain", F.sum("breaks").over(until_here))
 
 
-def _visible(placed: DataFrame) -> DataFrame:
+def _drop_repetitions(placed: DataFrame) -> DataFrame:
     """Leave out the base entries that say again what the stream said: first those that a later change explains."""
     later = Window.partitionBy("key", "image").orderBy(*_ORDER).rowsBetween(1, Window.unboundedFollowing)
     marked = placed.select(

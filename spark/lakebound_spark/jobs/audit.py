@@ -13,22 +13,22 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import LakeboundError
 from lakebound_spark.audits.chain_audit import audit, record_audit, records_to_audit
-from lakebound_spark.bronze.bronze_table import bronze_of
+from lakebound_spark.bronze.bronze_table import source_table_of
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.job_main import run_job
-from lakebound_spark.platform.metrics import counted
-from lakebound_spark.platform.tables import located_table
+from lakebound_spark.platform.metrics import count_text
+from lakebound_spark.platform.tables import absolute_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when nothing is wrong, 1 when something is or after a failure, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
 
-    bronze = located_table(options.bronze)
+    bronze = absolute_table(options.bronze)
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         started = time.monotonic()
-        table = bronze_of(spark, bronze)
+        table = source_table_of(spark, bronze)
         found = audit(records_to_audit(spark, bronze, options.days), examples=options.show)
         record_audit(spark, bronze, found)
         print(json.dumps({"source_table": table, **asdict(found)}), flush=True)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"chain_breaks={found.chain_breaks} time_regressions={found.time_regressions} conflicts={found.conflicts}"
         )
         verdict = "nothing is wrong" if found.is_clean else "something is wrong, see docs/OPERATIONS.md, chain breaks"
-        looked = f"{counted(found.records, 'record')} of {counted(found.keys, 'key')} in {bronze}"
+        looked = f"{count_text(found.records, 'record')} of {count_text(found.keys, 'key')} in {bronze}"
         print(f"audited {looked}, {time.monotonic() - started:.0f} s: {verdict}")
         return 0 if found.is_clean else 1
 

@@ -12,13 +12,13 @@ from dataclasses import asdict
 from pyspark.sql import DataFrame, SparkSession
 
 from lakebound_spark.bronze.bronze_source import stream_of_bronze
-from lakebound_spark.bronze.bronze_table import bronze_of
+from lakebound_spark.bronze.bronze_table import source_table_of
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.history.history_table import READ_OF_BRONZE, bring_forward, prepare_history, rebuild
+from lakebound_spark.history.history_table import BRONZE_FIELDS, prepare_history, rebuild, update_history
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.streams import claim_checkpoint, parse_trigger, run_micro_batches
-from lakebound_spark.platform.tables import beside, located, located_table
+from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE
 from lakebound_spark.silver.config import load_config
 
@@ -36,19 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise Misconfigured("--checkpoint is missing; only --rebuild works without")
     except Misconfigured as error:
         return refuse("build_history", error)
-    bronze, target = located_table(options.bronze), beside(located_table(options.target), "_history")
-    checkpoint = located(options.checkpoint) if options.checkpoint else ""
+    bronze, target = absolute_table(options.bronze), companion_table(absolute_table(options.target), "_history")
+    checkpoint = absolute_path(options.checkpoint) if options.checkpoint else ""
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         began = time.monotonic()
-        there = bronze_of(spark, bronze)
+        there = source_table_of(spark, bronze)
         if there != config.source_table:
             raise Misconfigured(f"{bronze} holds the records of {there}, not of {config.source_table}")
         table_id = prepare_history(spark, target, config.source_table)
         if options.rebuild:
             rows = rebuild(spark, target, bronze)
             print(f"rows={rows}")
-            print(f"rebuilt {target}: {counted(rows, 'row')}, {time.monotonic() - began:.0f} s")
+            print(f"rebuilt {target}: {count_text(rows, 'row')}, {time.monotonic() - began:.0f} s")
             return 0
         claim_checkpoint(spark, checkpoint, target, table_id)
         rows = 0
@@ -56,16 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def forward(batch: DataFrame, batch_id: int) -> None:
             nonlocal rows
             started = time.monotonic()
-            done = bring_forward(batch.sparkSession, target, bronze, batch)
+            done = update_history(batch.sparkSession, target, bronze, batch)
             rows += done.rows
             seconds = round(time.monotonic() - started, 3)
             print(json.dumps({"batch": batch_id, **asdict(done), "seconds": seconds}), flush=True)
 
         stream = stream_of_bronze(spark, bronze, options.max_files, options.max_bytes)
-        run_micro_batches(stream.select(*READ_OF_BRONZE), forward, checkpoint, trigger, stop)
+        run_micro_batches(stream.select(*BRONZE_FIELDS), forward, checkpoint, trigger, stop)
         print(f"rows={rows}")
         seconds = time.monotonic() - began
-        print(f"told {counted(rows, 'row')} of {target}, {seconds:.0f} s" if rows else f"nothing new for {target}")
+        print(f"told {count_text(rows, 'row')} of {target}, {seconds:.0f} s" if rows else f"nothing new for {target}")
         return 0
 
     return run_job("build_history", work, target, bronze)

@@ -16,9 +16,9 @@ from lakebound_spark.bronze.bronze_table import BronzeJob, run_bronze
 from lakebound_spark.bronze.flat_views import make_views
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import counted
+from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.streams import parse_trigger
-from lakebound_spark.platform.tables import beside, is_path, located, located_table
+from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table, is_path
 from lakebound_spark.reading.source import FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.silver.config import load_config
 
@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         job = BronzeJob(
-            source=located(options.source),
-            checkpoint=located(options.checkpoint),
-            target=located_table(options.target),
+            source=absolute_path(options.source),
+            checkpoint=absolute_path(options.checkpoint),
+            target=absolute_table(options.target),
             source_table=load_config(options.config).source_table,
             trigger=parse_trigger(options.trigger),
             reader=options.reader,
@@ -49,10 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(totals)
         if totals.all_refused:
             print(
-                f"ingest_bronze: nothing was appended to {job.target}: {counted(totals.refused, 'record')} of other "
-                f"tables than {job.source_table} refused, {counted(totals.bad_files, 'file')} left out (see "
-                f"{beside(job.target, '_bad_files')}); set source_table or --source right, then take a new target and "
-                "a new checkpoint",
+                f"ingest_bronze: nothing was appended to {job.target}: {count_text(totals.refused, 'record')} of other "
+                f"tables than {job.source_table} refused, {count_text(totals.bad_files, 'file')} left out (see "
+                f"{companion_table(job.target, '_bad_files')}); set source_table or --source right, then take a new "
+                "target and a new checkpoint",
                 file=sys.stderr,
             )
             return 1

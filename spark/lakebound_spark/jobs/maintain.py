@@ -13,17 +13,19 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import counted
-from lakebound_spark.platform.tables import located_table
+from lakebound_spark.platform.metrics import count_text
+from lakebound_spark.platform.tables import absolute_table
 from lakebound_spark.silver.config import load_config
-from lakebound_spark.upkeep.maintenance import LEAST_RETENTION_HOURS, Upkeep, maintain
+from lakebound_spark.upkeep.maintenance import MIN_RETENTION_HOURS, UpkeepJob, maintain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when done, 1 after a failure, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
     try:
-        job = Upkeep(located_table(options.target), load_config(options.config), options.retain_hours, options.dry_run)
+        job = UpkeepJob(
+            absolute_table(options.target), load_config(options.config), options.retain_hours, options.dry_run
+        )
     except Misconfigured as error:
         return refuse("maintain", error)
 
@@ -34,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tables, purged = tables + 1, purged + kept.purged
             compacted, written = compacted + kept.compacted, written + kept.written
         did = (
-            f"would look at {counted(tables, 'table')} of {job.target}: {counted(purged, 'tombstone')} to purge"
+            f"would look at {count_text(tables, 'table')} of {job.target}: {count_text(purged, 'tombstone')} to purge"
             if job.dry_run
-            else f"maintained {counted(tables, 'table')} of {job.target}: {counted(purged, 'tombstone')} purged, "
-            f"{counted(compacted, 'file')} made into {written:,}"
+            else f"maintained {count_text(tables, 'table')} of {job.target}: {count_text(purged, 'tombstone')} purged, "
+            f"{count_text(compacted, 'file')} made into {written:,}"
         )
         print(f"{did}, {time.monotonic() - started:.0f} s")
         return 0
@@ -52,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--retain-hours",
         type=int,
-        default=LEAST_RETENTION_HOURS,
+        default=MIN_RETENTION_HOURS,
         help="age of unused files that VACUUM removes (%(default)s, which is the least)",
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and do nothing")

@@ -14,11 +14,11 @@ from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import Totals
 from lakebound_spark.platform.streams import parse_trigger
-from lakebound_spark.platform.tables import beside, located, located_table
+from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.silver.config import load_config
-from lakebound_spark.silver.merge_job import BRONZE, MergeJob, all_refused, run
-from lakebound_spark.silver.stale_mark import aside_of
+from lakebound_spark.silver.merge_job import BRONZE, MergeJob, refusal_message, run_merge
+from lakebound_spark.silver.stale_mark import default_control_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         started = time.monotonic()
-        totals = run(spark, job, report=lambda line: print(line, flush=True), warn=warn, stop=stop)
-        _tell(totals, job.target)
+        totals = run_merge(spark, job, report=lambda line: print(line, flush=True), warn=warn, stop=stop)
+        _print_totals(totals, job.target)
         if totals.all_refused:
             if totals.merges > 1:  # else it was said already
-                warn(all_refused(job, totals))
+                warn(refusal_message(job, totals))
             return 1
         print(totals.sentence(job.target, time.monotonic() - started))
         return 0
@@ -46,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_job("merge_changes", work, job.target)
 
 
-def _tell(totals: Totals, target: str) -> None:
+def _print_totals(totals: Totals, target: str) -> None:
     if totals.stale:
         print(
             f"GAP: {totals.stale} records came after the tombstones of their time were purged and are not in "
-            f"{target}, but in {beside(target, '_stale_records')}; heal with a full backfill and a sweep",
+            f"{target}, but in {companion_table(target, '_stale_records')}; heal with a full backfill and a sweep",
             file=sys.stderr,
         )
     if totals.stale_since:
@@ -88,19 +88,19 @@ def _parser() -> argparse.ArgumentParser:
 def _job(options: argparse.Namespace) -> MergeJob:
     config = load_config(options.config)
     return MergeJob(
-        source=located_table(options.source) if options.reader == BRONZE else located(options.source),
-        checkpoint=located(options.checkpoint),
-        target=located_table(options.target),
+        source=absolute_table(options.source) if options.reader == BRONZE else absolute_path(options.source),
+        checkpoint=absolute_path(options.checkpoint),
+        target=absolute_table(options.target),
         config=config,
         trigger=parse_trigger(options.trigger),
         reader=options.reader,
         files_per_micro_batch=options.max_files,
         bytes_per_merge=options.max_bytes,
-        aside=_aside(options, config.source_table),
+        aside=_control_folder(options, config.source_table),
     )
 
 
-def _aside(options: argparse.Namespace, table: str) -> str:
+def _control_folder(options: argparse.Namespace, table: str) -> str:
     if options.aside is None:
-        return aside_of(options.source, table)
-    return located(options.aside) if options.aside else ""
+        return default_control_folder(options.source, table)
+    return absolute_path(options.aside) if options.aside else ""

@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.job_main import run_job
-from lakebound_spark.platform.metrics import counted
-from lakebound_spark.platform.tables import located, located_table
-from lakebound_spark.upkeep.sweep import Refused, Sweep, sweep
+from lakebound_spark.platform.metrics import count_text
+from lakebound_spark.platform.tables import absolute_path, absolute_table
+from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal, sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when swept or nothing to sweep, 1 when refused or failed, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
-    job = Sweep(
+    job = SweepJob(
         run=options.run,
         table=options.table,
-        source=located(options.source),
-        aside=located(options.aside),
-        target=located_table(options.target),
+        source=absolute_path(options.source),
+        aside=absolute_path(options.aside),
+        target=absolute_table(options.target),
         max_deletes=options.max_deletes,
         dry_run=options.dry_run,
         partition_template=options.partition_template,
@@ -33,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(spark: SparkSession, stop: threading.Event) -> int:
         try:
             swept = sweep(spark, job, time.time_ns() // 1_000_000)
-        except Refused as refused:
+        except SweepRefusal as refused:
             print(f"sweep: refused, nothing was written: {refused}", file=sys.stderr)
             return 1
         print(swept)
-        rows = f"{swept.ghosts:,} of {counted(swept.visible, 'row')}"
+        rows = f"{swept.ghosts:,} of {count_text(swept.visible, 'row')}"
         if swept.files:
             print(
                 f"wrote ABSENT records for {rows} of {job.target}; merge them with merge_changes.py; sweeping again "

@@ -13,26 +13,26 @@ from pyspark.sql import SparkSession
 from lakebound.operate.verify import document, report_lines
 from lakebound_spark.audits.verify_run import verify_run
 from lakebound_spark.platform.job_main import run_job
-from lakebound_spark.platform.tables import located, located_table
-from lakebound_spark.upkeep.sweep import Refused, Sweep
+from lakebound_spark.platform.tables import absolute_path, absolute_table
+from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when equal, 1 when not, refused or failed, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
-    run = Sweep(
+    run = SweepJob(
         options.run,
         options.table,
-        located(options.source),
-        located(options.aside),
-        located_table(options.target),
+        absolute_path(options.source),
+        absolute_path(options.aside),
+        absolute_table(options.target),
     )
-    bronze = located_table(options.bronze) if options.bronze else ""
+    bronze = absolute_table(options.bronze) if options.bronze else ""
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         try:
             report = verify_run(spark, run, bronze=bronze)
-        except Refused as refused:
+        except SweepRefusal as refused:
             print(f"verify_run: refused: {refused}", file=sys.stderr)
             return 1
         if options.json:

@@ -21,7 +21,7 @@ MESSAGE_LENGTH: Final = 300
 """Letters of a message that are told."""
 
 
-class Next(Enum):
+class Retry(Enum):
     """What the same command would do, started again."""
 
     GOES_ON = "goes on"
@@ -38,13 +38,13 @@ class Cause:
     name: str
     message: str
     advice: str
-    next: Next
+    next: Retry
 
     def __str__(self) -> str:
         return f"{self.name}: {self.message}" if self.message else self.name
 
 
-_SPEAKS_OF_NO_ROW: Final = (
+_ROW_FREE_CLASSES: Final = (
     "java.io.",
     "java.nio.",
     "java.net.",
@@ -62,14 +62,14 @@ _SPEAKS_OF_NO_ROW: Final = (
     "builtins.ModuleNotFoundError",
     "builtins.OSError",
 )
-_MAY_QUOTE: Final = (
+_ROW_QUOTING_CLASSES: Final = (
     "java.io.NotSerializableException",
     "java.io.UncheckedIOException",
     "java.io.InvalidObjectException",
 )
 """The first names the object itself; the others wrap what their message is made from."""
 
-_SPEAKS_OF_NAMES: Final = re.compile(
+_SCHEMA_CONDITIONS: Final = re.compile(
     r"PATH_NOT_FOUND|PATH_ALREADY_EXISTS|TABLE_OR_VIEW_NOT_FOUND|SCHEMA_NOT_FOUND|CATALOG_NOT_FOUND|"
     r"INVALID_SCHEMA_OR_RELATION_NAME|AMBIGUOUS_REFERENCE|DATA_SOURCE_NOT_FOUND|UNRESOLVED_COLUMN(\..+)?|"
     r"UNSUPPORTED_FEATURE\.TABLE_OPERATION|DELTA_TABLE_NOT_FOUND|DELTA_PATH_DOES_NOT_EXIST|"
@@ -78,112 +78,114 @@ _SPEAKS_OF_NAMES: Final = re.compile(
 """Conditions of Spark and Delta whose message holds names of tables, columns, paths and features."""
 
 
-_KINDS: Final[tuple[tuple[str, Next, str], ...]] = (
+_KINDS: Final[tuple[tuple[str, Retry, str], ...]] = (
     # What the errors of the whole chain say, `class: message`, one a line; the first that fits decides.
     (
         r"S3AFileSystem not found",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "this Spark cannot read s3a://; add to --packages org.apache.hadoop:hadoop-aws:HADOOP (its Hadoop's version)",
     ),
     (
         r'No FileSystem for scheme "?s3"?$',
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "outside of EMR and Databricks write s3a:// in place of s3://",
     ),
-    (r"No FileSystem for scheme", Next.STOPS_AGAIN, "write an address that this Spark has a file system for"),
+    (r"No FileSystem for scheme", Retry.STOPS_AGAIN, "write an address that this Spark has a file system for"),
     (
         r"ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|"
         r"DATA_SOURCE_NOT_FOUND|AVRO_NOT_LOADED|ModuleNotFoundError",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "something that the job needs is missing from this Spark, or has another version; give it with --packages, or "
         "install it into the Python that runs the job",
     ),
     (
         r"NoSuchBucket|UnknownStoreException|bucket does not exist",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "there is no such bucket; name one that is there",
     ),
     (
         r"Unable to load credentials|NoAuthWithAWSException|NoAwsCredentials|ExpiredToken|InvalidAccessKeyId|"
         r"SignatureDoesNotMatch|token included in the request is (invalid|expired)",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "give the job the credentials of a role that may read and write there",
     ),
     (
         r"AccessDenied|AccessControlException|Status Code: 403|Forbidden|Permission denied",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "let the job's role (on one machine: its user) read and write there",
     ),
     (
         r"SlowDown|Throttl|Status Code: 50[0-9]|ServiceUnavailable|InternalError",
-        Next.GOES_ON,
+        Retry.GOES_ON,
         "",
     ),
     (
         r"UnknownHostException",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "no such host; make sure that the region and the endpoint are right and that this machine reaches them",
     ),
     (
         r"No space left on device",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "make room on the disk, or point spark.local.dir to one that has it",
     ),
     (
         r"OutOfMemoryError|GC overhead limit",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "give the driver more memory (spark.driver.memory), or take less at a time with --max-files",
     ),
     (
         r"java\.net\.|ConnectTimeout|SocketTimeout|HttpHostConnect|ConnectionClosed|Connection reset|SSLException|"
         r"SSLHandshake|TimeoutException|Premature end of",
-        Next.GOES_ON,
+        Retry.GOES_ON,
         "",
     ),
     (
         r"FileNotFound|NoSuchFile|NotDirectory|NotADirectory|Mkdirs failed|FileAlreadyExists|Is a directory|"
         r"Not a directory|DELTA_CANNOT_CREATE_LOG_PATH|Read-only file system|PATH_NOT_FOUND|PATH_ALREADY_EXISTS|"
         r"Wrong FS|Relative path",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "make sure that --source, --checkpoint and --target name the right places and that the job may write there",
     ),
     (
         r"(TABLE_OR_VIEW|SCHEMA|CATALOG)_NOT_FOUND|INVALID_SCHEMA_OR_RELATION_NAME|REQUIRES_SINGLE_PART_NAMESPACE|"
         r"DELTA_TABLE_NOT_FOUND|DELTA_PATH_DOES_NOT_EXIST",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "make sure that the table's catalog and schema are there and that its name is right; a path has a /",
     ),
     (
         r"AMBIGUOUS_REFERENCE|UNRESOLVED_COLUMN",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "give that column another name with `name:` in the configuration, and merge into a new target",
     ),
     (
         r"DELTA_UNSUPPORTED_|UNSUPPORTED_FEATURE",
-        Next.STOPS_AGAIN,
+        Retry.STOPS_AGAIN,
         "this Spark and its Delta do not do what the table asks of them; docs/SPARK.md says which versions do",
     ),
     # The Java process is gone: killed for its memory, or its machine was taken away.
-    (r"Py4JNetworkError|Answer from Java side is empty|Connection refused", Next.GOES_ON, ""),
+    (r"Py4JNetworkError|Answer from Java side is empty|Connection refused", Retry.GOES_ON, ""),
 )
 
 
 def cause_of(error: BaseException) -> Cause:
     """The cause of ``error``, an exception of Python, of py4j or of PySpark on either version."""
-    chain = list(_links(error))
-    told = next((link for link in chain if _tells(*link)), None)
+    chain = list(_error_chain(error))
+    told = next((link for link in chain if _is_quotable(*link)), None)
     name, message = told if told is not None else (chain[-1][0], "")
     if is_conflict(error):
-        return Cause(_short(name), "", "", Next.GOES_ON)
-    everything = "\n".join(f"{name}: {_first_line(text)}" for name, text in chain if _tells(name, text) or not text)
+        return Cause(_short_name(name), "", "", Retry.GOES_ON)
+    everything = "\n".join(
+        f"{name}: {_first_line(text)}" for name, text in chain if _is_quotable(name, text) or not text
+    )
     names = "\n".join(name for name, _ in chain)
     for pattern, then, advice in _KINDS:
         if re.search(pattern, everything, re.MULTILINE) or re.search(pattern, names):
-            return Cause(_short(name), _clean(message), advice.replace("HADOOP", _hadoop()), then)
-    return Cause(_short(name), _clean(message), "", Next.UNKNOWN)
+            return Cause(_short_name(name), _single_line(message), advice.replace("HADOOP", _hadoop()), then)
+    return Cause(_short_name(name), _single_line(message), "", Retry.UNKNOWN)
 
 
-def _links(error: BaseException) -> Iterator[tuple[str, str]]:
+def _error_chain(error: BaseException) -> Iterator[tuple[str, str]]:
     """Each error of the chain, outermost first: its class (or Spark's condition), and its message."""
     condition = condition_of(error)
     java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
@@ -214,13 +216,13 @@ def _module(error: BaseException) -> str:
     return "builtins.OSError" if isinstance(error, OSError) else type(error).__module__
 
 
-def _tells(name: str, message: str) -> bool:
-    if not message or name.startswith(_MAY_QUOTE):
+def _is_quotable(name: str, message: str) -> bool:
+    if not message or name.startswith(_ROW_QUOTING_CLASSES):
         return False
-    return name.startswith(_SPEAKS_OF_NO_ROW) or _SPEAKS_OF_NAMES.fullmatch(name) is not None
+    return name.startswith(_ROW_FREE_CLASSES) or _SCHEMA_CONDITIONS.fullmatch(name) is not None
 
 
-def _short(name: str) -> str:
+def _short_name(name: str) -> str:
     return name.removeprefix("builtins.OSError.").removeprefix("builtins.")
 
 
@@ -228,7 +230,7 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def _clean(message: str) -> str:
+def _single_line(message: str) -> str:
     """One line, not too long, without the password of an address."""
     line = re.sub(r"\s+", " ", re.sub(r"//[^/\s@]+@", "//", _first_line(message)))
     # Spark writes the condition once more, and the SQL standard's number for it.

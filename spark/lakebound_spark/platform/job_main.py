@@ -12,7 +12,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.failure_causes import Cause, Next, cause_of
+from lakebound_spark.platform.failure_causes import Cause, Retry, cause_of
 from lakebound_spark.platform.session import default_log, job_session
 from lakebound_spark.platform.tables import is_path
 
@@ -36,7 +36,7 @@ def run_job(
     log: Path | None = default_log()
     try:
         spark, ours = job_session(f"lakebound {name}", catalog=not all(map(is_path, (at, *others))))
-        with until_told() as stop:
+        with stop_signal() as stop:
             status = work(spark, stop)
     except Misconfigured as error:
         status = refuse(name, error)
@@ -46,9 +46,9 @@ def run_job(
         # While the session is there: what Java's errors say has to be asked of Java.
         cause = cause_of(error)
         words = log if ours and log is not None and log.exists() and log.stat().st_size else None
-        print(f"{name}: {stopped(cause, at, again, words)}", file=sys.stderr)
+        print(f"{name}: {failure_message(cause, at, again, words)}", file=sys.stderr)
         log = None
-        status = 2 if cause.next is Next.STOPS_AGAIN else 1
+        status = 2 if cause.next is Retry.STOPS_AGAIN else 1
     finally:
         if spark is not None and ours:
             spark.stop()
@@ -57,12 +57,12 @@ def run_job(
     return status
 
 
-def stopped(cause: Cause, at: str, again: str, log: Path | None) -> str:
+def failure_message(cause: Cause, at: str, again: str, log: Path | None) -> str:
     """What stopped a job, and what to do next. ``log`` is this process's own file, where it has one."""
     words = f"Spark's own words: {log}" if log is not None else "Spark's own words are in the log of its driver"
-    if cause.next is Next.GOES_ON:
+    if cause.next is Retry.GOES_ON:
         return f"stopped by {cause} at {at}; nothing is lost, the same command {again}. {words}"
-    if cause.next is Next.STOPS_AGAIN:
+    if cause.next is Retry.STOPS_AGAIN:
         return f"stopped by {cause} at {at}: {cause.advice}. Nothing is lost: then the same command {again}. {words}"
     unsaid = "" if cause.message else " (its message could quote an item, so it is not repeated here)"
     return (
@@ -78,7 +78,7 @@ def refuse(name: str, error: Misconfigured) -> int:
 
 
 @contextmanager
-def until_told() -> Iterator[threading.Event]:
+def stop_signal() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set, so that the micro-batch under way finishes before the job ends."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

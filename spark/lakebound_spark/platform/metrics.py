@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DoubleType, LongType, StructField, StructType
 
-from lakebound_spark.platform.tables import beside, create_beside, is_path
+from lakebound_spark.platform.tables import companion_table, create_companion, is_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +82,23 @@ class Totals:
         if not self.merges:
             return f"nothing new for {target}"
         if self.merges == 1:
-            brought = f"{counted(self.keys, 'key')}, {seconds:.0f} s"
+            brought = f"{count_text(self.keys, 'key')}, {seconds:.0f} s"
         else:
             brought = f"{self.merges:,} merges, {seconds:.0f} s"
-        changed = f"{counted(self.inserted, 'row')} new, {self.updated:,} changed"
+        changed = f"{count_text(self.inserted, 'row')} new, {self.updated:,} changed"
         left = [
             text
             for count, text in (
-                (self.refused, f"{counted(self.refused, 'record')} of other tables refused"),
-                (self.bad_files, f"{counted(self.bad_files, 'file')} left out (see {beside(target, '_bad_files')})"),
-                (self.inexact, f"{counted(self.inexact, 'value')} did not fit the column"),
+                (self.refused, f"{count_text(self.refused, 'record')} of other tables refused"),
+                (
+                    self.bad_files,
+                    f"{count_text(self.bad_files, 'file')} left out (see {companion_table(target, '_bad_files')})",
+                ),
+                (self.inexact, f"{count_text(self.inexact, 'value')} did not fit the column"),
             )
             if count
         ]
-        return "; ".join([f"merged {counted(self.records, 'record')} into {target}, {brought} ({changed})", *left])
+        return "; ".join([f"merged {count_text(self.records, 'record')} into {target}, {brought} ({changed})", *left])
 
     def __str__(self) -> str:
         return (
@@ -104,7 +107,7 @@ class Totals:
         )
 
 
-def counted(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
     """`1 key`, `11,161 keys`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
@@ -117,8 +120,8 @@ METRICS: Final = StructType(
 
 def append_metrics(spark: SparkSession, target: str, done: MicroBatch) -> None:
     """Append a row. A micro-batch that is replayed after a crash appends a second one: it is a log of runs."""
-    place = beside(target, "_metrics")
-    create_beside(spark, place, METRICS)
+    place = companion_table(target, "_metrics")
+    create_companion(spark, place, METRICS)
     row = spark.createDataFrame([tuple(asdict(done).values())], METRICS).coalesce(1)
     writer = row.withColumn("detected_at", F.current_timestamp()).write.format("delta").mode("append")
     if is_path(place):

@@ -26,11 +26,11 @@ IS_SPARK_35: Final = pyspark.__version__.startswith("3.5.")
 CAN_WIDEN: Final = not IS_SPARK_35
 """Whether Delta turns a bigint column into a decimal one without rewriting files."""
 
-KEEPS_TEXT: Final = not IS_SPARK_35
+PRESERVES_JSON_TEXT: Final = not IS_SPARK_35
 """Whether the JSON reader gives an object as the text that stands in the file, to the byte."""
 
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
-_NEWEST_COMMITS = 20
+_HISTORY_LIMIT = 20
 
 
 def settle_casts(spark: SparkSession) -> None:
@@ -49,7 +49,7 @@ class Counts(NamedTuple):
 
 def execute_merge(spark: SparkSession, table: DeltaTable, merge: DeltaMergeBuilder) -> Counts:
     """Run the MERGE; what it did to the target's rows."""
-    before = _newest(table) if IS_SPARK_35 else -1
+    before = _newest_version(table) if IS_SPARK_35 else -1
     # Other writers may commit in between: the mark tells this MERGE's commit from theirs.
     mark, told = uuid4().hex, spark.conf.get(_USER_METADATA, None)
     spark.conf.set(_USER_METADATA, mark)
@@ -61,11 +61,11 @@ def execute_merge(spark: SparkSession, table: DeltaTable, merge: DeltaMergeBuild
         else:
             spark.conf.set(_USER_METADATA, told)
     if IS_SPARK_35:
-        commits = _newest(table) - before
+        commits = _newest_version(table) - before
     else:
         counts = answer.head()
         assert counts is not None
-        commits = _NEWEST_COMMITS if counts["num_affected_rows"] else 0
+        commits = _HISTORY_LIMIT if counts["num_affected_rows"] else 0
     ours = table.history(commits).where(f"userMetadata = '{mark}'").head() if commits else None
     if ours is None:  # no row changed, no commit
         return Counts(0, 0, 0)
@@ -73,7 +73,7 @@ def execute_merge(spark: SparkSession, table: DeltaTable, merge: DeltaMergeBuild
     return Counts(*(int(metrics[f"numTargetRows{name}"]) for name in ("Inserted", "Updated", "Copied")))
 
 
-def _newest(table: DeltaTable) -> int:
+def _newest_version(table: DeltaTable) -> int:
     newest = table.history(1).head()
     assert newest is not None
     return int(newest["version"])

@@ -13,7 +13,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from lakebound_spark.errors import Misconfigured
 
-BETWEEN_SECONDS: Final = 60
+HOUSEKEEPING_SECONDS: Final = 60
 """How often a stream that goes on does what is to be done between two micro-batches."""
 
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
@@ -64,9 +64,9 @@ def run_micro_batches(
             if stop.is_set():
                 with busy:  # lets the micro-batch under way finish
                     query.stop()
-            elif between is not None and seconds % BETWEEN_SECONDS == 0:
+            elif between is not None and seconds % HOUSEKEEPING_SECONDS == 0:
                 with busy:
-                    _called(between, query)
+                    _call_or_stop(between, query)
     except PySparkException:
         if stop.is_set() and not failures:
             return
@@ -75,7 +75,7 @@ def run_micro_batches(
         raise  # the stream that feeds the job: its cause is below Spark's wrapping
 
 
-def _called(between: Callable[[], None], query: StreamingQuery) -> None:
+def _call_or_stop(between: Callable[[], None], query: StreamingQuery) -> None:
     """``between``, with the stream ended when it fails."""
     try:
         between()

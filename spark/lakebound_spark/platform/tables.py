@@ -17,7 +17,7 @@ from lakebound_spark.platform.spark_compat import is_conflict
 
 ATTEMPTS: Final = 5
 
-_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_URL_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 T = TypeVar("T")
 
@@ -27,28 +27,28 @@ def is_path(target: str) -> bool:
     return "/" in target
 
 
-def located(place: str) -> str:
+def absolute_path(place: str) -> str:
     """A path in full, as Spark and Delta want it: from the folder in which the command was started.
 
     An address (`s3a://…`, `dbfs:/…`) stays as it stands. Delta takes a relative path for a name and refuses it after
     the first step, and a checkpoint would lie wherever the driver happened to run.
     """
-    return place if _ADDRESS.match(place) else str(Path(place).absolute())
+    return place if _URL_SCHEME.match(place) else str(Path(place).absolute())
 
 
-def located_table(target: str) -> str:
+def absolute_table(target: str) -> str:
     """The same for a table; a name stays as it stands."""
-    return located(target) if is_path(target) else target
+    return absolute_path(target) if is_path(target) else target
 
 
-def beside(target: str, suffix: str) -> str:
+def companion_table(target: str, suffix: str) -> str:
     """The table or path that belongs to ``target``: `a.b.flights` and `_current` make `a.b.flights_current`."""
     if is_path(target):
         return target.rstrip("/") + suffix
     return target[:-1] + suffix + "`" if target.endswith("`") else target + suffix
 
 
-def named(target: str) -> str:
+def table_sql(target: str) -> str:
     """The table for a SQL statement."""
     return "delta.`" + target.replace("`", "``") + "`" if is_path(target) else target
 
@@ -66,33 +66,33 @@ def open_table(spark: SparkSession, target: str) -> DeltaTable:
 def properties(spark: SparkSession, target: str) -> dict[str, str]:
     """The table's properties, as they are now. Raises Misconfigured when Spark hides one of ours."""
     # `DESCRIBE DETAIL` counts the files too, which after a MERGE takes seconds; this reads the metadata only.
-    told = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {named(target)}").collect()}
-    hidden = sorted(name for name, value in told.items() if value == _HIDDEN and name.startswith("lakebound."))
+    told = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {table_sql(target)}").collect()}
+    hidden = sorted(name for name, value in told.items() if value == _REDACTED and name.startswith("lakebound."))
     if hidden:
         raise Misconfigured(
             f"Spark hides the property {hidden[0]} of {target}; set spark.redaction.regex and "
             "spark.sql.redaction.options.regex so that they do not match it"
         )
-    return {name: value.replace(_APART, "") for name, value in told.items()}
+    return {name: value.replace(_SEPARATOR, "") for name, value in told.items()}
 
 
-def shown(value: str) -> str:
+def encode_property(value: str) -> str:
     """The value of a property so written that Spark shows it; `properties` takes back what is put in.
 
     A column `image_url`, or a source table `access_tokens`: `SHOW TBLPROPERTIES` answers `*********(redacted)` for each
     value in which it finds one of these words, so that the job could not read what its own table was made from. The
     dot between two letters is in no name of a DynamoDB table, nor in JSON of ASCII characters.
     """
-    return _HIDING.sub(lambda word: word[0][0] + _APART + word[0][1:], value)
+    return _REDACTED_WORDS.sub(lambda word: word[0][0] + _SEPARATOR + word[0][1:], value)
 
 
 # The defaults of spark.redaction.regex and spark.sql.redaction.options.regex.
-_HIDING: Final = re.compile(r"(?i)secret|password|token|access[.]?key|url")
-_HIDDEN: Final = "*********(redacted)"
-_APART: Final = "·"
+_REDACTED_WORDS: Final = re.compile(r"(?i)secret|password|token|access[.]?key|url")
+_REDACTED: Final = "*********(redacted)"
+_SEPARATOR: Final = "·"
 
 
-def create_beside(spark: SparkSession, place: str, columns: StructType) -> None:
+def create_companion(spark: SparkSession, place: str, columns: StructType) -> None:
     """Make a table of these columns and `detected_at`, unless it is there."""
     new_table(spark, place).addColumns(columns).addColumn("detected_at", "TIMESTAMP").execute()
 
@@ -102,11 +102,11 @@ def new_table(spark: SparkSession, place: str) -> DeltaTableBuilder:
     builder = DeltaTable.createIfNotExists(spark)
     if not is_path(place):
         return builder.tableName(place)
-    _forget_unborn(spark, place)
+    remove_empty_delta_log(spark, place)
     return builder.location(place)
 
 
-def _forget_unborn(spark: SparkSession, place: str) -> None:
+def remove_empty_delta_log(spark: SparkSession, place: str) -> None:
     """Take away the log of a table that was never made.
 
     A job killed while it made the table leaves `_delta_log` without a commit. Delta sees no table there, refuses to
@@ -126,7 +126,7 @@ def _forget_unborn(spark: SparkSession, place: str) -> None:
             files.delete(path, False)
 
 
-def retried(commit: Callable[[], T]) -> T:
+def retry_on_conflict(commit: Callable[[], T]) -> T:
     """What ``commit`` returns, tried again when another writer's commit came between: five times in all.
 
     OPTIMIZE, a purge or a second job can make Delta refuse a commit. ``commit`` has to read afresh what it depends

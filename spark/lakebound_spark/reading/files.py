@@ -52,7 +52,7 @@ class BadFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedRecords:
     """The records of whole files that belong to the table (None when there are none), and what was left out.
 
     ``count`` is the number of ``records``; ``refused`` counts whole records of another table. ``not_whole`` are the
@@ -81,7 +81,7 @@ class Checked:
 @contextmanager
 def checked_records(
     spark: SparkSession, files: Sequence[DataFile], source_table: str, record: StructType = RECORD
-) -> Iterator[Checked]:
+) -> Iterator[CheckedRecords]:
     """Read ``files``, compare each with its name, and hold the records persisted for the length of the block.
 
     They are persisted before anything is counted: a query that needs only the corrupt column of a JSON read
@@ -95,7 +95,7 @@ def checked_records(
                 records = read_records(spark, files, record).persist()
                 counts = {row[FILE]: row for row in count_by_file(records, source_table).collect()}
             except (Py4JJavaError, PySparkException) as error:
-                damaged = find_damaged(spark, files, record) if damage_of(error) else []
+                damaged = find_damaged_files(spark, files, record) if damage_reason(error) else []
                 if not damaged:  # nothing is wrong with a file: what failed is the storage or this machine
                     raise
                 bad_files += damaged
@@ -107,16 +107,16 @@ def checked_records(
         finally:
             if records is not None:
                 records.unpersist()
-    yield Checked(None, 0, 0, tuple(bad_files), None, None)
+    yield CheckedRecords(None, 0, 0, tuple(bad_files), None, None)
 
 
 def _compare(
     records: DataFrame, counts: dict[str, Row], files: list[DataFile], source_table: str, bad_files: list[BadFile]
-) -> Checked:
+) -> CheckedRecords:
     good = []
     for file in files:
         count = counts.get(file.url)
-        bad = judge(file, count["read"], count["whole"]) if count else judge(file, 0, 0)
+        bad = compare_with_name(file, count["read"], count["whole"]) if count else compare_with_name(file, 0, 0)
         if bad is not None:
             bad_files.append(bad)
         elif count:
@@ -124,7 +124,7 @@ def _compare(
     ours = F.col("source_table") == source_table
     whole = F.col(FILE).isin([count[FILE] for count in good])
     foreign = sum(count["foreign"] for count in good)
-    return Checked(
+    return CheckedRecords(
         records=records.where(ours & whole) if good else None,
         count=sum(count["whole"] for count in good) - foreign,
         refused=foreign,
@@ -137,7 +137,7 @@ def _compare(
     )
 
 
-def find_damaged(spark: SparkSession, files: Sequence[DataFile], record: StructType = RECORD) -> list[BadFile]:
+def find_damaged_files(spark: SparkSession, files: Sequence[DataFile], record: StructType = RECORD) -> list[BadFile]:
     """The files among ``files`` that cannot be read to their end, found by halving.
 
     Spark's `ignoreCorruptFiles` would be one pass, but it keeps the rows read before the damage, and one
@@ -148,17 +148,17 @@ def find_damaged(spark: SparkSession, files: Sequence[DataFile], record: StructT
     try:
         read_records(spark, files, record).write.format("noop").mode("overwrite").save()
     except (Py4JJavaError, PySparkException) as error:
-        reason = damage_of(error)
+        reason = damage_reason(error)
         if reason is None:
             raise
         if len(files) == 1:
             return [BadFile(files[0].path, reason, files[0].count)]
         half = len(files) // 2
-        return find_damaged(spark, files[:half], record) + find_damaged(spark, files[half:], record)
+        return find_damaged_files(spark, files[:half], record) + find_damaged_files(spark, files[half:], record)
     return []
 
 
-def damage_of(error: BaseException) -> str | None:
+def damage_reason(error: BaseException) -> str | None:
     """Why a read failed if a file is to blame (`missing`, `damaged`), None for every other failure.
 
     Only the first cause counts: Avro wraps a broken connection in an exception of its own just as it wraps a
@@ -193,11 +193,11 @@ def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
         F.count("*").alias("read"),
         F.count_if(F.col(WHOLE)).alias("whole"),
         F.count_if(F.col(WHOLE) & (F.col("source_table") != source_table)).alias("foreign"),
-        *told_of(ours),
+        *record_aggregates(ours),
     )
 
 
-def told_of(ours: Column) -> list[Column]:
+def record_aggregates(ours: Column) -> list[Column]:
     """Aggregates of the records that are ours: their writer's clock, the least creation time or label, the origin."""
     return [
         F.min(F.when(ours, F.col("ingest_time_ms"))).alias("oldest"),
@@ -207,7 +207,7 @@ def told_of(ours: Column) -> list[Column]:
     ]
 
 
-def judge(file: DataFile, read: int, whole: int) -> BadFile | None:
+def compare_with_name(file: DataFile, read: int, whole: int) -> BadFile | None:
     """None when the file holds exactly the whole records its name says.
 
     The JSON reader drops a second record on one line without a word, and a writer killed half-way or a

@@ -20,7 +20,7 @@ def base_register() -> Column:
     return F.concat_ws("|", label, F.col("snapshot_run"), present)
 
 
-def showing_expired(records: DataFrame) -> DataFrame:
+def show_expired(records: DataFrame) -> DataFrame:
     """TTL deletes as what they removed, for `ttl_deletes: keep`: the row stays, marked by `ttl_expired`.
 
     The image comes from the REMOVE itself and not from the row that is there, which may be of an older version

@@ -90,7 +90,7 @@ def data_files(listing: Iterable[tuple[str, str] | tuple[str, str, int]]) -> lis
     return sorted((file for file in found if file is not None), key=lambda file: file.path)
 
 
-def bounded(files: Sequence[DataFile], most_bytes: int) -> Iterator[list[DataFile]]:
+def split_by_bytes(files: Sequence[DataFile], most_bytes: int) -> Iterator[list[DataFile]]:
     """The files in runs of at most ``most_bytes`` of compressed bytes, each of at least one file.
 
     The stream bounds a micro-batch by its number of files: Spark 3.5 cannot bound it by bytes, and 256 files of
@@ -154,7 +154,7 @@ READERS: Final[dict[str, _Reader]] = {
 def read_records(spark: SparkSession, files: Sequence[DataFile], record: StructType = RECORD) -> DataFrame:
     """All records of ``files`` (at least one): ``record``'s columns, `_corrupt`, `_whole`, and `_file`, the file's url.
 
-    Reading is lazy. A damaged file raises when the rows are computed: see `files.find_damaged`.
+    Reading is lazy. A damaged file raises when the rows are computed: see `files.find_damaged_files`.
     """
     by_format = groupby(sorted(files, key=lambda file: file.ext), key=lambda file: file.ext)
     parts = [

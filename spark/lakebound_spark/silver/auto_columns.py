@@ -27,19 +27,19 @@ from pyspark.sql.types import StructField, StructType
 
 from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable
 from lakebound_spark.platform import spark_compat
-from lakebound_spark.platform.tables import named, open_table
+from lakebound_spark.platform.tables import open_table, table_sql
 from lakebound_spark.silver.casting import exact_decimal, text
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.rows import attributes, visible_images
 from lakebound_spark.silver.types import ArrayOf, Scalar, Type, parse_type, quoted
 
-MOST_COLUMNS: Final = 500
+MAX_COLUMNS: Final = 500
 """So many attributes become columns, the most frequent first; what is beyond stays in `_item` and `_rescued`."""
 
 COMMENT: Final = "lakebound: attribute"
 JSON_COMMENT: Final = "lakebound: attribute as DynamoDB-JSON"
 
-_MOST_SEEN: Final = 5_000
+_MAX_NAMES: Final = 5_000
 """So many unknown names are looked at in one micro-batch, however many there are."""
 
 _WHOLE, _EXACT, _BEYOND = "whole", "exact", "beyond"
@@ -58,7 +58,7 @@ _KINDS: Final[dict[frozenset[str], Type]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class AttributeUsage:
     """An attribute of a micro-batch: how many images have it, and with which kinds of values (NULL aside)."""
 
     name: str
@@ -74,7 +74,7 @@ class Growth:
     widened: tuple[DeclaredColumn, ...]
 
 
-def columns_of(schema: StructType) -> tuple[DeclaredColumn, ...]:
+def attribute_columns(schema: StructType) -> tuple[DeclaredColumn, ...]:
     """The table's columns that are attributes, in its order."""
     found = []
     for field in schema.fields:
@@ -86,9 +86,9 @@ def columns_of(schema: StructType) -> tuple[DeclaredColumn, ...]:
     return tuple(found)
 
 
-def plan_growth(schema: StructType, seen: Iterable[Seen]) -> Growth:
+def plan_growth(schema: StructType, seen: Iterable[AttributeUsage]) -> Growth:
     """Which columns to add and to widen. The same attributes seen in any order give the same plan."""
-    present = {column.name: column for column in columns_of(schema)}
+    present = {column.name: column for column in attribute_columns(schema)}
     taken = {folded(name) for name in (*schema.fieldNames(), *RESERVED_COLUMNS)}
     added: list[DeclaredColumn] = []
     widened = []
@@ -98,14 +98,14 @@ def plan_growth(schema: StructType, seen: Iterable[Seen]) -> Growth:
             if spark_compat.CAN_WIDEN and there.type == Scalar("bigint") and _EXACT in one.kinds:
                 widened.append(DeclaredColumn(there.name, there.path, _WIDE))
         elif one.kinds and unusable(one.name) is None and folded(one.name) not in taken:
-            if len(present) + len(added) == MOST_COLUMNS:
+            if len(present) + len(added) == MAX_COLUMNS:
                 continue
             taken.add(folded(one.name))
-            added.append(DeclaredColumn(one.name, (one.name,), kind_of(one.kinds)))
+            added.append(DeclaredColumn(one.name, (one.name,), new_column_type(one.kinds)))
     return Growth(tuple(added), tuple(widened))
 
 
-def kind_of(kinds: frozenset[str]) -> Type:
+def new_column_type(kinds: frozenset[str]) -> Type:
     """The type for a new attribute with these kinds of values."""
     if kinds <= {"S", _WHOLE, _EXACT, _BEYOND} and "S" in kinds:
         return Scalar("string")
@@ -113,7 +113,7 @@ def kind_of(kinds: frozenset[str]) -> Type:
     return found if spark_compat.CAN_WIDEN or found != Scalar("bigint") else _WIDE
 
 
-def seen_attributes(latest: DataFrame, columns: Sequence[DeclaredColumn]) -> list[Seen]:
+def attribute_usage(latest: DataFrame, columns: Sequence[DeclaredColumn]) -> list[AttributeUsage]:
     """What the rows of `latest_per_key` have that the columns do not take yet: new names, and numbers to widen for."""
     image = F.explode(F.array(*visible_images().values())).alias("image")
     each = latest.select(image).where("image IS NOT NULL").select(F.explode(attributes(F.col("image"))))
@@ -135,17 +135,17 @@ def seen_attributes(latest: DataFrame, columns: Sequence[DeclaredColumn]) -> lis
         .groupBy("key")
         .agg(F.count("*").alias("images"), F.collect_set(kind).alias("kinds"))
         .orderBy(F.desc("images"), "key")
-        .limit(_MOST_SEEN)
+        .limit(_MAX_NAMES)
         .collect()
     )
-    return [Seen(row["key"], row["images"], frozenset(row["kinds"]) - {"NULL"}) for row in found]
+    return [AttributeUsage(row["key"], row["images"], frozenset(row["kinds"]) - {"NULL"}) for row in found]
 
 
 _NUMBER: Final = r'^\{"N":"(.*)"\}$'
 _TAG: Final = r'^\{"([A-Z]+)":'
 
 
-def grow(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tuple[DeclaredColumn, ...], bool]:
+def grow_table(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tuple[DeclaredColumn, ...], bool]:
     """The columns by which the rows of ``latest`` are to be typed, after the table has been given what it lacked.
 
     The second value says whether the table was changed.
@@ -154,37 +154,37 @@ def grow(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tuple[Dec
     switched on when a column is first widened, since readers older than Delta 3.2 then refuse the table.
     """
     schema = open_table(spark, target).toDF().schema
-    growth = plan_growth(schema, seen_attributes(latest, columns_of(schema)))
+    growth = plan_growth(schema, attribute_usage(latest, attribute_columns(schema)))
     if growth.widened:
-        spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
+        spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
         for column in growth.widened:
-            spark.sql(f"ALTER TABLE {named(target)} ALTER COLUMN {quoted(column.name)} TYPE {column.sql_type}")
+            spark.sql(f"ALTER TABLE {table_sql(target)} ALTER COLUMN {quoted(column.name)} TYPE {column.sql_type}")
     if growth.added:
         add_columns(spark, target, growth.added)
     if growth == Growth((), ()):
-        return columns_of(schema), False
-    return columns_of(open_table(spark, target).toDF().schema), True
+        return attribute_columns(schema), False
+    return attribute_columns(open_table(spark, target).toDF().schema), True
 
 
 def add_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
     """Append columns to the table, each with the comment by which it is known as ours."""
-    lines = ", ".join(f"{quoted(c.name)} {c.sql_type} COMMENT {text(comment_of(c))}" for c in columns)
+    lines = ", ".join(f"{quoted(c.name)} {c.sql_type} COMMENT {text(column_comment(c))}" for c in columns)
     if any(column.needs_mapping for column in columns):
-        spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ({_sql_properties(MAPPING)})")
-    spark.sql(f"ALTER TABLE {named(target)} ADD COLUMNS ({lines})")
+        spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ({_sql_properties(NAME_MAPPING)})")
+    spark.sql(f"ALTER TABLE {table_sql(target)} ADD COLUMNS ({lines})")
 
 
-def is_ours(field: StructField) -> bool:
+def is_attribute_column(field: StructField) -> bool:
     """Whether a column of the table is made from an attribute."""
     return field.metadata.get("comment") in (COMMENT, JSON_COMMENT)
 
 
-def comment_of(column: DeclaredColumn) -> str:
+def column_comment(column: DeclaredColumn) -> str:
     """What marks a column of the table as made from an attribute."""
     return JSON_COMMENT if column.type == Scalar("json") else COMMENT
 
 
-MAPPING: Final = {"delta.columnMapping.mode": "name"}
+NAME_MAPPING: Final = {"delta.columnMapping.mode": "name"}
 
 
 def _sql_properties(named_values: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
 
-from lakebound_spark.silver.time_formats import EMPTY, WITHOUT_OFFSET, iso_reading, reading
+from lakebound_spark.silver.time_formats import MISSING_NUMBER, WITHOUT_OFFSET, compile_format, iso_rewrite
 from lakebound_spark.silver.types import (
     INTEGERS,
     NUMBER,
@@ -18,7 +18,7 @@ from lakebound_spark.silver.types import (
     Scalar,
     StructOf,
     Type,
-    as_number,
+    parse_number,
     quoted,
     scale_of,
 )
@@ -42,7 +42,7 @@ def json_string(value: str) -> str:
     return f"regexp_extract(to_json(array({value})), {text(_ONE_ELEMENT)}, 1)"
 
 
-def tags_read(kind: Type) -> DataType:
+def tag_schema(kind: Type) -> DataType:
     """The schema by which `from_json` reads an attribute of this type: only the tags that can fill it."""
     tags: dict[str, DataType]
     match kind:
@@ -51,12 +51,12 @@ def tags_read(kind: Type) -> DataType:
         case Scalar():
             tags = dict.fromkeys(_tags(kind), _TEXT)
         case ArrayOf(element):
-            inner = tags_read(element)
+            inner = tag_schema(element)
             tags = {"L": ArrayType(inner), **{tag: ArrayType(StringType()) for tag in _set_tags(element)}}
         case MapOf(value):
-            tags = {"M": MapType(StringType(), tags_read(value))}
+            tags = {"M": MapType(StringType(), tag_schema(value))}
         case StructOf(fields):
-            tags = {"M": StructType([StructField(name, tags_read(inner)) for name, inner in fields])}
+            tags = {"M": StructType([StructField(name, tag_schema(inner)) for name, inner in fields])}
     return StructType([StructField(tag, read) for tag, read in sorted({**tags, "NULL": _TEXT}.items())])
 
 
@@ -79,33 +79,33 @@ def _set_tags(element: Type) -> tuple[str, ...]:
     return tuple({"S": "SS", "N": "NS", "B": "BS"}[tag] for tag in _tags(element) if tag != "BOOL")
 
 
-def unfit(attribute: str, kind: Type, depth: int = 0) -> str:
+def is_misfit(attribute: str, kind: Type, depth: int = 0) -> str:
     """SQL for: the attribute is there, is not NULL, and does not fit the type exactly. Never NULL."""
-    there = is_there(attribute)
+    there = is_present(attribute)
     each = f"e{depth}"
     match kind:
         case Scalar("json"):
             return "false"
         case Scalar():
-            return f"({there} AND {value(attribute, kind, depth)} IS NULL)"
+            return f"({there} AND {typed_value(attribute, kind, depth)} IS NULL)"
         case ArrayOf(element):
             members = _members(attribute, element)
             return (
                 f"({there} AND CASE WHEN {members} IS NULL THEN true "
-                f"ELSE exists({members}, {each} -> {unfit(each, element, depth + 1)}) END)"
+                f"ELSE exists({members}, {each} -> {is_misfit(each, element, depth + 1)}) END)"
             )
         case MapOf(inner):
             members = f"{attribute}.M"
             return (
                 f"({there} AND CASE WHEN {members} IS NULL THEN true "
-                f"ELSE exists(map_values({members}), {each} -> {unfit(each, inner, depth + 1)}) END)"
+                f"ELSE exists(map_values({members}), {each} -> {is_misfit(each, inner, depth + 1)}) END)"
             )
         case StructOf(fields):
-            wrong = " OR ".join(unfit(f"{attribute}.M.{quoted(name)}", inner, depth) for name, inner in fields)
+            wrong = " OR ".join(is_misfit(f"{attribute}.M.{quoted(name)}", inner, depth) for name, inner in fields)
             return f"({there} AND CASE WHEN {attribute}.M IS NULL THEN true ELSE {wrong} END)"
 
 
-def is_there(attribute: str) -> str:
+def is_present(attribute: str) -> str:
     """SQL for: the attribute is there and is no DynamoDB NULL. Never NULL.
 
     A NULL is `{"NULL":true}`; what else stands under that tag is a value that no type takes.
@@ -113,8 +113,8 @@ def is_there(attribute: str) -> str:
     return f"{attribute} IS NOT NULL AND NOT ({attribute}.`NULL` <=> 'true')"
 
 
-def value(attribute: str, kind: Type, depth: int = 0) -> str:
-    """SQL for the attribute's value in the type; for arrays, maps and structs only where it is not `unfit`.
+def typed_value(attribute: str, kind: Type, depth: int = 0) -> str:
+    """SQL for the attribute's value in the type; for arrays, maps and structs only where it is no `is_misfit`.
 
     | type                  | takes                                                                        |
     |-----------------------|------------------------------------------------------------------------------|
@@ -139,17 +139,17 @@ def value(attribute: str, kind: Type, depth: int = 0) -> str:
         case Scalar():
             return _scalar(attribute, kind)
         case ArrayOf(element):
-            typed = value(each, element, depth + 1)
+            typed = typed_value(each, element, depth + 1)
             listed = f"transform({attribute}.L, {each} -> {typed})"
             sets = _sets(attribute, element)
             if sets is None:
                 return listed
             return f"coalesce({listed}, array_sort(transform({sets}, {each} -> {typed})))"
         case MapOf(inner):
-            return f"transform_values({attribute}.M, (k{depth}, {each}) -> {value(each, inner, depth + 1)})"
+            return f"transform_values({attribute}.M, (k{depth}, {each}) -> {typed_value(each, inner, depth + 1)})"
         case StructOf(fields):
             members = ", ".join(
-                f"{text(name)}, {value(f'{attribute}.M.{quoted(name)}', inner, depth)}" for name, inner in fields
+                f"{text(name)}, {typed_value(f'{attribute}.M.{quoted(name)}', inner, depth)}" for name, inner in fields
             )
             return f"CASE WHEN {attribute}.M IS NOT NULL THEN named_struct({members}) END"
 
@@ -177,15 +177,15 @@ def _sets(attribute: str, element: Type) -> str | None:
 def _scalar(attribute: str, kind: Scalar) -> str:
     number, string = f"{attribute}.N", f"{attribute}.S"
     if kind.unit is not None:
-        return _since_1970(number, kind.unit, truncates=kind.truncates)
+        return _epoch_value(number, kind.unit, truncates=kind.truncates)
     if kind.pattern is not None:
         is_date = kind.name == "date"
-        iso = reading(kind.pattern, kind.zone, is_date=is_date, truncates=kind.truncates)
+        iso = compile_format(kind.pattern, kind.zone, is_date=is_date, truncates=kind.truncates)
         token = f"coalesce({string}, {number})"
         found = f"regexp_replace({token}, {text(iso.pattern)}, {text(iso.replacement)})"
         # A one-digit month or hour is legal in ISO text to Spark's cast.
         read = f"CASE WHEN {token} RLIKE {text(iso.pattern)} THEN try_cast({found} AS {kind.name}) END"
-        return _date_shown(read) if is_date else _timestamp_shown(read)
+        return _representable_date(read) if is_date else _representable_timestamp(read)
     match kind.name:
         case "json":
             return attribute
@@ -204,9 +204,9 @@ def _scalar(attribute: str, kind: Scalar) -> str:
         case "binary":
             return f"try_to_binary({attribute}.B, 'base64')"
         case "date":
-            return _date_shown(f"CASE WHEN {string} RLIKE {text(_DATE)} THEN try_cast({string} AS DATE) END")
+            return _representable_date(f"CASE WHEN {string} RLIKE {text(_DATE)} THEN try_cast({string} AS DATE) END")
         case "timestamp":
-            return _timestamp_shown(_iso(string, kind.zone, truncates=kind.truncates))
+            return _representable_timestamp(_iso_timestamp(string, kind.zone, truncates=kind.truncates))
         case integer if integer in INTEGERS:
             return f"try_cast({exact_decimal(number, 38, 0)} AS {integer})"
         case _:
@@ -220,38 +220,38 @@ def _boolean(attribute: str, kind: Scalar) -> str:
         if written:
             cases.append(f"WHEN {attribute}.S IN ({', '.join(map(text, written))}) THEN {word}")
         for token in written:
-            if (number := as_number(token)) is not None:
+            if (number := parse_number(token)) is not None:
                 scale = scale_of(number)
                 same = f"{exact_decimal(f'{attribute}.N', 38, scale)} = CAST('{number:f}' AS DECIMAL(38,{scale}))"
                 cases.append(f"WHEN {same} THEN {word}")
     return f"CASE {' '.join(cases)} END"
 
 
-def _iso(string: str, zone: str | None, *, truncates: bool) -> str:
+def _iso_timestamp(string: str, zone: str | None, *, truncates: bool) -> str:
     """A moment of ISO 8601 that Spark's cast reads in every version: all its parts there, and nothing finer.
 
     `2025-07-10 04:24+00` becomes `2025-07-10T04:24:00.00+00`. What most columns have goes to the cast as it stands.
     """
-    iso = iso_reading(truncates=truncates)
+    iso = iso_rewrite(truncates=truncates)
     token = f"upper({string})"
     if zone is not None:
         token = f"regexp_replace({token}, {text(WITHOUT_OFFSET)}, {text('$1' + zone)})"
     parts = f"regexp_replace({token}, {text(iso.pattern)}, {text(iso.replacement)})"
-    whole = f"regexp_replace({parts}, {text(EMPTY)}, '00')"
+    whole = f"regexp_replace({parts}, {text(MISSING_NUMBER)}, '00')"
     return (
         f"CASE WHEN {string} RLIKE {text(_TIMESTAMP)} THEN try_cast({string} AS TIMESTAMP) "
         f"WHEN {token} RLIKE {text(iso.pattern)} THEN try_cast({whole} AS TIMESTAMP) END"
     )
 
 
-def _timestamp_shown(moment: str) -> str:
+def _representable_timestamp(moment: str) -> str:
     """NULL outside the years that every reader can show: `9999-12-31T23:00:00-05:00` lies in the year 10000."""
     first, end = (f"timestamp_seconds({second})" for second in (_FIRST_SECOND, _END_SECOND))
     # A list of one gives the expression a name, so that it stands in the plan once.
     return f"transform(array({moment}), v -> CASE WHEN v >= {first} AND v < {end} THEN v END)[0]"
 
 
-def _date_shown(day: str) -> str:
+def _representable_date(day: str) -> str:
     return f"transform(array({day}), v -> CASE WHEN v >= DATE'0001-01-01' THEN v END)[0]"
 
 
@@ -287,7 +287,7 @@ def _signs(token: str) -> str:
     return f"CASE WHEN {token} RLIKE '^[+-]' THEN 1 ELSE 0 END"
 
 
-def _since_1970(number: str, unit: str, *, truncates: bool) -> str:
+def _epoch_value(number: str, unit: str, *, truncates: bool) -> str:
     if unit == "d":
         days = f"try_cast({exact_decimal(number, 38, 0)} AS INT)"
         first, end = _FIRST_SECOND // 86_400, _END_SECOND // 86_400

@@ -13,26 +13,26 @@ from typing import Any, Final
 
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.silver.time_formats import check_format, check_zone
-from lakebound_spark.silver.types import Scalar, Type, as_number, scalars_in, scale_of, with_scalars
+from lakebound_spark.silver.types import Scalar, Type, map_scalars, parse_number, scalars, scale_of
 
-_OF_TIMES: Final = ("unit", "format", "zone", "fraction")
-_OF_BOOLEANS: Final = ("true", "false")
-OPTIONS: Final = (*_OF_TIMES, *_OF_BOOLEANS)
+_TIME_OPTIONS: Final = ("unit", "format", "zone", "fraction")
+_BOOLEAN_OPTIONS: Final = ("true", "false")
+OPTIONS: Final = (*_TIME_OPTIONS, *_BOOLEAN_OPTIONS)
 
 _UNITS: Final = {"timestamp": ("s", "ms", "us"), "date": ("d",)}
 _FINER_THAN_MICROS: Final = "S" * 7
 
 
-def read_as(kind: Type, settings: Mapping[str, Any]) -> Type:
+def apply_options(kind: Type, settings: Mapping[str, Any]) -> Type:
     """The type with the options among ``settings`` put into it. Raises Misconfigured for those that do not belong."""
     given = {name: settings[name] for name in OPTIONS if name in settings}
     if not given:
         return kind
-    names = {scalar.name for scalar in scalars_in(kind)}
+    names = {scalar.name for scalar in scalars(kind)}
     times = names & set(_UNITS)
-    if set(given) & set(_OF_TIMES) and not times:
+    if set(given) & set(_TIME_OPTIONS) and not times:
         raise Misconfigured("unit, format, zone and fraction belong to the types timestamp and date only")
-    if set(given) & set(_OF_BOOLEANS) and "boolean" not in names:
+    if set(given) & set(_BOOLEAN_OPTIONS) and "boolean" not in names:
         raise Misconfigured("true and false belong to the type boolean only")
     if len(times) > 1:
         raise Misconfigured("the type has timestamps and dates, which are read in two ways; declare one by its path")
@@ -44,13 +44,13 @@ def read_as(kind: Type, settings: Mapping[str, Any]) -> Type:
             return replace(scalar, true=as_boolean.true, false=as_boolean.false)
         return as_time if scalar.name in times else scalar
 
-    return with_scalars(kind, changed)
+    return map_scalars(kind, changed)
 
 
 def options_of(kind: Type) -> dict[str, Any]:
-    """The options that the type was given, as `read_as` takes them. A member's are the whole type's."""
+    """The options that the type was given, as `apply_options` takes them. A member's are the whole type's."""
     found: dict[str, Any] = {}
-    for scalar in scalars_in(kind):
+    for scalar in scalars(kind):
         told = {
             "unit": scalar.unit,
             "format": scalar.pattern,
@@ -64,11 +64,11 @@ def options_of(kind: Type) -> dict[str, Any]:
 
 
 def _time(name: str, given: Mapping[str, Any]) -> Scalar:
-    wrong = [option for option in _OF_TIMES if option in given and not _is_text(given[option])]
+    wrong = [option for option in _TIME_OPTIONS if option in given and not _is_text(given[option])]
     if wrong:
         # YAML reads an unquoted `+10:00` as a number of minutes.
         raise Misconfigured(f"{wrong[0]} must be text; put quotes around it")
-    unit, pattern, zone, fraction = (given.get(option) for option in _OF_TIMES)
+    unit, pattern, zone, fraction = (given.get(option) for option in _TIME_OPTIONS)
     truncates = fraction is not None
     if truncates and (fraction != "truncate" or name != "timestamp"):
         raise Misconfigured("fraction can be truncate, of a timestamp: what is beyond microseconds is cut off")
@@ -90,17 +90,17 @@ def _time(name: str, given: Mapping[str, Any]) -> Scalar:
 
 
 def _boolean(given: Mapping[str, Any]) -> Scalar:
-    true, false = (_words(name, given[name]) if name in given else () for name in _OF_BOOLEANS)
+    true, false = (_words(name, given[name]) if name in given else () for name in _BOOLEAN_OPTIONS)
     for one in true:
         for other in false:
-            if _mean_the_same(one, other):
+            if _is_same_value(one, other):
                 raise Misconfigured(f"{one!r} is in both lists, true and false; take it out of one")
     return Scalar("boolean", true=true, false=false)
 
 
-def _mean_the_same(one: str, other: str) -> bool:
-    number = as_number(one)
-    return one == other or (number is not None and number == as_number(other))
+def _is_same_value(one: str, other: str) -> bool:
+    number = parse_number(one)
+    return one == other or (number is not None and number == parse_number(other))
 
 
 def _words(name: str, listed: Any) -> tuple[str, ...]:
@@ -115,13 +115,13 @@ def _word(name: str, entry: Any) -> str:
         entry = str(entry)
     if not isinstance(entry, str):
         raise Misconfigured(f"{name}: put quotes around {entry!r}, each entry must be text or a whole number")
-    number = as_number(entry)
-    if number is not None and not _can_be_compared(number):
+    number = parse_number(entry)
+    if number is not None and not _is_comparable(number):
         raise Misconfigured(f"{name}: the number {entry[:50]} has more than 38 digits, with those after its point")
     return entry
 
 
-def _can_be_compared(number: Decimal) -> bool:
+def _is_comparable(number: Decimal) -> bool:
     return scale_of(number) <= 38 and number.adjusted() + 1 + scale_of(number) <= 38
 
 

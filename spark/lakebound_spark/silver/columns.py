@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable, unusable_member
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.silver.column_options import OPTIONS, options_of, read_as
-from lakebound_spark.silver.types import Type, names_in, parse_type
+from lakebound_spark.silver.column_options import OPTIONS, apply_options, options_of
+from lakebound_spark.silver.types import Type, field_names, parse_type
 
 _TEXTS: Final = ("type", "path", "name")
 _SETTINGS: Final = (*_TEXTS, *OPTIONS)
@@ -34,7 +34,7 @@ class DeclaredColumn:
     @property
     def needs_mapping(self) -> bool:
         """Whether Delta refuses one of its names unless the table maps columns by name."""
-        return any(map(_AWKWARD.search, (self.name, *names_in(self.type))))
+        return any(map(_AWKWARD.search, (self.name, *field_names(self.type))))
 
     @property
     def described(self) -> Any:
@@ -90,7 +90,7 @@ def _check_names(columns: Iterable[DeclaredColumn]) -> None:
         names[folded(column.name)] = column.name
         if reason := unusable(column.name):
             raise Misconfigured(f"columns: {column.name[:60]!r} {reason}; give the column another with `name:`")
-        for name in names_in(column.type):
+        for name in field_names(column.type):
             if reason := unusable_member(name):
                 raise Misconfigured(
                     f"columns: {column.name!r} has a member {name[:60]!r} that {reason}; declare what it holds as a "
@@ -123,7 +123,7 @@ def parse_column(written: str, how: str | Mapping[str, Any]) -> DeclaredColumn:
     path = parse_path(settings.get("path", written))
     name = settings.get("name", written)
     try:
-        kind = read_as(parse_type(settings["type"]), settings)
+        kind = apply_options(parse_type(settings["type"]), settings)
     except Misconfigured as error:
         raise Misconfigured(f"{where}: {error}") from None
     return DeclaredColumn(name, path, kind)

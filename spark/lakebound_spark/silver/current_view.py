@@ -7,20 +7,20 @@ from typing import Final
 from pyspark.sql import SparkSession
 
 from lakebound.record.column_names import STALE_SINCE
-from lakebound_spark.platform.tables import beside, is_path, properties
+from lakebound_spark.platform.tables import companion_table, is_path, properties
 
 STALE_PROPERTY: Final = "lakebound.stale_since"
 """Property of the silver table, and of the view once it shows it: an ISO time, absent while no gap is open."""
 
 
-def make_view(spark: SparkSession, target: str, *, anew: bool = False) -> None:
+def create_current_view(spark: SparkSession, target: str, *, anew: bool = False) -> None:
     """The view of a table with a name, unless it is there and shows the table's mark. ``anew`` after columns changed.
 
     The mark is a literal of the view, so that every query over it sees it and none pays for it.
     """
     if is_path(target):
         return
-    view = beside(target, "_current")
+    view = companion_table(target, "_current")
     since = properties(spark, target).get(STALE_PROPERTY, "")
     if not anew and spark.catalog.tableExists(view) and properties(spark, view).get(STALE_PROPERTY) == since:
         return

@@ -41,9 +41,9 @@ def merge_rows(
 
     ``registers`` are those that the rows feed, as `typed_rows` was told: most micro-batches hold stream records only,
     and the other register's clauses made the MERGE of 500 columns half as long again. ``keys``, the least and the
-    greatest key of ``rows``, let Delta pass over files whose keys lie outside. Delta refuses when another writer's
-    commit came between: see `tables.retried`. Trying again is harmless, since the guard compares with what the table
-    holds by then.
+    greatest key of ``rows``, let Delta skip files whose keys lie outside. Delta refuses the commit when another writer
+    committed in between (see `tables.retry_on_conflict`). A retry is harmless: the guard compares with the table as it
+    is then.
     """
     table = open_table(spark, target)
     return execute_merge(spark, table, _guarded_merge(table, rows, columns, registers, keys, rescue=rescue))
@@ -67,8 +67,8 @@ def _guarded_merge(
     """
     t = _Registers("t._version", "t._stream_time_ms", "t._base")
     none = _Registers("''", "CAST(NULL AS BIGINT)", "''")
-    stream = _shown("s.stream_image", "s.stream_ttl", "s.stream_columns", columns)
-    base = _shown("s.base_image", "false", "s.base_columns", columns)
+    stream = _image_assignments("s.stream_image", "s.stream_ttl", "s.stream_columns", columns)
+    base = _image_assignments("s.base_image", "false", "s.base_columns", columns)
     if rescue:
         stream[RESCUED], base[RESCUED] = "s.stream_rescued", "s.base_rescued"
     moved = "s.version > t._version OR s.base > t._base OR s.stream_time_ms > t._stream_time_ms"
@@ -88,7 +88,7 @@ def _guarded_merge(
     return merge.whenMatchedUpdate(moved, dict(t.greatest))
 
 
-def _shown(image: str, ttl: str, typed: str, columns: Sequence[DeclaredColumn]) -> dict[str, str | Column]:
+def _image_assignments(image: str, ttl: str, typed: str, columns: Sequence[DeclaredColumn]) -> dict[str, str | Column]:
     """Assignments that make one register's image the visible one."""
     shown: dict[str, str | Column] = {quoted(c.name): f"{typed}.c{number}" for number, c in enumerate(columns)}
     return shown | {"_item": image, "_is_deleted": f"{image} IS NULL", "_ttl_expired": ttl}

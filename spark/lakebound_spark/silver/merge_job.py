@@ -14,17 +14,17 @@ from pyspark.sql.types import StructType
 
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.metrics import MicroBatch, Totals, append_metrics, counted
+from lakebound_spark.platform.metrics import MicroBatch, Totals, append_metrics, count_text
 from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
-from lakebound_spark.platform.tables import beside
+from lakebound_spark.platform.tables import companion_table
 from lakebound_spark.reading.bad_files import record_bad_files
-from lakebound_spark.reading.files import Checked, checked_records
+from lakebound_spark.reading.files import CheckedRecords, checked_records
 from lakebound_spark.reading.schema import RECORD, RECORD_WITH_OLD_IMAGE
-from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, bounded, data_files, stream_of_files
+from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, data_files, split_by_bytes, stream_of_files
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.micro_batch import Brought, bring_forward
+from lakebound_spark.silver.micro_batch import MergeResult, merge_records
 from lakebound_spark.silver.silver_table import prepare_target
-from lakebound_spark.silver.stale_mark import keep_gap_of_stale, mark, read_gaps
+from lakebound_spark.silver.stale_mark import mark_stale, read_gaps, record_stale_gap
 
 BRONZE = "bronze"
 """The reader whose source is a bronze table instead of files."""
@@ -46,7 +46,7 @@ class MergeJob:
     """The folder `_lakebound/<table>`, whose gaps mark silver; empty: nothing is known of gaps."""
 
 
-def run(
+def run_merge(
     spark: SparkSession,
     job: MergeJob,
     *,
@@ -76,7 +76,7 @@ def run(
     def look() -> None:
         if job.aside:
             gaps = read_gaps(spark, job.aside, job.config.source_table)
-            totals.stale_since = mark(spark, job.target, gaps)
+            totals.stale_since = mark_stale(spark, job.target, gaps)
 
     def merge(batch: DataFrame, batch_id: int) -> None:
         work = merge_bronze_micro_batch if job.reader == BRONZE else merge_micro_batches
@@ -85,7 +85,7 @@ def run(
             report(json.dumps(asdict(done)))
             append_metrics(batch.sparkSession, job.target, done)
             if totals.merges == 1 and totals.all_refused:
-                warn(all_refused(job, totals))
+                warn(refusal_message(job, totals))
             if done.stale:
                 look()
 
@@ -94,16 +94,16 @@ def run(
     return totals
 
 
-def all_refused(job: MergeJob, totals: Totals) -> str:
+def refusal_message(job: MergeJob, totals: Totals) -> str:
     """What is wrong where everything that came in was refused, and what to do."""
-    files = f"{counted(totals.bad_files, 'file')} left out (see {beside(job.target, '_bad_files')})"
+    files = f"{count_text(totals.bad_files, 'file')} left out (see {companion_table(job.target, '_bad_files')})"
     if not totals.refused:
         return (
             f"nothing could be read below {job.source}: {files}; `lakebound files check` says what is wrong with them"
         )
     also = f", and {files}" if totals.bad_files else ""
     return (
-        f"nothing was merged into {job.target}: all of {counted(totals.refused, 'record')} refused, none is of the "
+        f"nothing was merged into {job.target}: all of {count_text(totals.refused, 'record')} refused, none is of the "
         f"table {job.config.source_table}{also}; set source_table or --source right, then merge into a new target with "
         "a new checkpoint"
     )
@@ -123,7 +123,7 @@ def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Itera
     copy would carry the same identity with other files behind its numbers, which Delta would then skip.
     """
     files = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
-    for some in bounded(files, job.bytes_per_merge):
+    for some in split_by_bytes(files, job.bytes_per_merge):
         yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config, job.aside)
 
 
@@ -132,38 +132,40 @@ def merge_micro_batch(
 ) -> MicroBatch:
     """Check, reduce, cast and merge these files (at least one); with ``aside``, record those too late as a gap."""
     started = time.monotonic()
-    with checked_records(spark, files, config.source_table, record_of(config)) as checked:
+    with checked_records(spark, files, config.source_table, record_schema(config)) as checked:
         if checked.bad_files:
             record_bad_files(spark, target, checked.bad_files)
-        brought = bring_forward(spark, target, checked, config)
-    _keep_gap(spark, aside, config.source_table, brought)
-    return _told(batch_id, len(files), checked, brought, started)
+        brought = merge_records(spark, target, checked, config)
+    _record_gap(spark, aside, config.source_table, brought)
+    return _metrics_row(batch_id, len(files), checked, brought, started)
 
 
 def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
     """Reduce, cast and merge the records of ``batch``, rows of a bronze table; nothing without one."""
     started = time.monotonic()
-    with bronze_records(batch, job.config.source_table, record_of(job.config)) as checked:
+    with bronze_records(batch, job.config.source_table, record_schema(job.config)) as checked:
         if not checked.count and not checked.refused:
             return
-        brought = bring_forward(batch.sparkSession, job.target, checked, job.config)
-    _keep_gap(batch.sparkSession, job.aside, job.config.source_table, brought)
-    yield _told(batch_id, 0, checked, brought, started)
+        brought = merge_records(batch.sparkSession, job.target, checked, job.config)
+    _record_gap(batch.sparkSession, job.aside, job.config.source_table, brought)
+    yield _metrics_row(batch_id, 0, checked, brought, started)
 
 
-def _keep_gap(spark: SparkSession, aside: str, table: str, brought: Brought) -> None:
+def _record_gap(spark: SparkSession, aside: str, table: str, brought: MergeResult) -> None:
     # Before the micro-batch is committed: a crash here brings the same records again, and then their gap.
     if aside and brought.stale is not None:
         now_ms = time.time_ns() // 1_000_000
-        keep_gap_of_stale(spark, aside, table, brought.stale.from_ms, brought.stale.to_ms, now_ms)
+        record_stale_gap(spark, aside, table, brought.stale.from_ms, brought.stale.to_ms, now_ms)
 
 
-def record_of(config: MergeConfig) -> StructType:
+def record_schema(config: MergeConfig) -> StructType:
     """The fields of a record that the merge reads."""
     return RECORD_WITH_OLD_IMAGE if config.keep_expired else RECORD
 
 
-def _told(batch_id: int, files: int, checked: Checked, brought: Brought, started: float) -> MicroBatch:
+def _metrics_row(
+    batch_id: int, files: int, checked: CheckedRecords, brought: MergeResult, started: float
+) -> MicroBatch:
     now_ms, oldest = time.time_ns() // 1_000_000, checked.oldest_ingest_ms
     stale = 0 if brought.stale is None else brought.stale.records
     return MicroBatch(

@@ -11,17 +11,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.platform.spark_compat import Counts
-from lakebound_spark.platform.tables import retried
-from lakebound_spark.reading.files import Checked
-from lakebound_spark.reading.latest import latest_per_key, showing_expired
-from lakebound_spark.silver.auto_columns import grow
+from lakebound_spark.platform.tables import retry_on_conflict
+from lakebound_spark.reading.files import CheckedRecords
+from lakebound_spark.reading.latest import latest_per_key, show_expired
+from lakebound_spark.silver.auto_columns import grow_table
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.current_view import make_view
+from lakebound_spark.silver.current_view import create_current_view
 from lakebound_spark.silver.merge import merge_rows
-from lakebound_spark.silver.purge_horizon import DAY_MS, Stale, floor_of, is_stale, record_stale
+from lakebound_spark.silver.purge_horizon import DAY_MS, StaleRecords, is_stale, purge_floor_ms, record_stale_records
 from lakebound_spark.silver.rows import typed_rows
 
-_NOTHING: Final = Counts(0, 0, 0)
+_NO_ROWS: Final = Counts(0, 0, 0)
 
 _TEXT_TO_BROADCAST: Final = 32 << 20
 """Characters of images up to which a micro-batch is sent to every executor for the MERGE's joins.
@@ -32,56 +32,56 @@ shuffled and sorted for micro-batches of a few megabytes: 18 s instead of 14 s f
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class MergeResult:
     """What the records came down to in silver."""
 
     keys: int = 0
     inexact: int = 0
     rescued: int = 0
-    stale: Stale | None = None
-    counts: Counts = _NOTHING
+    stale: StaleRecords | None = None
+    counts: Counts = _NO_ROWS
 
 
-def bring_forward(spark: SparkSession, target: str, checked: Checked, config: MergeConfig) -> Brought:
+def merge_records(spark: SparkSession, target: str, checked: CheckedRecords, config: MergeConfig) -> MergeResult:
     """Merge the records; those older than what has been purged go to `<target>_stale_records` instead.
 
     Tried again from the start when another writer's commit came between: a purge may have been the other writer.
     """
     records = checked.records
     if records is None or not checked.count:
-        return Brought()
-    return retried(lambda: _bring_forward(spark, target, checked, records, config))
+        return MergeResult()
+    return retry_on_conflict(lambda: _merge_fresh_records(spark, target, checked, records, config))
 
 
-def _bring_forward(
-    spark: SparkSession, target: str, checked: Checked, records: DataFrame, config: MergeConfig
-) -> Brought:
+def _merge_fresh_records(
+    spark: SparkSession, target: str, checked: CheckedRecords, records: DataFrame, config: MergeConfig
+) -> MergeResult:
     oldest_ms = checked.oldest_record_ms
     # No horizon is shorter than a day, so younger records cannot be stale and need no look at the properties.
     old = oldest_ms is not None and oldest_ms < time.time_ns() // 1_000_000 - DAY_MS
-    floor = floor_of(spark, target) if old else None
+    floor = purge_floor_ms(spark, target) if old else None
     fresh = records if floor is None else records.where(~is_stale(floor))
-    stale = None if floor is None else record_stale(spark, target, records.where(is_stale(floor)))
-    brought = _merge(spark, target, fresh, checked.registers, config)
-    if old and (since := floor_of(spark, target)) is not None and since != floor:
+    stale = None if floor is None else record_stale_records(spark, target, records.where(is_stale(floor)))
+    brought = _merge_latest(spark, target, fresh, checked.registers, config)
+    if old and (since := purge_floor_ms(spark, target)) is not None and since != floor:
         # A purge has begun after the floor was read and may have ended before the MERGE began: what is stale by now
         # may have been merged onto nothing. It is kept and told, so that a repair takes back what it may have done.
-        stale = record_stale(spark, target, records.where(is_stale(since)))
-    return Brought(brought.keys, brought.inexact, brought.rescued, stale, brought.counts)
+        stale = record_stale_records(spark, target, records.where(is_stale(since)))
+    return MergeResult(brought.keys, brought.inexact, brought.rescued, stale, brought.counts)
 
 
-def _merge(
+def _merge_latest(
     spark: SparkSession, target: str, records: DataFrame, registers: Collection[str], config: MergeConfig
-) -> Brought:
-    latest = latest_per_key(showing_expired(records) if config.keep_expired else records)
+) -> MergeResult:
+    latest = latest_per_key(show_expired(records) if config.keep_expired else records)
     columns = config.columns
     if config.auto:
         latest = latest.persist()
     try:
         if config.auto:
-            columns, grew = grow(spark, target, latest)
+            columns, grew = grow_table(spark, target, latest)
             if grew:
-                make_view(spark, target, anew=True)
+                create_current_view(spark, target, anew=True)
         rows = typed_rows(latest, columns, registers, rescue=config.auto).persist()
         try:
             counts = rows.agg(
@@ -94,11 +94,11 @@ def _merge(
             ).head()
             assert counts is not None
             if not counts["keys"]:
-                return Brought()
+                return MergeResult()
             between = (counts["first"], counts["last"])
             source = F.broadcast(rows) if counts["text"] <= _TEXT_TO_BROADCAST else rows
             merged = merge_rows(spark, target, source, columns, registers, keys=between, rescue=config.auto)
-            return Brought(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
+            return MergeResult(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
         finally:
             rows.unpersist()
     finally:

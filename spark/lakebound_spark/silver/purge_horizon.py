@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.tables import beside, create_beside, open_table, properties
+from lakebound_spark.platform.tables import companion_table, create_companion, open_table, properties
 from lakebound_spark.reading.schema import RECORD, record_time_ms
 
 PURGED_BEFORE: Final = "lakebound.purged_before_ms"
@@ -61,7 +61,7 @@ def parse_horizon(document: Mapping[str, Any]) -> Horizon | None:
     days = document.get("purge_after_days")
     if not isinstance(days, int) or not _is_days(days):
         raise Misconfigured("deletes: hard needs purge_after_days, a whole number of days")
-    assumed = _assumed(document.get("assumed_days", {}))
+    assumed = _assumed_days(document.get("assumed_days", {}))
     total = sum(assumed.values())
     if days < total:
         terms = " + ".join(f"{name} {count}" for name, count in assumed.items())
@@ -76,7 +76,7 @@ def _is_days(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _assumed(given: Any) -> dict[str, int]:
+def _assumed_days(given: Any) -> dict[str, int]:
     if not isinstance(given, dict) or not set(given) <= set(ASSUMED_DAYS):
         raise Misconfigured(f"assumed_days takes days for {', '.join(ASSUMED_DAYS)}")
     wrong = [name for name, days in given.items() if not _is_days(days)]
@@ -85,7 +85,7 @@ def _assumed(given: Any) -> dict[str, int]:
     return {**ASSUMED_DAYS, **given}
 
 
-def floor_of(spark: SparkSession, target: str) -> int | None:
+def purge_floor_ms(spark: SparkSession, target: str) -> int | None:
     """The time (ms) before which tombstones have been purged from the table; None for a table never purged."""
     floor = properties(spark, target).get(PURGED_BEFORE)
     return None if floor is None else int(floor)
@@ -99,7 +99,7 @@ def is_stale(floor_ms: int) -> Column:
     return record_time_ms() < floor_ms
 
 
-def purgeable(floor_ms: int) -> Column:
+def is_purgeable(floor_ms: int) -> Column:
     """Whether a row of silver is a tombstone older than the floor by both of its registers.
 
     | _is_deleted | _stream_time_ms | _base             | floor − 1 h | purged |
@@ -115,7 +115,7 @@ def purgeable(floor_ms: int) -> Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
+class StaleRecords:
     """So many records, and the times of the oldest and the newest."""
 
     records: int
@@ -123,7 +123,7 @@ class Stale:
     to_ms: int
 
 
-def record_stale(spark: SparkSession, target: str, stale: DataFrame) -> Stale | None:
+def record_stale_records(spark: SparkSession, target: str, stale: DataFrame) -> StaleRecords | None:
     """Keep each stale record once in `<target>_stale_records`; what ``stale`` holds, None for nothing.
 
     A replayed micro-batch adds nothing.
@@ -133,8 +133,8 @@ def record_stale(spark: SparkSession, target: str, stale: DataFrame) -> Stale | 
     assert found is not None
     if not found["records"]:
         return None
-    place = beside(target, "_stale_records")
-    create_beside(spark, place, RECORD)
+    place = companion_table(target, "_stale_records")
+    create_companion(spark, place, RECORD)
     same = ("key", "origin", "version", "snapshot_label_ms", "snapshot_run")
     names = RECORD.fieldNames()
     values: dict[str, str | Column] = {name: f"s.{name}" for name in names}
@@ -148,4 +148,4 @@ def record_stale(spark: SparkSession, target: str, stale: DataFrame) -> Stale | 
         .whenNotMatchedInsert(values=values | {"detected_at": "current_timestamp()"})
         .execute()
     )
-    return Stale(found["records"], found["first"], found["last"])
+    return StaleRecords(found["records"], found["first"], found["last"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
 
 from lakebound.record.column_names import folded
-from lakebound_spark.silver.casting import tags_read
+from lakebound_spark.silver.casting import tag_schema
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.types import quoted
 
@@ -15,7 +15,7 @@ Parse = tuple[StructType, list[tuple[int, DeclaredColumn]]]
 """A schema and the columns that it serves, with their places among all columns."""
 
 
-def parses(columns: Sequence[DeclaredColumn]) -> list[Parse]:
+def plan_parses(columns: Sequence[DeclaredColumn]) -> list[Parse]:
     """As few schemas as read all columns, and the columns each serves.
 
     DynamoDB keeps `Name` and `name` apart, Spark's field look-up does not, and `Name.a` beside `name.b` is a
@@ -24,9 +24,9 @@ def parses(columns: Sequence[DeclaredColumn]) -> list[Parse]:
     """
     groups: list[Parse] = []
     for place, column in enumerate(columns):
-        wanted = _schema(column.path, tags_read(column.type))
+        wanted = _schema(column.path, tag_schema(column.type))
         for number, (schema, members) in enumerate(groups):
-            together = _merged(schema, wanted)
+            together = _merge_types(schema, wanted)
             if isinstance(together, StructType):
                 groups[number] = (together, [*members, (place, column)])
                 break
@@ -35,7 +35,7 @@ def parses(columns: Sequence[DeclaredColumn]) -> list[Parse]:
     return groups
 
 
-def read_as(schema: StructType, path: tuple[str, ...]) -> DataType:
+def type_at(schema: StructType, path: tuple[str, ...]) -> DataType:
     """The type in which a parse by ``schema`` gives the attribute at ``path``."""
     first, *rest = path
     read = schema[first].dataType
@@ -57,7 +57,7 @@ def _schema(path: tuple[str, ...], tags: DataType) -> StructType:
     return StructType([StructField(name, StructType([StructField("M", _schema(rest, tags))]) if rest else tags)])
 
 
-def _merged(one: DataType, other: DataType) -> DataType | None:
+def _merge_types(one: DataType, other: DataType) -> DataType | None:
     """One schema that reads all that both read; None when there is none."""
     if isinstance(one, StructType) and isinstance(other, StructType):
         fields = {folded(field.name): field for field in one.fields}
@@ -66,15 +66,15 @@ def _merged(one: DataType, other: DataType) -> DataType | None:
             if there is None:
                 fields[folded(field.name)] = field
                 continue
-            together = _merged(there.dataType, field.dataType) if there.name == field.name else None
+            together = _merge_types(there.dataType, field.dataType) if there.name == field.name else None
             if together is None:
                 return None
             fields[folded(field.name)] = StructField(field.name, together)
         return StructType(list(fields.values()))
     if isinstance(one, ArrayType) and isinstance(other, ArrayType):
-        element = _merged(one.elementType, other.elementType)
+        element = _merge_types(one.elementType, other.elementType)
         return None if element is None else ArrayType(element)
     if isinstance(one, MapType) and isinstance(other, MapType):
-        value_type = _merged(one.valueType, other.valueType)
+        value_type = _merge_types(one.valueType, other.valueType)
         return None if value_type is None else MapType(StringType(), value_type)
     return one if one == other else None

@@ -10,9 +10,9 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType, StringType, StructField, StructType
 
 from lakebound_spark.reading.latest import REGISTERS
-from lakebound_spark.silver.casting import is_there, json_string, text, unfit, value
+from lakebound_spark.silver.casting import is_misfit, is_present, json_string, text, typed_value
 from lakebound_spark.silver.columns import DeclaredColumn
-from lakebound_spark.silver.read_schemas import Parse, attribute, parses, read_as
+from lakebound_spark.silver.read_schemas import Parse, attribute, plan_parses, type_at
 from lakebound_spark.silver.types import Scalar, Type, quoted
 
 # An attribute may be called `_corrupt_record`, the name Spark reserves in `from_json` unless it is moved away.
@@ -42,17 +42,21 @@ def typed_rows(
     as one DynamoDB-JSON object (NULL where nothing is left over); `rescued` counts such attributes.
     """
     images = {register: image for register, image in visible_images().items() if register in registers}
-    schemas = parses(columns)
+    schemas = plan_parses(columns)
     groups = _groups(schemas)
-    rows = latest.select("*", *[made for register in images for made in _parsed(register, images[register], schemas)])
-    for step in (_attributes, _typed, _shown):
+    rows = latest.select(
+        "*", *[made for register in images for made in _parsed_images(register, images[register], schemas)]
+    )
+    for step in (_attributes, _typed_arrays, _register_columns):
         rows = rows.select("*", *[made for register in images for made in step(register, groups)])
     results = [f"{register}_columns" for register in images if columns]
     counts = [_total(_cardinality(f"_{register}_unfit") for register in images).alias("inexact")]
     rescued: list[Column] = []
     if rescue:
         known = [column.path[0] for column in columns]
-        rows = rows.select("*", *[_left_over(register, image, known) for register, image in images.items()])
+        rows = rows.select(
+            "*", *[_attributes_without_column(register, image, known) for register, image in images.items()]
+        )
         rescued = [F.expr(_object(f"_{register}_rest")).alias(f"{register}_rescued") for register in images]
         counts.append(_total(_cardinality(f"_{register}_rest") for register in images).alias("rescued"))
     return rows.select(*latest.columns, *results, *rescued, *counts)
@@ -74,12 +78,12 @@ def _groups(schemas: Sequence[Parse]) -> list[_Group]:
     found: dict[tuple[DataType, Type], _Group] = {}
     for number, (schema, served) in enumerate(schemas):
         for place, column in served:
-            alike = (read_as(schema, column.path), column.type)
+            alike = (type_at(schema, column.path), column.type)
             found.setdefault(alike, _Group(column.type, [])).members.append((place, number, column))
     return list(found.values())
 
 
-def _parsed(register: str, image: Column, schemas: Sequence[Parse]) -> list[Column]:
+def _parsed_images(register: str, image: Column, schemas: Sequence[Parse]) -> list[Column]:
     return [
         F.from_json(image, StructType([*schema.fields, StructField(_CORRUPT, StringType())]), JSON_OPTIONS).alias(
             f"_{register}_{number}"
@@ -107,11 +111,11 @@ def _attributes(register: str, groups: Sequence[_Group]) -> list[Column]:
     return [raw, *(F.expr(read(group)).alias(f"_{register}_read_{n}") for n, group in enumerate(groups))]
 
 
-def _typed(register: str, groups: Sequence[_Group]) -> list[Column]:
+def _typed_arrays(register: str, groups: Sequence[_Group]) -> list[Column]:
     def exact(kind: Type) -> str:
-        typed = value("e", kind, 1)
+        typed = typed_value("e", kind, 1)
         # A scalar's value is NULL already where it does not fit.
-        return typed if isinstance(kind, Scalar) else f"CASE WHEN NOT {unfit('e', kind, 1)} THEN {typed} END"
+        return typed if isinstance(kind, Scalar) else f"CASE WHEN NOT {is_misfit('e', kind, 1)} THEN {typed} END"
 
     return [
         F.expr(f"transform(_{register}_read_{n}, e -> {exact(group.type)})").alias(f"_{register}_typed_{n}")
@@ -119,7 +123,7 @@ def _typed(register: str, groups: Sequence[_Group]) -> list[Column]:
     ]
 
 
-def _shown(register: str, groups: Sequence[_Group]) -> list[Column]:
+def _register_columns(register: str, groups: Sequence[_Group]) -> list[Column]:
     """The struct of the register's columns, and the names of the attributes that do not fit theirs."""
     fields: dict[int, str] = {}
     misfits = [f"coalesce(array_intersect(_{register}_raw, {_names(groups)}), {_NO_NAMES})"]
@@ -128,7 +132,7 @@ def _shown(register: str, groups: Sequence[_Group]) -> list[Column]:
         fields |= {place: f"{typed}[{at}] AS c{place}" for at, (place, _, _) in enumerate(group.members)}
         if group.type != Scalar("json"):  # which takes anything
             names = ", ".join(text(column.path[0]) for _, _, column in group.members)
-            misfits.append(f"filter(array({names}), (name, i) -> {is_there(f'{read}[i]')} AND {typed}[i] IS NULL)")
+            misfits.append(f"filter(array({names}), (name, i) -> {is_present(f'{read}[i]')} AND {typed}[i] IS NULL)")
     named = f"transform(array(concat({', '.join(misfits)})), u -> {_NAMELESS.format(raw=f'_{register}_raw')})[0]"
     shown = [F.expr(named).alias(f"_{register}_unfit")]
     if fields:
@@ -149,7 +153,7 @@ def _names(groups: Sequence[_Group]) -> str:
     return f"array({', '.join(map(text, names))})" if names else _NO_NAMES
 
 
-def _left_over(register: str, image: Column, known: Sequence[str]) -> Column:
+def _attributes_without_column(register: str, image: Column, known: Sequence[str]) -> Column:
     """The attributes without a column, and those that do not fit theirs, as a map."""
     # A NULL fits every column, and needs none.
     rest = F.map_filter(attributes(image), lambda _, tagged: tagged != F.lit('{"NULL":true}'))

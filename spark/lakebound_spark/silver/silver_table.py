@@ -14,12 +14,20 @@ from pyspark.sql.types import DataType
 from lakebound.record.column_names import folded, unusable
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.spark_compat import condition_of
-from lakebound_spark.platform.tables import exists, named, new_table, open_table, properties, retried, shown
+from lakebound_spark.platform.tables import (
+    encode_property,
+    exists,
+    new_table,
+    open_table,
+    properties,
+    retry_on_conflict,
+    table_sql,
+)
 from lakebound_spark.reading.schema import RESCUED, SILVER
-from lakebound_spark.silver.auto_columns import MAPPING, add_columns, comment_of, is_ours
+from lakebound_spark.silver.auto_columns import NAME_MAPPING, add_columns, column_comment, is_attribute_column
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.current_view import make_view
+from lakebound_spark.silver.current_view import create_current_view
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.rows import typed_rows
 from lakebound_spark.silver.types import quoted
@@ -39,37 +47,39 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str
     that the configuration lacks or reads in another way.
     """
     if not exists(spark, target):
-        _create(spark, target, config)
+        _create_table(spark, target, config)
     made_from = properties(spark, target)
     if _SOURCE_TABLE not in made_from or _COLUMNS not in made_from:
         raise Misconfigured(f"{target} is a Delta table that this job did not make; name another target")
-    _compare(target, "source_table", made_from[_SOURCE_TABLE], config.source_table)
-    _compare(target, "ttl_deletes", made_from.get(_TTL_DELETES, "delete"), _ttl_deletes(config))
-    there, wanted = json.loads(made_from[_COLUMNS]), _described(config)
+    _require_equal(target, "source_table", made_from[_SOURCE_TABLE], config.source_table)
+    _require_equal(target, "ttl_deletes", made_from.get(_TTL_DELETES, "delete"), _ttl_deletes(config))
+    there, wanted = json.loads(made_from[_COLUMNS]), _columns_description(config)
     if isinstance(there, dict) and isinstance(wanted, dict) and there != wanted and there.items() <= wanted.items():
-        retried(lambda: _add_declared(spark, target, config, [c for c in config.columns if c.name not in there]))
+        retry_on_conflict(
+            lambda: _add_declared_columns(spark, target, config, [c for c in config.columns if c.name not in there])
+        )
     else:
-        _compare(target, "columns", there, wanted)
+        _require_equal(target, "columns", there, wanted)
     _check_columns(spark, target, config)
-    make_view(spark, target)
+    create_current_view(spark, target)
     detail = open_table(spark, target).detail().select("id").head()
     assert detail is not None
     return str(detail["id"])
 
 
-def _compare(target: str, name: str, there: Any, wanted: Any) -> None:
+def _require_equal(target: str, name: str, there: Any, wanted: Any) -> None:
     if there != wanted:
         raise Misconfigured(
-            f"{target} was made with {name} {_text(there)}, the configuration says {_text(wanted)}; "
-            "merge into a new target with a new checkpoint"
+            f"{target} was made with {name} {_description_text(there)}, the configuration says "
+            f"{_description_text(wanted)}; merge into a new target with a new checkpoint"
         )
 
 
-def _text(described: Any) -> str:
+def _description_text(described: Any) -> str:
     return described if isinstance(described, str) else json.dumps(described, sort_keys=True)
 
 
-def _described(config: MergeConfig) -> Any:
+def _columns_description(config: MergeConfig) -> Any:
     return AUTO if config.auto else {column.name: column.described for column in config.columns}
 
 
@@ -87,15 +97,15 @@ def _check_columns(spark: SparkSession, target: str, config: MergeConfig) -> Non
     for name in there:
         if reason := unusable(name):
             raise Misconfigured(
-                f"{target} has a column {name!r}, which {reason}; drop it (ALTER TABLE {named(target)} DROP COLUMN "
+                f"{target} has a column {name!r}, which {reason}; drop it (ALTER TABLE {table_sql(target)} DROP COLUMN "
                 f"{quoted(name)}; the whole item stays in _item), or merge into a new target"
             )
 
 
-def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
+def _create_table(spark: SparkSession, target: str, config: MergeConfig) -> None:
     builder = new_table(spark, target).addColumn("_key", "STRING", nullable=False)
     for column in config.columns:
-        builder = builder.addColumn(column.name, column.sql_type, comment=comment_of(column))
+        builder = builder.addColumn(column.name, column.sql_type, comment=column_comment(column))
     builder = builder.addColumns(SILVER)
     if config.auto:
         builder = builder.addColumn(RESCUED, "STRING")
@@ -106,19 +116,21 @@ def _create(spark: SparkSession, target: str, config: MergeConfig) -> None:
     # then changes none: a replay would rewrite the table. With them it makes no commit at all.
     builder = builder.property("delta.enableDeletionVectors", "true")
     if config.auto or any(column.needs_mapping for column in config.columns):
-        for name, value in MAPPING.items():
+        for name, value in NAME_MAPPING.items():
             builder = builder.property(name, value)
-    described = json.dumps(_described(config), sort_keys=True)
+    described = json.dumps(_columns_description(config), sort_keys=True)
     made_from = {_SOURCE_TABLE: config.source_table, _COLUMNS: described, _TTL_DELETES: _ttl_deletes(config)}
     for name, value in made_from.items():
-        builder = builder.property(name, shown(value))
+        builder = builder.property(name, encode_property(value))
     try:
         builder.execute()
     except AnalysisException as error:
         raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
 
 
-def _add_declared(spark: SparkSession, target: str, config: MergeConfig, columns: Sequence[DeclaredColumn]) -> None:
+def _add_declared_columns(
+    spark: SparkSession, target: str, config: MergeConfig, columns: Sequence[DeclaredColumn]
+) -> None:
     """Add the columns, fill them, and only then write into the properties that the table has them.
 
     A run that is killed between leaves columns that bear our comment and may be half filled: the next one fills them
@@ -127,24 +139,28 @@ def _add_declared(spark: SparkSession, target: str, config: MergeConfig, columns
     fields = {folded(field.name): field for field in open_table(spark, target).toDF().schema.fields}
     for column in columns:
         there = fields.get(folded(column.name))
-        if there is not None and not (is_ours(there) and there.dataType == _type_of(spark, column)):
+        if there is not None and not (is_attribute_column(there) and there.dataType == _type_of(spark, column)):
             raise Misconfigured(
                 f"{target} has a column {there.name} already that this job did not make as {column.sql_type}; "
                 f"give {column.name} another name with `name:`, or drop that column"
             )
     if absent := [column for column in columns if folded(column.name) not in fields]:
         add_columns(spark, target, absent)
-    _fill(spark, target, columns)
-    described = shown(json.dumps(_described(config), sort_keys=True)).replace("\\", "\\\\").replace("'", "\\'")
-    spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ('{_COLUMNS}' = '{described}')")
-    make_view(spark, target, anew=True)
+    _fill_columns(spark, target, columns)
+    described = (
+        encode_property(json.dumps(_columns_description(config), sort_keys=True))
+        .replace("\\", "\\\\")
+        .replace("'", "\\'")
+    )
+    spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ('{_COLUMNS}' = '{described}')")
+    create_current_view(spark, target, anew=True)
 
 
 def _type_of(spark: SparkSession, column: DeclaredColumn) -> DataType:
     return spark.sql(f"SELECT CAST(NULL AS {column.sql_type})").schema.fields[0].dataType
 
 
-def _fill(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
+def _fill_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
     """One MERGE of the table with itself: each row's new columns out of its item, a tombstone's out of its key.
 
     Rows in which all of them are NULL are left alone, so the change feed shows those that gained something.

@@ -21,16 +21,16 @@ from lakebound.transport.object_keys import GapKey, gaps_folder
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.objects import write_object
 from lakebound_spark.platform.spark_compat import condition_of
-from lakebound_spark.platform.tables import named, properties, retried
+from lakebound_spark.platform.tables import properties, retry_on_conflict, table_sql
 from lakebound_spark.reading.source import literal_path
-from lakebound_spark.silver.current_view import STALE_PROPERTY, make_view
+from lakebound_spark.silver.current_view import STALE_PROPERTY, create_current_view
 
 CAUSES_PROPERTY: Final = "lakebound.stale_because"
 
 _BUCKET = re.compile(r"(s3[an]?://[^/]+)/").match
 
 
-def aside_of(source: str, table: str) -> str:
+def default_control_folder(source: str, table: str) -> str:
     """The folder of what is not data beside a data prefix in S3; empty for any other place, where it has to be told."""
     bucket = _BUCKET(f"{source}/")
     return f"{bucket[1]}/_lakebound/{table}" if bucket else ""
@@ -43,7 +43,7 @@ def read_gaps(spark: SparkSession, aside: str, table: str) -> list[Gap]:
     first look makes it.
     """
     gaps = []
-    for name, body in sorted(_objects(spark, f"{aside.rstrip('/')}/gaps")):
+    for name, body in sorted(_gap_objects(spark, f"{aside.rstrip('/')}/gaps")):
         key = gaps_folder(table) + name
         parsed = GapKey.parse(table, key)
         if parsed is None:
@@ -55,7 +55,7 @@ def read_gaps(spark: SparkSession, aside: str, table: str) -> list[Gap]:
     return gaps
 
 
-def _objects(spark: SparkSession, folder: str) -> list[tuple[str, bytes]]:
+def _gap_objects(spark: SparkSession, folder: str) -> list[tuple[str, bytes]]:
     if "://" not in folder:
         return [(path.name, path.read_bytes()) for path in Path(folder).glob("*.json")]
     try:
@@ -72,7 +72,7 @@ def _objects(spark: SparkSession, folder: str) -> list[tuple[str, bytes]]:
         ) from None
 
 
-def mark(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
+def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
     """Mark the table (and its view) stale since the earliest open gap, or take the mark away; since when, or "".
 
     | gaps                                   | `lakebound.stale_since` | `lakebound.stale_because`          |
@@ -91,15 +91,15 @@ def mark(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
     there = {name: told[name] for name in (STALE_PROPERTY, CAUSES_PROPERTY) if name in told}
     if wanted and there != wanted:
         values = ", ".join(f"'{name}' = '{value}'" for name, value in wanted.items())
-        retried(lambda: spark.sql(f"ALTER TABLE {named(target)} SET TBLPROPERTIES ({values})"))
+        retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ({values})"))
     elif there and not wanted:
         names = ", ".join(f"'{name}'" for name in there)
-        retried(lambda: spark.sql(f"ALTER TABLE {named(target)} UNSET TBLPROPERTIES ({names})"))
-    make_view(spark, target)
+        retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} UNSET TBLPROPERTIES ({names})"))
+    create_current_view(spark, target)
     return wanted.get(STALE_PROPERTY, "")
 
 
-def keep_gap_of_stale(spark: SparkSession, aside: str, table: str, from_ms: int, to_ms: int, now_ms: int) -> None:
+def record_stale_gap(spark: SparkSession, aside: str, table: str, from_ms: int, to_ms: int, now_ms: int) -> None:
     """Record that records of [from, to] were not merged, unless a gap of this cause covers them, healed or not.
 
     A healed one covers them too: its run read the whole table after them. Raises Misconfigured where the folder cannot

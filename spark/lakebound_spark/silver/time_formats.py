@@ -33,29 +33,29 @@ _KNOWN: Final = "yyyy, MM or M, dd or d, HH or H, mm, ss, S to SSSSSSSSS, X, XX 
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class IsoRewrite:
     """How to read a format: a text that ``pattern`` finds becomes ISO by ``replacement`` (Java's `$1` groups)."""
 
     pattern: str
     replacement: str
 
 
-def iso_reading(*, truncates: bool) -> Reading:
+def iso_rewrite(*, truncates: bool) -> IsoRewrite:
     """How to read an ISO 8601 moment with an offset, in capitals; what it lacks stays empty: `2025-07-10T04::.Z`.
 
     `filled` puts zeros there.
     """
-    return Reading(rf"\A{MOMENT.replace('FINER', '[0-9]*' if truncates else '0*')}\z", "$1-$3-$4T$5:$7:$8.$9$10")
+    return IsoRewrite(rf"\A{MOMENT.replace('FINER', '[0-9]*' if truncates else '0*')}\z", "$1-$3-$4T$5:$7:$8.$9$10")
 
 
-EMPTY: Final = r"(?<=[:.])(?=[:.Z+-])"
+MISSING_NUMBER: Final = r"(?<=[:.])(?=[:.Z+-])"
 """The places of a moment's text where a number is missing."""
 
 WITHOUT_OFFSET: Final = r"([T ][0-9:.,]+)\z"
 """The end of an ISO 8601 moment that has no offset."""
 
 
-def reading(written: str, zone: str | None, *, is_date: bool, truncates: bool = False) -> Reading:
+def compile_format(written: str, zone: str | None, *, is_date: bool, truncates: bool = False) -> IsoRewrite:
     """The regular expression of a format. Raises Misconfigured for one that could be read in two ways.
 
     `yyyy-MM-dd'T'HH:mm:ssX` gives `\\A([0-9]{4})\\-([0-9]{2})…\\z` and `$1-$2-$3T$4:$5:$6$7`.
@@ -80,11 +80,11 @@ def reading(written: str, zone: str | None, *, is_date: bool, truncates: bool = 
     _check_fields(written, groups, zone, is_date=is_date)
     day = "-".join(f"${groups[name]}" for name in ("year", "month", "day"))
     if is_date:
-        return Reading(rf"\A{pattern}\z", day)
+        return IsoRewrite(rf"\A{pattern}\z", day)
     hour, minute, second = (f"${groups[name]}" if name in groups else "00" for name in ("hour", "minute", "second"))
     fraction = f".${groups['fraction']}" if "fraction" in groups else ""
     offset = f"${groups['offset']}" if "offset" in groups else zone
-    return Reading(rf"\A{pattern}\z", f"{day}T{hour}:{minute}:{second}{fraction}{offset}")
+    return IsoRewrite(rf"\A{pattern}\z", f"{day}T{hour}:{minute}:{second}{fraction}{offset}")
 
 
 def _field(letters: str, *, truncates: bool) -> tuple[str, str]:
@@ -134,4 +134,4 @@ def check_zone(zone: str) -> None:
 
 def check_format(written: str, zone: str | None, *, is_date: bool) -> None:
     """Raises Misconfigured unless the format means one moment."""
-    reading(written, zone, is_date=is_date)
+    compile_format(written, zone, is_date=is_date)

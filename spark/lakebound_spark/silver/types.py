@@ -122,48 +122,48 @@ NUMBER: Final = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?"
 """What DynamoDB's documentation calls a number. Spark's casts take more: `NaN`, `1d`, blanks around it."""
 
 
-def as_number(token: str) -> Decimal | None:
+def parse_number(token: str) -> Decimal | None:
     """The token's value, None for text that is no number."""
     return Decimal(token).normalize(_WIDE) if re.fullmatch(NUMBER, token) else None
 
 
 def scale_of(number: Decimal) -> int:
-    """How many digits after the point the number, as `as_number` gives it, needs."""
+    """How many digits after the point the number, as `parse_number` gives it, needs."""
     exponent = number.as_tuple().exponent
     return max(-exponent, 0) if isinstance(exponent, int) else 0
 
 
-def names_in(kind: Type) -> list[str]:
+def field_names(kind: Type) -> list[str]:
     """The names of all struct fields, at every depth."""
     match kind:
         case ArrayOf(inner) | MapOf(inner):
-            return names_in(inner)
+            return field_names(inner)
         case StructOf(fields):
-            return [name for field, inner in fields for name in (field, *names_in(inner))]
+            return [name for field, inner in fields for name in (field, *field_names(inner))]
         case _:
             return []
 
 
-def scalars_in(kind: Type) -> list[Scalar]:
+def scalars(kind: Type) -> list[Scalar]:
     """The single values that the type is made of, at every depth."""
     match kind:
         case ArrayOf(inner) | MapOf(inner):
-            return scalars_in(inner)
+            return scalars(inner)
         case StructOf(fields):
-            return [scalar for _, inner in fields for scalar in scalars_in(inner)]
+            return [scalar for _, inner in fields for scalar in scalars(inner)]
         case Scalar():
             return [kind]
 
 
-def with_scalars(kind: Type, changed: Callable[[Scalar], Scalar]) -> Type:
+def map_scalars(kind: Type, changed: Callable[[Scalar], Scalar]) -> Type:
     """The type with each of its single values changed."""
     match kind:
         case ArrayOf(inner):
-            return ArrayOf(with_scalars(inner, changed))
+            return ArrayOf(map_scalars(inner, changed))
         case MapOf(inner):
-            return MapOf(with_scalars(inner, changed))
+            return MapOf(map_scalars(inner, changed))
         case StructOf(fields):
-            return StructOf(tuple((name, with_scalars(inner, changed)) for name, inner in fields))
+            return StructOf(tuple((name, map_scalars(inner, changed)) for name, inner in fields))
         case Scalar():
             return changed(kind)
 

@@ -9,13 +9,20 @@ from typing import Final
 from pyspark.sql import SparkSession
 
 from lakebound.times import utc
-from lakebound_spark.bronze.bronze_table import BRONZE_OF, INGEST_DATE
+from lakebound_spark.bronze.bronze_table import INGEST_DATE, SOURCE_TABLE_PROPERTY
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.tables import beside, exists, named, open_table, properties, retried
+from lakebound_spark.platform.tables import (
+    companion_table,
+    exists,
+    open_table,
+    properties,
+    retry_on_conflict,
+    table_sql,
+)
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.purge_horizon import PURGED_BEFORE, floor_of, purgeable
+from lakebound_spark.silver.purge_horizon import PURGED_BEFORE, is_purgeable, purge_floor_ms
 
-LEAST_RETENTION_HOURS: Final = 168
+MIN_RETENTION_HOURS: Final = 168
 """A week: Delta's own limit. A reader or a MERGE that still reads an older version needs its files."""
 
 SUFFIXES: Final = ("", "_bad_files", "_stale_records", "_metrics", "_history")
@@ -26,17 +33,17 @@ BRONZE_SUFFIXES: Final = ("", "_bad_files", "_bad_lines", "_audits")
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
+class UpkeepJob:
     """One run of the job. ``dry_run`` tells what would be done, and does nothing."""
 
     target: str
     config: MergeConfig
-    retention_hours: int = LEAST_RETENTION_HOURS
+    retention_hours: int = MIN_RETENTION_HOURS
     dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class TableUpkeep:
     """What was done to one table (with ``dry_run``: would be), printed as a JSON line.
 
     ``purged`` tombstones; ``compacted`` files taken together into ``written`` ones (with ``dry_run`` the table's
@@ -51,21 +58,21 @@ class Kept:
     removed: int | None
 
 
-def maintain(spark: SparkSession, job: Upkeep, now_ms: int) -> Iterator[Kept]:
+def maintain(spark: SparkSession, job: UpkeepJob, now_ms: int) -> Iterator[TableUpkeep]:
     """Maintain each table that is there, silver first. Raises Misconfigured before anything is done.
 
     Safe at any time beside the merge job: whichever of the two commits later is refused by Delta and tries again.
     """
-    if job.retention_hours < LEAST_RETENTION_HOURS:
+    if job.retention_hours < MIN_RETENTION_HOURS:
         raise Misconfigured(
-            f"--retain-hours {job.retention_hours} is less than {LEAST_RETENTION_HOURS}; files of a version that a "
+            f"--retain-hours {job.retention_hours} is less than {MIN_RETENTION_HOURS}; files of a version that a "
             "reader or a MERGE still uses would be removed under it"
         )
     if not exists(spark, job.target):
         raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
     told = properties(spark, job.target)
-    is_bronze = BRONZE_OF in told
-    made_from = told.get(BRONZE_OF, told.get("lakebound.source_table"))
+    is_bronze = SOURCE_TABLE_PROPERTY in told
+    made_from = told.get(SOURCE_TABLE_PROPERTY, told.get("lakebound.source_table"))
     if made_from != job.config.source_table:
         raise Misconfigured(
             f"{job.target} is a Delta table that neither merge_changes nor ingest_bronze made; name another target"
@@ -74,7 +81,7 @@ def maintain(spark: SparkSession, job: Upkeep, now_ms: int) -> Iterator[Kept]:
             f"{job.config.source_table}; name another target"
         )
     for suffix in BRONZE_SUFFIXES if is_bronze else SUFFIXES:
-        table = beside(job.target, suffix) if suffix else job.target
+        table = companion_table(job.target, suffix) if suffix else job.target
         if exists(spark, table):
             purged = 0 if suffix or is_bronze else purge(spark, job, now_ms)
             if is_bronze and not suffix and not job.dry_run:
@@ -88,11 +95,11 @@ def sort_by_key(spark: SparkSession, bronze: str, now_ms: int) -> None:
     Only a day that has ended, and once: Delta sorts all of a day again each time it is asked to.
     """
     day = utc(now_ms - 86_400_000).date()
-    statement = f"OPTIMIZE {named(bronze)} WHERE {INGEST_DATE} = DATE'{day}' ZORDER BY (key)"
-    retried(_ran(spark, statement))
+    statement = f"OPTIMIZE {table_sql(bronze)} WHERE {INGEST_DATE} = DATE'{day}' ZORDER BY (key)"
+    retry_on_conflict(_ran(spark, statement))
 
 
-def purge(spark: SparkSession, job: Upkeep, now_ms: int) -> int:
+def purge(spark: SparkSession, job: UpkeepJob, now_ms: int) -> int:
     """Remove tombstones older than the horizon, with `deletes: hard`; how many.
 
     The floor is noted first and in a commit of its own. It changes the table's metadata, so Delta refuses every
@@ -102,13 +109,15 @@ def purge(spark: SparkSession, job: Upkeep, now_ms: int) -> int:
         return 0
     floor = job.config.horizon.floor_ms(now_ms)
     table = open_table(spark, job.target)
-    count = table.toDF().where(purgeable(floor)).count()
+    count = table.toDF().where(is_purgeable(floor)).count()
     if not count or job.dry_run:
         return count
-    before = floor_of(spark, job.target)
+    before = purge_floor_ms(spark, job.target)
     floor = floor if before is None else max(floor, before)
-    retried(_ran(spark, f"ALTER TABLE {named(job.target)} SET TBLPROPERTIES ('{PURGED_BEFORE}' = '{floor}')"))
-    retried(lambda: table.delete(purgeable(floor)))
+    retry_on_conflict(
+        _ran(spark, f"ALTER TABLE {table_sql(job.target)} SET TBLPROPERTIES ('{PURGED_BEFORE}' = '{floor}')")
+    )
+    retry_on_conflict(lambda: table.delete(is_purgeable(floor)))
     return count
 
 
@@ -116,14 +125,14 @@ def _ran(spark: SparkSession, statement: str) -> Callable[[], object]:
     return lambda: spark.sql(statement)
 
 
-def _compact_and_vacuum(spark: SparkSession, table: str, job: Upkeep, purged: int) -> Kept:
+def _compact_and_vacuum(spark: SparkSession, table: str, job: UpkeepJob, purged: int) -> TableUpkeep:
     hours = f"RETAIN {job.retention_hours} HOURS"
     if job.dry_run:
         files = len(open_table(spark, table).toDF().inputFiles())
-        unused = spark.sql(f"VACUUM {named(table)} {hours} DRY RUN").count()
-        return Kept(table, True, purged, files, 0, unused)
-    done = retried(lambda: spark.sql(f"OPTIMIZE {named(table)}").head())
+        unused = spark.sql(f"VACUUM {table_sql(table)} {hours} DRY RUN").count()
+        return TableUpkeep(table, True, purged, files, 0, unused)
+    done = retry_on_conflict(lambda: spark.sql(f"OPTIMIZE {table_sql(table)}").head())
     assert done is not None
     metrics = done["metrics"]
-    spark.sql(f"VACUUM {named(table)} {hours}")
-    return Kept(table, False, purged, metrics["numFilesRemoved"], metrics["numFilesAdded"], None)
+    spark.sql(f"VACUUM {table_sql(table)} {hours}")
+    return TableUpkeep(table, False, purged, metrics["numFilesRemoved"], metrics["numFilesAdded"], None)

@@ -9,13 +9,13 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.backfill.manifest import Manifest
 from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.tables import beside, exists, open_table
+from lakebound_spark.platform.tables import companion_table, exists, open_table
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.source import DataFile, literal_path, parse_data_file
 
 
 @dataclass(frozen=True, slots=True)
-class MergedRun:
+class RunMergeCheck:
     """How far a run is merged. Names of files, counts; never a key.
 
     `missing` are not below the source; `damaged` differ from their names; `left_out` are recorded as bad by the merge
@@ -30,26 +30,26 @@ class MergedRun:
     ghosts: int | None
 
 
-def look_at_run(spark: SparkSession, source: str, target: str, manifest: Manifest) -> MergedRun:
+def check_run_merge(spark: SparkSession, source: str, target: str, manifest: Manifest) -> RunMergeCheck:
     """Compare the run with the silver table that is there now. Raises Misconfigured without one."""
     if not exists(spark, target):
         raise Misconfigured(f"there is no Delta table at {target}; run merge_changes first")
-    files, missing = landed(spark, source, manifest)
+    files, missing = find_run_files(spark, source, manifest)
     silver = open_table(spark, target).toDF()
-    left_out = recorded_bad(spark, target, manifest)
+    left_out = recorded_bad_files(spark, target, manifest)
     with checked_records(spark, files, manifest.table) as checked:
-        run_keys = keys_of_run(spark, checked.records)
-        late = unmerged(silver, run_keys)
+        run_keys = base_registers(spark, checked.records)
+        late = count_unmerged_keys(silver, run_keys)
         damaged = tuple(sorted(bad.path.rpartition("/")[2] for bad in checked.bad_files))
         found: int | None = None
         if manifest.is_complete and not missing and not damaged and not late:
-            found = ghosts(silver, run_keys, least_label(manifest), manifest.run).count()
-        return MergedRun(tuple(missing), damaged, left_out, checked.count, late, found)
+            found = ghosts(silver, run_keys, min_label_ms(manifest), manifest.run).count()
+        return RunMergeCheck(tuple(missing), damaged, left_out, checked.count, late, found)
 
 
-def recorded_bad(spark: SparkSession, target: str, manifest: Manifest) -> tuple[str, ...]:
+def recorded_bad_files(spark: SparkSession, target: str, manifest: Manifest) -> tuple[str, ...]:
     """The run's files that the merge job recorded in `<target>_bad_files`, by name."""
-    place = beside(target, "_bad_files")
+    place = companion_table(target, "_bad_files")
     if not exists(spark, place):
         return ()
     wanted = {file.key.rpartition("/")[2] for file in manifest.files}
@@ -57,13 +57,13 @@ def recorded_bad(spark: SparkSession, target: str, manifest: Manifest) -> tuple[
     return tuple(sorted(wanted.intersection(names)))
 
 
-def least_label(manifest: Manifest) -> int:
+def min_label_ms(manifest: Manifest) -> int:
     """The smallest label of the run, which its sweep's rows bear."""
     assert manifest.min_label_ms is not None or not manifest.records
     return manifest.min_label_ms if manifest.min_label_ms is not None else manifest.started_ms - 60_000
 
 
-def unmerged(silver: DataFrame, run_keys: DataFrame) -> int:
+def count_unmerged_keys(silver: DataFrame, run_keys: DataFrame) -> int:
     """How many keys of the run have a base register below the run's record: those are not merged yet.
 
     | run key, base      | silver `_base`     | merged |
@@ -90,7 +90,7 @@ def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> D
     return candidates.select("_key").join(run_keys.select(F.col("key").alias("_key")), "_key", "left_anti")
 
 
-def keys_of_run(spark: SparkSession, records: DataFrame | None) -> DataFrame:
+def base_registers(spark: SparkSession, records: DataFrame | None) -> DataFrame:
     """Each key of a run's records with the base register that they give it."""
     if records is None:
         return spark.createDataFrame([], "key STRING, base STRING")
@@ -100,7 +100,7 @@ def keys_of_run(spark: SparkSession, records: DataFrame | None) -> DataFrame:
     return records.select("key", base.alias("base")).groupBy("key").agg(F.max("base").alias("base"))
 
 
-def landed(spark: SparkSession, source: str, manifest: Manifest) -> tuple[list[DataFile], list[str]]:
+def find_run_files(spark: SparkSession, source: str, manifest: Manifest) -> tuple[list[DataFile], list[str]]:
     """(the run's files below the data prefix, the names of those that are not there)."""
     listing = (
         spark.read.format("binaryFile")

@@ -29,19 +29,25 @@ from lakebound_spark.platform.objects import write_object
 from lakebound_spark.platform.tables import exists, open_table
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.source import DataFile, literal_path
-from lakebound_spark.upkeep.run_merge_check import ghosts, keys_of_run, landed, least_label, unmerged
+from lakebound_spark.upkeep.run_merge_check import (
+    base_registers,
+    count_unmerged_keys,
+    find_run_files,
+    ghosts,
+    min_label_ms,
+)
 
-LEAST_GUARD: Final = 1_000
+MIN_GUARD: Final = 1_000
 GUARD_SHARE: Final = 0.01
 LINES_PER_MEMBER: Final = 4_000
 
 
-class Refused(Exception):
+class SweepRefusal(Exception):
     """A precondition or the guard says no; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweepJob:
     """One sweep of one run. `aside` is the folder `_lakebound/<table>`; `max_deletes` 0 keeps the guard."""
 
     run: str
@@ -55,7 +61,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What a sweep found and wrote."""
 
     run: str
@@ -71,31 +77,31 @@ class Swept:
         )
 
 
-def sweep(spark: SparkSession, job: Sweep, now_ms: int) -> Swept:
-    """Check every precondition, find the ghosts, write their ABSENT records. Raises Refused, Misconfigured.
+def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
+    """Check every precondition, find the ghosts, write their ABSENT records. Raises SweepRefusal, Misconfigured.
 
     The merge job then merges what was written; sweeping again after that finds nothing.
     """
     manifest = load_manifest(spark, job)
     check_manifest(manifest, job.table)
-    files = all_landed(spark, job.source, manifest)
+    files = require_run_files(spark, job.source, manifest)
     if not exists(spark, job.target):
         raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
     silver = open_table(spark, job.target).toDF()
     with checked_records(spark, files, job.table) as checked:
         bad = checked.bad_files
         if bad:
-            raise Refused(f"{bad[0].path}: {bad[0].reason}; put it right, merge, then sweep again")
+            raise SweepRefusal(f"{bad[0].path}: {bad[0].reason}; put it right, merge, then sweep again")
         if checked.count != manifest.records:
-            raise Refused(
+            raise SweepRefusal(
                 f"the manifest has {manifest.records} records, its files {checked.count}; "
                 "mirror the bucket again, merge, then sweep again"
             )
-        run_keys = keys_of_run(spark, checked.records)
-        late = unmerged(silver, run_keys)
+        run_keys = base_registers(spark, checked.records)
+        late = count_unmerged_keys(silver, run_keys)
         if late:
-            raise Refused(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
-        label = least_label(manifest)
+            raise SweepRefusal(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
+        label = min_label_ms(manifest)
         found = ghosts(silver, run_keys, label, job.run).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             visible, count = silver.where(~F.col("_is_deleted")).count(), found.count()
@@ -106,14 +112,14 @@ def sweep(spark: SparkSession, job: Sweep, now_ms: int) -> Swept:
                 written = write_absent(spark, job, keys, label, now_ms)
         finally:
             found.unpersist()
-    return Swept(job.run, manifest.records, visible, count, written)
+    return SweepResult(job.run, manifest.records, visible, count, written)
 
 
-def all_landed(spark: SparkSession, source: str, manifest: Manifest) -> list[DataFile]:
-    """The run's files below the data prefix. Raises Refused when one is missing."""
-    files, missing = landed(spark, source, manifest)
+def require_run_files(spark: SparkSession, source: str, manifest: Manifest) -> list[DataFile]:
+    """The run's files below the data prefix. Raises SweepRefusal when one is missing."""
+    files, missing = find_run_files(spark, source, manifest)
     if missing:
-        raise Refused(
+        raise SweepRefusal(
             f"{len(missing)} files of run {manifest.run} are not below {source}, the first is {missing[0]}; "
             "mirror the bucket again, merge, then try again"
         )
@@ -121,32 +127,32 @@ def all_landed(spark: SparkSession, source: str, manifest: Manifest) -> list[Dat
 
 
 def check_manifest(manifest: Manifest, table: str) -> None:
-    """Whether the run may be swept from. Raises Refused."""
+    """Whether the run may be swept from. Raises SweepRefusal."""
     if manifest.table != table:
-        raise Refused(f"run {manifest.run} read table {manifest.table}, not {table}; name its own table")
+        raise SweepRefusal(f"run {manifest.run} read table {manifest.table}, not {table}; name its own table")
     if not manifest.is_complete:
-        raise Refused(
+        raise SweepRefusal(
             f"run {manifest.run} ({manifest.mode}{'' if manifest.consistent else ', not consistent'}) did not read the "
             "whole table consistently; sweep after a scan or a full export"
         )
     if manifest.quarantined:
-        raise Refused(
+        raise SweepRefusal(
             f"{manifest.quarantined} items of run {manifest.run} are in quarantine: the source has them, the run's "
             "files do not; a sweep would remove their rows"
         )
 
 
 def check_guard(ghosts: int, visible: int, max_deletes: int) -> None:
-    """Refuse more deletions than max(1,000, 1 %) unless so many were approved. Raises Refused."""
-    allowed = max(LEAST_GUARD, int(visible * GUARD_SHARE), max_deletes)
+    """Refuse more deletions than max(1,000, 1 %) unless so many were approved. Raises SweepRefusal."""
+    allowed = max(MIN_GUARD, int(visible * GUARD_SHARE), max_deletes)
     if ghosts > allowed:
-        raise Refused(
+        raise SweepRefusal(
             f"{ghosts} of {visible} rows would be removed, more than {allowed}; make sure that the run read the right "
             f"table, then approve with --max-deletes {ghosts}"
         )
 
 
-def load_manifest(spark: SparkSession, job: Sweep) -> Manifest:
+def load_manifest(spark: SparkSession, job: SweepJob) -> Manifest:
     """The run's manifest under `aside`. Raises Misconfigured."""
     key = RunFolder.of(job.table, job.run).manifest()
     path = f"{job.aside.rstrip('/')}/manifests/{job.run}.json"
@@ -165,7 +171,7 @@ def load_manifest(spark: SparkSession, job: Sweep) -> Manifest:
         ) from None
 
 
-def absent_files(job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> Iterator[tuple[str, bytes]]:
+def absent_files(job: SweepJob, keys: Iterable[str], label_ms: int, now_ms: int) -> Iterator[tuple[str, bytes]]:
     """The batch files of the ghosts' ABSENT records: path below the data prefix, bytes."""
     partition = partitioner(job.partition_template)(now_ms, True)
     members: list[Member] = []
@@ -193,7 +199,9 @@ def absent_files(job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) ->
         yield file.key.removeprefix("data/"), file.body
 
 
-def write_absent(spark: SparkSession, job: Sweep, keys: Iterable[str], label_ms: int, now_ms: int) -> tuple[str, ...]:
+def write_absent(
+    spark: SparkSession, job: SweepJob, keys: Iterable[str], label_ms: int, now_ms: int
+) -> tuple[str, ...]:
     """Write the ghosts' files below the data prefix, each whole or not at all; their paths."""
     written = []
     for name, body in absent_files(job, keys, label_ms, now_ms):

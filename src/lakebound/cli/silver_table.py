@@ -16,8 +16,8 @@ from lakebound.source.gaps import Gap
 from lakebound_spark import errors as spark_errors
 from lakebound_spark.platform.session import job_session
 from lakebound_spark.silver.silver_reader import read_silver
-from lakebound_spark.silver.stale_mark import mark
-from lakebound_spark.upkeep.run_merge_check import MergedRun, look_at_run
+from lakebound_spark.silver.stale_mark import mark_stale
+from lakebound_spark.upkeep.run_merge_check import RunMergeCheck, check_run_merge
 
 
 class SilverTable:
@@ -55,13 +55,13 @@ class HealedSilver:
         self._spark = spark
         self._target = target
 
-    def look(self, source: str, manifest: Manifest) -> MergedRun:
+    def look(self, source: str, manifest: Manifest) -> RunMergeCheck:
         """How far the run is merged: its files below the data prefix, and the table. Raises as `open_silver` does."""
-        return look_at_run(self._spark, _absolute(source), self._target, manifest)
+        return check_run_merge(self._spark, _absolute(source), self._target, manifest)
 
     def mark(self, gaps: Sequence[Gap]) -> str:
         """Mark it stale by the gaps that are open, or take the mark away; since when, or ""."""
-        return mark(self._spark, self._target, gaps)
+        return mark_stale(self._spark, self._target, gaps)
 
 
 @contextmanager
