@@ -1,7 +1,8 @@
-"""One AWS call for an operator's tool, its failure told as a sentence that fits the cause."""
+"""The one way in which an adapter calls AWS: a failed call becomes an error that names its cause and the next step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from botocore.exceptions import (
@@ -145,15 +146,26 @@ def cause_of(failure: Exception, where: str = "AWS") -> LakeboundError | None:
     return None
 
 
-def call(client: Any, operation: str, what: str, **arguments: Any) -> dict[str, Any]:
-    """The answer. Raises `failed_call`'s errors; `what` is the object's name for a person."""
+def attempt(
+    client: Any, operation: str, error_of: Callable[[Exception], LakeboundError], **arguments: Any
+) -> dict[str, Any]:
+    """The answer of one call. Raises the error that `error_of` makes of a failure, which is one of FAILURES."""
     try:
         answer: dict[str, Any] = getattr(client, operation)(**arguments)
         return answer
     except FAILURES as failure:
-        error = failed_call(failure, operation, what, client.meta.endpoint_url)
-    # Outside the handlers: botocore's own messages may hold what must not hang on our errors.
+        error = error_of(failure)
+    # Outside the handler: botocore's messages may quote an item's values, and must not hang on our errors.
     raise error
+
+
+def call(client: Any, operation: str, what: str, **arguments: Any) -> dict[str, Any]:
+    """The answer. Raises `failed_call`'s errors; `what` is the object's name for a person."""
+
+    def error_of(failure: Exception) -> LakeboundError:
+        return failed_call(failure, operation, what, client.meta.endpoint_url)
+
+    return attempt(client, operation, error_of, **arguments)
 
 
 def failed_call(failure: Exception, operation: str, what: str, where: str) -> LakeboundError:

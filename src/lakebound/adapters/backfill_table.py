@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from lakebound.adapters.aws_calls import FAILURES, cause_of, code_of
+from lakebound.adapters.aws_calls import FAILURES, attempt, cause_of, code_of
 from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, of_the_table, scan_answer_of, sendable
 from lakebound.backfill.segment_worker import ClockSkewed, Page, Throttled
 from lakebound.errors import LakeboundError, Misconfigured
@@ -81,7 +79,7 @@ class BackfillTable:
         # DescribeContinuousBackups takes ten calls a second from an account: no segment asks for it.
         try:
             answer = self._client.describe_continuous_backups(TableName=self.name)
-        except (ClientError, BotoCoreError, LakeboundError):
+        except FAILURES:
             # Without point-in-time recovery, or the right to ask for it, there are no exports; a scan needs neither.
             return None
         recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
@@ -124,26 +122,22 @@ class BackfillTable:
         return answer, before
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        try:
-            return getattr(self._client, operation)(**arguments)
-        except FAILURES as failure:
+        def error_of(failure: Exception) -> LakeboundError:
             code = code_of(failure)
-            cause = cause_of(failure, self._client.meta.endpoint_url)
-        # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
-        if code in _THROTTLES:
-            raise Throttled(f"table {self.name} throttled {operation}")
-        if code == "ResourceNotFoundException":
-            raise Misconfigured(f"there is no table {self.name}", hint="Check TABLE_NAME and the region")
-        if code == "AccessDeniedException":
-            grant = "Let its owner put the policies of docs/GO-LIVE.md" if self._source.is_foreign else "Grant it"
-            raise Misconfigured(
-                f"the role may not {operation} table {self.name}", hint=f"{grant}, then redrive the execution"
+            if code in _THROTTLES:
+                return Throttled(f"table {self.name} throttled {operation}")
+            if code == "ResourceNotFoundException":
+                return Misconfigured(f"there is no table {self.name}", hint="Check TABLE_NAME and the region")
+            if code == "AccessDeniedException":
+                grant = "Let its owner put the policies of docs/GO-LIVE.md" if self._source.is_foreign else "Grant it"
+                return Misconfigured(
+                    f"the role may not {operation} table {self.name}", hint=f"{grant}, then redrive the execution"
+                )
+            return cause_of(failure, self._client.meta.endpoint_url) or LakeboundError(
+                f"{operation} of table {self.name} failed ({code})", hint="Redrive the execution when DynamoDB answers"
             )
-        if cause is not None:
-            raise cause
-        raise LakeboundError(
-            f"{operation} of table {self.name} failed ({code})", hint="Redrive the execution when DynamoDB answers"
-        )
+
+        return attempt(self._client, operation, error_of, **arguments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""SQS's own move task, and the numbers of a queue, through boto3."""
+"""SQS's own move task, and how many messages a queue holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from botocore.parsers import ResponseParserError
 
-from lakebound.adapters.aws_calls import FAILURES, MISSING, NotThere, code_of, queue_unavailable
+from lakebound.adapters.aws_calls import MISSING, NotThere, attempt, code_of, queue_unavailable
+from lakebound.errors import LakeboundError
 from lakebound.operate.redrive import MoveState, MoveUnsupported
 
 _UNKNOWN: Final = frozenset(
@@ -55,16 +56,14 @@ class SqsMoveTask:
         return self._arn
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
-            return answer
-        except FAILURES as failure:
+        def error_of(failure: Exception) -> LakeboundError:
             # A service that does not know the call may answer with what is no answer.
             code = "UnknownOperationException" if isinstance(failure, ResponseParserError) else code_of(failure)
-            error = queue_unavailable(failure, operation, self._url)
-        if operation != "get_queue_attributes" and code in _UNKNOWN:
-            raise MoveUnsupported(f"{self._url} has no move task ({code})", hint="Use --by copy")
-        raise error
+            if operation != "get_queue_attributes" and code in _UNKNOWN:
+                return MoveUnsupported(f"{self._url} has no move task ({code})", hint="Use --by copy")
+            return queue_unavailable(failure, operation, self._url)
+
+        return attempt(self._client, operation, error_of, **arguments)
 
 
 def count_messages(client: Any, url: str) -> tuple[int, int]:
@@ -72,16 +71,13 @@ def count_messages(client: Any, url: str) -> tuple[int, int]:
 
     Raises NotThere for a queue that does not exist, QueueUnavailable.
     """
-    names = [
-        "ApproximateNumberOfMessages",
-        "ApproximateNumberOfMessagesNotVisible",
-        "ApproximateNumberOfMessagesDelayed",
-    ]
-    try:
-        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    except FAILURES as failure:
+
+    def error_of(failure: Exception) -> LakeboundError:
         if code_of(failure) in MISSING:
-            raise NotThere(f"There is no queue {url}", hint="Deploy the stack again") from None
-        raise queue_unavailable(failure, "get_queue_attributes", url) from None
+            return NotThere(f"There is no queue {url}", hint="Deploy the stack again")
+        return queue_unavailable(failure, "get_queue_attributes", url)
+
+    names = [f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")]
+    found = attempt(client, "get_queue_attributes", error_of, QueueUrl=url, AttributeNames=names)["Attributes"]
     visible, hidden, delayed = (int(found.get(name, 0)) for name in names)
     return visible, hidden + delayed

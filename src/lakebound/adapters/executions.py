@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lakebound.adapters.aws_calls import FAILURES, code_of, failed_call
+from lakebound.adapters.aws_calls import attempt, code_of, failed_call
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.times import epoch_ms
 
@@ -91,22 +91,21 @@ class Machine:
         return self.arn.replace(":stateMachine:", ":execution:") + f":{run}"
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        try:
-            return getattr(self._client, operation)(**arguments)
-        except FAILURES as failure:
-            code = code_of(failure)
-            error = failed_call(failure, operation, f"the state machine {self.arn}", self._client.meta.endpoint_url)
-        match code:
-            case "ExecutionDoesNotExist":
-                raise Misconfigured("there is no such run", hint="`lakebound backfill list` names them")
-            case "StateMachineDoesNotExist" | "InvalidArn":
-                raise Misconfigured(
-                    f"there is no state machine {self.arn}", hint="The stack's output BackfillMachineArn names it"
-                )
-            case "ExecutionAlreadyExists":
-                raise Misconfigured("a run of that name exists", hint="Give another --name")
-            case _:
-                raise error
+        def error_of(failure: Exception) -> LakeboundError:
+            match code_of(failure):
+                case "ExecutionDoesNotExist":
+                    return Misconfigured("there is no such run", hint="`lakebound backfill list` names them")
+                case "StateMachineDoesNotExist" | "InvalidArn":
+                    return Misconfigured(
+                        f"there is no state machine {self.arn}", hint="The stack's output BackfillMachineArn names it"
+                    )
+                case "ExecutionAlreadyExists":
+                    return Misconfigured("a run of that name exists", hint="Give another --name")
+                case _:
+                    where = self._client.meta.endpoint_url
+                    return failed_call(failure, operation, f"the state machine {self.arn}", where)
+
+        return attempt(self._client, operation, error_of, **arguments)
 
 
 def _state(run: str, told: dict[str, Any]) -> ExecutionState:

@@ -1,10 +1,10 @@
-"""Port Exporter through boto3: exports of one table into the stack's bucket."""
+"""Port Exporter: exports of one table into the stack's bucket."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from lakebound.adapters.aws_calls import FAILURES, code_of
+from lakebound.adapters.aws_calls import attempt, code_of
 from lakebound.backfill.exports import ExportState, Window
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.times import epoch_ms, utc
@@ -36,44 +36,46 @@ class TableExporter:
                 "ExportToTime": utc(window.to_ms // 1000 * 1000),
                 "ExportViewType": "NEW_AND_OLD_IMAGES",
             }
-        return str(self._call("export_table_to_point_in_time", **arguments)["ExportDescription"]["ExportArn"])
-
-    def describe(self, arn: str) -> ExportState:
-        told = self._call("describe_export", ExportArn=arn)["ExportDescription"]
-        # Not StartTime in its stead: an export may be of an earlier moment, and a label that is too late hides changes.
-        moment = told.get("ExportTime")
-        return ExportState(
-            arn=arn,
-            status=str(told.get("ExportStatus", "")),
-            manifest_key=told.get("ExportManifest"),
-            export_time_ms=epoch_ms(moment) if moment is not None else None,
-            items=int(told.get("ItemCount") or 0),
-            billed_bytes=int(told.get("BilledSizeBytes") or 0),
-            failure=str(told.get("FailureCode") or ""),
+        return str(
+            attempt(self._client, "export_table_to_point_in_time", _error_of, **arguments)["ExportDescription"][
+                "ExportArn"
+            ]
         )
 
-    def _call(self, operation: str, **arguments: Any) -> Any:
-        try:
-            return getattr(self._client, operation)(**arguments)
-        except FAILURES as failure:
-            code = code_of(failure)
-        match code:
-            case "PointInTimeRecoveryUnavailableException":
-                raise Misconfigured(
-                    "the table has no point-in-time recovery, which exports need",
-                    hint="Enable it, or start a backfill with mode scan",
-                )
-            case "InvalidExportTimeException":
-                raise Misconfigured(
-                    "DynamoDB refuses the export's times", hint="They must lie in the recovery period, from before to"
-                )
-            case "ExportConflictException":
-                raise LakeboundError(
-                    "another export has this one's token and other arguments", hint="Start a new backfill"
-                )
-            case "LimitExceededException":
-                raise LakeboundError(
-                    "the account runs as many exports as it may", hint="Redrive the execution when one has ended"
-                )
-            case _:
-                raise LakeboundError(f"{operation} failed ({code})", hint="Check the role's rights, then redrive")
+    def describe(self, arn: str) -> ExportState:
+        described = attempt(self._client, "describe_export", _error_of, ExportArn=arn)["ExportDescription"]
+        # Not StartTime in its stead: an export may be of an earlier moment, and a label that is too late hides changes.
+        moment = described.get("ExportTime")
+        return ExportState(
+            arn=arn,
+            status=str(described.get("ExportStatus", "")),
+            manifest_key=described.get("ExportManifest"),
+            export_time_ms=epoch_ms(moment) if moment is not None else None,
+            items=int(described.get("ItemCount") or 0),
+            billed_bytes=int(described.get("BilledSizeBytes") or 0),
+            failure=str(described.get("FailureCode") or ""),
+        )
+
+
+def _error_of(failure: Exception) -> LakeboundError:
+    match code_of(failure):
+        case "PointInTimeRecoveryUnavailableException":
+            return Misconfigured(
+                "the table has no point-in-time recovery, which exports need",
+                hint="Enable it, or start a backfill with mode scan",
+            )
+        case "InvalidExportTimeException":
+            return Misconfigured(
+                "DynamoDB refuses the export's times",
+                hint="Both must lie in the recovery period, and `from` must be before `to`",
+            )
+        case "ExportConflictException":
+            return LakeboundError(
+                "another export has the token of this one and other arguments", hint="Start a new backfill"
+            )
+        case "LimitExceededException":
+            return LakeboundError(
+                "the account runs as many exports as it may", hint="Redrive the execution when one has ended"
+            )
+        case code:
+            return LakeboundError(f"the export failed ({code})", hint="Check the role's rights, then redrive")

@@ -24,8 +24,25 @@ def denied(bucket: str, key: str) -> ObjectDenied:
     )
 
 
+def unavailable(verb: str, bucket: str, key: str, failure: Exception) -> LakeboundError:
+    """The error for a call to S3 that failed: NotThere for a bucket that does not exist, else StoreUnavailable."""
+    code = code_of(failure)
+    if code == "NoSuchBucket":
+        return NotThere(f"The bucket {bucket} does not exist", hint="Check S3_BUCKET and the region")
+    # A function meets the same failures in an outage and repeats the operation: there it stays StoreUnavailable.
+    cause = cause_of(failure, f"s3://{bucket}")
+    if cause is not None:
+        return StoreUnavailable(f"Could not {verb} s3://{bucket}/{key}: {cause.what}", hint=cause.hint)
+    hint = (
+        "Check the rights on the bucket and its KMS key"
+        if code in DENIED
+        else "Repeat the command, or let the function repeat it; check S3 and the KMS key if it goes on"
+    )
+    return StoreUnavailable(f"Could not {verb} s3://{bucket}/{key} ({code})", hint=hint)
+
+
 class S3Store:
-    """One bucket through a boto3 client."""
+    """One bucket through a client of S3."""
 
     def __init__(self, bucket: str, client: Any) -> None:
         self._bucket = bucket
@@ -44,9 +61,9 @@ class S3Store:
                 if status == 412:
                     return False
                 if status != 409:
-                    raise self._unavailable("put", key, refused) from None
+                    raise unavailable("put", self._bucket, key, refused) from None
             except (BotoCoreError, ResponseParserError) as broken:
-                raise self._unavailable("put", key, broken) from None
+                raise unavailable("put", self._bucket, key, broken) from None
         raise StoreUnavailable(f"s3://{self._bucket}/{key} is being written by others", hint="Try again")
 
     def get(self, key: str, max_bytes: int) -> bytes:
@@ -62,9 +79,9 @@ class S3Store:
                 raise ObjectMissing(f"s3://{self._bucket}/{key} does not exist") from None
             if code_of(refused) in ("AccessDenied", "403"):
                 raise denied(self._bucket, key) from None
-            raise self._unavailable("get", key, refused) from None
+            raise unavailable("get", self._bucket, key, refused) from None
         except (BotoCoreError, ResponseParserError, OSError) as broken:
-            raise self._unavailable("get", key, broken) from None
+            raise unavailable("get", self._bucket, key, broken) from None
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
@@ -73,19 +90,4 @@ class S3Store:
                 for entry in page.get("Contents", ()):
                     yield StoredObject(entry["Key"], entry["Size"], epoch_ms(entry["LastModified"]))
         except (ClientError, BotoCoreError, ResponseParserError) as broken:
-            raise self._unavailable("list", prefix, broken) from None
-
-    def _unavailable(self, verb: str, key: str, failure: Exception) -> LakeboundError:
-        code = code_of(failure)
-        if code == "NoSuchBucket":
-            return NotThere(f"The bucket {self._bucket} does not exist", hint="Check S3_BUCKET and the region")
-        # A function meets the same failures in an outage and repeats the operation: there it stays StoreUnavailable.
-        cause = cause_of(failure, f"s3://{self._bucket}")
-        if cause is not None:
-            return StoreUnavailable(f"Could not {verb} s3://{self._bucket}/{key}: {cause.what}", hint=cause.hint)
-        hint = (
-            "Check the rights on the bucket and its KMS key"
-            if code in DENIED
-            else "Repeat the command, or let the function repeat it; check S3 and the KMS key if it goes on"
-        )
-        return StoreUnavailable(f"Could not {verb} s3://{self._bucket}/{key} ({code})", hint=hint)
+            raise unavailable("list", self._bucket, prefix, broken) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lakebound.adapters.aws_calls import FAILURES, code_of
+from lakebound.adapters.aws_calls import FAILURES, attempt, code_of
 from lakebound.errors import Misconfigured
 from lakebound.ports import Secrets
 from lakebound.record.redaction import Redaction
@@ -40,14 +40,14 @@ class AwsSecrets:
 
 def key_attributes(client: Any, table: str) -> list[str]:
     """The names of a table's key attributes. Raises Misconfigured."""
-    try:
-        schema = client.describe_table(TableName=table)["Table"]["KeySchema"]
-    except FAILURES as refused:
-        code = code_of(refused)
-        raise Misconfigured(
-            f"The key attributes of {table} cannot be read ({code})",
+
+    def error_of(failure: Exception) -> Misconfigured:
+        return Misconfigured(
+            f"The key attributes of {table} cannot be read ({code_of(failure)})",
             hint="DROP_ATTRIBUTES needs dynamodb:DescribeTable, to be sure that none of them is dropped",
-        ) from None
+        )
+
+    schema = attempt(client, "describe_table", error_of, TableName=table)["Table"]["KeySchema"]
     return [entry["AttributeName"] for entry in schema]
 
 

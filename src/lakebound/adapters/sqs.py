@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lakebound.adapters.aws_calls import FAILURES, queue_unavailable
+from lakebound.adapters.aws_calls import attempt, queue_unavailable
 from lakebound.ports import ReceivedMessage
 
 
@@ -53,11 +53,13 @@ class SqsQueue:
         )
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = getattr(self._client, operation)(QueueUrl=self._url, **arguments)
-        except FAILURES as failure:
-            raise queue_unavailable(failure, operation, self._url) from None
-        return answer
+        return attempt(
+            self._client,
+            operation,
+            lambda failure: queue_unavailable(failure, operation, self._url),
+            QueueUrl=self._url,
+            **arguments,
+        )
 
 
 def _not_done(answer: dict[str, Any], entries: int) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from queue import Full, Queue
 from typing import Any, Final
 
-from lakebound.adapters.aws_calls import FAILURES, Denied, failed_call
+from lakebound.adapters.aws_calls import Denied, call
 from lakebound.adapters.raw_answers import answer_of, keep_bodies, of_the_table, sendable
 from lakebound.errors import LakeboundError
 from lakebound.ports import Clock
@@ -110,17 +110,12 @@ class DynamoDBTable:
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
-            return getattr(self._client, operation)(**arguments)
-        except FAILURES as failure:
-            error = failed_call(failure, operation, f"table {self.name}", self._client.meta.endpoint_url)
-        # Outside the handlers, so that no message of botocore, which may hold key values, hangs on the new error.
-        if isinstance(error, Denied):
+            return call(self._client, operation, f"table {self.name}", **arguments)
+        except Denied as denied:
+            owner = ", and its owner's policy has to name them" if self._source.is_foreign else ""
             raise Denied(
-                error.what,
-                hint="They need dynamodb:DescribeTable, Scan and BatchGetItem on it"
-                + (", and its owner's policy has to name them" if self._source.is_foreign else ""),
-            )
-        raise error
+                denied.what, hint=f"They need dynamodb:DescribeTable, Scan and BatchGetItem on it{owner}"
+            ) from None
 
 
 def _offer(
