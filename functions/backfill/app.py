@@ -8,17 +8,14 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 
 from lakebound.adapters.backfill_ports import ports_of
+from lakebound.adapters.bootstrap import run_rules
 from lakebound.adapters.clients import client
-from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
 from lakebound.adapters.telemetry import report_backfill
-from lakebound.backfill.state_machine import Stages, rules_of
+from lakebound.backfill.state_machine import Stages
 from lakebound.settings import BackfillSettings
 
 SETTINGS = BackfillSettings.read(os.environ)
-REDACTION = redaction_at_start(
-    SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(client("dynamodb"), SETTINGS.source.asked)
-)
-STAGES = Stages(rules_of(SETTINGS, REDACTION), ports_of(SETTINGS, client))
+STAGES = Stages(run_rules(SETTINGS, client), ports_of(SETTINGS, client))
 logger = Logger()
 metrics = Metrics()
 metrics.set_default_dimensions(table=SETTINGS.table)

@@ -7,24 +7,18 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 
+from lakebound.adapters.bootstrap import flush_rules
 from lakebound.adapters.clients import client
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.adapters.telemetry import report_flush
-from lakebound.live.flush import FlushRules, flush
+from lakebound.live.flush import flush
 from lakebound.ports import ReceivedMessage
 from lakebound.settings import FlushSettings
 
 SETTINGS = FlushSettings.read(os.environ)
-RULES = FlushRules(
-    table=SETTINGS.table,
-    prefix=SETTINGS.prefix,
-    max_records=SETTINGS.max_records,
-    max_file_bytes=SETTINGS.max_file_bytes,
-    max_seconds=SETTINGS.max_seconds,
-    file_format=SETTINGS.file_format,
-)
+RULES = flush_rules(SETTINGS)
 QUEUE = SqsQueue(SETTINGS.queue_url, client("sqs"))
 STORE = S3Store(SETTINGS.bucket, client("s3"))
 CLOCK = SystemClock()

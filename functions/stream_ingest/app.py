@@ -11,28 +11,18 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 
+from lakebound.adapters.bootstrap import ingest_rules
 from lakebound.adapters.clients import LateClient, client
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
-from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.adapters.telemetry import report_ingest
-from lakebound.live.ingest import IngestRules, ingest
+from lakebound.live.ingest import ingest
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import IngestSettings
-from lakebound.transport.object_keys import partitioner
 
 SETTINGS = IngestSettings.read(os.environ)
-RULES = IngestRules(
-    table=SETTINGS.table,
-    partition=partitioner(SETTINGS.partition_template),
-    by_event_time=SETTINGS.partition_by_event,
-    message_bytes=SETTINGS.message_bytes,
-    file_format=SETTINGS.file_format,
-    redaction=redaction_at_start(
-        SETTINGS.redaction, AwsSecrets(client), lambda: key_attributes(LateClient("dynamodb"), SETTINGS.source.asked)
-    ),
-)
+RULES = ingest_rules(SETTINGS, client)
 DECODER = StreamDecoder(SETTINGS.table)
 QUEUE = SqsQueue(SETTINGS.queue_url, client("sqs"))
 STORE = S3Store(SETTINGS.bucket, LateClient("s3"))  # claims and quarantine only

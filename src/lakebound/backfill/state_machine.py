@@ -25,12 +25,10 @@ from lakebound.backfill.stream_check import LookStages
 from lakebound.errors import Misconfigured
 from lakebound.ports import SecondsLeft
 from lakebound.record.base_records import SnapshotDecoder
-from lakebound.record.redaction import Redaction
-from lakebound.settings import BackfillSettings
 from lakebound.source.facts import TableDescription
-from lakebound.transport.object_keys import RunFolder, partitioner
+from lakebound.transport.object_keys import RunFolder
 
-__all__ = ["Ports", "RunPlan", "RunRules", "Stages", "rules_of"]
+__all__ = ["Ports", "RunPlan", "RunRules", "Stages"]
 
 
 class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
@@ -126,19 +124,3 @@ class Stages(OpeningStages, ExportStages, EndingStages, LookStages):
             plan.margin_ms,
         )
         return source, plan.share
-
-
-def rules_of(settings: BackfillSettings, redaction: Redaction | None = None) -> RunRules:
-    """The rules that these settings decide."""
-    return RunRules(
-        table=settings.table,
-        prefix=settings.prefix,
-        partition=partitioner(settings.partition_template),
-        max_records=settings.max_records,
-        max_file_bytes=settings.max_file_bytes,
-        max_seconds=settings.max_seconds,
-        margin_ms=settings.margin_ms,
-        failure_retention_ms=settings.failure_retention_days * 86_400_000,
-        file_format=settings.file_format,
-        redaction=redaction,
-    )

@@ -10,19 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from lakebound.adapters.aws_calls import call
+from lakebound.adapters.bootstrap import ingest_rules
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
-from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.adapters.stack import Stack, describe_stack, function_environment
 from lakebound.cli.output import aws_client
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.live.ingest import IngestRules
 from lakebound.operate.redrive import Road
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.record.table_identity import Home, Refused, Source, is_table_name, named
 from lakebound.settings import IngestSettings
-from lakebound.transport.object_keys import partitioner
 
 StackName = Annotated[
     str,
@@ -121,14 +119,5 @@ def dead_letters_of(stack: Stack) -> SqsQueue:
 def road_of(stack: Stack) -> Road:
     """The road from `stream_ingest` on, with the settings of the deployed function. Raises Misconfigured."""
     settings = IngestSettings.read(function_environment(aws_client("lambda"), stack.output("StreamIngestName")))
-    rules = IngestRules(
-        table=settings.table,
-        partition=partitioner(settings.partition_template),
-        by_event_time=settings.partition_by_event,
-        message_bytes=settings.message_bytes,
-        file_format=settings.file_format,
-        redaction=redaction_at_start(
-            settings.redaction, AwsSecrets(clients), lambda: key_attributes(clients("dynamodb"), settings.source.asked)
-        ),
-    )
+    rules = ingest_rules(settings, clients)
     return Road(rules, StreamDecoder(settings.table), buffer_of(stack), store_of(stack), SystemClock())
