@@ -287,9 +287,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "save the checkpoint before the file",
         "lakebound.backfill.segment_worker",
-        "        files = list(state.files)\n        for file in assemble",
-        "        tag = self._documents.save(key, state.encode(), tag)\n"
-        "        files = list(state.files)\n        for file in assemble",
+        "        for file in files.take_files()",
+        "        tag = self._documents.save(key, state.encode(), tag)\n        for file in files.take_files()",
         BACKFILLS,
     ),
     Mutant(

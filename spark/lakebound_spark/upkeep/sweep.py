@@ -17,12 +17,10 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.backfill.manifest import Manifest
 from lakebound.errors import LakeboundError
-from lakebound.formats import ndjson
 from lakebound.record.attributes import parse_key
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import encode_line
-from lakebound.transport.batch_files import assemble
-from lakebound.transport.messages import Member
+from lakebound.transport.batch_files import FileBuilder
 from lakebound.transport.object_keys import RunFolder, partitioner
 from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.objects import write_object
@@ -39,7 +37,6 @@ from lakebound_spark.upkeep.run_merge_check import (
 
 MIN_GUARD: Final = 1_000
 GUARD_SHARE: Final = 0.01
-LINES_PER_MEMBER: Final = 4_000
 
 
 class SweepRefusal(Exception):
@@ -174,28 +171,17 @@ def load_manifest(spark: SparkSession, job: SweepJob) -> Manifest:
 def absent_files(job: SweepJob, keys: Iterable[str], label_ms: int, now_ms: int) -> Iterator[tuple[str, bytes]]:
     """The batch files of the ghosts' ABSENT records: path below the data prefix, bytes."""
     partition = partitioner(job.partition_template)(now_ms, True)
-    members: list[Member] = []
-    lines: list[bytes] = []
+    files = FileBuilder("data", "sweep")
     decoder: SnapshotDecoder | None = None
     names: tuple[str, ...] = ()
-
-    def seal() -> None:
-        if lines:
-            data = ndjson.compress(b"".join(lines))
-            members.append(Member(partition, ndjson.EXTENSION, len(lines), None, None, now_ms, data))
-            lines.clear()
-
     for position, text in enumerate(keys):
         attributes = parse_key(text)
         if decoder is None or names != tuple(attributes):
             names = tuple(attributes)
             decoder = SnapshotDecoder(job.table, job.run, "sweep", names)
         event = decoder.absent(attributes, label_ms, f"{job.run}|sweep|{now_ms}|{position}")
-        lines.append(encode_line(event, now_ms))
-        if len(lines) == LINES_PER_MEMBER:
-            seal()
-    seal()
-    for file in assemble("data", "sweep", members):
+        files.add(partition, encode_line(event, now_ms), 1, now_ms)
+    for file in files.take_files():
         yield file.key.removeprefix("data/"), file.body
 
 

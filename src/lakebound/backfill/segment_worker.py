@@ -8,7 +8,7 @@ the checkpoint moves past it, so what a crash leaves unread is read again, and w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -22,14 +22,11 @@ from lakebound.record.raw_items import SaidItem
 from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent
 from lakebound.transport import quarantine
-from lakebound.transport.batch_files import assemble
-from lakebound.transport.messages import Member
+from lakebound.transport.batch_files import FileBuilder
 
 RESERVE_SECONDS: Final = 20.0
 """Time kept back to put the open file (at most MAX_FILE_BYTES), save the checkpoint and answer."""
 
-LINES_PER_MEMBER: Final = 4_000
-MEMBER_BYTES: Final = 4 * 1024 * 1024
 RUN: Final = 500
 """Most items that are encoded at once: how far a member passes its limits."""
 
@@ -166,40 +163,6 @@ def encode_value(
         return RefusedValue(shown if redaction is None else redaction.base_value(shown), poison)
 
 
-@dataclass(slots=True)
-class _Open:
-    """What was read and is not durable yet."""
-
-    encoder: Encoder
-    lines: dict[str, list[bytes]] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    raw: int = 0
-    count: int = 0
-    members: list[Member] = field(default_factory=list)
-    size: int = 0
-    records: int = 0
-    since_ms: int | None = None
-    newest_ms: int = 0
-
-    def add(self, partition: str, encoded: EncodedRecords, ingest_ms: int) -> None:
-        self.lines.setdefault(partition, []).append(encoded.data)
-        self.counts[partition] = self.counts.get(partition, 0) + encoded.count
-        self.raw += len(encoded.data)
-        self.count += encoded.count
-        self.records += encoded.count
-        self.newest_ms = max(self.newest_ms, ingest_ms)
-        if self.since_ms is None:
-            self.since_ms = ingest_ms
-
-    def seal(self) -> None:
-        for partition, lines in self.lines.items():
-            count = self.counts[partition]
-            data = self.encoder.compress(lines, count)
-            self.members.append(Member(partition, self.encoder.extension, count, None, None, self.newest_ms, data))
-            self.size += len(data)
-        self.lines, self.counts, self.raw, self.count = {}, {}, 0, 0
-
-
 class SegmentWorker:
     """Carries one segment as far as this invocation's time allows."""
 
@@ -245,7 +208,7 @@ class SegmentWorker:
             return Checkpoint.decode(key, winner[0]) if winner else state
 
     def _carry(self, key: str, state: Checkpoint, tag: str | None, pace: RateLimiter) -> Checkpoint:
-        opened = _Open(self._encoder)
+        files = FileBuilder(self._rules.prefix, self._source.origin, self._rules.file_format)
         pages, skewed = 0, 0
         while True:
             wait = pace.wait_seconds(self._clock.now_ms()) if self._rules.share else 0.0
@@ -268,10 +231,9 @@ class SegmentWorker:
             pages += 1
             now = self._clock.now_ms()
             pace.spent(page.units, len(page.values), now)
-            state = self._take(state, page, opened, now)
-            if state.done or self._is_full(opened):
-                state, tag = self._save(key, state, tag, opened, pace)
-                opened = _Open(self._encoder)
+            state = self._take(state, page, files, now)
+            if state.done or self._is_full(files):
+                state, tag = self._save(key, state, tag, files, pace)
             if state.done:
                 return state
         if not pages:
@@ -279,10 +241,10 @@ class SegmentWorker:
                 f"segment {state.number} of run {state.run} read no page in a whole invocation",
                 hint="The table is throttled or the read capacity is too small: raise one, then redrive the execution",
             )
-        state, _ = self._save(key, state, tag, opened, pace)
+        state, _ = self._save(key, state, tag, files, pace)
         return state
 
-    def _take(self, state: Checkpoint, page: Page, opened: _Open, now_ms: int) -> Checkpoint:
+    def _take(self, state: Checkpoint, page: Page, files: FileBuilder, now_ms: int) -> Checkpoint:
         run, number = state.run, state.number
         folders = {is_delete: self._rules.partition(now_ms, is_delete) for is_delete in (False, True)}
         # Counted over the whole segment: two pages of an export file may be read within one millisecond.
@@ -294,9 +256,7 @@ class SegmentWorker:
                 self._store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
                 poisoned += 1
                 continue
-            opened.add(folders[line.is_delete], line, now_ms)
-            if opened.count >= LINES_PER_MEMBER or opened.raw >= MEMBER_BYTES:
-                opened.seal()
+            files.add(folders[line.is_delete], line.data, line.count, now_ms)
         least, most = state.min_label_ms, state.max_label_ms
         return replace(
             state,
@@ -311,24 +271,24 @@ class SegmentWorker:
             max_label_ms=page.label_ms if most is None else max(most, page.label_ms),
         )
 
-    def _is_full(self, opened: _Open) -> bool:
-        # What is not compressed yet counts with the ratio of what is, at worst a fifth: a file may pass its limit by a
-        # page, never by a member of 4 MB of text.
-        age_ms = 0 if opened.since_ms is None else self._clock.now_ms() - opened.since_ms
+    def _is_full(self, files: FileBuilder) -> bool:
+        # A file may pass its limits by a page, never by a member of 4 MB of text.
+        age_ms = 0 if files.since_ms is None else self._clock.now_ms() - files.since_ms
         return (
-            opened.size + opened.raw // 5 >= self._rules.max_file_bytes
-            or (0 < self._rules.max_records <= opened.records)
-            or (self._rules.max_seconds * 1000 <= age_ms and opened.records > 0)
+            files.size >= self._rules.max_file_bytes
+            or (0 < self._rules.max_records <= files.records)
+            or (self._rules.max_seconds * 1000 <= age_ms and files.records > 0)
         )
 
     def _save(
-        self, key: str, state: Checkpoint, tag: str | None, opened: _Open, pace: RateLimiter
+        self, key: str, state: Checkpoint, tag: str | None, files: FileBuilder, pace: RateLimiter
     ) -> tuple[Checkpoint, str]:
-        opened.seal()
-        files = list(state.files)
-        for file in assemble(self._rules.prefix, self._source.origin, opened.members, self._rules.file_format):
+        written = list(state.files)
+        for file in files.take_files():
             self._store.put_if_absent(file.key, file.body, file.metadata)
-            files.append(WrittenFile(file.key, file.count, len(file.body)))
+            written.append(WrittenFile(file.key, file.count, len(file.body)))
         now = self._clock.now_ms()
-        state = replace(state, files=tuple(files), saved_ms=now, rate=round(pace.rate, 3), ready_ms=pace.ready_ms(now))
+        state = replace(
+            state, files=tuple(written), saved_ms=now, rate=round(pace.rate, 3), ready_ms=pace.ready_ms(now)
+        )
         return state, self._documents.save(key, state.encode(), tag)

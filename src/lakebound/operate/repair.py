@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 from lakebound.backfill.key_reread import KEYS_PER_READ, KeyReader, base_record, read_keys
 from lakebound.backfill.segment_worker import RefusedValue, encode_value
@@ -20,11 +19,8 @@ from lakebound.record.attributes import parse_key
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.redaction import Redaction
 from lakebound.transport import quarantine
-from lakebound.transport.batch_files import assemble
-from lakebound.transport.messages import Member
+from lakebound.transport.batch_files import LINES_PER_MEMBER, FileBuilder
 from lakebound.transport.object_keys import RunFolder
-
-LINES_PER_MEMBER: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +69,12 @@ def repair(
         )
     decode = partial(base_record, SnapshotDecoder(rules.table, run, "reread", key_names))
     encoder = encoder_of(rules.file_format)
-    result, lines = Repaired(run), dict[str, list[bytes]]()
+    result, files = Repaired(run), FileBuilder(rules.prefix, "reread", rules.file_format)
 
     def write() -> None:
-        now = clock.now_ms()
-        members = [
-            Member(partition, encoder.extension, len(some), None, None, now, encoder.compress(some, len(some)))
-            for partition, some in lines.items()
-        ]
-        for file in assemble(rules.prefix, "reread", members, rules.file_format):
+        for file in files.take_files():
             store.put_if_absent(file.key, file.body, file.metadata)
             result.files.append(file.key)
-        lines.clear()
 
     for start in range(0, len(keys), KEYS_PER_READ):
         some = {key: parse_key(key) for key in keys[start : start + KEYS_PER_READ]}
@@ -100,8 +90,8 @@ def repair(
                 continue
             result.items += not line.is_delete
             result.absent += line.is_delete
-            lines.setdefault(rules.partition(now, line.is_delete), []).append(line.data)
-        if sum(map(len, lines.values())) >= LINES_PER_MEMBER:
+            files.add(rules.partition(now, line.is_delete), line.data, line.count, now)
+        if files.records >= LINES_PER_MEMBER:
             write()
         progress(len(read))
     write()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
 from lakebound.errors import UnreadableMember
 from lakebound.formats.registry import encoder_of
 from lakebound.transport.messages import Member
 from lakebound.transport.object_keys import DataKey
+
+LINES_PER_MEMBER: Final = 4_000
+MEMBER_BYTES: Final = 4 * 1024 * 1024
 
 _PARQUET = "parquet"
 
@@ -32,6 +36,71 @@ class MemberRefused(Exception):
         super().__init__(code)
         self.digest = digest
         self.code = code
+
+
+class FileBuilder:
+    """Gathers encoded records and makes batch files of them, for a writer whose records travel in no message.
+
+    Records are what `encoder_of(file_format).encode` made. They are compressed each time they fill a member, of
+    LINES_PER_MEMBER records or MEMBER_BYTES; so many records, and the compressed members, are what is held.
+    """
+
+    def __init__(self, prefix: str, origin: str, file_format: str = "ndjson.gz") -> None:
+        self._prefix = prefix
+        self._origin = origin
+        self._format = file_format
+        self._encoder = encoder_of(file_format)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._members: list[Member] = []
+        self._compressed_bytes = 0
+        self._newest_ms = 0
+        self.records = 0
+        """How many records wait for `take_files`."""
+        self.since_ms: int | None = None
+        """When the first of them was added."""
+        self._open()
+
+    def _open(self) -> None:
+        self._data: dict[str, list[bytes]] = {}
+        self._counts: dict[str, int] = {}
+        self._open_records = 0
+        self._open_bytes = 0
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the files would have now: what is not compressed yet counts with a fifth, at worst."""
+        return self._compressed_bytes + self._open_bytes // 5
+
+    def add(self, partition: str, data: bytes, count: int, ingest_ms: int) -> None:
+        """Add `count` encoded records of one hour partition; `ingest_ms` is the newest of their ingest times."""
+        self._data.setdefault(partition, []).append(data)
+        self._counts[partition] = self._counts.get(partition, 0) + count
+        self._open_records += count
+        self._open_bytes += len(data)
+        self.records += count
+        self._newest_ms = max(self._newest_ms, ingest_ms)
+        if self.since_ms is None:
+            self.since_ms = ingest_ms
+        if self._open_records >= LINES_PER_MEMBER or self._open_bytes >= MEMBER_BYTES:
+            self._seal()
+
+    def take_files(self) -> list[BatchFile]:
+        """The files of all that was added, one for each hour partition; then the builder begins anew."""
+        self._seal()
+        files = assemble(self._prefix, self._origin, self._members, self._format)
+        self._begin()
+        return files
+
+    def _seal(self) -> None:
+        for partition, data in self._data.items():
+            count = self._counts[partition]
+            compressed = self._encoder.compress(data, count)
+            extension = self._encoder.extension
+            self._members.append(Member(partition, extension, count, None, None, self._newest_ms, compressed))
+            self._compressed_bytes += len(compressed)
+        self._open()
 
 
 def assemble(prefix: str, origin: str, members: Iterable[Member], file_format: str = "ndjson.gz") -> list[BatchFile]:
