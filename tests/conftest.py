@@ -1,8 +1,14 @@
-"""Options and markers of every test run; fixtures live beside the tests that use them."""
+"""Options and markers of every test run, and what tests of the command in any folder share: it, AWS and a stack.
+
+A fixture imports what it needs: the Spark tests on Spark 3.5 run in an environment without the command's libraries.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +28,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SPARK in item.path.parents:
             item.add_marker(pytest.mark.spark)
+
+
+@pytest.fixture
+def lakebound(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs the command with these arguments and returns its exit status."""
+    from lakebound.cli import app
+
+    def call(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["lakebound", *arguments])
+        with pytest.raises(SystemExit) as left:
+            app.main()
+        return int(left.value.code or 0)
+
+    return call
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """moto in this process, with a region and credentials."""
+    from moto import mock_aws
+
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def operated(aws: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A stack on moto; the command gets its name from LAKEBOUND_STACK."""
+    from lakebound.cli import deployed
+    from tests.support import operator_stack
+
+    monkeypatch.setenv("LAKEBOUND_STACK", "lake")
+    made = operator_stack.deploy()
+    monkeypatch.setattr(deployed, "aws_client", made.scripted)
+    return made
 
 
 class WholeFolders(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types

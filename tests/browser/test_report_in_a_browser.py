@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from lakebound.operate.report import page
-from tests.unit.test_report import FULL
+from tests.support.report_figures import FULL
 
 PICTURES = Path(__file__).parents[2] / ".build" / "report"
 BACKGROUND = {"light": (246, 247, 249), "dark": (17, 21, 27)}

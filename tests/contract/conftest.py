@@ -23,12 +23,14 @@ from moto import mock_aws
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.ports import ObjectStore, Queue
+from tests.contract.local_tables import KEY, STREAM, TEXT, Source, client_of
 from tests.support.local_ports import FolderStore, ManualClock, MemoryQueue, MemoryStore
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "eu-west-1"
 BUCKET = "lake"
 START_SECONDS = 60
+_table_names = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,3 +214,25 @@ def _await_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
                 return
         time.sleep(0.1)
     pytest.fail(f"The server did not start:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def make(dynamodb_local: str) -> Iterator[Callable[..., Source]]:
+    client = client_of(dynamodb_local)
+    made: list[str] = []
+
+    def create(keys: Any = KEY, attributes: Any = TEXT, name: str = "", stream: bool = True) -> Source:
+        name = name or f"cars-{next(_table_names)}"
+        client.create_table(
+            TableName=name,
+            KeySchema=keys,
+            AttributeDefinitions=attributes,
+            BillingMode="PAY_PER_REQUEST",
+            **({"StreamSpecification": STREAM} if stream else {}),
+        )
+        made.append(name)
+        return Source(name, dynamodb_local, client)
+
+    yield create
+    for name in set(made):
+        client.delete_table(TableName=name)

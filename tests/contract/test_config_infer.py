@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from lakebound_spark.silver.config import parse_config
-from tests.contract.test_dynamodb_local import Source, make  # noqa: F401
-from tests.unit.conftest import Lakebound, lakebound  # noqa: F401
+from tests.contract.local_tables import Source
+from tests.support.operator_stack import Lakebound
 
 
 @pytest.fixture
-def source(make: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> Source:  # noqa: F811
+def source(make: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> Source:
     made = make()
     monkeypatch.setenv("AWS_ENDPOINT_URL", made.endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -26,7 +26,7 @@ def source(make: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> Sour
 
 def test_the_columns_of_a_table_are_proposed_with_what_would_not_fit(
     source: Source,
-    lakebound: Lakebound,  # noqa: F811
+    lakebound: Lakebound,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -60,7 +60,7 @@ def test_the_columns_of_a_table_are_proposed_with_what_would_not_fit(
 
 def test_a_sample_reads_no_more_than_was_asked_for(
     source: Source,
-    lakebound: Lakebound,  # noqa: F811
+    lakebound: Lakebound,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for number in range(40):
@@ -71,7 +71,7 @@ def test_a_sample_reads_no_more_than_was_asked_for(
 
 def test_a_table_without_items_and_one_that_is_not_there_are_told(
     source: Source,
-    lakebound: Lakebound,  # noqa: F811
+    lakebound: Lakebound,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert lakebound("config", "infer", "--table", source.name) == 2

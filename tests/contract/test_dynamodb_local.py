@@ -11,10 +11,8 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
-import boto3
 import pytest
 
 from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
@@ -32,13 +30,11 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.record.table_identity import Source as TableSource
 from lakebound.source.facts import MappingFacts
 from lakebound.transport.object_keys import partitioner
+from tests.contract.local_tables import STREAM, Source, Turning
 from tests.spark.registers import receive_all
 from tests.support.backfill_world import PREFIX, Bucket, Clock, NoExports
 from tests.support.state_machine import Failed, start
 
-KEY = [{"AttributeName": "id", "KeyType": "HASH"}]
-TEXT = [{"AttributeName": "id", "AttributeType": "S"}]
-STREAM = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 TEN_TYPES: dict[str, Any] = {
     "id": {"S": 'quote " slash \\ / bar | tab \t control \x01\x1f\x7f é \u2028 😀'},
     "n": {"N": "1.50"},
@@ -60,71 +56,6 @@ AS_STORED = {
     "large": "99999999999999999999999999999999999999" + "0" * 88,
 }
 """DynamoDB writes numbers its own way: no zeros at the end of a fraction."""
-
-_names = count(1)
-
-
-class Turning(SystemClock):
-    """The real clock, on which nothing waits long."""
-
-    def sleep(self, seconds: float) -> None:
-        super().sleep(min(seconds, 0.01))
-
-
-@dataclass
-class Source:
-    """A table of DynamoDB Local and clients to it."""
-
-    name: str
-    endpoint: str
-    client: Any
-
-    def new_client(self, service: str = "dynamodb") -> Any:
-        return client_of(self.endpoint, service)
-
-    def table(self, *, pass_through: bool = True) -> BackfillTable:
-        return BackfillTable(self.name, self.new_client(), Turning(), pass_through=pass_through)
-
-    def segment(
-        self, number: int = 0, total: int = 1, *, pass_through: bool = True, keys: Any = ("id",)
-    ) -> ScanSegment:
-        decoder = SnapshotDecoder(self.name, "run", "scan", keys)
-        return ScanSegment(self.table(pass_through=pass_through), decoder, number, total, True, 60_000)
-
-    def put(self, **item: Any) -> None:
-        self.client.put_item(TableName=self.name, Item=item)
-
-
-def client_of(endpoint: str, service: str = "dynamodb") -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=endpoint,
-        region_name="eu-west-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-    )
-
-
-@pytest.fixture
-def make(dynamodb_local: str) -> Iterator[Callable[..., Source]]:
-    client = client_of(dynamodb_local)
-    made: list[str] = []
-
-    def create(keys: Any = KEY, attributes: Any = TEXT, name: str = "", stream: bool = True) -> Source:
-        name = name or f"cars-{next(_names)}"
-        client.create_table(
-            TableName=name,
-            KeySchema=keys,
-            AttributeDefinitions=attributes,
-            BillingMode="PAY_PER_REQUEST",
-            **({"StreamSpecification": STREAM} if stream else {}),
-        )
-        made.append(name)
-        return Source(name, dynamodb_local, client)
-
-    yield create
-    for name in set(made):
-        client.delete_table(TableName=name)
 
 
 def pages(source: PageSource, limit: int | None = None) -> list[Page]:

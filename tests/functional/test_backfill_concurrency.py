@@ -6,8 +6,8 @@ import pytest
 
 from lakebound.backfill.estimate import FILE_READERS, FREE_SHARE, MAX_READERS, free_readers
 from lakebound.source.facts import Concurrency
-from tests.functional.test_backfill_exports import exporting
 from tests.support.backfill_world import World, world
+from tests.support.export_files import exporting
 from tests.support.local_ports import MemoryAccount
 from tests.support.state_machine import start
 

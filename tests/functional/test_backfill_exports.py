@@ -16,22 +16,12 @@ import pytest
 from lakebound.backfill.exports import FULL, INCREMENTAL, ExpectedExport, Window, read_manifest, windows
 from lakebound.errors import LakeboundError, ObjectMissing
 from tests.support.backfill_world import START_MS, TABLE_ARN, World, world
-from tests.support.export_files import ID, TABLE_ID, Exports, layout, md5
+from tests.support.export_files import ID, TABLE_ID, Exports, exporting, exports_of, layout, md5
 from tests.support.state_machine import Failed, start
 
 FIXTURES = Path(__file__).resolve().parents[1] / "events" / "export"
 MARGIN = 60_000
 HOUR = 3_600_000
-
-
-def exporting(count: int = 50, **options: Any) -> tuple[World, Exports]:
-    made = world(**options)
-    exports = Exports(made.table, made.bucket)
-    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
-    for number in range(count):
-        made.table.put(f"car-{number:03}", number)
-    made.clock.pass_ms(10_000)
-    return made, exports
 
 
 def by_key(made: World) -> dict[str, Any]:
@@ -290,8 +280,7 @@ def test_the_full_fixture_converts_exactly() -> None:
             self.started[token] = (kind, SUMMARY, window, START_MS)
             return token
 
-    exports = Stored(made.table, made.bucket)
-    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
+    exports_of(made, Stored)
     assert start(made.function, {"mode": "export"}, sleep=made.clock.sleep).run()["records"] == len(ten)
     found = sorted((one["new_image"] for one in made.bucket.records()), key=lambda item: item["id"]["S"])
     assert found == sorted(ten, key=lambda item: item["id"]["S"])

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.functional.test_backfill_histories import differences, write, writes
+from tests.support.backfill_histories import differences, write, writes
 from tests.support.backfill_world import World, unavailable, world
 from tests.support.state_machine import Failed, start
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.test_backfill_limits import EVENTS, STATE_BYTES
+from tests.support.state_machine import HISTORY_EVENTS_MAX, STATE_BYTES_MAX
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURED = 1769 * 1024 * 1024
@@ -34,5 +34,5 @@ def test_ten_million_items_arrive_once_each_within_memory_and_limits(tmp_path: P
     assert told["result"]["records"] == 10_000_000
     assert told["invocations"] > 4 + 5, "a segment must outlast an invocation, or nothing was continued"
     assert told["peak_bytes"] < 0.6 * CONFIGURED
-    assert told["largest_state_bytes"] < STATE_BYTES / 2
-    assert max(told["events"], told["longest_child_events"]) < EVENTS / 100
+    assert told["largest_state_bytes"] < STATE_BYTES_MAX / 2
+    assert max(told["events"], told["longest_child_events"]) < HISTORY_EVENTS_MAX / 100

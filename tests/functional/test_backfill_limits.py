@@ -11,10 +11,8 @@ from lakebound.backfill.segment_worker import Page, PageSource
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
 from tests.support.backfill_world import Clock, Table, world
-from tests.support.state_machine import start
+from tests.support.state_machine import HISTORY_EVENTS_MAX, STATE_BYTES_MAX, start
 
-STATE_BYTES = 256 * 1024
-EVENTS = 25_000
 MAX_EXPORT_SECONDS = 24 * 3_600
 
 
@@ -23,8 +21,8 @@ def test_ten_thousand_segments_fit_a_state_and_a_history() -> None:
     execution = start(made.function, {"segments": 10_000})
     result = execution.run()
     assert result["segments"] == 10_000
-    assert execution.largest < STATE_BYTES / 2
-    assert execution.events < EVENTS / 100
+    assert execution.largest < STATE_BYTES_MAX / 2
+    assert execution.events < HISTORY_EVENTS_MAX / 100
 
 
 def test_a_scan_uses_nine_tenths_of_its_budget_and_no_more_than_it() -> None:

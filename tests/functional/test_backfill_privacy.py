@@ -18,10 +18,9 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.times import iso
 from lakebound.transport.object_keys import DataKey
 from tests.support.backfill_world import PREFIX, World, world
-from tests.support.export_files import Exports
+from tests.support.canaries import CANARY, SPELLINGS, canaried, seen
 from tests.support.state_machine import Failed, start
 
-CANARY = "canary-4711"
 KEY = b"sixteen bytes or more"
 
 
@@ -93,33 +92,6 @@ _services = count(1)
 MODES = ["scan", "export", "incremental_export"]
 
 
-def canaried(rules: Redaction | None, key: str = CANARY) -> World:
-    """Items with canaries in every type, one of them of a name that no reader takes: it goes to quarantine."""
-    made = world(redaction=rules)
-    exports = Exports(made.table, made.bucket)
-    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
-    made.clock.pass_ms(3_600_000)
-    private = {
-        "L": [
-            {"S": CANARY},
-            {"M": {CANARY: {"SS": [CANARY]}, "b": {"B": "Y2FuYXJ5LTQ3MTE="}, "n": {"N": "4711471147114711"}}},
-        ]
-    }
-    for number in range(6):
-        name = f"{key}-{number}"
-        image: dict[str, Any] = {
-            "id": {"S": name},
-            "owner": private,
-            "trips": {"L": [{"M": {"home": private, "kept": {"S": "kept"}}}]},
-        }
-        if number == 3:
-            image["n" * 50_001] = {"S": "kept"}
-        made.table.items[name] = image
-        made.table._emit("INSERT", name, image, None)
-    made.clock.pass_ms(3_600_000)
-    return made
-
-
 def run(made: World, mode: str) -> list[str]:
     """A whole run; what it told: log lines, metrics, the events and answers that the state machine keeps."""
     out = io.StringIO()
@@ -156,13 +128,6 @@ def objects(made: World) -> list[str]:
         if "/quarantine/" in key:
             found.append(b64decode(json.loads(body)["payload"]).decode())
     return found
-
-
-SPELLINGS = ("canary-4711", "Y2FuYXJ5LTQ3MTE", "4711471147114711")
-
-
-def seen(sinks: list[str]) -> list[str]:
-    return [spelling for spelling in SPELLINGS for sink in sinks if spelling in sink]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -12,23 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.functional.test_backfill_privacy import CANARY, canaried, seen
-from tests.functional.test_handlers import (  # noqa: F401
-    BUCKET,
-    Context,
-    Stack,
-    canaries,
-    canary_records,
-    environment,
-    every_spelling,
-    load,
-    stack,
-)
 from tests.support.backfill_world import unavailable
+from tests.support.canaries import CANARY, canaried, canaries, canary_records, every_spelling, seen
+from tests.support.function_stack import BUCKET, Context, Stack
 from tests.support.state_machine import Failed, start
 
 
-def of_messages(stack: Stack) -> Iterator[str]:  # noqa: F811
+def of_messages(stack: Stack) -> Iterator[str]:
     """Everything of the buffer's messages but their bodies, which SQS encrypts."""
     while True:
         answer = stack.sqs.receive_message(
@@ -43,7 +33,7 @@ def of_messages(stack: Stack) -> Iterator[str]:  # noqa: F811
             yield json.dumps({name: value for name, value in message.items() if name != "Body"}, default=str)
 
 
-def of_objects(stack: Stack) -> Iterator[str]:  # noqa: F811
+def of_objects(stack: Stack) -> Iterator[str]:
     """Everything of the bucket's objects but their bodies: keys, user metadata, tags, types."""
     for key in stack.objects():
         head = stack.s3.head_object(Bucket=BUCKET, Key=key)
@@ -58,7 +48,7 @@ def found(sinks: list[str], used: int) -> set[str]:
 
 
 def test_nothing_beside_the_bodies_of_messages_and_objects_holds_a_value(
-    stack: Stack,  # noqa: F811
+    stack: Stack,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     names = canaries()

@@ -18,23 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lakebound.formats.registry import reader_of
-from lakebound.live.flush import FlushRules, flush
-from lakebound.live.ingest import IngestRules, ingest
-from lakebound.record.stream_records import StreamDecoder
-from lakebound.transport.object_keys import QUARANTINE, partitioner
-from tests.support.stream_records import (
-    NOW_MS,
-    TABLE,
-    Record,
-    attribute_values,
-    keys_of_items,
-    odd_values,
-    sequence,
-    stream_record,
-)
-from tests.support.use_case_world import PREFIX, World
-from tests.unit.test_inputs import (
+from tests.support.inputs import (
     LEGAL_KEYS,
     LEGAL_NAMES,
     LEGAL_VALUES,
@@ -44,6 +28,8 @@ from tests.unit.test_inputs import (
     REFUSED_OLD_IMAGES,
     UNUSUAL_RECORDS,
 )
+from tests.support.stream_records import Record, attribute_values, keys_of_items, odd_values, sequence, stream_record
+from tests.support.use_case_world import carry
 
 FORMATS: Final = ("ndjson.gz", "avro", "parquet")
 PLACES: Final = {"first": 0, "middle": 2, "last": 4}
@@ -85,33 +71,6 @@ def _poison() -> dict[str, tuple[str, Make]]:
 
 LEGAL: Final = _legal()
 POISON: Final = _poison()
-
-
-def carry(
-    records: list[Any], file_format: str, refused: Counter[str] | None = None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The records read back from the files, and the quarantine's documents, of one delivery.
-
-    `refused` is told of the old images that did not travel.
-    """
-    world = World()
-    world.clock.sleep((NOW_MS - world.clock.now_ms()) / 1000)
-    rules = IngestRules(TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), False, 262_144, file_format)
-    left = world.seconds_left(600)
-    result = ingest(records, rules, StreamDecoder(TABLE), world.queue, world.store, world.clock, left)
-    assert result.unsent_from is None, f"not carried: {result.unsent_why}"
-    if refused is None:
-        assert not result.old_images_refused
-    else:
-        refused.update(result.old_images_refused)
-    written = FlushRules(TABLE, PREFIX, 0, 67_108_864, 0, file_format=file_format)
-    while received := world.buffer.receive(0):
-        flushed = flush(received, written, world.queue, world.store, world.clock, left)
-        assert not flushed.failed
-        world.buffer.delete([message.receipt for message in received])
-    read = [record for key, body in world.files().items() for record in reader_of(key.ext)(body)]
-    kept = [json.loads(world.bucket.get(one.key, one.size)) for one in world.bucket.list(QUARANTINE.prefix(TABLE))]
-    return read, kept
 
 
 def text(value: object) -> str:

@@ -2,133 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
 import json
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
-from itertools import count
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from lakebound.errors import Misconfigured
-from lakebound.transport.object_keys import DataKey
-from tests.support.stream_records import TABLE, sequence, stream_record
-from tests.support.use_case_world import PREFIX, noise
-
-FUNCTIONS: Final = Path(__file__).resolve().parents[2] / "functions"
-REGION: Final = "eu-west-1"
-BUCKET: Final = "lake"
-_names = count(1)
-
-
-class Context:
-    """What Lambda passes beside the event."""
-
-    function_name = "stream_ingest"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:stream_ingest"
-    aws_request_id = "00000000-0000-4000-8000-000000000000"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 60_000
-
-
-class Stack:
-    """A bucket, a buffer queue and both functions."""
-
-    def __init__(self, load: Callable[[str], ModuleType], queue_url: str) -> None:
-        self._load = load
-        self.queue_url = queue_url
-        self.s3 = boto3.client("s3")
-        self.sqs = boto3.client("sqs")
-        self.stream_ingest = load("stream_ingest")
-        self.flusher = load("flusher")
-
-    def ingest(self, *records: object) -> dict[str, Any]:
-        answer: dict[str, Any] = self.stream_ingest.handler({"Records": list(records)}, Context())
-        return answer
-
-    def delivery(self) -> dict[str, Any]:
-        """What the queue mapping would hand over: all that is visible."""
-        records: list[dict[str, Any]] = []
-        while True:
-            answer = self.sqs.receive_message(
-                QueueUrl=self.queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
-            )
-            if not answer.get("Messages"):
-                return {"Records": records}
-            records += [
-                {
-                    "messageId": message["MessageId"],
-                    "receiptHandle": message["ReceiptHandle"],
-                    "body": message["Body"],
-                    "attributes": message["Attributes"],
-                    "messageAttributes": {},
-                    "eventSource": "aws:sqs",
-                }
-                for message in answer["Messages"]
-            ]
-
-    def objects(self) -> dict[str, bytes]:
-        listing = self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-        return {one["Key"]: self.s3.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read() for one in listing}
-
-    def lake(self) -> list[dict[str, Any]]:
-        return [
-            json.loads(line)
-            for key, body in self.objects().items()
-            if DataKey.parse(PREFIX, key)
-            for line in gzip.decompress(body).splitlines()
-        ]
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    values = {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": REGION,
-        "TABLE_NAME": TABLE,
-        "S3_BUCKET": BUCKET,
-        "QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/buffer",
-        "MESSAGE_BYTES": "65536",
-        "MAX_SECONDS": "0",
-        "POWERTOOLS_METRICS_NAMESPACE": "Lakebound",
-    }
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    with mock_aws():
-        yield values
-
-
-@pytest.fixture
-def load(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    def load_function(name: str) -> ModuleType:
-        # Powertools keeps one logger per service for the life of the process; each test wants its own standard output.
-        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", f"{name}-{next(_names)}")
-        spec = importlib.util.spec_from_file_location(f"functions_{name}", FUNCTIONS / name / "app.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load_function
-
-
-@pytest.fixture
-def stack(load: Callable[[str], ModuleType], environment: dict[str, str]) -> Stack:
-    boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    boto3.client("sqs").create_queue(QueueName="buffer", Attributes={"VisibilityTimeout": "660"})
-    return Stack(load, environment["QUEUE_URL"])
+from tests.support.canaries import canaries, canary_records, every_spelling
+from tests.support.function_stack import BUCKET, Context, Stack
+from tests.support.stream_records import sequence, stream_record
 
 
 def test_a_change_goes_from_the_stream_to_a_file(stack: Stack) -> None:
@@ -216,72 +102,6 @@ def test_one_metrics_line_says_how_much(stack: Stack, capsys: pytest.CaptureFixt
 
 
 # G14: no value of an item leaves the encrypted stores.
-
-
-def canaries() -> Iterator[str]:
-    for number in count(1):
-        yield f"canary{number:03d}"
-
-
-def canary_records(names: Iterator[str]) -> list[dict[str, Any]]:
-    """Values of every type and key, in records that are carried, quarantined for every reason, and too large."""
-
-    def text() -> dict[str, str]:
-        return {"S": next(names)}
-
-    def binary() -> dict[str, str]:
-        return {"B": b64encode(next(names).encode()).decode()}
-
-    def image() -> dict[str, Any]:
-        return {
-            "string": text(),
-            "binary": binary(),
-            "strings": {"SS": [next(names), next(names)]},
-            "binaries": {"BS": [binary()["B"], binary()["B"]]},
-            "list": {"L": [text(), {"M": {"inner": text(), next(names): {"NULL": True}}}]},
-            next(names): {"BOOL": True},
-        }
-
-    def poisoned(value: object) -> dict[str, Any]:
-        return image() | {"poison": value}
-
-    poison = [
-        {"N": next(names)},
-        {"S": f"{next(names)}\ud800"},
-        {"B": next(names)},
-        {"SS": [next(names), ""]},
-        {"NS": [next(names)]},
-        {next(names): "x"},
-        {"BOOL": next(names)},
-        {"NULL": next(names)},
-        {"L": next(names)},
-        {"M": [next(names)]},
-        next(names),
-    ]
-    records = [
-        stream_record(number, keys={"id": text()}, attributes=poisoned(value)) for number, value in enumerate(poison)
-    ]
-    records += [
-        stream_record(20, keys={"id": text(), "sort": binary()}, attributes=image()),
-        stream_record(21, name="MODIFY", keys={"id": text()}, new={"id": text()} | image()),
-        stream_record(22, keys={"id": {"BOOL": next(names)}}),
-        stream_record(23, keys={"id": text()}) | {"eventName": next(names)},
-        stream_record(24, keys={"id": text()}, created=next(names)),
-        stream_record(25, keys={"id": text()}, attributes=image() | {"large": {"S": next(names) + noise(300_000, 1)}}),
-        stream_record(26, keys={"id": text()}, eventSourceARN="arn:aws:dynamodb:eu-west-1:123456789012:table/cars"),
-    ]
-    unnumbered = stream_record(27, keys={"id": text()}, attributes=image())
-    unnumbered["dynamodb"]["SequenceNumber"] = next(names)
-    return [*records, unnumbered]
-
-
-def every_spelling(canary: str) -> list[str]:
-    """The canary itself, and within base64 at each of the three alignments."""
-    spellings = [canary]
-    for pad in range(3):
-        encoded = b64encode(b"\0" * pad + canary.encode()).decode()
-        spellings.append(encoded[4 if pad else 0 : 4 * ((pad + len(canary)) // 3)])
-    return spellings
 
 
 def test_no_value_of_an_item_is_ever_told(

@@ -14,7 +14,7 @@ from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import REDRIVEN
 from tests.spark.registers import receive_all
 from tests.support.backfill_world import START_MS, World, world
-from tests.support.export_files import Exports
+from tests.support.export_files import exports_of
 from tests.support.state_machine import Execution, Failed, start
 
 MINUTE = 60_000
@@ -26,8 +26,7 @@ FAILED = "aws/lambda/m/shard-1/2026/11/18/failed"
 
 def with_a_gap(size: int = LARGE, **options: Any) -> World:
     made = world(**options)
-    exports = Exports(made.table, made.bucket)
-    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
+    exports_of(made)
     made.table.size = size
     made.clock.pass_ms(10 * MINUTE)
     GapBook("cars", made.bucket, made.bucket).record(Gap(made.clock.ms, made.clock.ms + 20 * MINUTE, "mapping_behind"))

@@ -15,10 +15,10 @@ from lakebound.operate.trace import trace
 from lakebound.operate.verify import LakeRow, Report, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.base_records import SnapshotDecoder
-from tests.functional.test_every_input import carry
+from tests.support.item_text import carried, compact, spaced
 from tests.support.local_ports import ManualClock
 from tests.support.stream_records import odd_images, stream_record
-from tests.unit.test_said import carried, compact, spaced
+from tests.support.use_case_world import carry
 
 KEYS: Image = {"id": {"S": "k"}}
 KEY = canonical_key(KEYS)

@@ -14,9 +14,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from lakebound.ports import Clock
-from tests.support.rendered_template import render
+from tests.support.rendered_template import NEW, of_type, render
 from tests.support.translated_template import ROOT, translated
-from tests.template.test_template import NEW, of_type
 
 _CROSSED: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "GreaterThanThreshold": operator.gt,

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from demo.local_stack import ROOT, Deployment, LocalStack
+from tests.support.dead_letters import a_body, failure
 from tests.support.stream_records import stream_record
-from tests.unit.test_redrive import a_body, failure
 
 pytestmark = pytest.mark.stack
 

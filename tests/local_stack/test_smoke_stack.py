@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from demo.local_stack import ROOT, Deployment, LocalStack
-from tests.unit.test_redrive import failure
+from tests.support.dead_letters import failure
 
 pytestmark = pytest.mark.stack
 

@@ -22,9 +22,9 @@ from tests.roles.deployed import Deployed, Right, deployed, owner_of
 from tests.roles.judging import ACCOUNT, Request
 from tests.support import state_machine
 from tests.support.export_files import layout
+from tests.support.rendered_template import DEPLOYMENTS, KEY, NEW, STREAM
 from tests.support.stream_records import stream_record
 from tests.support.use_case_world import noise
-from tests.template.test_template import DEPLOYMENTS, KEY, NEW, STREAM
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:hash-key-AbCdEf"
 PARAMETER = "arn:aws:ssm:us-east-1:123456789012:parameter/hash-key"

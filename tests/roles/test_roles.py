@@ -21,7 +21,7 @@ from tests.roles.deployed import Deployed, Right
 from tests.roles.explained import UNUSED
 from tests.roles.judging import Request, Statement, allowed
 from tests.roles.lives import LIVES, OWNER, Lived, begun, live
-from tests.template.test_template import NEW
+from tests.support.rendered_template import NEW
 
 
 @cache

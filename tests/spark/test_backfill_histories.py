@@ -22,9 +22,9 @@ from lakebound.record.base_records import SnapshotDecoder
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.upkeep.sweep import SweepJob, sweep
-from tests.functional import test_backfill_histories as lived
 from tests.spark.histories import deliver
 from tests.spark.silver import Silver
+from tests.support import backfill_histories
 from tests.support.backfill_world import PREFIX, World
 from tests.support.independent_writer import Record, write_records
 from tests.support.state_machine import start
@@ -38,12 +38,12 @@ Scenario = Callable[[int], World]
 def zombie(seed: int) -> World:
     """A function whose execution was aborted reads segment 0 on, while the redriven one reads it too."""
     chance = random.Random(seed)
-    made = lived.exporting(page_items=1)
+    made = backfill_histories.exporting(page_items=1)
     made.table.page_ms = 2_000
-    lived.before_the_stream(made, chance)
+    backfill_histories.before_the_stream(made, chance)
     now = made.clock.ms
-    lived.writes(made, chance, now, now + 400_000, 60)
-    lived.writes(made, chance, now + 175_000, now + 200_000, 40)
+    backfill_histories.writes(made, chance, now, now + 400_000, 60)
+    backfill_histories.writes(made, chance, now + 175_000, now + 200_000, 40)
     carried: list[dict[str, Any]] = []
     again = {"action": "carry", "run": "run-1", "unit": 0}
     made.clock.at(now + 182_000, lambda: carried.append(made.function(again)))
@@ -65,21 +65,21 @@ def own_write_time_as_label(seed: int) -> World:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SnapshotDecoder, "change_line", wrong)
         patch.setattr(KeyReread, "_collect", lambda self, text, keys: None)
-        return lived.healed_by_windows(seed)
+        return backfill_histories.healed_by_windows(seed)
 
 
 def no_reread(seed: int) -> World:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(KeyReread, "_collect", lambda self, text, keys: None)
-        return lived.healed_by_windows(seed)
+        return backfill_histories.healed_by_windows(seed)
 
 
 RIGHT: dict[str, Scenario] = {
-    "scan": partial(lived.beside_writes, "scan"),
-    "export": partial(lived.beside_writes, "export"),
-    "two-at-once": lived.two_at_once,
+    "scan": partial(backfill_histories.beside_writes, "scan"),
+    "export": partial(backfill_histories.beside_writes, "export"),
+    "two-at-once": backfill_histories.two_at_once,
     "zombie": zombie,
-    "healed-by-windows": lived.healed_by_windows,
+    "healed-by-windows": backfill_histories.healed_by_windows,
 }
 WRONG: dict[str, Scenario] = {"own-write-time-as-label": own_write_time_as_label, "no-reread": no_reread}
 
@@ -117,7 +117,7 @@ def merged(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Mer
         truth, records = result.truth.setdefault(name, {}), result.records.setdefault(name, [])
         for seed in SEEDS:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(lived, "KEYS", [f"{name}-{seed}-{number}" for number in range(8)])
+                patch.setattr(backfill_histories, "KEYS", [f"{name}-{seed}-{number}" for number in range(8)])
                 made = scenario(seed)
             truth |= made.table.items
             # Healing lets the stream's files be written too; here every delivered record is taken once.
@@ -147,9 +147,9 @@ def test_red_control_a_wrong_label_or_no_reread_is_found(merged: Merged, scenari
 def test_a_gap_is_healed_by_a_scan_and_the_real_sweep(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lived, "KEYS", [f"k{number}" for number in range(40)])
-    made, chance = lived.with_a_gap(7)
-    lived.heal(made, chance, "scan", monkeypatch)
+    monkeypatch.setattr(backfill_histories, "KEYS", [f"k{number}" for number in range(40)])
+    made, chance = backfill_histories.with_a_gap(7)
+    backfill_histories.heal(made, chance, "scan", monkeypatch)
     made.table.flush(made.bucket)
     for key, body in made.bucket.objects.items():
         (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)

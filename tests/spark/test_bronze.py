@@ -22,9 +22,9 @@ from lakebound_spark.jobs.ingest_bronze import main
 from lakebound_spark.reading.schema import BRONZE_RECORD, CORRUPT, RECORD
 from lakebound_spark.silver.config import load_config
 from lakebound_spark.upkeep.maintenance import UpkeepJob, maintain, sort_by_key
+from tests.spark.bad_lines import BAD_LINES
 from tests.spark.jobs import Ran, bronze_frame, run_main
 from tests.spark.silver import write_config
-from tests.spark.test_files import BAD_LINES
 from tests.support.independent_writer import base, item, stream, write_lines, write_records
 
 DAY_MS = 86_400_000

@@ -22,10 +22,9 @@ from lakebound_spark.silver.stale_mark import mark_stale
 from lakebound_spark.upkeep.run_merge_check import check_run_merge
 from lakebound_spark.upkeep.sweep import sweep
 from tests.spark.silver import Silver
-from tests.spark.test_sweep import BEFORE, LABEL, NOW, RUN, job, keep, manifest_of
+from tests.spark.sweep_run import BEFORE, LABEL, NOW, RUN, job, keep, manifest_of
 from tests.support.independent_writer import TABLE, base, item, stream, write_records
-from tests.support.operator_stack import BUCKET, Operated
-from tests.unit.conftest import Lakebound, lakebound, operated  # noqa: F401
+from tests.support.operator_stack import BUCKET, Lakebound, Operated
 
 GAP = Gap(LABEL - 300_000, LABEL - 200_000, "mapping_behind", detected_at_ms=LABEL - 100_000)
 
@@ -64,7 +63,7 @@ class Healed:
 
 
 @pytest.fixture
-def healed(spark: SparkSession, tmp_path: Path, operated: Operated, lakebound: Lakebound) -> Healed:  # noqa: F811
+def healed(spark: SparkSession, tmp_path: Path, operated: Operated, lakebound: Lakebound) -> Healed:
     return Healed(spark, tmp_path, operated, lakebound)
 
 

@@ -16,7 +16,7 @@ from lakebound_spark.platform.spark_compat import PRESERVES_JSON_TEXT
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.schema import RECORD
 from lakebound_spark.reading.source import data_files
-from tests.unit.test_encoders import FORMATS, ITEMS, NOW, event, write
+from tests.support.batch_files import FORMATS, ITEMS, NOW, event, write
 
 SOME = [name for name in ITEMS if name not in ("200,000 NULLs", "400 KB of NUL", "400 KB of é")]
 

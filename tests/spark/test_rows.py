@@ -11,10 +11,9 @@ from pyspark.sql import Row, SparkSession
 
 from lakebound_spark.silver.columns import parse_column
 from lakebound_spark.silver.rows import typed_rows
-from tests.support.independent_writer import version
+from tests.spark.typed_values import LATEST, plain, typed_all
 
 N38 = "12345678901234567890123456789012345678"
-LATEST = "key STRING, keys STRING, version STRING, stream_image STRING, base STRING, base_image STRING"
 UNFIT = object()
 """Present, but not exactly of the declared type: NULL and counted."""
 
@@ -232,18 +231,6 @@ VALUES: list[tuple[str | dict[str, Any], dict[str, Any], Any]] = [
 ]
 
 
-def typed_all(
-    spark: SparkSession, columns: dict[str, Any], rows: list[tuple[str, str | None, str | None]]
-) -> list[Row]:
-    """The rows that `latest_per_key` would give for (keys, stream image, base image), typed."""
-    values = [
-        (f"{n}", keys, version(7), image, "000000000003000|r|1" if base_image else "", base_image)
-        for n, (keys, image, base_image) in enumerate(rows)
-    ]
-    declared = [parse_column(name, type_) for name, type_ in columns.items()]
-    return typed_rows(spark.createDataFrame(values, LATEST).coalesce(1), declared).collect()
-
-
 def typed(spark: SparkSession, columns: dict[str, Any], image: str, base_image: str | None = None) -> Row:
     (row,) = typed_all(spark, columns, [("{}", image, base_image)])
     return row
@@ -272,13 +259,6 @@ def test_every_type_takes_what_fits_exactly_and_counts_the_rest(spark: SparkSess
                 wrong.append((type_, value, got))
         assert row["inexact"] == sum(expected is UNFIT for _, expected in line.values())
     assert wrong == []
-
-
-def plain(got: Any) -> Any:
-    """A collected value as the cases have it: a timestamp comes in the zone of this machine, bytes as a bytearray."""
-    if isinstance(got, list):
-        return [plain(member) for member in got]
-    return got.astimezone(UTC) if isinstance(got, datetime) else bytes(got) if isinstance(got, bytearray) else got
 
 
 def test_before_and_after(spark: SparkSession) -> None:

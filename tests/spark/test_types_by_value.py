@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound.record.moments import seen_moment
-from tests.spark.test_rows import plain, typed_all
+from tests.spark.typed_values import plain, typed_all
 
 UNFIT = object()
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.spark.test_rows import plain, typed_all
+from tests.spark.typed_values import plain, typed_all
 
 TAGS: Final = ("S", "N", "BOOL", "B", "NULL", "SS", "NS", "BS", "L", "M", "XX", "s", "")
 TEXTS: Final = ("", "x", "5", "true", "AA==", "A", "2025-02-30", "2025-07-10T04:24Z", "NaN", " 1", "1E999999999999")

@@ -14,7 +14,7 @@ from lakebound_spark.audits.verify_run import CHANGED_SINCE, key_verdicts, repor
 from lakebound_spark.jobs.verify_run import main
 from tests.spark.jobs import bronze_frame, run_main
 from tests.spark.silver import Silver
-from tests.spark.test_sweep import LABEL, RUN, keep, manifest_of
+from tests.spark.sweep_run import LABEL, RUN, keep, manifest_of
 from tests.support.independent_writer import Record, base, item, stream, write_records
 
 OTHERWISE = {"v": {"N": "1.0"}, "id": {"S": "equal"}}

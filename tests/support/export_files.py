@@ -19,7 +19,7 @@ from typing import Any
 
 from lakebound.backfill.exports import FULL, ExportState, Window
 from lakebound.times import iso_millis
-from tests.support.backfill_world import TABLE_ARN, Bucket, Table
+from tests.support.backfill_world import TABLE_ARN, Bucket, Table, World, world
 
 TABLE_ID = "12345a12-abcd-123a-ab12-1234abc12345"
 ID = "01693685827463-2d8752fd"
@@ -121,3 +121,20 @@ class Exports:
         self.looks[arn] = self.looks.get(arn, 0) + 1
         done = self.looks[arn] > 1
         return ExportState(arn, "COMPLETED" if done else "IN_PROGRESS", summary if done else None, at)
+
+
+def exports_of(made: World, kind: type[Exports] = Exports) -> Exports:
+    """Gives the world's backfill an exporter of its table, and returns it."""
+    exports = kind(made.table, made.bucket)
+    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
+    return exports
+
+
+def exporting(count: int = 50, **options: Any) -> tuple[World, Exports]:
+    """A world with exports, its table filled with that many cars ten seconds ago."""
+    made = world(**options)
+    exports = exports_of(made)
+    for number in range(count):
+        made.table.put(f"car-{number:03}", number)
+    made.clock.pass_ms(10_000)
+    return made, exports

@@ -28,6 +28,9 @@ BUCKET = "lake-files"
 MAPPING = "11111111-2222-3333-4444-555555555555"
 QUEUE_MAPPING = "66666666-7777-8888-9999-000000000000"
 
+Lakebound = Callable[..., int]
+"""The fixture `lakebound`: runs the command with these arguments and returns its exit status."""
+
 
 @dataclass(slots=True)
 class Operated:
@@ -194,3 +197,12 @@ def remove(operated: Operated, part: str) -> None:
         operated.answers[operation] = refused(operation, "ResourceNotFoundException")
     else:
         operated.client("sqs").delete_queue(QueueUrl=operated.buffer_url if part == "buffer" else operated.dead_url)
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def waiting(operated: Operated, url: str) -> int:
+    found = operated.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    return int(found["Attributes"]["ApproximateNumberOfMessages"])

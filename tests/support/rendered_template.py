@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 NO_VALUE = object()
@@ -134,3 +134,52 @@ class _Rendering:
 def broken_rules(template: Mapping[str, Any], given: Mapping[str, str]) -> list[str]:
     """What the template's Rules say against these parameters."""
     return _Rendering(template, given).broken_rules()
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/abc"
+STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-24T00:00:00.000"
+FOREIGN_TABLE = "arn:aws:dynamodb:us-east-1:111122223333:table/flights"
+FOREIGN_STREAM = f"{FOREIGN_TABLE}/stream/2026-11-24T00:00:00.000"
+NEW = {"TableName": "flights", "PartitionKeyName": "flight_id"}
+
+DEPLOYMENTS = {
+    "everything new": NEW,
+    "new with a sort key": {**NEW, "SortKeyName": "day", "SortKeyType": "N"},
+    "existing table and bucket": {"TableName": "flights", "TableStreamArn": STREAM, "S3Bucket": "lake-files"},
+    "customer key": {**NEW, "KmsKeyArn": KEY},
+    "encrypted existing table": {"TableName": "flights", "TableStreamArn": STREAM, "TableKmsKeyArn": KEY},
+    "another account's table": {"TableName": "flights", "TableStreamArn": FOREIGN_STREAM},
+    "readers": {**NEW, "ReaderAccountIds": "210987654321,333333333333"},
+    "longest flush and window": {**NEW, "FlusherTimeout": "900", "QueueWindowSeconds": "300"},
+}
+
+Resources = dict[str, Any]
+
+
+def properties(resources: Resources, name: str) -> dict[str, Any]:
+    return resources[name]["Properties"]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def of_type(resources: Resources, kind: str) -> dict[str, Any]:
+    return {name: one["Properties"] for name, one in resources.items() if one["Type"] == kind}
+
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+def setting(path: str, value: Any) -> Edit:
+    """An edit that puts a value at a dotted path under Resources."""
+
+    def edit(template: dict[str, Any]) -> None:
+        node: Any = template["Resources"]
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        for part in parents:
+            node = node[part]
+        assert node[last] != value
+        node[last] = value
+
+    return edit

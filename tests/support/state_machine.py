@@ -18,6 +18,10 @@ DEFINITION = Path(__file__).resolve().parents[2] / "statemachines" / "backfill.a
 EVENTS = {"Task": 5, "Choice": 2, "Wait": 2, "Map": 5, "Succeed": 2}
 """History events of one pass through a state (a task: entered, scheduled, started, succeeded, exited)."""
 
+STATE_BYTES_MAX = 256 * 1024
+HISTORY_EVENTS_MAX = 25_000
+"""Step Functions' limits of one state's data and of one execution."""
+
 KNOWN = {
     "Task": {"Resource", "Parameters", "OutputPath", "Retry", "Next"},
     "Choice": {"Choices", "Default"},

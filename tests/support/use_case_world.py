@@ -6,23 +6,26 @@ import gzip
 import json
 import random
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from lakebound.errors import QueueUnavailable, StoreUnavailable
+from lakebound.formats.registry import reader_of
 from lakebound.live.flush import FlushResult, FlushRules, flush
+from lakebound.live.ingest import IngestRules, ingest
 from lakebound.ports import ReceivedMessage, StoredObject
+from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.messages import ClaimCheck, Line, Member, Packer, decode, decode_claimed
-from lakebound.transport.object_keys import QUARANTINE, DataKey
+from lakebound.transport.object_keys import QUARANTINE, DataKey, partitioner
 from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
-from tests.support.stream_records import TABLE
+from tests.support.stream_records import NOW_MS, TABLE
 
 PREFIX: Final = f"ddb/{TABLE}"
 HOUR: Final = "dt=2026-11-18/HH=11"
 NEXT_HOUR: Final = "dt=2026-11-18/HH=12"
 VISIBILITY_SECONDS: Final = 1_020
 MAX_RECEIVES: Final = 10
-
 Hook = Callable[[str], None]
 
 
@@ -210,3 +213,30 @@ def store_down(call: str) -> None:
 
 def queue_down(call: str) -> None:
     raise QueueUnavailable(f"{call} failed (503)")
+
+
+def carry(
+    records: list[Any], file_format: str, refused: Counter[str] | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The records read back from the files, and the quarantine's documents, of one delivery.
+
+    `refused` is told of the old images that did not travel.
+    """
+    world = World()
+    world.clock.sleep((NOW_MS - world.clock.now_ms()) / 1000)
+    rules = IngestRules(TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), False, 262_144, file_format)
+    left = world.seconds_left(600)
+    result = ingest(records, rules, StreamDecoder(TABLE), world.queue, world.store, world.clock, left)
+    assert result.unsent_from is None, f"not carried: {result.unsent_why}"
+    if refused is None:
+        assert not result.old_images_refused
+    else:
+        refused.update(result.old_images_refused)
+    written = FlushRules(TABLE, PREFIX, 0, 67_108_864, 0, file_format=file_format)
+    while received := world.buffer.receive(0):
+        flushed = flush(received, written, world.queue, world.store, world.clock, left)
+        assert not flushed.failed
+        world.buffer.delete([message.receipt for message in received])
+    read = [record for key, body in world.files().items() for record in reader_of(key.ext)(body)]
+    kept = [json.loads(world.bucket.get(one.key, one.size)) for one in world.bucket.list(QUARANTINE.prefix(TABLE))]
+    return read, kept

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.rendered_template import render
+from tests.support.rendered_template import DEPLOYMENTS, NEW, Resources, listed, of_type, properties, render
 from tests.support.translated_template import ROOT, translated
-from tests.template.test_template import DEPLOYMENTS, NEW, Resources, listed, of_type, properties
 
 PAGES = set(re.findall(r'<a id="([a-z-]+)">', (ROOT / "docs" / "OPERATIONS.md").read_text()))
 TELEMETRY = (ROOT / "src" / "lakebound" / "adapters" / "telemetry.py").read_text()

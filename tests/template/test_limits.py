@@ -13,9 +13,8 @@ import pytest
 
 from lakebound.record.redaction import parse_paths
 from lakebound.transport.object_keys import DataKey, partitioner
-from tests.support.rendered_template import render
+from tests.support.rendered_template import listed, of_type, render, setting
 from tests.support.translated_template import translated
-from tests.template.test_template import listed, of_type, setting
 
 REGION = "ap-southeast-2"
 ACCOUNT = "123456789012"

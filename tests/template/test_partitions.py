@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.rendered_template import render
+from tests.support.rendered_template import DEPLOYMENTS, render
 from tests.support.translated_template import ROOT, translated
-from tests.template.test_template import DEPLOYMENTS
 
 MACHINE = (ROOT / "statemachines" / "backfill.asl.json").read_text()
 PARTITIONS = {

@@ -13,33 +13,27 @@ import pytest
 
 from lakebound.record.table_identity import Source
 from lakebound.settings import SETTINGS, BackfillSettings
-from tests.support.rendered_template import broken_rules, render
+from tests.support.rendered_template import (
+    DEPLOYMENTS,
+    FOREIGN_STREAM,
+    FOREIGN_TABLE,
+    KEY,
+    NEW,
+    STREAM,
+    Edit,
+    Resources,
+    broken_rules,
+    listed,
+    of_type,
+    properties,
+    render,
+    setting,
+)
 from tests.support.translated_template import translated
 
-KEY = "arn:aws:kms:us-east-1:123456789012:key/abc"
 TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/flights"
-STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-24T00:00:00.000"
 STATES = "arn:aws:states:us-east-1:123456789012"
 MACHINE = "lakebound-backfill-51af3dc0-da77-11e4-872e-1234567db123"
-FOREIGN_TABLE = "arn:aws:dynamodb:us-east-1:111122223333:table/flights"
-FOREIGN_STREAM = f"{FOREIGN_TABLE}/stream/2026-11-24T00:00:00.000"
-NEW = {"TableName": "flights", "PartitionKeyName": "flight_id"}
-DEPLOYMENTS = {
-    "everything new": NEW,
-    "new with a sort key": {**NEW, "SortKeyName": "day", "SortKeyType": "N"},
-    "existing table and bucket": {"TableName": "flights", "TableStreamArn": STREAM, "S3Bucket": "lake-files"},
-    "customer key": {**NEW, "KmsKeyArn": KEY},
-    "encrypted existing table": {"TableName": "flights", "TableStreamArn": STREAM, "TableKmsKeyArn": KEY},
-    "another account's table": {"TableName": "flights", "TableStreamArn": FOREIGN_STREAM},
-    "readers": {**NEW, "ReaderAccountIds": "210987654321,333333333333"},
-    "longest flush and window": {**NEW, "FlusherTimeout": "900", "QueueWindowSeconds": "300"},
-}
-
-Resources = dict[str, Any]
-
-
-def properties(resources: Resources, name: str) -> dict[str, Any]:
-    return resources[name]["Properties"]
 
 
 def statements(resources: Resources, role: str) -> list[dict[str, Any]]:
@@ -48,14 +42,6 @@ def statements(resources: Resources, role: str) -> list[dict[str, Any]]:
         for policy in properties(resources, role)["Policies"]
         for statement in policy["PolicyDocument"]["Statement"]
     ]
-
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def of_type(resources: Resources, kind: str) -> dict[str, Any]:
-    return {name: one["Properties"] for name, one in resources.items() if one["Type"] == kind}
 
 
 # ── promises ──
@@ -418,22 +404,6 @@ def functions_know_whose_table_it_is(resources: Resources) -> None:
 
 
 # ── and an edit of the template that breaks each ──
-
-Edit = Callable[[dict[str, Any]], None]
-
-
-def setting(path: str, value: Any) -> Edit:
-    """An edit that puts a value at a dotted path under Resources."""
-
-    def edit(template: dict[str, Any]) -> None:
-        node: Any = template["Resources"]
-        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-        for part in parents:
-            node = node[part]
-        assert node[last] != value
-        node[last] = value
-
-    return edit
 
 
 def removing(path: str) -> Edit:

@@ -9,8 +9,7 @@ from lakebound.adapters.doctor_facts import examine_stack
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import describe_stack
 from lakebound.adapters.status_facts import Observer
-from tests.support.operator_stack import BUCKET, Operated
-from tests.unit.conftest import Lakebound
+from tests.support.operator_stack import BUCKET, Lakebound, Operated
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:oncall"
 NEIGHBOURS = [

@@ -15,8 +15,8 @@ from lakebound.formats import ndjson
 from lakebound.operate.file_check import check
 from lakebound.transport import batch_files
 from lakebound.transport.object_keys import DataKey
+from tests.support.batch_files import FORMATS, event, pack, write
 from tests.support.local_ports import MemoryStore
-from tests.unit.test_encoders import FORMATS, event, pack, write
 
 RUN = CliRunner()
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
-from lakebound.cli import app
+from tests.support.operator_stack import Lakebound
 
-Run = Callable[..., int]
 PREFIX = "ddb/flights"
 FILES = {
     f"{PREFIX}/dt=2026-11-24/HH=03/stream-20261124T030534123Z-2-{'a' * 32}.ndjson.gz": b"first",
@@ -27,28 +24,6 @@ OTHERS = {
     f"{PREFIX}2/dt=2026-11-24/HH=04/stream-20261124T040534123Z-3-{'d' * 32}.ndjson.gz": b"another prefix",
     "_lakebound/flights/quarantine/x.json": b"{}",
 }
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    def call(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["lakebound", *arguments])
-        with pytest.raises(SystemExit) as left:
-            app.main()
-        return int(left.value.code or 0)
-
-    return call
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    with mock_aws():
-        yield
 
 
 @pytest.fixture
@@ -80,65 +55,65 @@ def copied(folder: Path) -> dict[str, bytes]:
     ],
 )
 def test_a_usage_error_exits_with_2_and_no_traceback(
-    run: Run, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*arguments) == 2
+    assert lakebound(*arguments) == 2
     told = capsys.readouterr()
     assert told.err
     assert told.out == ""
     assert "Traceback" not in told.err
 
 
-def test_help_names_every_verb_and_exits_with_0(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--help") == 0
+def test_help_names_every_verb_and_exits_with_0(lakebound: Lakebound, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lakebound("--help") == 0
     told = capsys.readouterr().out
     assert "verify" in told
     assert "files" in told
 
 
 def test_a_table_that_is_not_there_is_one_sentence_and_the_next_step(
-    run: Run, aws: None, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, aws: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("verify", "--table", "flights", "--target", "/silver") == 2
+    assert lakebound("verify", "--table", "flights", "--target", "/silver") == 2
     told = capsys.readouterr().err
     assert told.startswith("lakebound: There is no table flights at ")
     assert told.endswith("Check its name, the region and AWS_ENDPOINT_URL\n")
 
 
 def test_a_missing_region_is_a_sentence(
-    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lakebound: Lakebound, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    assert run("verify", "--table", "flights", "--target", "/silver") == 2
+    assert lakebound("verify", "--table", "flights", "--target", "/silver") == 2
     assert "Set AWS_REGION" in capsys.readouterr().err
 
 
-def test_mirror_copies_batch_files_and_nothing_else(run: Run, bucket: Any, tmp_path: Path) -> None:
-    assert run("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path / "mirror")) == 0
+def test_mirror_copies_batch_files_and_nothing_else(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
+    assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path / "mirror")) == 0
     assert copied(tmp_path / "mirror") == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["mirror"]
 
 
 def test_mirror_copies_only_what_is_new(
-    run: Run, bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path))
+    lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path))
     new = f"{PREFIX}/dt=2026-11-24/HH=05/stream-20261124T050534123Z-1-{'e' * 32}.ndjson.gz"
     bucket.put_object(Key=new, Body=b"third")
     capsys.readouterr()
-    assert run("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path), "--json") == 0
+    assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["copied"], told["bytes"], told["present"]) == (1, 5, 2)
     assert copied(tmp_path) == {**FILES, new: b"third"}
 
 
 def test_mirror_dry_run_names_the_files_and_copies_none(
-    run: Run, bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "mirror"
-    assert run("files", "mirror", f"s3://lake/{PREFIX}", str(folder), "--dry-run") == 0
+    assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(folder), "--dry-run") == 0
     told = capsys.readouterr().out.splitlines()
     assert told == [
         *[f"would copy {key} ({len(body)} bytes)" for key, body in FILES.items()],
@@ -148,9 +123,9 @@ def test_mirror_dry_run_names_the_files_and_copies_none(
 
 
 def test_a_bucket_that_is_not_there_is_a_sentence(
-    run: Run, aws: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, aws: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("files", "mirror", "s3://nowhere/prefix", str(tmp_path)) == 2
+    assert lakebound("files", "mirror", "s3://nowhere/prefix", str(tmp_path)) == 2
     assert capsys.readouterr().err.startswith("lakebound: The bucket nowhere does not exist")
 
 

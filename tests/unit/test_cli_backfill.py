@@ -15,8 +15,8 @@ from lakebound.backfill.run_watcher import RunStatus, phase_of
 from lakebound.cli import backfill
 from lakebound.cli.backfill import _Lines, elapsed, ending
 from lakebound.errors import LakeboundError
+from tests.support.operator_stack import Lakebound
 from tests.support.translated_template import ROOT
-from tests.unit.conftest import Lakebound
 
 BEGAN = datetime(2026, 11, 24, 3, tzinfo=UTC)
 ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:lake"

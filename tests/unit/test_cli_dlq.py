@@ -7,21 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.operator_stack import BUCKET, MAPPING, Operated
+from tests.support.dead_letters import a_body, failure
+from tests.support.operator_stack import BUCKET, MAPPING, Lakebound, Operated, told, waiting
 from tests.support.stream_records import stream_record
-from tests.unit.conftest import Lakebound
-from tests.unit.test_redrive import a_body, failure
 
 CANARY = "canary-9d1c"
-
-
-def told(capsys: pytest.CaptureFixture[str]) -> Any:
-    return json.loads(capsys.readouterr().out)
-
-
-def waiting(operated: Operated, url: str) -> int:
-    found = operated.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
-    return int(found["Attributes"]["ApproximateNumberOfMessages"])
 
 
 def put_failure(operated: Operated, *records: object) -> str:

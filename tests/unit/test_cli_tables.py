@@ -18,9 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 from lakebound.cli.output import bar_columns
 from lakebound.cli.tables import Column, table
-from tests.support.operator_stack import Operated
-from tests.unit.conftest import Lakebound
-from tests.unit.test_redrive import a_body
+from tests.support.dead_letters import a_body
+from tests.support.operator_stack import Lakebound, Operated
 
 WORDS = st.text("abcdefgh éü漢-_", max_size=30)
 NUMBERS = st.integers(0, 10**15).map(lambda number: f"{number:,}")

@@ -10,8 +10,7 @@ import pytest
 from lakebound.backfill.gap_closing import decide
 from lakebound.backfill.manifest import Manifest, digest_of
 from lakebound.source.gaps import Gap
-from tests.support.operator_stack import Operated
-from tests.unit.conftest import Lakebound
+from tests.support.operator_stack import Lakebound, Operated
 
 W = 180_000
 GAP = Gap(1_000_000, 2_000_000, "mapping_behind", detected_at_ms=2_100_000)

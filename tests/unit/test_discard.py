@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from lakebound.operate.discard import discard_messages, verdict_of_failure
+from tests.support.dead_letters import a_body, failure
 from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
-from tests.support.operator_stack import BUCKET, MAPPING, Operated
+from tests.support.operator_stack import BUCKET, MAPPING, Lakebound, Operated, told, waiting
 from tests.support.stream_records import TABLE, stream_record
-from tests.unit.conftest import Lakebound
-from tests.unit.test_cli_dlq import told, waiting
-from tests.unit.test_redrive import a_body, failure
 
 QUARANTINED = f"_lakebound/{TABLE}/quarantine/{'a' * 64}.json"
 

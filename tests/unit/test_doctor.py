@@ -17,8 +17,7 @@ from lakebound.operate.cost import Did, Line, Plan, amount, dollars, estimated, 
 from lakebound.operate.doctor import BAD, GOOD, UNKNOWN, WARN, StackFacts, TableFacts, after, before, smoke, smoke_keys
 from lakebound.record.attributes import Image
 from tests.support.local_ports import ManualClock
-from tests.support.operator_stack import Operated, remove, take_away
-from tests.unit.conftest import Lakebound
+from tests.support.operator_stack import Lakebound, Operated, remove, take_away
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:oncall"
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-01T00:00:00.000"

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from lakebound.cli.app import app
 from lakebound.record.envelope import record_of
 from lakebound.record.plain_json import flatten
+from tests.support.batch_files import FORMATS, NOW, event, write
 from tests.support.stream_records import odd_values
-from tests.unit.test_encoders import FORMATS, NOW, event, write
 
 RUN = CliRunner()
 

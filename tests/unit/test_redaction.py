@@ -25,9 +25,9 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import IngestSettings, RedactionSettings
 from lakebound.transport import messages
 from lakebound.transport.object_keys import partitioner
+from tests.support.item_text import compact, spaced
 from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.stream_records import NOW_MS, TABLE, odd_values, stream_record
-from tests.unit.test_said import compact, spaced
 
 KEY = b"0123456789abcdef0123456789abcdef"
 NOW = 1_795_000_005_000

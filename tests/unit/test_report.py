@@ -13,27 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakebound.operate.charts import seconds_over_time, time_ticks, value_ticks
-from lakebound.operate.cost import Did, Plan, estimated, measured
-from lakebound.operate.report import BackfillSeen, Figures, FileSeen, Verified, page
+from lakebound.operate.cost import Did, measured
+from lakebound.operate.report import Figures, FileSeen, page
 from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, judge
-from lakebound.source.gaps import Gap
-from tests.support.operator_stack import BUCKET, Operated
+from tests.support.operator_stack import BUCKET, Lakebound, Operated
+from tests.support.report_figures import FILES, FULL, WELL
 from tests.support.stream_records import NOW_MS
-from tests.unit.conftest import Lakebound
-from tests.unit.test_status import WELL
 
-FILES = tuple(
-    FileSeen(NOW_MS - (60 - n) * 60_000, 400 + n, 2 ** (14 + n % 9) + n, 9_000 + (n * 7_919) % 21_000)
-    for n in range(60)
-)
-FULL = Figures(
-    status=judge(replace(WELL, dead=3, quarantined=2, gaps=(Gap(NOW_MS - 7_200_000, None, "mapping_disabled"),))),
-    files=FILES,
-    verified=Verified(336_776, missing=1),
-    backfill=BackfillSeen("nightly-7", "scan", 336_776, 84.0, (90_000, 84_000, 81_000, 81_776)),
-    bill=estimated(Plan(120, 900)),
-    latency_s=(21.4, 48.9),
-)
 VOID = frozenset(("meta", "br", "circle", "line", "polyline", "wbr"))
 OPTIONAL = frozenset(("tr", "th", "td"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from typing import Any
@@ -14,48 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.backfill.exports import FULL
-from lakebound.backfill.segment_worker import RUN, EncodedRecords, EventIds, Page, RefusedValue, encode_page
+from lakebound.backfill.segment_worker import RUN, EncodedRecords, Page, encode_page
 from lakebound.errors import Poison
 from lakebound.formats import ndjson
-from lakebound.formats.registry import encoder_of, reader_of
+from lakebound.formats.registry import encoder_of
 from lakebound.record.attributes import MAX_LEVELS, canonical_item
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import encode_line
 from lakebound.record.raw_items import ExportLineReader, ItemReader, SaidItem, can_stand_in_a_line
 from lakebound.record.redaction import Redaction
-from lakebound.transport.batch_files import assemble
-from lakebound.transport.messages import Member
+from tests.support.item_text import FORMATS, NOW, PLACE, carried, compact, spaced
 from tests.support.stream_records import images, odd_images
-
-NOW = 1_795_000_000_000
-FOLDER = "dt=2026-11-18/HH=11"
-FORMATS = ("ndjson.gz", "avro", "parquet")
-PLACE = EventIds("run|1|1795000000000|", 0)
-
-
-def compact(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def spaced(value: Any) -> bytes:
-    """A serialiser that escapes what it need not and puts spaces between tokens."""
-    return json.dumps(value).encode()
-
-
-def carried(values: list[Any], decoder: SnapshotDecoder, file_format: str, redaction: Redaction | None = None) -> Any:
-    """(the records of the file that the values become, what was refused)."""
-    encoder = encoder_of(file_format)
-    page = Page(NOW, NOW - 60_000, values, 1.0, None)
-    told = list(encode_page(page, decoder.item, encoder, redaction, PLACE, NOW))
-    encoded = [one for one in told if isinstance(one, EncodedRecords)]
-    count = sum(one.count for one in encoded)
-    refused = [one for one in told if isinstance(one, RefusedValue)]
-    if not count:
-        return [], refused
-    data = encoder.compress([one.data for one in encoded], count)
-    member = Member(FOLDER, encoder.extension, count, None, None, NOW, data)
-    (file,) = assemble("ddb/cars", "scan", [member], file_format)
-    return list(reader_of(file_format)(file.body)), refused
 
 
 def read(item: Any, key_names: tuple[str, ...] = ("id",), written: Any = compact) -> object:

@@ -21,9 +21,8 @@ from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.record.table_identity import Home, Source, TableArn
 from lakebound.source.sharing import policies
-from tests.support.operator_stack import Operated
+from tests.support.operator_stack import Lakebound, Operated
 from tests.support.two_accounts import ACROSS, OWN, OWN_STREAM, THEIR_STREAM, THEIRS, TwoAccounts
-from tests.unit.conftest import Lakebound
 
 HOME = Home("aws", "us-east-1", "123456789012")
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/lake/51af3dc0-da77-11e4-872e-1234567db123"

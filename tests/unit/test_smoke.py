@@ -20,11 +20,10 @@ from lakebound.operate import smoke
 from lakebound.operate.doctor import smoke_keys
 from lakebound.operate.smoke import FAILED, OK, SKIPPED, Skipped, Step, perform
 from lakebound.record.attributes import Image
+from tests.support.dead_letters import failure
 from tests.support.local_ports import ManualClock
-from tests.support.operator_stack import MAPPING, STACK, Operated
+from tests.support.operator_stack import MAPPING, STACK, Lakebound, Operated
 from tests.support.stream_records import stream_record
-from tests.unit.conftest import Lakebound
-from tests.unit.test_redrive import failure
 
 KEYS = smoke_keys([("id", "S")], "0123456789abcdef")
 

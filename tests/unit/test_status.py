@@ -29,40 +29,17 @@ from lakebound.operate.status import (
     TABLE,
     UNKNOWN,
     FunctionSeen,
-    Seen,
     judge,
     open_gaps,
 )
 from lakebound.source.gaps import Gap
 from lakebound.transport.object_keys import GapKey, StreamCheckKey
+from tests.support.dead_letters import a_body, failure
 from tests.support.local_ports import MemoryStore
-from tests.support.operator_stack import BUCKET, MAPPING, Operated, refused, remove, take_away
+from tests.support.operator_stack import BUCKET, MAPPING, Lakebound, Operated, refused, remove, take_away
+from tests.support.report_figures import STREAM, WELL
 from tests.support.stream_records import NOW_MS, stream_record
-from tests.unit.conftest import Lakebound
-from tests.unit.test_redrive import a_body, failure
 
-STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-01T00:00:00.000"
-WELL = Seen(
-    now_ms=NOW_MS,
-    stack="lake",
-    table="flights",
-    table_stream=STREAM,
-    stream_view="NEW_AND_OLD_IMAGES",
-    mapping_stream=STREAM,
-    mapping_state="Enabled",
-    mapping_result="OK",
-    queue_mapping_state="Enabled",
-    iterator_age_ms=2_000,
-    oldest_message_s=20,
-    buffered=3,
-    dead=0,
-    failure_objects=0,
-    oldest_failure_ms=None,
-    quarantined=0,
-    looked_ms=NOW_MS - 60_000,
-    delivered_ms=NOW_MS - 50 * 60_000,
-    functions=(FunctionSeen("stream_ingest", "/lakebound/lake/stream_ingest", 40, 0),),
-)
 HOUR_MS = 3_600_000
 NO_MAPPING: dict[str, None] = {"mapping_state": None, "mapping_stream": None, "mapping_result": None}
 

@@ -15,12 +15,10 @@ from lakebound.operate.replay import plan_replay, stage_replay
 from lakebound.operate.trace import trace
 from lakebound.record.envelope import encode_line
 from lakebound.record.stream_records import StreamDecoder
-from lakebound.times import format_time
-from lakebound.transport.object_keys import DataKey
+from lakebound.transport.object_keys import DataKey, format_time
 from tests.support.local_ports import MemoryStore
-from tests.support.operator_stack import BUCKET, Operated
+from tests.support.operator_stack import BUCKET, Lakebound, Operated
 from tests.support.stream_records import NOW_MS, stream_record
-from tests.unit.conftest import Lakebound
 
 KEY = "id=S:a"
 
@@ -121,7 +119,7 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(
     lakebound: Lakebound, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from lakebound.transport import batch_files, messages
-    from tests.unit.test_redrive import World
+    from tests.support.dead_letters import World
 
     world = World()
     world.road.carry([stream_record(1, attributes={"secret": {"S": "canary-77"}}), stream_record(2)])
@@ -177,7 +175,7 @@ def test_a_record_that_only_quarantine_has_is_told(
     lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from lakebound.adapters.s3 import S3Store
-    from tests.unit.test_redrive import World
+    from tests.support.dead_letters import World
 
     world = World()
     world.road.carry([stream_record(1), stream_record(2) | {"eventName": "NOTHING"}])

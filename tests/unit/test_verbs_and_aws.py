@@ -24,7 +24,7 @@ from lakebound.errors import LakeboundError
 from tests.support.command_verbs import ASKS_AWS
 from tests.support.command_verbs import VERBS as COMMANDS
 from tests.support.command_verbs import arguments as arguments_of
-from tests.unit.conftest import Lakebound
+from tests.support.operator_stack import Lakebound
 
 VERBS = sorted(ASKS_AWS)
 LOADER = create_loader()
