@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +19,10 @@ def shape(text: ast.JoinedStr) -> str:
 
 
 def folders_of(trees: list[ast.Module]) -> Iterator[str]:
-    """The folders below `_lakebound/<table>/`: spelled out, or given to the function that puts that in front."""
+    """The folders below `_lakebound/<table>/`: spelled out, or given by name to what puts that in front.
+
+    That is the function which does so, and each class that hands a name of its own on to the function.
+    """
     nodes = [node for tree in trees for node in ast.walk(tree)]
     makers = {
         node.name
@@ -28,11 +31,25 @@ def folders_of(trees: list[ast.Module]) -> Iterator[str]:
         for inner in ast.walk(node)
         if isinstance(inner, ast.JoinedStr) and shape(inner) == f"{START}{{}}/"
     }
+    makers |= {
+        node.name
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+        for call in calls_of(ast.walk(node), makers)
+        if isinstance(call.args[-1], ast.Attribute)
+    }
     for node in nodes:
         if isinstance(node, ast.JoinedStr) and shape(node).startswith(START):
             yield from re.findall(r"^(\w+)", shape(node).removeprefix(START))
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in makers:
-            yield ast.literal_eval(node.args[-1])
+    for call in calls_of(nodes, makers):
+        if not isinstance(call.args[-1], ast.Attribute):
+            yield ast.literal_eval(call.args[-1])
+
+
+def calls_of(nodes: Iterable[ast.AST], names: set[str]) -> Iterator[ast.Call]:
+    for node in nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            yield node
 
 
 def listed(page: str) -> set[str]:
