@@ -32,7 +32,7 @@ demo: ## set up, then live a real table through the whole pipeline on this machi
 
 bench: setup ## benchmarks against the obvious implementation, as ratios of one run (MERGE=1, HISTORY=1: those on Delta, up to half an hour)
 	@$(if $(MERGE)$(HISTORY),,exec $(BIN)/python -m bench)
-	@$(if $(MERGE),exec $(BIN)/python -m bench.merging --write)
+	@$(if $(MERGE),exec $(BIN)/python -m bench.merge --write)
 	@$(if $(HISTORY),exec $(BIN)/python -m bench.history --write)
 
 test-spark35: setup ## the Spark tests on Spark 3.5 and Delta 3.3, in an environment of their own

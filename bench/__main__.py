@@ -3,7 +3,7 @@
 python -m bench            the whole run, into docs/BENCH.md, docs/SCALE.md and docs/bench.svg
 python -m bench --quick    two rounds, printed only
 python -m bench --only backfill    the stages whose name holds that word, printed only
-python -m bench.merging    the merge on real Delta, against the engine's bare MERGE; --write puts it into docs
+python -m bench.merge      the merge on real Delta, against the engine's bare MERGE; --write puts it into docs
 python -m bench.history    the history on real Delta, while bronze grows; --write puts it into docs
 """
 

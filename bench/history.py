@@ -24,7 +24,7 @@ import pyspark
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from bench.merging import DOCS, LABEL, bench_session
+from bench.merge import DOCS, LABEL, bench_session
 from lakebound_spark.bronze.bronze_table import INGEST_DATE, prepare_bronze
 from lakebound_spark.history.history_table import differences, prepare_history, rebuild, update_history
 from lakebound_spark.history.stretches import stretches

@@ -25,18 +25,18 @@ from typing import Any, Final
 from botocore.config import Config
 from rich.console import Console
 
-from demo.backfilling import MARGIN_SECONDS, Backfill, estimate
+from demo.backfill_run import MARGIN_SECONDS, Backfill, estimate
 from demo.board import Board
+from demo.closing_text import NextSteps, Query, backfill_summary, count_messages, print_next_steps, summary
 from demo.commands import LAKEBOUND, DemoFailed, run
+from demo.file_mirror import Mirror
+from demo.flight_writer import LANES, FlightWriter
 from demo.flights import SIZES, Write, count_writes, writes_of
 from demo.local_stack import STACK_NAME, Deployment, LocalStack, LocalStackError
-from demo.measuring import Measured, measure, merged_by_file
-from demo.merging import ROOT, MergeFailed, MergePaths, MergeProcess
-from demo.mirroring import Mirror
+from demo.measurements import Measured, measure, merged_by_file
+from demo.merge_process import ROOT, MergeFailed, MergePaths, MergeProcess
 from demo.paths import CONFIG, TABLE, Paths, shown
 from demo.table import enable_stream, make_table
-from demo.telling import NextSteps, Query, count_messages, summary, tell_kept, told_of
-from demo.writing import LANES, FlightWriter
 from lakebound.adapters.executions import Machine
 from lakebound.adapters.s3 import S3Store
 from lakebound.errors import LakeboundError
@@ -173,7 +173,7 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
             query = Query.of(paths)
             answer = query.answer()
         rows = summary(paths, deployment, measured, len(mirror.files), count_messages(stack, deployment))
-        rows["backfill"] = told_of(filled, sent_ms)
+        rows["backfill"] = backfill_summary(filled, sent_ms)
         rows["merge job"] = f"{len(job.micro_batches):,} micro-batches, {job.totals}"
         rows["whole run"] = f"{time.monotonic() - started:.0f} s"
         for name, value in rows.items():
@@ -182,7 +182,7 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         console.print(query.shown(), answer, sep="\n", markup=False, soft_wrap=True)
         if keep:
             paths.kept.write_text(json.dumps({"pid": stack.pid, "port": stack.port}))
-            tell_kept(console, stack, NextSteps.of(paths, deployment))
+            print_next_steps(console, stack, NextSteps.of(paths, deployment))
         else:
             console.print(f"\nThe stack is down again. Everything else is in {shown(paths.folder)}: remove it with")
             console.print(f"  rm -r {shown(paths.folder)}")

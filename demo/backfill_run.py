@@ -23,7 +23,7 @@ LONGEST_SECONDS: Final = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class FinishedRun:
     """A run that succeeded: what it says of itself, and when it was started and seen to end (wall clock, ms)."""
 
     result: Mapping[str, Any]
@@ -53,7 +53,7 @@ class Backfill:
         self._said = said
         self._watch: subprocess.Popen[str] | None = None
         self._failure: BaseException | None = None
-        self._ended: Ended | None = None
+        self._ended: FinishedRun | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -61,7 +61,7 @@ class Backfill:
         """Start the run and follow it."""
         self._thread.start()
 
-    def ended(self) -> Ended:
+    def ended(self) -> FinishedRun:
         """Wait for its end. Raises DemoFailed."""
         self._thread.join(LONGEST_SECONDS)
         if self._failure is not None:
@@ -84,7 +84,7 @@ class Backfill:
             ended_ms = time.time_ns() // 1_000_000
             result = self._machine.state(RUN).output
             assert result is not None
-            self._ended = Ended(result, began_ms, ended_ms)
+            self._ended = FinishedRun(result, began_ms, ended_ms)
         except BaseException as failure:
             self._failure = failure
 

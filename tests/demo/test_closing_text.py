@@ -10,9 +10,9 @@ import pytest
 import typer
 from botocore import xform_name
 
+from demo.closing_text import ONE_MORE_KEY, NextSteps, Step
 from demo.local_stack import Deployment
 from demo.paths import Paths
-from demo.telling import ONE_MORE_KEY, NextSteps, Step
 from lakebound.cli.app import app
 from lakebound.record.attributes import canonical_key
 from lakebound_spark.jobs.merge_changes import _parser

@@ -1,8 +1,8 @@
 """Whole micro-batches against the engine's bare MERGE of the same rows, in turns, in one run.
 
-python -m bench.merging --write                         the whole run, into docs/BENCH-MERGE.md (half an hour)
-python -m bench.merging --rows 1000000 --keys uniform   a part of it, printed only
-python -m bench.merging --wide                          the table of 500 columns, printed only
+python -m bench.merge --write                         the whole run, into docs/BENCH-MERGE.md (half an hour)
+python -m bench.merge --rows 1000000 --keys uniform   a part of it, printed only
+python -m bench.merge --wide                          the table of 500 columns, printed only
 
 Both sides start from equal tables of the same layout, clustered by key. Ours reads the batch file, checks it, reduces
 it to a row a key, parses and casts its images, and merges under the guard; the bare MERGE is given the reduced, typed
@@ -106,7 +106,7 @@ def config_of(columns: int) -> MergeConfig:
 
 
 @dataclass(slots=True)
-class Merging:
+class MergeCase:
     """One size of table and one way of choosing keys: seconds of each round, and what ours wrote."""
 
     columns: int
@@ -142,7 +142,7 @@ HEAD: Final = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.merging", description="Micro-batches against bare MERGEs.")
+    parser = argparse.ArgumentParser(prog="python -m bench.merge", description="Micro-batches against bare MERGEs.")
     parser.add_argument("--rows", type=int, action="append", help="rows of the table (1000000 and 5000000)")
     parser.add_argument("--keys", choices=("uniform", "recent"), action="append", help="which keys change (both)")
     parser.add_argument("--events", type=int, default=100_000, help="events a micro-batch (%(default)s)")
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.wide and given.rows:
         parser.error("--wide is a table of its own size; leave out --rows")
-    found: list[Merging] = []
+    found: list[MergeCase] = []
     with bench_session() as (spark, folder):
         tables = [] if given.wide else [(len(COLUMNS), rows) for rows in given.rows or (1_000_000, 5_000_000)]
         if given.wide or not given.rows:
@@ -163,10 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prepare_target(spark, str(filled), config_of(columns))
             fill(spark, str(filled), columns, rows)
             for keys in given.keys or ("uniform", "recent"):
-                merging = Merging(columns, rows, WIDE_EVENTS if columns == WIDE else given.events, keys)
-                measure(spark, filled, folder / keys, merging, given.rounds)
-                found.append(merging)
-                print(merging.line(), file=sys.stderr, flush=True)
+                case = MergeCase(columns, rows, WIDE_EVENTS if columns == WIDE else given.events, keys)
+                measure(spark, filled, folder / keys, case, given.rounds)
+                found.append(case)
+                print(case.line(), file=sys.stderr, flush=True)
                 shutil.rmtree(folder / keys)
     table = "\n".join([HEAD, *(one.line() for one in found)])
     print(json.dumps([asdict(one) for one in found], indent=2) if given.json else table)
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (DOCS / "BENCH-MERGE.md").write_text(about, "utf-8")
 
 
-def measure(spark: SparkSession, filled: Path, folder: Path, measured: Merging, rounds: int) -> None:
+def measure(spark: SparkSession, filled: Path, folder: Path, measured: MergeCase, rounds: int) -> None:
     """Both sides in turns on copies of the table ``filled``; the first rounds warm up and are not counted."""
     ours, bare = str(folder / "ours"), str(folder / "bare")
     for target in (ours, bare):
@@ -235,7 +235,7 @@ def _sql_item(columns: int) -> str:
     return f"concat({ten}{', ' if more else ''}{more}, '}}')"
 
 
-def write_events(folder: Path, measured: Merging, number: int) -> DataFile:
+def write_events(folder: Path, measured: MergeCase, number: int) -> DataFile:
     """A batch file of changes, one in ten of a new key and one in ten a second change of a key."""
     rows, events, keys = measured.rows, measured.events, measured.keys
     chance = random.Random(f"{rows}-{keys}-{number}")

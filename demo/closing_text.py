@@ -11,11 +11,11 @@ from typing import Final
 
 from rich.console import Console
 
-from demo.backfilling import Ended
+from demo.backfill_run import FinishedRun
 from demo.commands import BIN, LAKEBOUND, DemoFailed, run
 from demo.local_stack import ROOT, STACK_NAME, Deployment, LocalStack
-from demo.measuring import Measured
-from demo.merging import JOB as MERGE
+from demo.measurements import Measured
+from demo.merge_process import JOB as MERGE
 from demo.paths import CONFIG, TABLE, Paths, shown
 
 ONE_MORE_KEY: Final = "flight_date=N:20130208|flight_id=S:UA1545#EWR"
@@ -77,7 +77,7 @@ def summary(paths: Paths, deployment: Deployment, measured: Measured, files: int
     return rows
 
 
-def told_of(filled: Ended, sent_ms: Mapping[str, Sequence[int]]) -> str:
+def backfill_summary(filled: FinishedRun, sent_ms: Mapping[str, Sequence[int]]) -> str:
     """The backfill's line."""
     seconds = (filled.ended_ms - filled.began_ms) / 1000
     beside = filled.writes_beside(sent_ms)
@@ -155,7 +155,7 @@ class NextSteps:
         )
 
 
-def tell_kept(console: Console, stack: LocalStack, steps: NextSteps) -> None:
+def print_next_steps(console: Console, stack: LocalStack, steps: NextSteps) -> None:
     """How to explore the stack that is left up, and how to end it."""
 
     def tell(title: str, some: Sequence[Step]) -> None:

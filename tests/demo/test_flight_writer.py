@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from demo.flight_writer import WRITES_PER_REQUEST, FlightWriter
 from demo.flights import Write, writes_of
-from demo.writing import WRITES_PER_REQUEST, FlightWriter
 from lakebound.record.attributes import canonical_key
 
 SMALL = list(writes_of("small"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from demo.measuring import Seconds, measure, merged_by_file
+from demo.measurements import Seconds, measure, merged_by_file
 from lakebound.ports import StoredObject
 
 
