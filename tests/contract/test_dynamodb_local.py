@@ -1,6 +1,6 @@
 """The backfill's and `verify`'s reading of a table through AWS's own code: DynamoDB Local behind the real boto3 client.
 
-The store is in memory; the client, the hooks, the pages, the segments' checkpoints and the stages are the real ones.
+The store is in memory; the client, the hooks, the pages, the segments' checkpoints and the states are the real ones.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import pytest
 from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.backfill.run_context import Ports, RunContext, RunRules
 from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource
-from lakebound.backfill.state_machine import Ports, RunRules, Stages
+from lakebound.backfill.state_machine import perform
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import TRAVEL_FORMATS
 from lakebound.record.attributes import Image, canonical_item, canonical_key
@@ -216,13 +217,15 @@ def test_an_arn_reads_the_table_and_another_accounts_arn_is_not_believed(make: C
 
 
 class Stepping(Clock):
-    """Time in memory beside the real `Date`: what the stages wait for passes at once, what is read is dated now."""
+    """Time in memory beside the real `Date`: what the states wait for passes at once, what is read is dated now."""
 
     def __init__(self) -> None:
         super().__init__(SystemClock().now_ms())
 
 
-def stages(table: Source, clock: Clock, bucket: Bucket, file_format: str, *, beside: Callable[[], None]) -> Stages:
+def context_of(
+    table: Source, clock: Clock, bucket: Bucket, file_format: str, *, beside: Callable[[], None]
+) -> RunContext:
     backfilled = BackfillTable(table.name, table.new_client(), SystemClock())
 
     def scan(decoder: SnapshotDecoder, number: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
@@ -252,7 +255,7 @@ def stages(table: Source, clock: Clock, bucket: Bucket, file_format: str, *, bes
         documents=bucket,
         clock=clock,
     )
-    return Stages(rules, ports)
+    return RunContext(rules, ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +318,8 @@ def test_a_backfill_beside_writes_ends_equal_to_the_table(make: Callable[..., So
     write(80)
     table.client.update_table(TableName=table.name, StreamSpecification=STREAM)
     write(20)
-    machine = stages(table, clock, bucket, file_format, beside=write)
-    execution = start(lambda event: machine.perform(event, lambda: 900.0), {"segments": 4}, sleep=clock.sleep)
+    context = context_of(table, clock, bucket, file_format, beside=write)
+    execution = start(lambda event: perform(context, event, lambda: 900.0), {"segments": 4}, sleep=clock.sleep)
     result = execution.run()
     write(40)
     stream, base = delivered(table), bucket.records()
@@ -349,8 +352,8 @@ def test_a_table_created_again_under_its_name_ends_the_run(make: Callable[..., S
             table.client.delete_table(TableName=table.name)
             make(name=table.name)
 
-    machine = stages(table, clock, Bucket(clock), "ndjson.gz", beside=replace_table)
-    execution = start(lambda event: machine.perform(event, lambda: 25.0), {"segments": 2}, sleep=clock.sleep)
+    context = context_of(table, clock, Bucket(clock), "ndjson.gz", beside=replace_table)
+    execution = start(lambda event: perform(context, event, lambda: 25.0), {"segments": 2}, sleep=clock.sleep)
     with pytest.raises(Failed) as failed:
         execution.run()
     assert "created again" in failed.value.cause

@@ -33,14 +33,14 @@ def upstream_of(queue: Queue, dead: Queue) -> Upstream:
 
 
 def counts(upstream: Upstream) -> tuple[int, int]:
-    seen = upstream.look()
+    seen = upstream.counts()
     return seen.buffered, seen.dead
 
 
 def test_messages_count_until_they_are_deleted_in_hand_too(queues: Queues) -> None:
     queue, dead = queues.make(30, 0)
     upstream = upstream_of(queue, dead)
-    assert upstream.look() == QueueCounts(0, 0)
+    assert upstream.counts() == QueueCounts(0, 0)
     queue.send(["a", "b"])
     assert counts(upstream) == (2, 0)
     taken = queue.receive(1)
@@ -59,7 +59,7 @@ def test_the_age_of_the_oldest_message_is_the_newest_minutes() -> None:
     urls = [sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("lake-buffer", "lake-dead")]
     upstream = BufferQueues(urls[0], urls[1], sqs, cloudwatch, clock)
     sqs.send_message(QueueUrl=urls[0], MessageBody="a")
-    assert upstream.look() == QueueCounts(0, 1)
+    assert upstream.counts() == QueueCounts(0, 1)
     for minutes, age in ((20, 1), (7, 30), (6, 90), (6, 80)):
         put(
             cloudwatch,
@@ -69,7 +69,7 @@ def test_the_age_of_the_oldest_message_is_the_newest_minutes() -> None:
             START_MS - minutes * 60_000,
             age,
         )
-    assert upstream.look() == QueueCounts(0, 1, START_MS - 6 * 60_000, 90_000)
+    assert upstream.counts() == QueueCounts(0, 1, START_MS - 6 * 60_000, 90_000)
 
 
 def test_the_twins_age_passes_over_messages_that_were_received_often() -> None:
@@ -78,10 +78,10 @@ def test_the_twins_age_passes_over_messages_that_were_received_often() -> None:
     upstream = MemoryUpstream(queue, MemoryQueue(clock), clock)
     queue.send(["old"])
     for _ in range(4):
-        assert upstream.look().oldest_age_ms == clock.now_ms() - START_MS
+        assert upstream.counts().oldest_age_ms == clock.now_ms() - START_MS
         queue.receive(0)
         clock.sleep(10)
-    assert upstream.look() == QueueCounts(0, 1)
+    assert upstream.counts() == QueueCounts(0, 1)
 
 
 def put(cloudwatch: Any, namespace: str, name: str, dimensions: dict[str, str], at_ms: int, value: float) -> None:

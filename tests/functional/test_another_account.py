@@ -12,8 +12,8 @@ from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.secrets import key_attributes
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.backfill.key_reread import read_keys
+from lakebound.backfill.run_context import RunContext
 from lakebound.backfill.segment_worker import PageSource
-from lakebound.backfill.state_machine import Stages
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.table_identity import Source
@@ -28,7 +28,7 @@ MINUTE = 60_000
 
 
 def deployed(source: Source, stream: str) -> tuple[World, TwoAccounts]:
-    """The stages over real adapters; the mapping reads `stream`, and `source` is what the settings decided."""
+    """The states over real adapters; the mapping reads `stream`, and `source` is what the settings decided."""
     made = world()
     dynamodb = TwoAccounts(made.clock.now_ms)
     table = BackfillTable(source, dynamodb.client(), made.clock)
@@ -36,9 +36,9 @@ def deployed(source: Source, stream: str) -> tuple[World, TwoAccounts]:
     def scan(decoder: SnapshotDecoder, segment: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
         return ScanSegment(table, decoder, segment, total, consistent, margin_ms)
 
-    rules = replace(made.stages._rules, table="flights")
+    rules = replace(made.context.rules, table="flights")
     made.mapping.facts = MappingFacts("m", stream, "Enabled", START_MS - 3_600_000)
-    made.stages = Stages(rules, replace(made.stages._ports, source=table, scan=scan))
+    made.context = RunContext(rules, replace(made.context.ports, source=table, scan=scan))
     return made, dynamodb
 
 
@@ -122,7 +122,7 @@ def test_the_first_state_refuses_a_table_that_is_not_the_streams(source: Source,
 
 def test_keys_are_read_again_by_arn_and_found_in_an_answer_that_bears_it() -> None:
     made, dynamodb = deployed(FOREIGN, THEIR_STREAM)
-    reader = made.stages._ports.source
+    reader = made.context.ports.source
     keys = {f"id=S:{name}": {"id": {"S": name}} for name in ("theirs", "mine")}
     read, _, _ = read_keys(reader, made.clock, "flights", ("id",), keys)
     assert read == [({"id": {"S": "theirs"}}, {"id": {"S": "theirs"}}), ({"id": {"S": "mine"}}, None)]

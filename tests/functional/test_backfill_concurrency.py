@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lakebound.backfill.estimate import FILE_READERS, FREE_SHARE, MAX_READERS, free_readers
+from lakebound.backfill.run_context import load_plan
 from lakebound.source.facts import Concurrency
 from tests.support.backfill_world import World, world
 from tests.support.export_files import exporting
@@ -17,7 +18,7 @@ PER_SECOND = 1_000_000
 
 def readers(made: World) -> int:
     (run,) = {call["run"] for call in made.calls if "run" in call}
-    return made.stages.plan(run).concurrency
+    return load_plan(made.context, run).concurrency
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_fewer_readers_share_the_same_capacity() -> None:
     few, many = world(account=MemoryAccount(10, 2)), world()
     for made in (few, many):
         start(made.function, {"segments": 50, "read_capacity": 30_000}, sleep=made.clock.sleep).run()
-    plans = [made.stages.plan(next(call["run"] for call in made.calls if "run" in call)) for made in (few, many)]
+    plans = [load_plan(made.context, next(call["run"] for call in made.calls if "run" in call)) for made in (few, many)]
     assert [plan.concurrency for plan in plans] == [4, 20]
     assert {round(plan.concurrency * plan.share) for plan in plans} == {30_000}
 

@@ -13,7 +13,12 @@ from typing import Any
 
 import pytest
 
+from lakebound.backfill.export_states import start_exports
 from lakebound.backfill.exports import FULL, INCREMENTAL, ExpectedExport, Window, read_manifest, windows
+from lakebound.backfill.run_context import RunContext
+from lakebound.backfill.run_state import RunState
+from lakebound.backfill.segment_states import read_segment
+from lakebound.backfill.state_machine import ACTIONS
 from lakebound.errors import LakeboundError, ObjectMissing
 from tests.support.backfill_world import START_MS, TABLE_ARN, World, world
 from tests.support.export_files import ID, TABLE_ID, Exports, exporting, exports_of, layout, md5
@@ -44,13 +49,12 @@ def test_a_full_export_becomes_the_table_at_its_time_without_read_capacity() -> 
 def test_a_data_file_that_outlasts_an_invocation_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lakebound.backfill.exports.LINES_PER_PAGE", 7)
     made, _ = exporting(100, timeout=21, max_seconds=0)
-    whole = made.stages.carry
 
-    def carry(run: str, unit: int, seconds_left: Any) -> dict[str, Any]:
+    def carry(context: RunContext, event: dict[str, Any], seconds_left: Any) -> dict[str, Any]:
         left = iter([100.0] * 2)
-        return whole(run, unit, lambda: next(left, 0.0))
+        return read_segment(context, event["run"], event["unit"], lambda: next(left, 0.0))
 
-    monkeypatch.setattr(made.stages, "carry", carry)
+    monkeypatch.setitem(ACTIONS, "carry", carry)
     result = start(made.function, {"mode": "export"}, sleep=made.clock.sleep).run()
     assert sum(call["action"] == "carry" for call in made.calls) > 6
     assert result["records"] == 100 == len(made.bucket.records())
@@ -72,8 +76,7 @@ def test_an_export_is_started_once_however_often_the_state_runs() -> None:
             execution.run()
     assert execution.run()["records"] == 5
     assert exports.starts == 1
-    state = made.calls[-1]["state"] | {"stretch": None, "wait_seconds": 0}
-    made.stages.start_exports(state)
+    start_exports(made.context, RunState.parse(made.calls[-1]["state"]))
     assert exports.starts == 1
 
 

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
-from lakebound.backfill.key_reread import KeyReread
-from lakebound.backfill.state_machine import Stages
+from lakebound.backfill.export_states import export_windows
+from lakebound.backfill.key_reread import KeyReread, TimeRange
+from lakebound.backfill.run_context import RunContext, save_work
+from lakebound.backfill.run_state import RunState
+from lakebound.backfill.state_machine import ACTIONS
+from lakebound.source.facts import TableDescription
 from lakebound.source.gaps import Gap, GapBook
 from tests.support.backfill_histories import (
     KEYS,
@@ -104,11 +108,11 @@ def broken(run: Callable[[int], World]) -> bool:
 
 
 def test_without_the_reread_a_ghost_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(self: Stages, state: dict[str, Any]) -> dict[str, Any]:
-        kept = self._keep_work(state["run"], "reread", {"units": []})
-        return state | {"units": kept["units"], "concurrency": 1}
+    def nothing(context: RunContext, event: dict[str, Any], seconds_left: Any) -> dict[str, Any]:
+        work = save_work(context, event["state"]["run"], "reread", {"units": []})
+        return event["state"] | {"units": work["units"], "concurrency": 1}
 
-    monkeypatch.setattr(Stages, "plan_reread", nothing)
+    monkeypatch.setitem(ACTIONS, "plan_reread", nothing)
 
     assert broken(healed_by_windows)
 
@@ -116,14 +120,13 @@ def test_without_the_reread_a_ghost_stays(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_reread_of_the_gaps_hours_only_leaves_a_ghost_of_the_minutes_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """ORDERING.md's stretch, [G - MARGIN, C + MARGIN]: an item inserted after the first window began, deleted
     in the gap."""
-    windows = Stages._windows
 
-    def narrow(self: Stages, state: Any) -> Any:
-        spans, reread = windows(self, state)
-        begin, end = state["stretch"]
-        return spans, reread and (begin - 60_000, end + 60_000)
+    def narrow(context: RunContext, state: RunState, described: TableDescription) -> Any:
+        windows, reread = export_windows(context, state, described)
+        gap = state.stretch
+        return windows, reread and gap and TimeRange(gap.from_ms - 60_000, gap.to_ms + 60_000)
 
-    monkeypatch.setattr(Stages, "_windows", narrow)
+    monkeypatch.setattr("lakebound.backfill.export_states.export_windows", narrow)
 
     assert broken(healed_by_windows)
 

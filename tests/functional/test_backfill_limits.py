@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lakebound.backfill.segment_states import read_segment
 from lakebound.backfill.segment_worker import Page, PageSource
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
@@ -126,10 +127,10 @@ def test_readers_side_by_side_use_nine_tenths_of_the_budget_until_no_segment_is_
 
     clock = TakingTurns()
     made = world(timeout=60, scan=scan, clock=clock)
-    state = made.stages.validate({"read_capacity": 6_000, "segments": len(sizes)}, "run-1")
-    planned = made.stages.plan_scan(made.stages.estimate(state))
-    assert planned["concurrency"] == 4
-    waiting, ended = list(planned["units"]), []
+    planned = made.plan(len(sizes), read_capacity=6_000)
+    assert planned.concurrency == 4
+    assert planned.units is not None
+    waiting, ended = list(planned.units), []
     began = clock.ms
 
     def reader() -> None:
@@ -139,9 +140,11 @@ def test_readers_side_by_side_use_nine_tenths_of_the_budget_until_no_segment_is_
                 pass
         ended.append(clock.ms)
 
-    clock.side_by_side([reader] * planned["concurrency"])
+    clock.side_by_side([reader] * planned.concurrency)
     assert sum(units for _, units in spent) == 10 * sum(sizes)
-    assert sum(made.stages.carry("run-1", unit, lambda: 60.0)["records"] for unit in planned["units"]) == sum(sizes)
+    assert sum(read_segment(made.context, "run-1", unit, lambda: 60.0)["records"] for unit in planned.units) == sum(
+        sizes
+    )
     until = ended[0]
     used = sum(units for ms, units in spent if ms <= until) / ((until - began) / 1000)
     whole = 10 * sum(sizes) / ((ended[-1] - began) / 1000)

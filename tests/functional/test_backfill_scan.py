@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lakebound.backfill.checkpoints import Checkpoint
+from lakebound.backfill.finish_state import finish
+from lakebound.backfill.segment_states import plan_scan
 from lakebound.errors import LakeboundError
 from tests.support.backfill_world import Killed, World, unavailable, world
 from tests.support.state_machine import Failed, start
@@ -169,12 +172,12 @@ def test_a_redrive_after_a_timeout_in_mid_segment_goes_on_from_the_checkpoint() 
 def test_another_segment_count_is_refused_on_resume() -> None:
     made = filled(60, timeout=20.5, max_seconds=0)
     made.table.page_ms = 400
-    state = made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 3}, "run-1")))
+    state = made.plan(3)
     made.function({"action": "carry", "run": "run-1", "unit": 0})
-    assert state["units"] == [0, 1, 2]
-    changed = state | {"request": state["request"] | {"segments": 5}}
+    assert state.document()["units"] == [0, 1, 2]
+    changed = replace(state, request=replace(state.request, segments=5))
     with pytest.raises(Exception, match="was started with 3 segments and cannot go on with 5"):
-        made.stages.plan_scan(changed)
+        plan_scan(made.context, changed)
     checkpoint = Checkpoint.decode(SEGMENT, made.bucket.objects[SEGMENT])
     with pytest.raises(Exception, match="was started with 3 segments and cannot go on with 5"):
         checkpoint.check("run-1", 0, 5, "table-1")
@@ -183,17 +186,17 @@ def test_another_segment_count_is_refused_on_resume() -> None:
 def test_a_run_with_a_segment_that_is_not_done_has_no_manifest() -> None:
     made = filled(60, timeout=20.5, max_seconds=0)
     made.table.page_ms = 400
-    state = made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 1}, "run-1")))
+    made.plan(1)
     assert not made.function({"action": "carry", "run": "run-1", "unit": 0})["done"]
     with pytest.raises(LakeboundError, match="segment 0 of run run-1 is not done"):
-        made.stages.finish(state)
+        finish(made.context, "run-1")
     assert not [key for key in made.bucket.objects if "/manifests/" in key]
 
 
 def test_a_table_made_again_is_refused() -> None:
     made = filled(60, timeout=20.5, max_seconds=0)
     made.table.page_ms = 400
-    made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 1}, "run-1")))
+    made.plan(1)
     made.function({"action": "carry", "run": "run-1", "unit": 0})
     made.table.table_id = "table-2"
     with pytest.raises(Exception, match="created again"):
@@ -203,7 +206,7 @@ def test_a_table_made_again_is_refused() -> None:
 def test_two_invocations_of_one_segment_agree_with_whoever_saved_first() -> None:
     """A zombie: an aborted child's function goes on reading while the redrive's has read the segment to its end."""
     made = filled(30, max_records=6)
-    made.stages.plan_scan(made.stages.estimate(made.stages.validate({"segments": 1}, "run-1")))
+    made.plan(1)
     saved: list[bytes] = []
 
     def meanwhile(key: str) -> None:
@@ -218,7 +221,7 @@ def test_two_invocations_of_one_segment_agree_with_whoever_saved_first() -> None
     assert answer["done"]
     assert answer["records"] == 30
     assert made.bucket.objects[SEGMENT] == saved[0], "the zombie wrote over the checkpoint of the one that went on"
-    result = made.stages.finish({"run": "run-1", "mode": "scan", "request": {}})
+    result = finish(made.context, "run-1")
     assert result["records"] == 30
     assert scanned(made) == made.table.items
 

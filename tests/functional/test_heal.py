@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lakebound.backfill.start_states import COUNTS_SETTLE_MS, OpeningStages, has_left
+from lakebound.backfill.start_states import COUNTS_SETTLE_MS, has_left
 from lakebound.record.redaction import Redaction, parse_paths
 from lakebound.source.facts import QueueCounts
 from lakebound.source.gaps import Gap, GapBook
@@ -126,7 +126,7 @@ def test_a_record_in_the_buffer_is_waited_for() -> None:
 
 @pytest.mark.parametrize("wait", [dead, given_up])
 def test_without_the_look_the_ghost_comes_back(wait: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OpeningStages, "_held_up", lambda self, state, upstream, now: "")
+    monkeypatch.setattr("lakebound.backfill.start_states.undelivered_before_heal", lambda *heal: "")
     made = with_a_gap()
     a_ghost_on_its_way(made, held=True)
     wait(made)

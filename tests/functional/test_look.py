@@ -209,7 +209,7 @@ def test_without_metrics_nothing_is_proved_and_the_rest_is_still_seen(
 
 
 def test_a_look_needs_to_know_the_mapping(made: World) -> None:
-    object.__setattr__(made.stages._ports, "mapping", None)
+    object.__setattr__(made.context.ports, "mapping", None)
     with pytest.raises(Misconfigured, match="STREAM_MAPPING_ID"):
         look(made)
 

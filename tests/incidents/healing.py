@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from lakebound.backfill.exports import Exporter
 from lakebound.backfill.gap_closing import Closing, decide
 from lakebound.backfill.manifest import Manifest
+from lakebound.backfill.run_context import Ports, RunContext, RunRules
 from lakebound.backfill.segment_worker import Page, PageSource
-from lakebound.backfill.state_machine import Ports, RunRules, Stages
+from lakebound.backfill.state_machine import perform
 from lakebound.ports import Clock, Overtaken
 from lakebound.record.attributes import Image
 from lakebound.record.base_records import SnapshotDecoder
@@ -113,10 +114,10 @@ class Healing:
             store=plant.bucket,
             documents=documents,
             clock=plant.clock,
-            measured=plant.metrics,
+            metrics=plant.metrics,
             upstream=MemoryUpstream(plant.buffer, plant.dead, plant.clock),
         )
-        self._stages = Stages(self._rules, ports)
+        self._context = RunContext(self._rules, ports)
 
     # ── the ports that are the plant's own ──
 
@@ -146,13 +147,13 @@ class Healing:
         now = self._plant.clock.now_ms()
         if now - self._looked_ms >= LOOK_MS:
             self._looked_ms = now
-            self._stages.perform({"action": "look"}, lambda: 900.0)
+            perform(self._context, {"action": "look"}, lambda: 900.0)
 
     def heal(self, run: str) -> Manifest:
         """`lakebound backfill start --mode heal`, to its end, while everything else goes on."""
 
         def function(event: dict[str, Any]) -> dict[str, Any]:
-            return self._stages.perform(event, lambda: 900.0)
+            return perform(self._context, event, lambda: 900.0)
 
         result = start(function, {"mode": "heal"}, name=run, sleep=self._plant.run).run()
         assert f"lakebound backfill close --run {run}" in result["next"]

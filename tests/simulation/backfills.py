@@ -7,18 +7,21 @@ can stop, crash, run into its deadline, or live on as a zombie while the state m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from lakebound.adapters.documents import S3Documents
-from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.exports import FULL, ExportState, Window
 from lakebound.backfill.manifest import Manifest
+from lakebound.backfill.run_context import Ports, RunContext, RunRules
+from lakebound.backfill.run_state import RunState
 from lakebound.backfill.segment_worker import Page, PageSource, Throttled
-from lakebound.backfill.state_machine import Ports, RunRules, Stages
+from lakebound.backfill.start_states import no_windows
+from lakebound.backfill.state_machine import perform
 from lakebound.errors import LakeboundError
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
@@ -45,25 +48,11 @@ LOOKS = 60
 """Redrives of one execution without faults after which it counts as stuck."""
 
 
-class SimulatedStages(Stages):
-    """The stages, but for a pool of threads, whose order no seed decides, and for who chooses a heal's way."""
+class InTurn(Executor):
+    """A pool without threads: no seed decides their order."""
 
-    way = ""
-
-    def checkpoints(self, run: str, numbers: Sequence[int]) -> list[Checkpoint | None]:
-        found = []
-        for number in numbers:
-            found += super().checkpoints(run, [number])
-        return found
-
-    def estimate(self, state: dict[str, Any]) -> dict[str, Any]:
-        told = super().estimate(state)
-        if not self.way:
-            return told
-        facts = self._ports.source.describe(recovery=True)
-        if self.way != "scan" and self._no_windows(facts, Window(*told["stretch"]), told["heals"]):
-            return told
-        return told | {"mode": self.way}
+    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **limits: Any) -> Iterator[Any]:
+        return map(fn, *iterables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +197,7 @@ class Upstream:
         state = "Disabled" if world.now_ms < world.mapping_off_until_ms else "Enabled"
         return MappingFacts("mapping", stream.arn, state, stream.enabled_ms)
 
-    def look(self) -> QueueCounts:
+    def counts(self) -> QueueCounts:
         self.one.enter("get_queue_attributes")
         return QueueCounts(dead=len(self.world.sqs.dead), buffered=len(self.world.sqs.messages))
 
@@ -335,11 +324,20 @@ class BackfillRun:
             documents=S3Documents("bucket", one.s3),
             clock=one,
             upstream=upstream,
+            pool=InTurn,
         )
-        stages = SimulatedStages(rules, ports)
-        stages.way = self._way
-        answer: dict[str, Any] = orjson.loads(orjson.dumps(stages.perform(event, one.seconds_left)))
-        return answer
+        context = RunContext(rules, ports)
+        answer: dict[str, Any] = orjson.loads(orjson.dumps(perform(context, event, one.seconds_left)))
+        return self._heal_in_own_mode(context, answer) if event["action"] == "estimate" and self._way else answer
+
+    def _heal_in_own_mode(self, context: RunContext, answer: dict[str, Any]) -> dict[str, Any]:
+        """The estimate's answer, with the mode of this history in place of its own where that is possible."""
+        state = RunState.parse(answer)
+        described = context.ports.source.describe(recovery=True)
+        assert state.stretch is not None
+        if self._way != "scan" and no_windows(context, described, state.stretch, state.heals):
+            return answer
+        return answer | {"mode": self._way}
 
     def _ended(self, one: Invocation) -> None:
         if self._invocation is not one:

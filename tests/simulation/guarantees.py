@@ -161,7 +161,7 @@ PROMISES: Final = (
             "template.yaml:LookSchedule",
             "template.yaml:StatusGap",
             CORE + "source/delivery_proof.py:find_gaps",
-            CORE + "backfill/stream_check.py:LookStages.look",
+            CORE + "backfill/stream_check.py:check_stream",
             CORE + "backfill/gap_closing.py:decide",
             "spark/lakebound_spark/silver/stale_mark.py:mark_stale",
             "spark/lakebound_spark/silver/stale_mark.py:record_stale_gap",
@@ -190,7 +190,7 @@ PROMISES: Final = (
         "Every delete reaches silver; deletes inside a gap do so by the sweep or by the incremental export.",
         (
             "spark/lakebound_spark/silver/merge.py:_Registers",
-            CORE + "backfill/start_states.py:OpeningStages._held_up",
+            CORE + "backfill/start_states.py:undelivered_before_heal",
             "spark/lakebound_spark/upkeep/run_merge_check.py:check_run_merge",
         ),
         (
@@ -228,7 +228,7 @@ PROMISES: Final = (
         (
             CORE + "record/table_identity.py:decide",
             CORE + "record/table_identity.py:Source.check_told",
-            CORE + "backfill/start_states.py:OpeningStages._refuse_another_table",
+            CORE + "backfill/start_states.py:_describe_followed_table",
             CORE + "adapters/raw_answers.py:of_the_table",
         ),
         (

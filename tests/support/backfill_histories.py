@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lakebound.backfill.state_machine import Stages
+from lakebound.backfill.state_machine import ACTIONS
 from lakebound.source.gaps import Gap, GapBook
 from tests.spark.registers import receive_all
 from tests.support.backfill_world import START_MS, World, world
@@ -109,12 +109,8 @@ def with_a_gap(seed: int) -> tuple[World, random.Random]:
 
 
 def heal(made: World, chance: random.Random, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    estimate = Stages.estimate
-
-    def chosen(self: Stages, state: dict[str, Any]) -> dict[str, Any]:
-        return estimate(self, state) | {"mode": mode}
-
-    monkeypatch.setattr(Stages, "estimate", chosen)
+    estimate = ACTIONS["estimate"]
+    monkeypatch.setitem(ACTIONS, "estimate", lambda *call: estimate(*call) | {"mode": mode})
     now = made.clock.ms
     writes(made, chance, now, now + 900_000, 10)
     for at in range(now + 1, now + 900_000, 20_000):

@@ -11,8 +11,12 @@ from typing import Any
 from isal import igzip
 
 from lakebound.backfill.exports import ExportState, Window
+from lakebound.backfill.run_context import Ports, RunContext, RunRules
+from lakebound.backfill.run_state import RunState
+from lakebound.backfill.segment_states import plan_scan
 from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource, Throttled
-from lakebound.backfill.state_machine import Ports, RunRules, Stages
+from lakebound.backfill.start_states import estimate, validate
+from lakebound.backfill.state_machine import perform
 from lakebound.errors import ObjectMissing, StoreUnavailable
 from lakebound.formats.registry import reader_of
 from lakebound.ports import Overtaken, StoredObject
@@ -309,12 +313,12 @@ class NoExports:
 
 @dataclass
 class World:
-    """Table, bucket, clock and the stages over them; `function` is the handler's part after decoding."""
+    """Table, bucket, clock and the context over them; `function` is the handler's part after decoding."""
 
     clock: Clock
     table: Table
     bucket: Bucket
-    stages: Stages
+    context: RunContext
     mapping: StreamMapping
     timeout: float
     metrics: MemoryMetrics
@@ -325,7 +329,12 @@ class World:
     def function(self, event: dict[str, Any]) -> dict[str, Any]:
         self.calls.append(event)
         end = self.clock.ms + round(self.timeout * 1000)
-        return self.stages.perform(event, lambda: (end - self.clock.ms) / 1000)
+        return perform(self.context, event, lambda: (end - self.clock.ms) / 1000)
+
+    def plan(self, segments: int, read_capacity: float = 0) -> RunState:
+        """The run `run-1` as a scan that is cut into so many segments and has read nothing yet."""
+        state = validate(self.context, {"segments": segments, "read_capacity": read_capacity}, "run-1")
+        return plan_scan(self.context, estimate(self.context, state))
 
 
 def world(
@@ -374,11 +383,11 @@ def world(
         store=bucket,
         documents=bucket,
         clock=clock,
-        measured=metrics,
+        metrics=metrics,
         upstream=MemoryUpstream(buffer, dead, clock),
         account=account,
     )
-    return World(clock, table, bucket, Stages(rules, ports), mapping, timeout, metrics, buffer, dead)
+    return World(clock, table, bucket, RunContext(rules, ports), mapping, timeout, metrics, buffer, dead)
 
 
 def unavailable(key: str) -> None:

@@ -126,7 +126,7 @@ class Exports:
 def exports_of(made: World, kind: type[Exports] = Exports) -> Exports:
     """Gives the world's backfill an exporter of its table, and returns it."""
     exports = kind(made.table, made.bucket)
-    object.__setattr__(made.stages._ports, "exporter", lambda arn: exports)
+    object.__setattr__(made.context.ports, "exporter", lambda arn: exports)
     return exports
 
 

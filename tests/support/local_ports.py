@@ -284,7 +284,7 @@ class MemoryUpstream:
         self._dead = dead
         self._clock = clock
 
-    def look(self) -> QueueCounts:
+    def counts(self) -> QueueCounts:
         """See Upstream. Never raises."""
         dead, buffered = len(self._dead.messages), len(self._buffer.messages)
         told = [waiting.sent_ms for waiting in self._buffer.messages if waiting.receives <= TOLD_RECEIVES]

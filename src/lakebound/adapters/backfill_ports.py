@@ -13,8 +13,8 @@ from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.exports import TableExporter
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stream_mapping import LambdaMapping
+from lakebound.backfill.run_context import Ports
 from lakebound.backfill.segment_worker import PageSource
-from lakebound.backfill.state_machine import Ports
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.settings import BackfillSettings
 
@@ -39,7 +39,7 @@ def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
         store=S3Store(settings.bucket, s3),
         documents=S3Documents(settings.bucket, s3),
         clock=clock,
-        measured=(
+        metrics=(
             FunctionMetrics(settings.stream_ingest, settings.table, client("cloudwatch"))
             if settings.stream_ingest
             else None

@@ -88,7 +88,7 @@ class BufferQueues:
         queue = {"QueueName": buffer_url.rpartition("/")[2]}
         self._age = {"age": Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", queue, "Maximum")}
 
-    def look(self) -> QueueCounts:
+    def counts(self) -> QueueCounts:
         dead = sum(count_messages(self._sqs, self._dead_url))
         buffered = sum(count_messages(self._sqs, self._buffer_url))
         if not buffered:

@@ -93,6 +93,11 @@ class Checkpoint:
                 hint="Start a new backfill; its records and this run's agree",
             )
         if self.table_id != table_id:
-            raise Misconfigured(
-                f"the table was created again since run {run} began", hint="Start a new backfill of the new table"
-            )
+            raise table_recreated(run)
+
+
+def table_recreated(run: str) -> Misconfigured:
+    """The error of a run whose table was deleted and created again meanwhile."""
+    return Misconfigured(
+        f"the table was created again since run {run} began", hint="Start a new backfill of the new table"
+    )

@@ -44,16 +44,16 @@ def batch_files(
     store: ObjectStore,
     prefix: str,
     partition: Callable[[int, bool], str],
-    stretch: TimeRange,
+    hours: TimeRange,
     now_ms: int,
 ) -> Iterator[StoredObject]:
-    """The batch files that can hold a record of the stretch.
+    """The batch files that can hold a record of these hours.
 
     A stream record is written when it arrives: at any time from its creation until now, days later after a redrive. A
     base record's label is earlier than its writing.
     """
     seen: set[str] = set()
-    for hour in range(stretch.from_ms // _HOUR_MS, now_ms // _HOUR_MS + 1):
+    for hour in range(hours.from_ms // _HOUR_MS, now_ms // _HOUR_MS + 1):
         for is_delete in (False, True):
             folder = partition(hour * _HOUR_MS, is_delete)
             if folder in seen:
@@ -61,8 +61,20 @@ def batch_files(
             seen.add(folder)
             for stored in store.list(f"{prefix}/{folder}/"):
                 key = DataKey.parse(prefix, stored.key)
-                if key is not None and key.time_ms >= stretch.from_ms - _HOUR_MS:
+                if key is not None and key.time_ms >= hours.from_ms - _HOUR_MS:
                     yield stored
+
+
+@dataclass(frozen=True, slots=True)
+class RereadUnit:
+    """What one unit of a run reads again: the keys of these batch files' records in the range."""
+
+    table: str
+    run: str
+    key_names: Sequence[str]
+    files: Sequence[str]
+    range: TimeRange
+    margin_ms: int
 
 
 class KeyReread:
@@ -73,63 +85,46 @@ class KeyReread:
 
     origin = "reread"
 
-    def __init__(
-        self,
-        table: str,
-        run: str,
-        key_names: Sequence[str],
-        files: Sequence[str],
-        stretch: TimeRange,
-        reader: KeyReader,
-        decoder: SnapshotDecoder,
-        store: ObjectStore,
-        clock: Clock,
-        margin_ms: int,
-    ) -> None:
-        self._table = table
-        self._run = run
-        self._key_names = key_names
-        self._files = files
-        self._stretch = stretch
+    def __init__(self, unit: RereadUnit, reader: KeyReader, store: ObjectStore, clock: Clock) -> None:
+        self._unit = unit
         self._reader = reader
-        self._decoder = decoder
+        self._decoder = SnapshotDecoder(unit.table, unit.run, self.origin, unit.key_names)
         self._store = store
         self._clock = clock
-        self._margin_ms = margin_ms
         self._read: set[str] = set()
         self._open: tuple[int, int] = (-1, 0)
         self._lines: Iterator[dict[str, Any]] = iter(())
 
     def page(self, start: Any, limit: int | None) -> Page:
         number, line = (start["file"], start["line"]) if start else (0, 0)
-        if self._open != (number, line) and number < len(self._files):
+        if self._open != (number, line) and number < len(self._unit.files):
             self._lines = self._open_file(number)
             for _ in range(line):
                 next(self._lines)
         keys: dict[str, Image] = {}
         most = min(limit or KEYS_PER_READ, KEYS_PER_READ)
-        while number < len(self._files) and len(keys) < most:
+        while number < len(self._unit.files) and len(keys) < most:
             record = self._next()
             if record is None:
                 number, line = number + 1, 0
-                if number < len(self._files):
+                if number < len(self._unit.files):
                     self._lines = self._open_file(number)
                 continue
             line += 1
             self._collect(record, keys)
-        following = {"file": number, "line": line} if number < len(self._files) else None
+        following = {"file": number, "line": line} if number < len(self._unit.files) else None
         # The place counts as reached only once its keys were read: a throttled page is asked for again from `start`.
         self._open = (-1, 0)
-        values, units, asked = read_keys(self._reader, self._clock, self._table, self._key_names, keys)
+        values, units, asked = read_keys(self._reader, self._clock, self._unit.table, self._unit.key_names, keys)
         self._read.update(keys)
         self._open = (number, line)
-        return Page(asked, asked - self._margin_ms, values, units, following)
+        return Page(asked, asked - self._unit.margin_ms, values, units, following)
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
         return base_record(self._decoder, value, label_ms, event_id)
 
     def _open_file(self, number: int) -> Iterator[dict[str, Any]]:
-        key = self._files[number]
+        key = self._unit.files[number]
         extension = key.rpartition("/")[2].partition(".")[2]
         return reader_of(extension)(self._store.get(key, MAX_FILE_BYTES))
 
@@ -143,10 +138,11 @@ class KeyReread:
             ) from None
 
     def _collect(self, record: dict[str, Any], keys: dict[str, Image]) -> None:
-        if record["source_table"] != self._table or record["snapshot_run"] == self._run:
+        unit = self._unit
+        if record["source_table"] != unit.table or record["snapshot_run"] == unit.run:
             return
         moment = record["approx_creation_time_ms"] if record["origin"] == "stream" else record["snapshot_label_ms"]
-        if self._stretch.from_ms <= moment <= self._stretch.to_ms and record["key"] not in self._read:
+        if unit.range.from_ms <= moment <= unit.range.to_ms and record["key"] not in self._read:
             keys[record["key"]] = record["keys"]
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.progress import RunProgress, progress_of
-from lakebound.backfill.state_machine import RunPlan
+from lakebound.backfill.run_plan import RunPlan
 from lakebound.errors import ObjectMissing
 from lakebound.ports import Documents, ObjectStore
 from lakebound.transport.object_keys import RunFolder

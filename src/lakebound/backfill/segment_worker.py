@@ -183,7 +183,7 @@ class SegmentWorker:
         self._clock = clock
         self._seconds_left = seconds_left
 
-    def carry(self, key: str, fresh: Checkpoint) -> Checkpoint:
+    def read(self, key: str, fresh: Checkpoint) -> Checkpoint:
         """Go on from the checkpoint under `key`, or start with `fresh`; the checkpoint now.
 
         Not `done` means: call again. Raises Misconfigured where the checkpoint does not fit, TableBusy where a whole
@@ -198,7 +198,7 @@ class SegmentWorker:
         now = self._clock.now_ms()
         state = replace(state, invocations=state.invocations + 1, started_ms=state.started_ms or now)
         try:
-            return self._carry(
+            return self._read_pages(
                 key, state, tag, RateLimiter(self._rules.share, now, rate=state.rate, ready_ms=state.ready_ms)
             )
         except Overtaken:
@@ -207,7 +207,7 @@ class SegmentWorker:
             winner = self._documents.load(key)
             return Checkpoint.decode(key, winner[0]) if winner else state
 
-    def _carry(self, key: str, state: Checkpoint, tag: str | None, pace: RateLimiter) -> Checkpoint:
+    def _read_pages(self, key: str, state: Checkpoint, tag: str | None, pace: RateLimiter) -> Checkpoint:
         files = FileBuilder(self._rules.prefix, self._source.origin, self._rules.file_format)
         pages, skewed = 0, 0
         while True:

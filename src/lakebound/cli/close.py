@@ -12,6 +12,7 @@ from lakebound.adapters.stack import Stack
 from lakebound.adapters.status_facts import put_gap
 from lakebound.backfill.gap_closing import Closing, decide
 from lakebound.backfill.manifest import Manifest
+from lakebound.backfill.margin import wait_ms
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, aws_client, tell, tell_json
 from lakebound.errors import Misconfigured, ObjectMissing
@@ -22,7 +23,6 @@ from lakebound.transport.object_keys import RunFolder
 from lakebound.transport.undelivered import pending_failures
 
 _MAX_MANIFEST_BYTES = 256 * 1024 * 1024
-_MARGINS_TO_W = 3
 
 
 def command(
@@ -82,7 +82,7 @@ def _manifest(store: ObjectStore, table: str, run: str) -> Manifest:
 
 
 def _wait_ms(stack: Stack) -> int:
-    return _MARGINS_TO_W * 1000 * int(stack.parameters.get("SnapshotMarginSeconds") or 60)
+    return wait_ms(1000 * int(stack.parameters.get("SnapshotMarginSeconds") or 60))
 
 
 def _document(closing: Closing, run: str, dry_run: bool, still_open: list[Gap]) -> dict[str, Any]:

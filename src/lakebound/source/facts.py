@@ -107,7 +107,7 @@ class DeliveryMetrics(Protocol):
 class Upstream(Protocol):
     """The buffer queue and its dead-letter queue."""
 
-    def look(self) -> QueueCounts:
+    def counts(self) -> QueueCounts:
         """What they hold now; messages in a flusher's hands count. Raises LakeboundError."""
 
 
