@@ -60,7 +60,7 @@ def framed(folder: Path, width: int, height: int, html: str) -> Path:
     return outer
 
 
-def measured(folder: Path, width: int, *, dark: bool, html: str) -> tuple[bool, int, int, int]:
+def measure(folder: Path, width: int, *, dark: bool, html: str) -> tuple[bool, int, int, int]:
     """(fits, its width, its height, elements whose text runs out of them), as the page finds them itself."""
     outer = framed(folder, width, 900, html)
     shown = chromium(folder / "profile", "--dump-dom", f"file://{outer}", dark=dark)
@@ -89,7 +89,7 @@ def pixels(picture: Path) -> tuple[tuple[int, ...], set[bytes]]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_is_readable(tmp_path: Path, width: int, scheme: str) -> None:
     html, dark = page(FULL), scheme == "dark"
-    fits, shown_width, height, overflowing = measured(tmp_path, width, dark=dark, html=html)
+    fits, shown_width, height, overflowing = measure(tmp_path, width, dark=dark, html=html)
     assert (fits, shown_width, overflowing) == (True, width, 0)
     PICTURES.mkdir(parents=True, exist_ok=True)
     picture = PICTURES / f"{scheme}-{width}.png"
@@ -112,5 +112,5 @@ def test_the_report_is_readable(tmp_path: Path, width: int, scheme: str) -> None
 def test_a_page_that_does_not_fit_is_seen(tmp_path: Path, change: Sequence[str], wrong: str) -> None:
     html = page(FULL)
     assert change[0] in html
-    fits, _, _, overflowing = measured(tmp_path, PHONE, dark=False, html=html.replace(*change))
+    fits, _, _, overflowing = measure(tmp_path, PHONE, dark=False, html=html.replace(*change))
     assert (not fits) if wrong == "fits" else overflowing > 0

@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
-from lakebound.operate.discard import discard_messages, discard_objects, waiting_failures
-from lakebound.operate.redrive import look_at_dead_letters, redrive_by_copy, redrive_failures, redrive_quarantine
+from lakebound.operate.discard import discard_messages, discard_objects, undelivered_failures
+from lakebound.operate.redrive import peek_dead_letters, redrive_by_copy, redrive_failures, redrive_quarantine
 from lakebound.operate.status import GAP, LAGGING, OK
 from lakebound.transport.undelivered import MAX_FAILURE_BYTES, pending_failures, pending_quarantine
 from tests.incidents.oncall import OnCall, Row
@@ -65,7 +65,7 @@ def redrive_dead(made: Plant) -> None:
 
 
 def redrive_stream(made: Plant) -> None:
-    assert redrive_failures(made.road, pending_failures(made.bucket, TABLE, MAPPING)).failed == {}
+    assert redrive_failures(made.ingest, pending_failures(made.bucket, TABLE, MAPPING)).failed == {}
 
 
 def poison_record() -> Row:
@@ -78,7 +78,7 @@ def poison_record() -> Row:
     assert "quarantine" in made.pages()
     assert made.compare().stale + made.compare().different == ("id=S:k1",), "its neighbour went on"
     made.clock.sleep(2 * HOUR)
-    call.follow(REDRIVE_QUARANTINE, lambda: redrive_quarantine(made.road, pending_quarantine(made.bucket, TABLE)))
+    call.follow(REDRIVE_QUARANTINE, lambda: redrive_quarantine(made.ingest, pending_quarantine(made.bucket, TABLE)))
     made.run(60)
     assert_well(made)
     return call.over()
@@ -137,13 +137,13 @@ def junk_in_the_queues() -> Row:
 
 
 def discard_dead(made: Plant) -> None:
-    letters = look_at_dead_letters(TABLE, made.dead, made.bucket, 1_000)
+    letters = peek_dead_letters(TABLE, made.dead, made.bucket, 1_000)
     ids = {one.message_id for one in letters if one.verdict}
     assert set(discard_messages(TABLE, ids, made.dead, made.bucket, made.clock).discarded) == ids
 
 
 def discard_failures(made: Plant) -> None:
-    waits = list(waiting_failures(made.bucket, pending_failures(made.bucket, TABLE, MAPPING)))
+    waits = list(undelivered_failures(made.bucket, pending_failures(made.bucket, TABLE, MAPPING)))
     discard_objects("stream", waits, made.bucket, TABLE, made.clock, MAX_FAILURE_BYTES)
 
 

@@ -16,9 +16,9 @@ import orjson
 from lakebound.errors import QueueUnavailable, StoreUnavailable
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules
-from lakebound.operate.redrive import Road
-from lakebound.operate.repair import Repaired, RepairRules, repair
-from lakebound.operate.status import Seen, Status, judge, open_gaps
+from lakebound.operate.redrive import IngestPipeline
+from lakebound.operate.repair import RepairResult, RepairRules, repair
+from lakebound.operate.status import PipelineFacts, Status, assess, open_gaps
 from lakebound.operate.verify import LakeRow, Patience, Report, verify
 from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.record.attributes import Image, canonical_key
@@ -112,7 +112,7 @@ class Plant:
         self._tries = 0
         self._number = 0
         rules = IngestRules(TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), by_event_time=False, message_bytes=262_144)
-        self.road = Road(rules, StreamDecoder(TABLE), self.outage.queue, self.outage.store, self.clock)
+        self.ingest = IngestPipeline(rules, StreamDecoder(TABLE), self.outage.queue, self.outage.store, self.clock)
         self.decoder = StreamDecoder(TABLE)
         self.metrics = MemoryMetrics()
         self._mapped: tuple[str, bool] = (self.mapped_arn, True)
@@ -189,7 +189,7 @@ class Plant:
         if "stream_ingest" in self.broken:
             self.errors["stream_ingest"] += 1
         else:
-            unsent = self.road.carry(ready).unsent_from
+            unsent = self.ingest.carry(ready).unsent_from
         self._measure(ready, unsent is not None)
         done = len(ready)
         if unsent is not None:
@@ -258,7 +258,7 @@ class Plant:
         self.healing.sweep(manifest)
         assert not self.healing.close(manifest).is_refused
 
-    def repair(self, keys: Sequence[str]) -> Repaired:
+    def repair(self, keys: Sequence[str]) -> RepairResult:
         """`lakebound verify --repair`."""
         rules = RepairRules(TABLE, PREFIX, partitioner("dt=%Y-%m-%d/HH=%H"), MARGIN_MS)
         run = f"repair-{format_time(self.clock.now_ms())}"
@@ -274,8 +274,8 @@ class Plant:
         now = self.clock.now_ms()
         waiting = [one["dynamodb"]["ApproximateCreationDateTime"] * 1000 for one in self.stream]
         failures = pending_failures(self.bucket, TABLE, MAPPING)
-        return judge(
-            Seen(
+        return assess(
+            PipelineFacts(
                 now_ms=now,
                 stack="lake",
                 table=TABLE,

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from lakebound.live.ingest import IngestRules
-from lakebound.operate.redrive import Road
+from lakebound.operate.redrive import IngestPipeline
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
 from lakebound.transport.object_keys import partitioner
@@ -21,7 +21,7 @@ MAPPING = "11111111-2222-3333-4444-555555555555"
 
 
 class World:
-    """A table's road with local twins."""
+    """A table's pipeline with local twins."""
 
     def __init__(self) -> None:
         self.clock = ManualClock(NOW_MS)
@@ -29,7 +29,7 @@ class World:
         self.buffer = MemoryQueue(self.clock)
         self.dead = MemoryQueue(self.clock)
         rules = IngestRules(TABLE, partitioner("dt=%Y-%m-%d/HH=%H"), by_event_time=False, message_bytes=262_144)
-        self.road = Road(rules, StreamDecoder(TABLE), self.buffer, self.store, self.clock)
+        self.ingest = IngestPipeline(rules, StreamDecoder(TABLE), self.buffer, self.store, self.clock)
 
     def fail(self, name: str, records: Sequence[object], **changes: Any) -> str:
         """A failure object as Lambda writes one."""
@@ -44,7 +44,7 @@ class World:
     def poison(self, *records: object) -> None:
         """Deliver them, so that they end in quarantine."""
         before = len(self.store.objects)
-        self.road.carry(records)
+        self.ingest.carry(records)
         assert len(self.store.objects) == before + len(records)
         self.buffer.messages.clear()
 
@@ -83,5 +83,5 @@ def records_in(body: str) -> list[dict[str, Any]]:
 
 def a_body(number: int = 0) -> str:
     world = World()
-    world.road.carry([stream_record(number)])
+    world.ingest.carry([stream_record(number)])
     return bodies(world.buffer)[0]

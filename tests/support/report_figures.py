@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lakebound.operate.cost import Plan, estimated
-from lakebound.operate.report import BackfillSeen, Figures, FileSeen, Verified
-from lakebound.operate.status import FunctionSeen, Seen, judge
+from lakebound.operate.cost import Workload, estimate
+from lakebound.operate.report import BackfillFigures, Figures, FileFigures, VerifyFigures
+from lakebound.operate.status import FunctionFacts, PipelineFacts, assess
 from lakebound.source.gaps import Gap
 from tests.support.stream_records import NOW_MS
 
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/flights/stream/2026-11-01T00:00:00.000"
 
-WELL = Seen(
+WELL = PipelineFacts(
     now_ms=NOW_MS,
     stack="lake",
     table="flights",
@@ -31,19 +31,19 @@ WELL = Seen(
     quarantined=0,
     looked_ms=NOW_MS - 60_000,
     delivered_ms=NOW_MS - 50 * 60_000,
-    functions=(FunctionSeen("stream_ingest", "/lakebound/lake/stream_ingest", 40, 0),),
+    functions=(FunctionFacts("stream_ingest", "/lakebound/lake/stream_ingest", 40, 0),),
 )
 
 FILES = tuple(
-    FileSeen(NOW_MS - (60 - n) * 60_000, 400 + n, 2 ** (14 + n % 9) + n, 9_000 + (n * 7_919) % 21_000)
+    FileFigures(NOW_MS - (60 - n) * 60_000, 400 + n, 2 ** (14 + n % 9) + n, 9_000 + (n * 7_919) % 21_000)
     for n in range(60)
 )
 
 FULL = Figures(
-    status=judge(replace(WELL, dead=3, quarantined=2, gaps=(Gap(NOW_MS - 7_200_000, None, "mapping_disabled"),))),
+    status=assess(replace(WELL, dead=3, quarantined=2, gaps=(Gap(NOW_MS - 7_200_000, None, "mapping_disabled"),))),
     files=FILES,
-    verified=Verified(336_776, missing=1),
-    backfill=BackfillSeen("nightly-7", "scan", 336_776, 84.0, (90_000, 84_000, 81_000, 81_776)),
-    bill=estimated(Plan(120, 900)),
+    verified=VerifyFigures(336_776, missing=1),
+    backfill=BackfillFigures("nightly-7", "scan", 336_776, 84.0, (90_000, 84_000, 81_000, 81_776)),
+    bill=estimate(Workload(120, 900)),
     latency_s=(21.4, 48.9),
 )

@@ -13,7 +13,7 @@ from rich.console import Console
 from lakebound.adapters.executions import ExecutionState, Machine
 from lakebound.backfill.run_watcher import RunStatus, phase_of
 from lakebound.cli import backfill
-from lakebound.cli.backfill import _Lines, elapsed, ending
+from lakebound.cli.backfill import _ProgressLines, elapsed, ending
 from lakebound.errors import LakeboundError
 from tests.support.operator_stack import Lakebound
 from tests.support.translated_template import ROOT
@@ -55,7 +55,7 @@ def machine() -> Machine:
 def test_the_list_tells_start_mode_state_records_and_duration(
     lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(backfill.Place, "machine", property(lambda self: machine()))
+    monkeypatch.setattr(backfill.BackfillTarget, "machine", property(lambda self: machine()))
     assert lakebound("backfill", "list") == 0
     heads, first, second = (line.split() for line in capsys.readouterr().out.splitlines())
     assert heads == ["STARTED", "RUN", "MODE", "STATE", "RECORDS", "DURATION"]
@@ -111,7 +111,7 @@ def test_a_file_gets_a_line_at_each_phase_and_each_minute(monkeypatch: pytest.Mo
     now = [0.0]
     monkeypatch.setattr(backfill.time, "monotonic", lambda: now[0])
     console = Console(record=True, width=200, file=None, quiet=False)
-    lines = _Lines(console)
+    lines = _ProgressLines(console)
     for second in range(1, 182):
         now[0] = 1_000.0 + second
         lines.look(RunStatus("reading" if second > 20 else "waiting until the stream covers the run"), float(second))

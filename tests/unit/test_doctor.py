@@ -13,8 +13,19 @@ import pytest
 
 from lakebound.cli.init import samconfig
 from lakebound.errors import LakeboundError
-from lakebound.operate.cost import Did, Line, Plan, amount, dollars, estimated, headline, measured
-from lakebound.operate.doctor import BAD, GOOD, UNKNOWN, WARN, StackFacts, TableFacts, after, before, smoke, smoke_keys
+from lakebound.operate.cost import CostLine, Usage, Workload, amount, dollars, estimate, headline, measure
+from lakebound.operate.doctor import (
+    BAD,
+    GOOD,
+    UNKNOWN,
+    WARN,
+    StackFacts,
+    TableFacts,
+    check_stack,
+    check_table,
+    smoke,
+    smoke_keys,
+)
 from lakebound.record.attributes import Image
 from tests.support.local_ports import ManualClock
 from tests.support.operator_stack import Lakebound, Operated, remove, take_away
@@ -41,8 +52,8 @@ def found(checks: Any) -> list[tuple[str, str]]:
 
 
 def test_a_table_that_is_ready_has_nothing_to_fix() -> None:
-    assert found(before(READY)) == []
-    assert found(after(DEPLOYED)) == []
+    assert found(check_table(READY)) == []
+    assert found(check_stack(DEPLOYED)) == []
 
 
 @pytest.mark.parametrize(
@@ -62,7 +73,7 @@ def test_a_table_that_is_ready_has_nothing_to_fix() -> None:
     ],
 )
 def test_before_each_thing_that_is_wrong_is_found_with_its_fix(change: dict[str, Any], wanted: tuple[str, str]) -> None:
-    checks = list(before(replace(READY, **change)))
+    checks = list(check_table(replace(READY, **change)))
     assert found(checks) == [wanted]
     assert all(check.fix for check in checks if check.level != GOOD)
     assert not any("…" in check.fix for check in checks), "a fix is there to be pasted"
@@ -97,7 +108,7 @@ def test_before_each_thing_that_is_wrong_is_found_with_its_fix(change: dict[str,
     ],
 )
 def test_after_each_thing_that_is_wrong_is_found_with_its_fix(change: dict[str, Any], wanted: tuple[str, str]) -> None:
-    checks = list(after(replace(DEPLOYED, **change)))
+    checks = list(check_stack(replace(DEPLOYED, **change)))
     assert found(checks) == [wanted]
     assert all(check.fix for check in checks if check.level != GOOD)
     assert not any("…" in check.fix for check in checks), "a fix is there to be pasted"
@@ -282,26 +293,26 @@ def test_a_quote_in_a_parameter_stays_toml() -> None:
 
 
 def test_a_measured_month_is_the_hours_scaled_by_the_prices() -> None:
-    did = Did(73, 1e6, 1e6, 600_000, 0, 0, 0, 0, 0, 1_000, 0)
-    dollars = {line.part: line.dollars for line in measured(did).lines}
+    did = Usage(73, 1e6, 1e6, 600_000, 0, 0, 0, 0, 0, 1_000, 0)
+    dollars = {line.part: line.dollars for line in measure(did).lines}
     assert dollars["Lambda requests"] == pytest.approx(10 * 1e6 * 0.20 / 1e6)
     assert dollars["Lambda compute"] == pytest.approx(10 * 600_000 * 0.0000166667)
     assert dollars["S3 puts"] == pytest.approx(10 * 0.005)
 
 
 def test_an_estimate_grows_with_the_rate_and_costs_little_when_idle() -> None:
-    idle, some, many = (estimated(Plan(rate, 1_000)).dollars for rate in (0, 10, 1_000))
+    idle, some, many = (estimate(Workload(rate, 1_000)).dollars for rate in (0, 10, 1_000))
     assert idle == pytest.approx(20 * 0.10)
     assert idle < some < many
     # A hundred times the writes fill deliveries and messages better: far less than a hundred times the price.
     assert many < 50 * some
 
 
-NOTHING = Did(24, None, None, None, None, None, None, None, None, None, None, alarms=20)
+NOTHING = Usage(24, None, None, None, None, None, None, None, None, None, None, alarms=20)
 
 
 def test_what_has_no_metric_is_not_measured_and_never_nought() -> None:
-    bill = measured(NOTHING)
+    bill = measure(NOTHING)
     assert set(bill.unmeasured) == {line.part for line in bill.lines} - {"alarms"}
     assert headline(bill).startswith("at least $2.00 a month")
     assert "not measured: " in headline(bill)
@@ -322,12 +333,12 @@ def test_what_has_no_metric_is_not_measured_and_never_nought() -> None:
 def test_a_missing_metric_is_nought_only_where_others_show_that_there_was_nothing_to_do(
     change: dict[str, Any], unmeasured: set[str]
 ) -> None:
-    assert set(measured(replace(NOTHING, **change)).unmeasured) == unmeasured
+    assert set(measure(replace(NOTHING, **change)).unmeasured) == unmeasured
 
 
 def test_what_rounds_to_nothing_is_not_called_free() -> None:
     assert [dollars(value) for value in (0, 0.001, 0.005, 1234.5)] == ["$0.00", "< $0.01", "$0.01", "$1,234.50"]
-    assert [amount(Line("x", value, "puts", 0)) for value in (0, 0.2, 3)] == ["0 puts", "< 1 puts", "3 puts"]
+    assert [amount(CostLine("x", value, "puts", 0)) for value in (0, 0.2, 3)] == ["0 puts", "< 1 puts", "3 puts"]
 
 
 def test_the_verb_says_what_was_not_measured(

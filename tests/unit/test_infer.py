@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lakebound.cli.app import app
-from lakebound.operate.infer_columns import Guess, Inference, type_of, written
+from lakebound.operate.infer_columns import Guess, Inference, path_text, type_of
 from lakebound_spark.silver.columns import parse_column
 from lakebound_spark.silver.config import load_config, parse_config
 from tests.support.independent_writer import item, stream, write_records
@@ -23,8 +23,8 @@ from tests.support.independent_writer import item, stream, write_records
 def proposed(*items: dict[str, Any]) -> dict[str, tuple[str, int]]:
     inference = Inference()
     for one in items:
-        inference.see(one)
-    return {written(column.path): (column.type, column.exceptions) for column in inference.columns()}
+        inference.add(one)
+    return {path_text(column.path): (column.type, column.exceptions) for column in inference.columns()}
 
 
 CASES: list[tuple[list[dict[str, Any]], str, int]] = [
@@ -63,8 +63,8 @@ def test_the_type_of_what_was_seen(values: list[dict[str, Any]], kind: str, exce
 
 def test_members_of_maps_become_columns_and_names_that_clash_get_another() -> None:
     inference = Inference()
-    inference.see({"m": {"M": {"a.b": {"N": "1"}, "n": {"M": {"x": {"S": "y"}}}}}, "only": {"NULL": True}})
-    inference.see({"Name": {"S": "u"}, "name": {"S": "l"}, "_key": {"S": "k"}, "`": {"S": "t"}, "on": {"BOOL": True}})
+    inference.add({"m": {"M": {"a.b": {"N": "1"}, "n": {"M": {"x": {"S": "y"}}}}}, "only": {"NULL": True}})
+    inference.add({"Name": {"S": "u"}, "name": {"S": "l"}, "_key": {"S": "k"}, "`": {"S": "t"}, "on": {"BOOL": True}})
     config = parse_config(yaml.safe_load(inference.yaml("cars")))
     assert {column.name: (column.path, column.sql_type) for column in config.columns} == {
         r"m.a\.b": (("m", "a.b"), "bigint"),
@@ -80,7 +80,7 @@ def test_members_of_maps_become_columns_and_names_that_clash_get_another() -> No
 def how(name: str, *values: dict[str, Any]) -> tuple[dict[str, Any], str]:
     inference = Inference()
     for value in values:
-        inference.see({name: value})
+        inference.add({name: value})
     (column,) = inference.columns()
     return column.how, column.remark
 
@@ -168,7 +168,7 @@ def test_how_a_column_is_read_is_proposed_too(
     assert how(name, *values) == (expected, remark)
     inference = Inference()
     for value in values:
-        inference.see({name: value})
+        inference.add({name: value})
     (column,) = parse_config(yaml.safe_load(inference.yaml("cars"))).columns
     assert column == parse_column(name, expected)
 
@@ -176,7 +176,7 @@ def test_how_a_column_is_read_is_proposed_too(
 def test_each_line_says_how_many_values_it_was_proposed_from() -> None:
     inference = Inference()
     for number in range(1_200):
-        inference.see({"a": {"N": f"{number}.5"}, "b": {"N": "1"} if number % 100 else {"BOOL": True}})
+        inference.add({"a": {"N": f"{number}.5"}, "b": {"N": "1"} if number % 100 else {"BOOL": True}})
     lines = inference.yaml("cars").splitlines()
     assert lines[0].startswith("# Proposed from 1,200 items. Each line says how many values")
     assert lines[5:7] == [
@@ -211,16 +211,16 @@ VALUES = st.recursive(
 def test_whatever_is_proposed_is_a_configuration(items: list[dict[str, Any]]) -> None:
     inference = Inference()
     for one in items:
-        inference.see(one)
+        inference.add(one)
     config = parse_config(yaml.safe_load(inference.yaml("cars")))
-    assert list(config.columns) == [parse_column(written(one.path), one.how) for one in inference.columns()]
+    assert list(config.columns) == [parse_column(path_text(one.path), one.how) for one in inference.columns()]
 
 
 def test_a_type_nobody_would_take_is_not_proposed() -> None:
     """Red control of the exceptions' count: with one value in three of another type, `json` is told instead."""
     inference = Inference()
     for value in ({"N": "1"}, {"N": "2"}, {"BOOL": True}):
-        inference.see({"a": value})
+        inference.add({"a": value})
     assert type_of(inference._root.members["a"]) == Guess("json")
 
 

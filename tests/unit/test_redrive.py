@@ -12,8 +12,7 @@ import pytest
 from lakebound.errors import LakeboundError, QueueUnavailable
 from lakebound.operate.redrive import (
     MoveState,
-    Road,
-    look_at_dead_letters,
+    peek_dead_letters,
     redrive_by_copy,
     redrive_by_task,
     redrive_failures,
@@ -143,7 +142,7 @@ def test_a_look_shows_every_message_and_takes_none_away(world: World) -> None:
     for number in range(12):
         world.dead.send([a_body(number)])
     world.dead.send(["{}"])
-    found = look_at_dead_letters(TABLE, world.dead, world.store, 50)
+    found = peek_dead_letters(TABLE, world.dead, world.store, 50)
     assert sorted(one.verdict for one in found) == ["", *[""] * 11, "message_shape"]
     assert sum(one.records for one in found) == 12
     assert len(world.dead.receive(0)) == 10
@@ -154,7 +153,7 @@ def test_a_look_shows_every_message_and_takes_none_away(world: World) -> None:
 
 def test_records_of_a_failure_object_come_back_with_their_own_sequence_numbers(world: World) -> None:
     world.fail("a", [stream_record(number) for number in range(7)])
-    result = redrive_failures(world.road, pending_failures(world.store, TABLE, MAPPING))
+    result = redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING))
     assert [record["sequence_number"] for record in world.buffered()] == [sequence(number) for number in range(7)]
     assert {record["version"] for record in world.buffered()} == {
         f"{LABEL}|{sequence(number).zfill(40)}" for number in range(7)
@@ -164,9 +163,9 @@ def test_records_of_a_failure_object_come_back_with_their_own_sequence_numbers(w
 
 def test_a_second_run_passes_over_what_was_redriven(world: World) -> None:
     world.fail("a", [stream_record()])
-    redrive_failures(world.road, pending_failures(world.store, TABLE, MAPPING))
+    redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING))
     world.buffer.messages.clear()
-    again = redrive_failures(world.road, pending_failures(world.store, TABLE, MAPPING))
+    again = redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING))
     assert (again.found, again.already, again.redriven) == (0, 1, 0)
     assert world.buffer.messages == []
 
@@ -180,7 +179,7 @@ def test_another_mappings_failure_objects_are_left_alone(world: World) -> None:
 def test_a_dry_run_counts_and_sends_nothing(world: World) -> None:
     world.fail("a", [stream_record(1), stream_record(2)])
     before = dict(world.store.objects)
-    result = redrive_failures(world.road, pending_failures(world.store, TABLE, MAPPING), dry_run=True)
+    result = redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING), dry_run=True)
     assert (result.redriven, result.records) == (1, 2)
     assert world.buffer.messages == []
     assert world.store.objects == before
@@ -190,7 +189,7 @@ def test_poison_among_them_goes_to_quarantine_and_its_neighbours_go_on(world: Wo
     bad = stream_record(1)
     bad["dynamodb"]["NewImage"]["id"] = {"S": "another"}
     world.fail("a", [stream_record(0), bad, stream_record(2)])
-    result = redrive_failures(world.road, pending_failures(world.store, TABLE, MAPPING))
+    result = redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING))
     assert len(world.buffered()) == 2
     assert list(result.kept.values()) == ["keys_differ"]
     assert len(list(world.store.list(QUARANTINE.prefix(TABLE)))) == 1
@@ -199,15 +198,15 @@ def test_poison_among_them_goes_to_quarantine_and_its_neighbours_go_on(world: Wo
 def test_what_could_not_be_sent_is_not_noted_as_redriven(world: World) -> None:
     world.fail("a", [stream_record(0)])
     world.fail("b", [stream_record(1)])
-    down = Road(world.road.rules, world.road.decoder, Refusing(world.clock, batches=0), world.store, world.clock)
+    down = replace(world.ingest, queue=Refusing(world.clock, batches=0))
     result = redrive_failures(down, pending_failures(world.store, TABLE, MAPPING))
     assert (result.redriven, list(result.failed.values())) == (0, ["queue"])
-    assert redrive_failures(world.road, pending_failures(world.store, TABLE, MAPPING)).redriven == 2
+    assert redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING)).redriven == 2
 
 
 def test_an_object_without_the_records_is_kept_and_named(world: World) -> None:
     key = world.fail("a", [], payload=None)
-    result = redrive_failures(world.road, pending_failures(world.store, TABLE, MAPPING))
+    result = redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING))
     assert result.kept == {key: "no_records"}
     with pytest.raises(LakeboundError, match="is a gap: heal it"):
         FailureObject.decode("x", b"{}")
@@ -223,13 +222,13 @@ def far_ahead(number: int) -> dict[str, Any]:
 
 def test_a_quarantined_record_comes_back_from_its_original_bytes_after_the_fix(world: World) -> None:
     world.poison(far_ahead(1))
-    still = redrive_quarantine(world.road, pending_quarantine(world.store, TABLE))
+    still = redrive_quarantine(world.ingest, pending_quarantine(world.store, TABLE))
     assert (still.redriven, list(still.kept.values())) == (0, ["creation_time"])
     world.clock.sleep(7_200)
-    fixed = redrive_quarantine(world.road, pending_quarantine(world.store, TABLE))
+    fixed = redrive_quarantine(world.ingest, pending_quarantine(world.store, TABLE))
     assert (fixed.redriven, fixed.is_done) == (1, True)
     assert [record["sequence_number"] for record in world.buffered()] == [sequence(1)]
-    again = redrive_quarantine(world.road, pending_quarantine(world.store, TABLE))
+    again = redrive_quarantine(world.ingest, pending_quarantine(world.store, TABLE))
     assert (again.found, again.already) == (0, 1)
     assert len(world.buffered()) == 1
 
@@ -238,7 +237,7 @@ def test_a_record_that_is_still_poison_changes_nothing(world: World) -> None:
     bad = stream_record(1, attributes={"lone": {"S": "\ud800"}})
     world.poison(bad)
     before = dict(world.store.objects)
-    result = redrive_quarantine(world.road, pending_quarantine(world.store, TABLE))
+    result = redrive_quarantine(world.ingest, pending_quarantine(world.store, TABLE))
     assert list(result.kept.values()) == ["lone_surrogate"]
     assert world.store.objects == before
     assert world.buffer.messages == []
@@ -247,14 +246,15 @@ def test_a_record_that_is_still_poison_changes_nothing(world: World) -> None:
 def test_only_the_reason_asked_for(world: World) -> None:
     world.poison(far_ahead(1), stream_record(2, attributes={"n": {"S": "\ud800"}}))
     world.clock.sleep(7_200)
-    assert redrive_quarantine(world.road, pending_quarantine(world.store, TABLE), reason="lone_surrogate").redriven == 0
-    assert redrive_quarantine(world.road, pending_quarantine(world.store, TABLE), reason="creation_time").redriven == 1
+    pending = pending_quarantine(world.store, TABLE)
+    assert redrive_quarantine(world.ingest, pending, reason="lone_surrogate").redriven == 0
+    assert redrive_quarantine(world.ingest, pending, reason="creation_time").redriven == 1
 
 
 def test_many_are_carried_in_few_messages(world: World) -> None:
     world.poison(*[far_ahead(number) for number in range(60)])
     world.clock.sleep(7_200)
-    result = redrive_quarantine(world.road, pending_quarantine(world.store, TABLE))
+    result = redrive_quarantine(world.ingest, pending_quarantine(world.store, TABLE))
     assert (result.records, result.messages) == (60, 1)
 
 
@@ -265,7 +265,7 @@ def test_a_record_of_a_backfill_is_told_apart(world: World) -> None:
     del world.store.objects[key]
     world.store.put_if_absent(key, orjson.dumps(document), {})
     world.clock.sleep(7_200)
-    assert redrive_quarantine(world.road, pending_quarantine(world.store, TABLE)).kept == {key: "stage_backfill"}
+    assert redrive_quarantine(world.ingest, pending_quarantine(world.store, TABLE)).kept == {key: "stage_backfill"}
 
 
 @pytest.mark.parametrize("run", [redrive_failures, redrive_quarantine], ids=lambda run: run.__name__)
@@ -274,20 +274,20 @@ def test_nothing_to_do_is_done(world: World, run: Callable[..., Any]) -> None:
         redrive_failures: pending_failures(world.store, TABLE, MAPPING),
         redrive_quarantine: pending_quarantine(world.store, TABLE),
     }
-    result = run(world.road, pending[run])
+    result = run(world.ingest, pending[run])
     assert (result.found, result.redriven, result.is_done) == (0, 0, True)
 
 
 def test_a_hashed_record_is_not_hashed_again_on_its_way_back(world: World) -> None:
     redaction = Redaction.of([], [("id",)], b"k" * 32)
-    hashing = replace(world.road, rules=replace(world.road.rules, redaction=redaction))
+    hashing = replace(world.ingest, rules=replace(world.ingest.rules, redaction=redaction))
     bad = far_ahead(1)
     hashing.carry([bad])
     world.clock.sleep(7_200)
     hashing.carry([stream_record(2, keys={"id": {"S": "k1"}})])
     (carried,) = world.buffered()
     world.buffer.messages.clear()
-    redrive_quarantine(hashing.of_redacted(), pending_quarantine(world.store, TABLE))
+    redrive_quarantine(hashing.without_redaction(), pending_quarantine(world.store, TABLE))
     assert [record["key"] for record in world.buffered()] == [carried["key"]]
 
 
@@ -295,4 +295,4 @@ def test_what_a_copy_leaves_is_seen_by_the_next_command_at_once(world: World) ->
     world.dead.send(["hello", a_body(1), a_body(2)])
     result = redrive_by_copy(TABLE, world.dead, world.buffer, world.clock, limit=1)
     assert result.redriven == 1
-    assert len(look_at_dead_letters(TABLE, world.dead, world.store, 10)) == 2
+    assert len(peek_dead_letters(TABLE, world.dead, world.store, 10)) == 2

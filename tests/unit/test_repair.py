@@ -10,7 +10,7 @@ import pytest
 from lakebound.backfill.segment_worker import Throttled
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
-from lakebound.operate.repair import Repaired, RepairRules, repair
+from lakebound.operate.repair import RepairResult, RepairRules, repair
 from lakebound.operate.verify import LakeRow, Patience, RedactedSource, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.redaction import Redaction
@@ -47,7 +47,7 @@ def car(number: int, **more: Any) -> Image:
     return {"id": {"S": f"car-{number}"}, **more}
 
 
-def write(table: Table, keys: Sequence[str], **changed: Any) -> tuple[Repaired, list[dict[str, Any]], MemoryStore]:
+def write(table: Table, keys: Sequence[str], **changed: Any) -> tuple[RepairResult, list[dict[str, Any]], MemoryStore]:
     clock = ManualClock()
     store = MemoryStore(clock)
     rules = RepairRules(

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakebound.operate.charts import seconds_over_time, time_ticks, value_ticks
-from lakebound.operate.cost import Did, measured
-from lakebound.operate.report import Figures, FileSeen, page
-from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, judge
+from lakebound.operate.cost import Usage, measure
+from lakebound.operate.report import Figures, FileFigures, page
+from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, assess
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
 from tests.support.report_figures import FILES, FULL, WELL
 from tests.support.stream_records import NOW_MS
@@ -50,7 +50,7 @@ def parsed(text: str) -> Tags:
     return tags
 
 
-@pytest.mark.parametrize("figures", [FULL, Figures(judge(WELL))], ids=["full", "empty"])
+@pytest.mark.parametrize("figures", [FULL, Figures(assess(WELL))], ids=["full", "empty"])
 def test_the_page_is_whole_in_itself(figures: Figures) -> None:
     text = page(figures)
     tags = parsed(text)
@@ -74,12 +74,12 @@ def test_the_page_says_what_was_found() -> None:
 
 
 def test_a_name_with_markup_stays_text() -> None:
-    status = judge(replace(WELL, table="<script>alert(1)</script>"))
+    status = assess(replace(WELL, table="<script>alert(1)</script>"))
     assert "<script>" not in page(Figures(status))
 
 
 def test_a_peak_is_not_averaged_away() -> None:
-    many = tuple(FileSeen(NOW_MS + n * 1_000, 1, 1_000, 500_000 if n == 700 else 1_000) for n in range(5_000))
+    many = tuple(FileFigures(NOW_MS + n * 1_000, 1, 1_000, 500_000 if n == 700 else 1_000) for n in range(5_000))
     text = page(replace(FULL, files=many))
     assert "the greatest 500.0 s" in text
     assert "From ingest to the file, seconds; the greatest is 500.0" in text
@@ -87,9 +87,9 @@ def test_a_peak_is_not_averaged_away() -> None:
 
 def test_what_was_not_seen_or_measured_is_never_nought() -> None:
     blind = tuple(f"{part}: no right" for part in (BUFFER, DEAD, FAILURES, GAPS, QUARANTINE))
-    status = judge(replace(WELL, buffered=0, iterator_age_ms=None, unknown=blind))
-    did = Did(24, None, None, None, None, None, None, None, None, None, None, alarms=20)
-    text = page(Figures(status, bill=measured(did)))
+    status = assess(replace(WELL, buffered=0, iterator_age_ms=None, unknown=blind))
+    did = Usage(24, None, None, None, None, None, None, None, None, None, None, alarms=20)
+    text = page(Figures(status, bill=measure(did)))
     assert ">UNKNOWN<" in text
     assert not re.search(r"\b0 (messages|puts|dead|failure|records|requests)", text)
     assert text.count("not measured") >= 5

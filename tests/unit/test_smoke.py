@@ -11,10 +11,10 @@ from typing import Any
 import boto3
 import pytest
 
-from lakebound.adapters.smoke import StreamDeliveries, alarms_told, keys_of
+from lakebound.adapters.smoke import StreamDeliveries, alarm_actions, encryption_keys
 from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed
-from lakebound.cli.smoke import NAMES, Undoing, steps_for
+from lakebound.cli.smoke import NAMES, ShieldedExitStack, steps_for
 from lakebound.errors import LakeboundError
 from lakebound.operate import smoke
 from lakebound.operate.doctor import smoke_keys
@@ -222,7 +222,7 @@ def undone_in_spite_of_a_second_ctrl_c() -> None:
         undone.append(True)
 
     def interrupted() -> None:
-        with Undoing() as stack:
+        with ShieldedExitStack() as stack:
             stack.callback(undo)
             signal.raise_signal(signal.SIGINT)
 
@@ -283,7 +283,9 @@ def deliveries(operated: Operated) -> tuple[Lambda, StreamDeliveries]:
     aws_lambda = Lambda(operated)
     aws_lambda.variables |= {"S3_BUCKET": operated.outputs["BucketName"], "QUEUE_URL": operated.buffer_url}
     stack = found(operated)
-    return aws_lambda, StreamDeliveries(stack, operated.scripted, ManualClock(), lambda: deployed.road_of(stack))
+    return aws_lambda, StreamDeliveries(
+        stack, operated.scripted, ManualClock(), lambda: deployed.ingest_pipeline(stack)
+    )
 
 
 def test_what_makes_deliveries_fail_is_put_back_exactly(operated: Operated) -> None:
@@ -376,12 +378,12 @@ def test_alarms_and_keys_are_read_by_name_and_place(operated: Operated) -> None:
             AlarmName=name, Namespace="x", MetricName="y", Statistic="Sum", Period=300, EvaluationPeriods=1,
             Threshold=1, ComparisonOperator="GreaterThanThreshold",
         )  # fmt: skip
-    assert alarms_told(operated.scripted, found(operated)) == (["lake-Gone", "lake-There"], {"lake-There": False})
+    assert alarm_actions(operated.scripted, found(operated)) == (["lake-Gone", "lake-There"], {"lake-There": False})
     operated.outputs |= {
         f"{name}LogGroup": f"/lakebound/lake/{name}" for name in ("StreamIngest", "Flusher", "Backfill")
     }
     boto3.client("logs").create_log_group(logGroupName="/lakebound/lake/Flusher", kmsKeyId="K")
-    places = keys_of(operated.scripted, found(operated), None)
+    places = encryption_keys(operated.scripted, found(operated), None)
     assert places["log of flusher"] == "K"
     assert places["log of backfill"] is None
     assert places["buffer queue"] is None

@@ -28,8 +28,8 @@ from lakebound.operate.status import (
     STREAM_MAPPING,
     TABLE,
     UNKNOWN,
-    FunctionSeen,
-    judge,
+    FunctionFacts,
+    assess,
     open_gaps,
 )
 from lakebound.source.gaps import Gap
@@ -44,8 +44,8 @@ HOUR_MS = 3_600_000
 NO_MAPPING: dict[str, None] = {"mapping_state": None, "mapping_stream": None, "mapping_result": None}
 
 
-def failing(invocations: int, errors: int, throttles: int = 0) -> FunctionSeen:
-    return FunctionSeen("flusher", "/lakebound/lake/flusher", invocations, errors, throttles)
+def failing(invocations: int, errors: int, throttles: int = 0) -> FunctionFacts:
+    return FunctionFacts("flusher", "/lakebound/lake/flusher", invocations, errors, throttles)
 
 
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -89,13 +89,13 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 def test_a_pipeline_that_is_well_is_ok_and_has_nothing_to_do() -> None:
-    assert (judge(WELL).state, judge(WELL).findings) == (OK, ())
+    assert (assess(WELL).state, assess(WELL).findings) == (OK, ())
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named_with_its_command(name: str) -> None:
     change, state, command = WRONG[name]
-    status = judge(replace(WELL, **change))
+    status = assess(replace(WELL, **change))
     assert status.state == state
     assert len(status.findings) == 1
     assert command in status.findings[0].command
@@ -103,22 +103,22 @@ def test_what_is_wrong_is_named_with_its_command(name: str) -> None:
 
 
 def test_the_worst_decides_and_stands_first() -> None:
-    both = judge(replace(WELL, dead=1, quarantined=1, gaps=(Gap(5, None, "x"),)))
+    both = assess(replace(WELL, dead=1, quarantined=1, gaps=(Gap(5, None, "x"),)))
     assert [one.level for one in both.findings] == [GAP, LAGGING, NOTE]
     assert (both.state, both.since_ms) == (GAP, 5)
 
 
 def test_a_table_that_rests_is_ok_where_a_look_proves_that_nothing_waits() -> None:
-    assert judge(replace(WELL, iterator_age_ms=None)).state == OK
+    assert assess(replace(WELL, iterator_age_ms=None)).state == OK
 
 
 def test_messages_of_no_known_age_are_well_only_where_the_queue_was_empty_or_files_are_written() -> None:
     refused = (f"{OLDEST_MESSAGE}: no right",)
     ageless = replace(WELL, oldest_message_s=None)
-    assert judge(ageless).state == OK
-    assert judge(replace(ageless, unknown=refused)).state == UNKNOWN
-    assert judge(replace(ageless, unknown=refused, newest_file_ms=NOW_MS - 60_000)).state == OK
-    assert judge(replace(ageless, unknown=refused, buffered=0)).state == OK
+    assert assess(ageless).state == OK
+    assert assess(replace(ageless, unknown=refused)).state == UNKNOWN
+    assert assess(replace(ageless, unknown=refused, newest_file_ms=NOW_MS - 60_000)).state == OK
+    assert assess(replace(ageless, unknown=refused, buffered=0)).state == OK
 
 
 PARTS: dict[str, dict[str, Any]] = {
@@ -141,7 +141,7 @@ PARTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("part", PARTS)
 def test_what_could_not_be_looked_at_is_said_and_never_ok_where_ok_rests_on_it(part: str) -> None:
-    blind = judge(replace(WELL, **PARTS[part], unknown=(f"{part}: These credentials may not read it",)))
+    blind = assess(replace(WELL, **PARTS[part], unknown=(f"{part}: These credentials may not read it",)))
     rests = part in NEEDED | {LAG}
     assert blind.state == (UNKNOWN if rests else OK)
     (finding,) = blind.findings
@@ -150,15 +150,15 @@ def test_what_could_not_be_looked_at_is_said_and_never_ok_where_ok_rests_on_it(p
 
 def test_whatever_is_worse_hides_no_unknown_and_is_not_hidden_by_it() -> None:
     blind = replace(WELL, iterator_age_ms=None, unknown=(f"{LAG}: no right",))
-    assert judge(replace(blind, dead=1)).state == LAGGING
-    assert judge(replace(blind, gaps=(Gap(5, None, "x"),))).state == GAP
-    assert UNKNOWN in {one.level for one in judge(replace(blind, dead=1)).findings}
+    assert assess(replace(blind, dead=1)).state == LAGGING
+    assert assess(replace(blind, gaps=(Gap(5, None, "x"),))).state == GAP
+    assert UNKNOWN in {one.level for one in assess(replace(blind, dead=1)).findings}
 
 
 def test_every_page_that_a_finding_names_exists() -> None:
     titles = Path("docs/OPERATIONS.md").read_text()
     for change, _, _ in WRONG.values():
-        for finding in judge(replace(WELL, **change)).findings:
+        for finding in assess(replace(WELL, **change)).findings:
             assert f'<a id="{finding.page.partition("#")[2]}">' in titles, finding.page
 
 
@@ -174,7 +174,7 @@ def test_failure_objects_in_their_last_day_are_said_to_expire() -> None:
     day = 24 * HOUR_MS
     for retention, age, expires in ((30, 29 * day, False), (30, 29 * day + 1, True), (14, 13 * day + 1, True)):
         seen = replace(WELL, failure_objects=1, oldest_failure_ms=NOW_MS - age, failure_retention_days=retention)
-        assert any("expire within a day" in one.what for one in judge(seen).findings) is expires
+        assert any("expire within a day" in one.what for one in assess(seen).findings) is expires
 
 
 # ── the verb over real clients ──

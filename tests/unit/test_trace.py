@@ -122,7 +122,7 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(
     from tests.support.dead_letters import World
 
     world = World()
-    world.road.carry([stream_record(1, attributes={"secret": {"S": "canary-77"}}), stream_record(2)])
+    world.ingest.carry([stream_record(1, attributes={"secret": {"S": "canary-77"}}), stream_record(2)])
     for waiting in world.buffer.messages:
         members = messages.decode("flights", waiting.body)
         assert isinstance(members, list)
@@ -178,7 +178,7 @@ def test_a_record_that_only_quarantine_has_is_told(
     from tests.support.dead_letters import World
 
     world = World()
-    world.road.carry([stream_record(1), stream_record(2) | {"eventName": "NOTHING"}])
+    world.ingest.carry([stream_record(1), stream_record(2) | {"eventName": "NOTHING"}])
     store = S3Store(BUCKET, operated.client("s3"))
     for name, kept in world.store.objects.items():
         store.put_if_absent(name, kept.body if hasattr(kept, "body") else kept, {})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakebound.operate.typed_key import Wanted, keys_meant, schema_of
+from lakebound.operate.typed_key import KeyQuery, possible_keys, schema_of
 from lakebound.record.attributes import Image, canonical_key
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1, max_size=6)
@@ -43,17 +43,17 @@ def test_every_key_is_found_in_every_spelling(keys: Image) -> None:
         ",".join(values.values()),
     ]
     for text in spellings:
-        assert key in keys_meant(text, schema), text
+        assert key in possible_keys(text, schema), text
 
 
 @given(KEYS)
 def test_silvers_own_key_means_itself_first(keys: Image) -> None:
-    assert keys_meant(canonical_key(keys), schema_of(keys))[0] == canonical_key(keys)
+    assert possible_keys(canonical_key(keys), schema_of(keys))[0] == canonical_key(keys)
 
 
 @given(st.text(max_size=40), KEYS)
 def test_no_text_is_an_error(text: str, keys: Image) -> None:
-    wanted = Wanted(text)
+    wanted = KeyQuery(text)
     wanted.meets(canonical_key(keys), keys)
     assert isinstance(wanted.key, str)
 
@@ -83,24 +83,24 @@ ONE, TWO = (("id", "S"),), (("airline", "S"), ("number", "N"))
     ],
 )  # fmt: skip
 def test_what_people_type(text: str, schema: tuple[tuple[str, str], ...], meant: str) -> None:
-    assert keys_meant(text, schema)[0] == meant
+    assert possible_keys(text, schema)[0] == meant
 
 
 @pytest.mark.parametrize(
     "text", ["number=1545, airline=UA", "airline='UA' number=1545", ' airline = "UA" ; number = 1545 ', "UA, 1545"]
 )
 def test_what_stands_around_a_value_is_tried_without_it(text: str) -> None:
-    assert "airline=S:UA|number=N:1545" in keys_meant(text, TWO)
+    assert "airline=S:UA|number=N:1545" in possible_keys(text, TWO)
 
 
 @pytest.mark.parametrize("text", ["UA", "airline=UA", "number=x,airline=UA", "[]", "{}", "", '{"airline":"UA"}'])
 def test_half_a_key_or_none_means_no_key(text: str) -> None:
-    assert keys_meant(text, TWO) == []
+    assert possible_keys(text, TWO) == []
 
 
 def test_of_half_a_key_the_whole_ones_are_told_that_have_it() -> None:
     for text in ("UA", "airline=UA", "number=1545.0"):
-        wanted = Wanted(text)
+        wanted = KeyQuery(text)
         for airline, number in (("UA", "1545"), ("B6", "1")):
             keys = {"airline": {"S": airline}, "number": {"N": number}}
             assert not wanted.meets(canonical_key(keys), keys)
@@ -108,14 +108,14 @@ def test_of_half_a_key_the_whole_ones_are_told_that_have_it() -> None:
 
 
 def test_a_table_made_again_with_another_key_is_searched_by_both() -> None:
-    wanted = Wanted("7")
+    wanted = KeyQuery("7")
     assert wanted.meets("id=S:7", {"id": {"S": "7"}})
     assert wanted.meets("n=N:7", {"n": {"N": "7"}})
     assert wanted.looked_for == ["id=S:7", "n=N:7"]
 
 
 def test_of_two_keys_that_a_text_may_mean_the_likelier_is_told() -> None:
-    wanted = Wanted("id=S:a")
+    wanted = KeyQuery("id=S:a")
     for value in ("S:a", "id=S:a", "a"):
         wanted.meets(canonical_key({"id": {"S": value}}), {"id": {"S": value}})
     assert wanted.key == "id=S:a"

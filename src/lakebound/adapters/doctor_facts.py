@@ -38,14 +38,14 @@ def examine_table(clients: Clients, source: Source, key: str = "") -> TableFacts
         return TableFacts(source.table, exists=False, is_foreign=source.is_foreign)
     stream = described.get("StreamSpecification") or {}
     arn = described.get("LatestStreamArn") if stream.get("StreamEnabled") else None
-    looks = _Looks()
+    probes = _Probes()
     ttl = backups = None
     if not source.is_foreign:
-        ttl = looks.at(
+        ttl = probes.run(
             "time to live",
             lambda: call(dynamodb, "describe_time_to_live", table, TableName=table)["TimeToLiveDescription"],
         )
-        backups = looks.at(
+        backups = probes.run(
             "recovery",
             lambda: call(dynamodb, "describe_continuous_backups", table, TableName=table)[
                 "ContinuousBackupsDescription"
@@ -57,12 +57,12 @@ def examine_table(clients: Clients, source: Source, key: str = "") -> TableFacts
         recovery = status == "ENABLED"
     aws_lambda = clients("lambda")
     readers = (
-        looks.at("readers", lambda: call(aws_lambda, "list_event_source_mappings", "mappings", EventSourceArn=arn))
+        probes.run("readers", lambda: call(aws_lambda, "list_event_source_mappings", "mappings", EventSourceArn=arn))
         if arn
         else None
     )
-    limits = looks.at("concurrency", lambda: call(aws_lambda, "get_account_settings", "account")["AccountLimit"])
-    key_enabled = _key_enabled(looks, clients, key)
+    limits = probes.run("concurrency", lambda: call(aws_lambda, "get_account_settings", "account")["AccountLimit"])
+    key_enabled = _key_enabled(probes, clients, key)
     return TableFacts(
         table=source.table,
         exists=True,
@@ -75,18 +75,18 @@ def examine_table(clients: Clients, source: Source, key: str = "") -> TableFacts
         concurrency=limits.get("UnreservedConcurrentExecutions") if limits else None,
         key_enabled=key_enabled,
         is_foreign=source.is_foreign,
-        unknown=looks.failed(),
+        unknown=tuple(probes.unknown),
     )
 
 
 def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
     """After a deployment."""
-    looks = _Looks()
+    probes = _Probes()
     aws_lambda, sqs = clients("lambda"), clients("sqs")
     mappings = {}
     for name, output in (("stream", "StreamMappingId"), ("queue", "QueueMappingId")):
         mapping_id = stack.output(output)
-        found = looks.at(
+        found = probes.run(
             f"{name} mapping", partial(call, aws_lambda, "get_event_source_mapping", mapping_id, UUID=mapping_id)
         )
         if found is not None:
@@ -94,7 +94,7 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
     functions = {}
     names = [stack.outputs[output] for output in _FUNCTIONS if stack.outputs.get(output)]
     for function in names:
-        found = looks.at(
+        found = probes.run(
             f"function {function}",
             partial(call, aws_lambda, "get_function_configuration", function, FunctionName=function),
         )
@@ -103,17 +103,17 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
     refused, table = "", None
     try:
         source = stack.source
-        table = looks.at("table", lambda: _described(clients("dynamodb"), source))
+        table = probes.run("table", lambda: _described(clients("dynamodb"), source))
     except Misconfigured as error:
         refused = str(error)
     for name, output in (("buffer queue", "BufferQueueUrl"), ("dead-letter queue", "DeadLetterQueueUrl")):
-        looks.at(name, partial(count_messages, sqs, stack.output(output)))
+        probes.run(name, partial(count_messages, sqs, stack.output(output)))
     listing = partial(call, clients("s3"), "list_objects_v2", stack.bucket, Bucket=stack.bucket, MaxKeys=1)
-    looks.at("bucket", partial(listing, Prefix=f"{stack.prefix}/"))
-    alarms = looks.at("alarms", lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
+    probes.run("bucket", partial(listing, Prefix=f"{stack.prefix}/"))
+    alarms = probes.run("alarms", lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
     errors = {}
     for name in functions:
-        counted = looks.at(f"errors of {name}", lambda name=name: (_errors(clients, name),))  # type: ignore[misc]
+        counted = probes.run(f"errors of {name}", lambda name=name: (_errors(clients, name),))  # type: ignore[misc]
         if counted is not None:
             (errors[name],) = counted
     described = table or {}
@@ -128,12 +128,12 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         table_refused=refused,
         alarms=None if alarms is None else len(alarms),
         alarms_without_action=None if alarms is None else sum(not alarm.get("AlarmActions") for alarm in alarms),
-        drifted=looks.at("drift", lambda: _drifted(clients("cloudformation"), stack.name)) or (),
-        key_enabled=_key_enabled(looks, clients, stack.parameters.get("KmsKeyArn", "")),
+        drifted=probes.run("drift", lambda: _drifted(clients("cloudformation"), stack.name)) or (),
+        key_enabled=_key_enabled(probes, clients, stack.parameters.get("KmsKeyArn", "")),
         last_errors=errors,
         # Last: what stands above fills them.
-        unknown=looks.failed(),
-        missing=tuple(looks.missing),
+        unknown=tuple(probes.unknown),
+        missing=tuple(probes.missing),
     )
 
 
@@ -144,14 +144,14 @@ def _described(client: Any, source: Source) -> dict[str, Any]:
     return described
 
 
-class _Looks:
+class _Probes:
     """What could be looked at, and what could not, by part."""
 
     def __init__(self) -> None:
         self.unknown: list[str] = []
         self.missing: list[str] = []
 
-    def at(self, part: str, look: Callable[[], _Found]) -> _Found | None:
+    def run(self, part: str, look: Callable[[], _Found]) -> _Found | None:
         """What was found, or None."""
         try:
             return look()
@@ -166,10 +166,10 @@ class _Looks:
         return tuple(self.unknown)
 
 
-def _key_enabled(looks: _Looks, clients: Clients, key: str) -> bool | None:
+def _key_enabled(probes: _Probes, clients: Clients, key: str) -> bool | None:
     if not key:
         return None
-    found = looks.at("key", lambda: call(clients("kms"), "describe_key", "key", KeyId=key)["KeyMetadata"])
+    found = probes.run("key", lambda: call(clients("kms"), "describe_key", "key", KeyId=key)["KeyMetadata"])
     return None if found is None else bool(found["Enabled"])
 
 

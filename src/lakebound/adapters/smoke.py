@@ -11,7 +11,7 @@ from lakebound.adapters.aws_calls import call
 from lakebound.adapters.executions import Machine
 from lakebound.adapters.stack import Stack
 from lakebound.errors import LakeboundError
-from lakebound.operate.redrive import Road, redrive_failures
+from lakebound.operate.redrive import IngestPipeline, redrive_failures
 from lakebound.operate.smoke import until
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import canonical_key
@@ -31,15 +31,15 @@ _SETTLES_S: Final = 120.0
 class StreamDeliveries:
     """Port Deliveries. The function's variables and the mapping's retries are changed, and put back as they were."""
 
-    def __init__(self, stack: Stack, clients: Clients, clock: Clock, road: Callable[[], Road]) -> None:
+    def __init__(self, stack: Stack, clients: Clients, clock: Clock, pipeline: Callable[[], IngestPipeline]) -> None:
         """`road` is made when first needed: while the function is set to fail, its settings cannot be read."""
         self._stack = stack
         self._function = stack.output("StreamIngestName")
         self._mapping = stack.stream_mapping
         self._table = stack.table
         self._lambda = clients("lambda")
-        self._make_road = road
-        self._made: Road | None = None
+        self._make_pipeline = pipeline
+        self._made: IngestPipeline | None = None
         self._clock = clock
         self._variables: dict[str, str] | None = None
         self._retries: int | None = None
@@ -49,7 +49,7 @@ class StreamDeliveries:
         self._since_ms = self._clock.now_ms()
         # Settings that are read now; and a smoke test that was killed is not what was there before it.
         self.mend()
-        self._road()
+        self._pipeline()
         self._variables, self._retries = self._there()
         self._set(self._variables | _BROKEN)
         self._retry(0)
@@ -99,22 +99,22 @@ class StreamDeliveries:
         variables = dict(self._configuration().get("Environment", {}).get("Variables", {}))
         return variables, int(mapping.get("MaximumRetryAttempts", -1))
 
-    def _road(self) -> Road:
+    def _pipeline(self) -> IngestPipeline:
         if self._made is None:
-            self._made = self._make_road()
+            self._made = self._make_pipeline()
         return self._made
 
     def given_up(self, key: str) -> int:
         sequences = set()
         for stored in self._since().objects:
             with suppress(LakeboundError):
-                failure = FailureObject.decode(stored.key, self._road().store.get(stored.key, MAX_FAILURE_BYTES))
+                failure = FailureObject.decode(stored.key, self._pipeline().store.get(stored.key, MAX_FAILURE_BYTES))
                 sequences |= {_sequence(record) for record in failure.records if _key(record) == key}
         return len(sequences)
 
     def redrive(self) -> int:
         since = self._since()
-        result = redrive_failures(self._road(), since)
+        result = redrive_failures(self._pipeline(), since)
         if result.failed:
             raise LakeboundError(
                 f"{len(result.failed)} failure objects could not be redriven",
@@ -123,7 +123,7 @@ class StreamDeliveries:
         return result.redriven
 
     def _since(self) -> Pending:
-        found = pending_failures(self._road().store, self._table, self._mapping)
+        found = pending_failures(self._pipeline().store, self._table, self._mapping)
         # S3 cuts a time to the second.
         return Pending(tuple(one for one in found.objects if one.modified_ms >= self._since_ms - 1000), found.already)
 
@@ -197,7 +197,7 @@ class ExportRuns:
         return int(output.get("records", 0))
 
 
-def alarms_told(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, bool]]:
+def alarm_actions(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, bool]]:
     """(the names of the stack's alarms, those that exist with whether each notifies anybody). Raises LakeboundError."""
     cloudformation = clients("cloudformation")
     found = alarms_of(cloudformation, clients("cloudwatch"), stack.name)
@@ -205,7 +205,7 @@ def alarms_told(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, bo
     return alarm_names(cloudformation, stack.name), told
 
 
-def keys_of(clients: Clients, stack: Stack, newest_file: str | None) -> dict[str, str | None]:
+def encryption_keys(clients: Clients, stack: Stack, newest_file: str | None) -> dict[str, str | None]:
     """Where the stack's customer key has to be, with the key that is there. Raises LakeboundError."""
     places: dict[str, str | None] = {}
     for name, output in (("buffer queue", "BufferQueueUrl"), ("dead-letter queue", "DeadLetterQueueUrl")):

@@ -25,9 +25,9 @@ from lakebound.operate.status import (
     QUEUE_MAPPING,
     STREAM_MAPPING,
     TABLE,
-    FunctionSeen,
-    Seen,
-    last_look,
+    FunctionFacts,
+    PipelineFacts,
+    last_stream_check,
     newest_file,
     open_gaps,
 )
@@ -55,7 +55,7 @@ class Observer:
         self._unknown: list[str] = []
         self._missing: list[str] = []
 
-    def look(self, now_ms: int) -> Seen:
+    def look(self, now_ms: int) -> PipelineFacts:
         """Everything `status` judges. What cannot be found out is None and named, so that one missing right or one
         service that does not answer hides nothing else."""
         stack = self._stack
@@ -69,8 +69,8 @@ class Observer:
         failures = self._try(FAILURES, lambda: pending_failures(self._store, stack.table, stack.stream_mapping))
         poison = self._try(QUARANTINE, lambda: pending_quarantine(self._store, stack.table))
         gaps = self._try(GAPS, lambda: open_gaps(self._store, stack.table))
-        look = self._try(LOOKS, lambda: last_look(self._store, stack.table))
-        return Seen(
+        look = self._try(LOOKS, lambda: last_stream_check(self._store, stack.table))
+        return PipelineFacts(
             now_ms=now_ms,
             stack=stack.name,
             table=stack.table,
@@ -113,7 +113,7 @@ class Observer:
             self._unknown.append(f"{name}: {error.what}")
         return None
 
-    def _functions(self, now_ms: int) -> Iterator[FunctionSeen]:
+    def _functions(self, now_ms: int) -> Iterator[FunctionFacts]:
         for role, output, group in _ROLES:
             name = self._stack.outputs.get(output)
             if not name:
@@ -126,7 +126,7 @@ class Observer:
             )
             if activity is not None:
                 logs = self._stack.outputs.get(group) or f"/lakebound/{self._stack.name}/{role}"
-                yield FunctionSeen(role, logs, activity.invocations, activity.errors, activity.throttles)
+                yield FunctionFacts(role, logs, activity.invocations, activity.errors, activity.throttles)
 
     def _describe_table(self) -> dict[str, Any]:
         client = self._clients("dynamodb")

@@ -20,7 +20,7 @@ from lakebound.backfill.estimate import Estimate, estimate
 from lakebound.backfill.run_input import BackfillRequest
 from lakebound.backfill.run_watcher import RunStatus, RunWatcher
 from lakebound.cli.deployed import StackName, find_stack, table_named
-from lakebound.cli.output import AsJson, aws_client, tell, tell_json, tell_table
+from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column, listing
 from lakebound.errors import LakeboundError
 from lakebound.record.table_identity import Source
@@ -53,7 +53,7 @@ _BEFORE_READING: Final = ("Validate", "Estimate")
 
 
 @dataclass(slots=True)
-class Place:
+class BackfillTarget:
     """Where a backfill runs: what the command names, and the rest from the stack, which is asked only for that."""
 
     stack: str
@@ -110,7 +110,7 @@ def _request(
 
 
 @app.command("estimate")
-def tell_estimate(
+def print_estimate(
     stack: StackName = "",
     table: TableOption = "",
     read_capacity: Annotated[
@@ -120,19 +120,19 @@ def tell_estimate(
     as_json: AsJson = False,
 ) -> None:
     """What a scan, a full export and an incremental export would take, side by side. Reads nothing."""
-    place = Place(stack, {"table": table})
+    place = BackfillTarget(stack, {"table": table})
     facts = BackfillTable(place.source, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
     told = estimate(facts, BackfillRequest(read_capacity=read_capacity, consistent=consistent))
     if as_json:
-        tell_json(told.fields())
+        echo_json(told.fields())
         return
-    tell(f"Backfill of {told.table}: what each way would take")
-    tell_table(*_estimate_table(told))
+    echo(f"Backfill of {told.table}: what each way would take")
+    echo_table(*_estimate_table(told))
     for option in told.options:
         if option.impossible:
-            tell(f"{option.mode} {option.impossible}.")
-    tell(f"Recommended: {told.recommended}, because {told.reason}.")
-    tell(f"Sizes are DynamoDB's own, up to six hours old; prices of us-east-1 as of {told.prices_as_of}.")
+            echo(f"{option.mode} {option.impossible}.")
+    echo(f"Recommended: {told.recommended}, because {told.reason}.")
+    echo(f"Sizes are DynamoDB's own, up to six hours old; prices of us-east-1 as of {told.prices_as_of}.")
 
 
 def _estimate_table(told: Estimate) -> tuple[list[Column], list[list[str]]]:
@@ -168,16 +168,16 @@ def start(
     request = _request(mode, segments, read_capacity, begin, end, consistent=consistent)
     if name is not None:
         check_run(name)
-    place = Place(stack, {"machine": machine})
+    place = BackfillTarget(stack, {"machine": machine})
     states = place.machine
     if dry_run:
-        tell_json({"machine": states.arn, "input": request.fields()})
+        echo_json({"machine": states.arn, "input": request.fields()})
         return
     run = states.start(request.fields(), name)
     if as_json:
-        tell_json({"run": run})
+        echo_json({"run": run})
     else:
-        tell(f"Started run {run}. Follow it with: lakebound backfill watch --run {run} {place.command}")
+        echo(f"Started run {run}. Follow it with: lakebound backfill watch --run {run} {place.command}")
 
 
 @app.command("list")
@@ -188,13 +188,13 @@ def list_runs(
     as_json: AsJson = False,
 ) -> None:
     """The newest runs: when each began, how it reads, how it stands, what it wrote and how long it took."""
-    runs = Place(stack, {"machine": machine}).machine.latest(count)
+    runs = BackfillTarget(stack, {"machine": machine}).machine.latest(count)
     now = SystemClock().now_ms()
     if as_json:
-        tell_json({"runs": [_row(one, now) for one in runs]})
+        echo_json({"runs": [_row(one, now) for one in runs]})
         return
     if not runs:
-        tell("no run yet: lakebound backfill start")
+        echo("no run yet: lakebound backfill start")
         return
     heads = [Column(head) for head in ("STARTED", "RUN", "MODE", "STATE")]
     heads += [Column(head, is_number=True) for head in ("RECORDS", "DURATION")]
@@ -203,7 +203,7 @@ def list_runs(
         records = "–" if row["records"] is None else f"{row['records']:,}"
         rows.append((row["started"] or "–", row["run"], row["mode"] or "–", row["status"], records, _took(row)))
     for line in listing(heads, rows):
-        tell(line)
+        echo(line)
 
 
 def _row(one: ExecutionState, now_ms: int) -> dict[str, Any]:
@@ -241,13 +241,13 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Follow a run to its end: segments, items a second, consumed capacity, time left. Exit status 1 when it failed."""
-    place = Place(stack, {"table": table, "bucket": bucket, "machine": machine})
+    place = BackfillTarget(stack, {"table": table, "bucket": bucket, "machine": machine})
     executions, s3 = place.machine, aws_client("s3")
     folder = RunFolder.of(place.source.table, run)
     watcher = RunWatcher(folder, S3Store(place.bucket, s3), S3Documents(place.bucket, s3))
     clock = SystemClock()
     console = Console(stderr=True, highlight=False)
-    lines = None if as_json or console.is_terminal else _Lines(console)
+    lines = None if as_json or console.is_terminal else _ProgressLines(console)
     columns = (BarColumn(16), TaskProgressColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=as_json or lines is not None) as bar:
         task = bar.add_task("", total=None)
@@ -261,10 +261,10 @@ def watch(
             if lines is not None:
                 lines.look(seen, state.seconds(clock.now_ms()))
             clock.sleep(every)
-    _tell_end(state, seen, executions.stage(run) if state.status == "FAILED" else "", as_json=as_json)
+    _print_end(state, seen, executions.stage(run) if state.status == "FAILED" else "", as_json=as_json)
 
 
-class _Lines:
+class _ProgressLines:
     """Tells of a run where nobody sees a bar: in a log, or to the program that started the command."""
 
     def __init__(self, console: Console) -> None:
@@ -309,9 +309,9 @@ def _short(cause: str) -> str:
     return cause.rstrip(".")
 
 
-def _tell_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: bool) -> None:
+def _print_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: bool) -> None:
     if as_json:
-        tell_json(
+        echo_json(
             {
                 "run": state.run,
                 "status": state.status,
@@ -321,9 +321,9 @@ def _tell_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: bo
             }
         )
     elif seen.progress is not None:
-        tell(str(seen.progress))
+        echo(str(seen.progress))
     if state.status != "SUCCEEDED":
         raise ending(state, stage)
     if not as_json and state.output is not None:
         for name, value in state.output.items():
-            tell(f"{name:<18} {value}")
+            echo(f"{name:<18} {value}")

@@ -14,7 +14,7 @@ from lakebound.backfill.gap_closing import Closing, decide
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.margin import wait_ms
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
-from lakebound.cli.output import AsJson, aws_client, tell, tell_json
+from lakebound.cli.output import AsJson, aws_client, echo, echo_json
 from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.ports import ObjectStore
 from lakebound.source.gaps import Gap, GapBook
@@ -63,9 +63,9 @@ def command(
             silver.mark(book.open())
     document = _document(closing, run, dry_run, book.open())
     if as_json:
-        tell_json(document)
+        echo_json(document)
     else:
-        _tell(document)
+        _print(document)
     if closing.is_refused:
         raise typer.Exit(1)
 
@@ -103,14 +103,14 @@ def _gap(gap: Gap) -> dict[str, Any]:
     }
 
 
-def _tell(document: dict[str, Any]) -> None:
+def _print(document: dict[str, Any]) -> None:
     for one in document["refused"]:
-        tell(f"not closed: {one['what']}")
-        tell(f"  run: {one['command']}")
+        echo(f"not closed: {one['what']}")
+        echo(f"  run: {one['command']}")
     verb = "would close" if document["dry_run"] else "closed"
     for gap in document["closed"]:
-        tell(f"{verb} the gap from {gap['from']} to {gap['to']} ({gap['cause']})")
+        echo(f"{verb} the gap from {gap['from']} to {gap['to']} ({gap['cause']})")
     if not document["refused"] and not document["closed"]:
-        tell("its gaps are closed already")
+        echo("its gaps are closed already")
     if document["still_open"] and not document["dry_run"]:
-        tell(f"{len(document['still_open'])} gaps are open: lakebound status")
+        echo(f"{len(document['still_open'])} gaps are open: lakebound status")

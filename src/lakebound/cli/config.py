@@ -14,11 +14,11 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.cli.deployed import table_named
 from lakebound.cli.files import open_source
-from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
+from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.file_check import MAX_FILE_BYTES
-from lakebound.operate.infer_columns import Inference, written
+from lakebound.operate.infer_columns import Inference, path_text
 from lakebound.transport.object_keys import DataKey
 
 app = typer.Typer(no_args_is_help=True, help="The merge job's YAML.")
@@ -58,7 +58,7 @@ def infer(
     with bars(quiet=as_json, totals={"items": sample}) as count:
         for name, item in islice(found, sample):
             source_table = name
-            inference.see(item)
+            inference.add(item)
             count("items", 1)
     if source_table is None or not inference.items:
         raise Misconfigured(f"{table or files} holds no item", hint="Look at a table with items, or at its batch files")
@@ -66,21 +66,21 @@ def infer(
     if output is not None and not dry_run:
         output.write_text(text, encoding="utf-8")
     if as_json:
-        tell_json(
+        echo_json(
             {"source_table": source_table, "items": inference.items, "yaml": text, "columns": _columns(inference)}
         )
     elif output is None or dry_run:
-        tell(text.rstrip())
+        echo(text.rstrip())
     else:
-        tell(f"{output}: {len(inference.columns())} columns from {inference.items:,} items")
+        echo(f"{output}: {len(inference.columns())} columns from {inference.items:,} items")
 
 
 def _columns(inference: Inference) -> list[dict[str, Any]]:
     return [
         {
-            "path": written(one.path),
+            "path": path_text(one.path),
             **one.how,
-            "name": one.name or written(one.path),
+            "name": one.name or path_text(one.path),
             "seen": one.seen,
             "exceptions": one.exceptions,
         }

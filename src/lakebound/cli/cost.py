@@ -12,10 +12,21 @@ from lakebound.adapters.stack import Stack
 from lakebound.adapters.status_facts import Observer
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
-from lakebound.cli.output import AsJson, aws_client, tell, tell_json, tell_table
+from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.operate.cost import HOURS_A_MONTH, Bill, Did, Line, Plan, amount, dollars, estimated, headline, measured
+from lakebound.operate.cost import (
+    HOURS_A_MONTH,
+    Bill,
+    CostLine,
+    Usage,
+    Workload,
+    amount,
+    dollars,
+    estimate,
+    headline,
+    measure,
+)
 
 _DEFAULT_ITEM_BYTES = 1_024.0
 
@@ -37,32 +48,32 @@ def command(
     Without the table, Spark, and the Delta table. Prices are of one region and one date; check them before quoting.
     """
     if writes is not None:
-        bill, records = estimated(Plan(writes, item_bytes or _item_bytes(table))), writes * HOURS_A_MONTH * 3600
+        bill, records = estimate(Workload(writes, item_bytes or _item_bytes(table))), writes * HOURS_A_MONTH * 3600
     elif table or item_bytes:
         raise Misconfigured("An estimate needs a write rate", hint="Give --writes")
     else:
         found = find_stack(stack)
-        did = did_of(found, Observer(found, deployed.clients, store_of(found)), hours)
-        bill, records = measured(did), (did.records or 0) * HOURS_A_MONTH / hours
+        usage = usage_of(found, Observer(found, deployed.clients, store_of(found)), hours)
+        bill, records = measure(usage), (usage.records or 0) * HOURS_A_MONTH / hours
     if as_json:
-        tell_json(document(bill, records))
+        echo_json(document(bill, records))
         return
-    tell(headline(bill))
+    echo(headline(bill))
     columns = [
         Column("part"),
         Column("a month", is_number=True),
         Column("of"),
         Column("dollars a month", is_number=True),
     ]
-    tell_table(columns, [_row(line) for line in bill.lines])
+    echo_table(columns, [_row(line) for line in bill.lines])
     per_million = bill.per_million(records)
     if per_million is not None:
-        tell(f"${per_million:,.3f} for a million records: the month's dollars over the month's records")
+        echo(f"${per_million:,.3f} for a million records: the month's dollars over the month's records")
     if bill.unmeasured:
-        tell(f"Not measured: CloudWatch has no value of it in the last {hours:,} hours.")
+        echo(f"Not measured: CloudWatch has no value of it in the last {hours:,} hours.")
 
 
-def _row(line: Line) -> tuple[str, str, str, str]:
+def _row(line: CostLine) -> tuple[str, str, str, str]:
     if not line.measured:
         return (line.part, "not measured", line.unit, "not measured")
     return (line.part, amount(line).removesuffix(f" {line.unit}"), line.unit, dollars(line.dollars))
@@ -73,8 +84,8 @@ def document(bill: Bill, records: float) -> dict[str, object]:
     return asdict(bill) | {"dollars": bill.dollars, "records": records, "per_million": bill.per_million(records)}
 
 
-def did_of(stack: Stack, observer: Observer, hours: int) -> Did:
-    """What the stack's metrics say that it did. Raises LakeboundError."""
+def usage_of(stack: Stack, observer: Observer, hours: int) -> Usage:
+    """What the stack's metrics say that it usage. Raises LakeboundError."""
     ingest, flusher = stack.output("StreamIngestName"), stack.output("FlusherName")
     queue = {"QueueName": stack.output("BufferQueueUrl").rpartition("/")[2]}
     ours = {"service": "flusher", "table": stack.table}
@@ -89,7 +100,7 @@ def did_of(stack: Stack, observer: Observer, hours: int) -> Did:
         found = call(deployed.clients("lambda"), "get_function_configuration", function, FunctionName=function)
         return milliseconds / 1000 * float(found.get("MemorySize", 1024)) / 1024
 
-    return Did(
+    return Usage(
         hours=hours,
         records=observer.total("Lakebound", "RecordsWritten", ours, hours),
         ingest_requests=of_lambda("Invocations", ingest),

@@ -17,7 +17,7 @@ from lakebound.adapters.sqs import SqsQueue
 from lakebound.adapters.stack import Stack, describe_stack, function_environment
 from lakebound.cli.output import aws_client
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.operate.redrive import Road
+from lakebound.operate.redrive import IngestPipeline
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.record.table_identity import Home, Refused, Source, is_table_name, named
 from lakebound.settings import IngestSettings
@@ -116,8 +116,8 @@ def dead_letters_of(stack: Stack) -> SqsQueue:
     return SqsQueue(stack.output("DeadLetterQueueUrl"), aws_client("sqs"))
 
 
-def road_of(stack: Stack) -> Road:
-    """The road from `stream_ingest` on, with the settings of the deployed function. Raises Misconfigured."""
+def ingest_pipeline(stack: Stack) -> IngestPipeline:
+    """The pipeline from `stream_ingest` on, with the settings of the deployed function. Raises Misconfigured."""
     settings = IngestSettings.read(function_environment(aws_client("lambda"), stack.output("StreamIngestName")))
     rules = ingest_rules(settings, clients)
-    return Road(rules, StreamDecoder(settings.table), buffer_of(stack), store_of(stack), SystemClock())
+    return IngestPipeline(rules, StreamDecoder(settings.table), buffer_of(stack), store_of(stack), SystemClock())

@@ -14,24 +14,24 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dead_letters import SqsMoveTask, count_messages
 from lakebound.adapters.stack import Stack
-from lakebound.cli.deployed import DryRun, StackName, buffer_of, dead_letters_of, find_stack, road_of, store_of
-from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
+from lakebound.cli.deployed import DryRun, StackName, buffer_of, dead_letters_of, find_stack, ingest_pipeline, store_of
+from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.tables import Column, listing
 from lakebound.errors import Misconfigured
 from lakebound.operate.discard import (
-    Discarded,
-    Waits,
+    DiscardResult,
+    Undelivered,
     discard_messages,
     discard_objects,
+    undelivered_failures,
+    undelivered_quarantine,
     verdict_of_failure,
-    waiting_failures,
-    waiting_quarantine,
 )
 from lakebound.operate.redrive import (
     DEFAULT_RATE,
     MoveUnsupported,
-    Redriven,
-    look_at_dead_letters,
+    RedriveResult,
+    peek_dead_letters,
     redrive_by_copy,
     redrive_by_task,
     redrive_failures,
@@ -53,7 +53,7 @@ from lakebound.transport.undelivered import (
 app = typer.Typer(no_args_is_help=True, help="What did not get through: see it, and send it on its way again.")
 
 
-class From(StrEnum):
+class WaitingPlace(StrEnum):
     """Where it waits."""
 
     BUFFER = "buffer"
@@ -61,7 +61,7 @@ class From(StrEnum):
     QUARANTINE = "quarantine"
 
 
-class By(StrEnum):
+class RedriveMethod(StrEnum):
     """How dead letters of the buffer are moved."""
 
     AUTO = "auto"
@@ -70,7 +70,7 @@ class By(StrEnum):
 
 
 FromOption = Annotated[
-    From,
+    WaitingPlace,
     typer.Option(
         "--from",
         help="buffer: the dead-letter queue. stream: what Lambda gave up on. quarantine: poison records.",
@@ -88,21 +88,19 @@ def list_(
 ) -> None:
     """What waits, and why. Exit status 1 when anything does."""
     found = find_stack(stack)
-    document = {From.BUFFER: _list_buffer, From.STREAM: _list_stream, From.QUARANTINE: _list_quarantine}[source](
-        found, limit
-    )
-    document = {"from": source.value, "stack": found.name} | document
+    list_source = {"buffer": _list_buffer, "stream": _list_stream, "quarantine": _list_quarantine}[source]
+    document = {"from": source.value, "stack": found.name} | list_source(found, limit)
     if as_json:
-        tell_json(document)
+        echo_json(document)
     else:
-        _tell_list(document)
+        _print_list(document)
     if document["waiting"]:
         raise typer.Exit(1)
 
 
 def _list_buffer(stack: Stack, limit: int) -> dict[str, Any]:
     visible, hidden = count_messages(aws_client("sqs"), stack.output("DeadLetterQueueUrl"))
-    rows = look_at_dead_letters(stack.table, dead_letters_of(stack), store_of(stack), limit) if visible else []
+    rows = peek_dead_letters(stack.table, dead_letters_of(stack), store_of(stack), limit) if visible else []
     return {
         "waiting": visible + hidden,
         "redriven": None,
@@ -152,17 +150,17 @@ def _list_quarantine(stack: Stack, limit: int) -> dict[str, Any]:
     }
 
 
-def _tell_list(document: dict[str, Any]) -> None:
+def _print_list(document: dict[str, Any]) -> None:
     more = f", {document['redriven']:,} redriven or discarded before" if document["redriven"] else ""
-    tell(f"{document['waiting']:,} {_WHAT[document['from']]} wait{more}")
-    _tell_rows(document["rows"])
+    echo(f"{document['waiting']:,} {_WHAT[document['from']]} wait{more}")
+    _print_rows(document["rows"])
     for code in dict.fromkeys(str(row["why"]) for row in document["rows"]):
         if code in _MEANINGS:
-            tell(f"{code}: {_MEANINGS[code]}")
+            echo(f"{code}: {_MEANINGS[code]}")
     if document["waiting"]:
         place = f"--from {document['from']} --stack {document['stack']}"
-        tell(f"lakebound dlq redrive --dry-run {place} says what a redrive can carry")
-        tell(f"lakebound dlq discard --all --dry-run {place} says what none can")
+        echo(f"lakebound dlq redrive --dry-run {place} says what a redrive can carry")
+        echo(f"lakebound dlq discard --all --dry-run {place} says what none can")
 
 
 _WHAT: Final = {"buffer": "dead messages", "stream": "failure objects", "quarantine": "quarantined records"}
@@ -191,13 +189,13 @@ def _meaning(code: str) -> str:
     return f"{code} ({_MEANINGS[code]})" if code in _MEANINGS else f"{code} (no redrive carries it as it is)"
 
 
-def _tell_rows(rows: Sequence[dict[str, Any]]) -> None:
+def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Columns with heads, each as wide as its widest value: an id is there to be copied, so none is cut."""
     if not rows:
         return
     heads = [Column(_HEADS[name]) for name in rows[0]]
     for line in listing(heads, [[str(value) for value in row.values()] for row in rows]):
-        tell(f"  {line}")
+        echo(f"  {line}")
 
 
 @app.command()
@@ -214,8 +212,8 @@ def show(
     del as_json  # the same with or without: one thing has no better table than its document
     found = find_stack(stack)
     store = store_of(found)
-    if source is From.BUFFER:
-        letters = look_at_dead_letters(found.table, dead_letters_of(found), store, 1_000)
+    if source is WaitingPlace.BUFFER:
+        letters = peek_dead_letters(found.table, dead_letters_of(found), store, 1_000)
         letter = next((one for one in letters if one.message_id == name), None)
         if letter is None:
             raise Misconfigured(
@@ -224,7 +222,7 @@ def show(
         if payload:
             raise Misconfigured("A message's body is compressed", hint="Redrive it and read its file instead")
         _show(asdict(letter))
-    elif source is From.STREAM:
+    elif source is WaitingPlace.STREAM:
         failure = FailureObject.decode(name, store.get(name, MAX_FAILURE_BYTES))
         if payload:
             sys.stdout.buffer.write(store.get(name, MAX_FAILURE_BYTES))
@@ -242,7 +240,7 @@ def show(
 
 
 def _show(facts: dict[str, Any]) -> None:
-    tell_json(facts)
+    echo_json(facts)
 
 
 @app.command()
@@ -254,11 +252,11 @@ def redrive(
     ] = DEFAULT_RATE,
     limit: Limit = 0,
     by: Annotated[
-        By,
+        RedriveMethod,
         typer.Option(
             help="buffer only. task: SQS's own redrive; copy: send, then delete; auto: task where there is one."
         ),
-    ] = By.AUTO,
+    ] = RedriveMethod.AUTO,
     reason: Annotated[str, typer.Option(help="quarantine only: records with this reason.")] = "",
     is_redacted: Annotated[
         bool | None,
@@ -280,57 +278,57 @@ def redrive(
         def progress(more: int) -> None:
             count("redriven", more)
 
-        if source is From.BUFFER:
+        if source is WaitingPlace.BUFFER:
             result = _redrive_buffer(found, rate, limit, by, dry_run, progress)
-        elif source is From.STREAM:
-            road = road_of(found)
-            pending = pending_failures(road.store, found.table, found.stream_mapping)
-            result = redrive_failures(road, pending, rate=rate, limit=limit, dry_run=dry_run, progress=progress)
+        elif source is WaitingPlace.STREAM:
+            pipeline = ingest_pipeline(found)
+            pending = pending_failures(pipeline.store, found.table, found.stream_mapping)
+            result = redrive_failures(pipeline, pending, rate=rate, limit=limit, dry_run=dry_run, progress=progress)
         else:
-            road = road_of(found)
-            if road.rules.redaction is not None and is_redacted is None:
+            pipeline = ingest_pipeline(found)
+            if pipeline.rules.redaction is not None and is_redacted is None:
                 raise Misconfigured(
                     "The stack drops or hashes attributes",
                     hint="Say --redacted if it did so when they came (a hash of a hash is another key), else --raw",
                 )
             if is_redacted:
-                road = road.of_redacted()
-            pending = pending_quarantine(road.store, found.table)
+                pipeline = pipeline.without_redaction()
+            pending = pending_quarantine(pipeline.store, found.table)
             result = redrive_quarantine(
-                road, pending, rate=rate, limit=limit, reason=reason, dry_run=dry_run, progress=progress
+                pipeline, pending, rate=rate, limit=limit, reason=reason, dry_run=dry_run, progress=progress
             )
     if as_json:
-        tell_json(asdict(result) | {"dry_run": dry_run, "done": result.is_done})
+        echo_json(asdict(result) | {"dry_run": dry_run, "done": result.is_done})
     else:
-        _tell_result(result, dry_run)
+        _print_result(result, dry_run)
     if not result.is_done:
         raise typer.Exit(1)
 
 
 def _redrive_buffer(
-    stack: Stack, rate: int, limit: int, by: By, dry_run: bool, progress: Callable[[int], None]
-) -> Redriven:
+    stack: Stack, rate: int, limit: int, by: RedriveMethod, dry_run: bool, progress: Callable[[int], None]
+) -> RedriveResult:
     sqs = aws_client("sqs")
     dead_url = stack.output("DeadLetterQueueUrl")
     store = store_of(stack)
-    letters = look_at_dead_letters(stack.table, dead_letters_of(stack), store, _MOST_LETTERS)
+    letters = peek_dead_letters(stack.table, dead_letters_of(stack), store, _MOST_LETTERS)
     kept = {one.message_id: one.verdict for one in letters if one.verdict}
     # SQS's own task moves junk as well, which the flusher would bring back here: only a copy leaves it out.
-    is_task = by is By.TASK or (by is By.AUTO and not limit and not kept)
+    is_task = by is RedriveMethod.TASK or (by is RedriveMethod.AUTO and not limit and not kept)
     if dry_run:
         visible, _ = count_messages(sqs, dead_url)
         seen = max(visible, len(letters))
-        if by is By.TASK:
-            return Redriven("buffer", "move task", found=seen, redriven=seen)
+        if by is RedriveMethod.TASK:
+            return RedriveResult("buffer", "move task", found=seen, redriven=seen)
         would = seen - len(kept)
         way = "move task" if is_task else "copy"
-        return Redriven("buffer", way, found=seen, redriven=min(would, limit) if limit else would, kept=kept)
+        return RedriveResult("buffer", way, found=seen, redriven=min(would, limit) if limit else would, kept=kept)
     clock = SystemClock()
     if is_task:
         try:
             return redrive_by_task(SqsMoveTask(dead_url, sqs), clock, rate=rate, progress=progress)
         except MoveUnsupported:
-            if by is By.TASK:
+            if by is RedriveMethod.TASK:
                 raise
     return redrive_by_copy(
         stack.table,
@@ -380,66 +378,66 @@ def discard(
     chosen = [one for one in waits if one.can_be_discarded and (is_named or not one.is_asked_for_by_name)]
     left = {one.id: one.why or "redrive_helps" for one in waits if one not in chosen}
     if not as_json:
-        _tell_rows([{"id": one.id, "bytes": one.size, "why": one.why} for one in chosen])
-    result = Discarded(source.value, discarded={one.id: one.why for one in chosen})
+        _print_rows([{"id": one.id, "bytes": one.size, "why": one.why} for one in chosen])
+    result = DiscardResult(source.value, discarded={one.id: one.why for one in chosen})
     if chosen and not dry_run:
         if not yes:
             _ask(len(chosen), source, as_json=as_json)
         result = _discard(found, source, chosen)
     result.kept |= left
     if as_json:
-        tell_json(asdict(result) | {"dry_run": dry_run, "found": len(waits)})
+        echo_json(asdict(result) | {"dry_run": dry_run, "found": len(waits)})
     else:
         verb = "would discard" if dry_run else "discarded"
-        tell(f"{verb} {len(result.discarded):,} of {len(waits):,} {_WHAT[source.value]}")
+        echo(f"{verb} {len(result.discarded):,} of {len(waits):,} {_WHAT[source.value]}")
         for code, number in Counter(result.kept.values()).most_common():
-            tell(f"  {number:,} stay: {_meaning(code)}")
+            echo(f"  {number:,} stay: {_meaning(code)}")
         if result.discarded and not dry_run:
-            tell(f"copies are kept in s3://{found.bucket}/_lakebound/{found.table}/discarded/")
+            echo(f"copies are kept in s3://{found.bucket}/_lakebound/{found.table}/discarded/")
     if result.kept and (names or set(result.kept) - set(left)):
         raise typer.Exit(1)
 
 
-def _ask(count: int, source: From, *, as_json: bool) -> None:
+def _ask(count: int, source: WaitingPlace, *, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
         raise Misconfigured("Nobody can be asked here", hint="Give --yes, or --dry-run to see what would go")
     if not typer.confirm(f"Discard {count:,} {_WHAT[source.value]}? A copy of each is kept", err=True):
         raise Misconfigured("Nothing was discarded", hint="Answer y, or give --yes")
 
 
-def _waits(stack: Stack, source: From) -> list[Waits]:
-    if source is From.BUFFER:
-        letters = look_at_dead_letters(stack.table, dead_letters_of(stack), store_of(stack), _MOST_LETTERS)
+def _waits(stack: Stack, source: WaitingPlace) -> list[Undelivered]:
+    if source is WaitingPlace.BUFFER:
+        letters = peek_dead_letters(stack.table, dead_letters_of(stack), store_of(stack), _MOST_LETTERS)
         # What could not be read this time may be good the next time.
         known = ((one, "" if one.verdict == "claim_unreadable_now" else one.verdict) for one in letters)
-        return [Waits(one.message_id, one.message_id, why, one.size) for one, why in known]
-    if source is From.STREAM:
+        return [Undelivered(one.message_id, one.message_id, why, one.size) for one, why in known]
+    if source is WaitingPlace.STREAM:
         store = store_of(stack)
-        return list(waiting_failures(store, pending_failures(store, stack.table, stack.stream_mapping)))
-    road = road_of(stack)
-    return list(waiting_quarantine(road, pending_quarantine(road.store, stack.table)))
+        return list(undelivered_failures(store, pending_failures(store, stack.table, stack.stream_mapping)))
+    pipeline = ingest_pipeline(stack)
+    return list(undelivered_quarantine(pipeline, pending_quarantine(pipeline.store, stack.table)))
 
 
-def _discard(stack: Stack, source: From, chosen: Sequence[Waits]) -> Discarded:
+def _discard(stack: Stack, source: WaitingPlace, chosen: Sequence[Undelivered]) -> DiscardResult:
     clock = SystemClock()
     store = store_of(stack)
-    if source is From.BUFFER:
+    if source is WaitingPlace.BUFFER:
         return discard_messages(stack.table, {one.id for one in chosen}, dead_letters_of(stack), store, clock)
-    most = MAX_FAILURE_BYTES if source is From.STREAM else MAX_QUARANTINE_BYTES
+    most = MAX_FAILURE_BYTES if source is WaitingPlace.STREAM else MAX_QUARANTINE_BYTES
     return discard_objects(source.value, chosen, store, stack.table, clock, most)
 
 
-def _tell_result(result: Redriven, dry_run: bool) -> None:
+def _print_result(result: RedriveResult, dry_run: bool) -> None:
     verb = "would redrive" if dry_run else "redrove"
     what = {"buffer": "messages", "stream": "failure objects", "quarantine": "records"}[result.source]
     detail = f" ({result.records:,} records)" if result.source == "stream" else ""
     before = f"; {result.already:,} were redriven or discarded before" if result.already else ""
-    tell(f"{verb} {result.redriven:,} of {result.found:,} {what}{detail}{_WAYS.get(result.way, '')}{before}")
+    echo(f"{verb} {result.redriven:,} of {result.found:,} {what}{detail}{_WAYS.get(result.way, '')}{before}")
     for reason, number in Counter(result.kept.values()).most_common():
-        tell(f"  {number:,} stay: {_meaning(reason)}")
+        echo(f"  {number:,} stay: {_meaning(reason)}")
     if result.kept:
-        tell(f"  lakebound dlq discard --from {result.source} --all puts aside what no redrive can carry")
+        echo(f"  lakebound dlq discard --from {result.source} --all puts aside what no redrive can carry")
     for reason, number in Counter(result.failed.values()).most_common():
-        tell(f"  {number:,} could not be sent now: {reason}")
+        echo(f"  {number:,} could not be sent now: {reason}")
     if result.failed:
-        tell("  repair what failed, then run the same command again")
+        echo("  repair what failed, then run the same command again")

@@ -13,10 +13,10 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.doctor_facts import LandedInFiles, SmokeItem, examine_stack, examine_table
 from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed
-from lakebound.cli.deployed import StackName, configured_table, find_stack, home_of_caller, road_of
-from lakebound.cli.output import AsJson, tell, tell_json
+from lakebound.cli.deployed import StackName, configured_table, find_stack, home_of_caller, ingest_pipeline
+from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import Misconfigured
-from lakebound.operate.doctor import BAD, UNKNOWN, Check, Smoke, after, before, smoke, smoke_keys
+from lakebound.operate.doctor import BAD, UNKNOWN, Check, Smoke, check_stack, check_table, smoke, smoke_keys
 from lakebound.record.table_identity import Refused, Source, TableArn, decide, named
 
 _MARKS = {"good": "✓", "warn": "!", "unknown": "?", "bad": "✗"}
@@ -55,17 +55,17 @@ def command(
         checks = _before(table, stream, stack, key, is_new=is_new)
     else:
         found = find_stack(stack)
-        checks = list(after(examine_stack(deployed.clients, found)))
+        checks = list(check_stack(examine_stack(deployed.clients, found)))
         if is_smoke:
             timed = _smoke(found, limit, target)
             checks.append(_smoke_check(timed, limit, target))
     if as_json:
-        tell_json({"checks": [asdict(one) for one in checks], "smoke": asdict(timed) if timed else None})
+        echo_json({"checks": [asdict(one) for one in checks], "smoke": asdict(timed) if timed else None})
     else:
         for check in checks:
-            tell(f"{_MARKS[check.level]} {check.name:<20} {check.told}")
+            echo(f"{_MARKS[check.level]} {check.name:<20} {check.told}")
             if check.fix:
-                tell(f"  {'':<20} → {check.fix}")
+                echo(f"  {'':<20} → {check.fix}")
     if any(check.level in (BAD, UNKNOWN) for check in checks):
         raise typer.Exit(1)
 
@@ -87,7 +87,7 @@ def _before(table: str, stream: str, stack: str, key: str, *, is_new: bool) -> l
     if isinstance(decision, Refused):
         return [Check("source", BAD, decision.what, decision.hint)]
     try:
-        return list(before(examine_table(deployed.clients, decision, key), is_new=is_new))
+        return list(check_table(examine_table(deployed.clients, decision, key), is_new=is_new))
     except Misconfigured as refused:
         if not decision.is_foreign:
             raise
@@ -98,15 +98,15 @@ def _before(table: str, stream: str, stack: str, key: str, *, is_new: bool) -> l
 
 def _smoke(stack: Stack, limit: float, target: str) -> Smoke:
     clock = SystemClock()
-    road = road_of(stack)
+    pipeline = ingest_pipeline(stack)
     item = SmokeItem(stack.source, deployed.clients("dynamodb"))
     started = clock.now_ms()
 
     def partitions() -> list[str]:
         hours = (started, clock.now_ms())
-        return sorted({road.rules.partition(ms, removed) for ms in hours for removed in (False, True)})
+        return sorted({pipeline.rules.partition(ms, removed) for ms in hours for removed in (False, True)})
 
-    files = LandedInFiles(road.store, stack.prefix, started, partitions)
+    files = LandedInFiles(pipeline.store, stack.prefix, started, partitions)
     keys = smoke_keys(item.schema(), secrets.token_hex(8))
     if not target:
         return smoke(item, keys, files, clock, limit_s=limit)

@@ -11,7 +11,7 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.folder import PREFIX, FolderFiles
 from lakebound.adapters.s3 import S3Store
-from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
+from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.operate.file_check import CheckReport, Files, check
 from lakebound.operate.flatten_files import flatten_all
 from lakebound.operate.mirror import MirrorPlan, copy_missing, plan_mirror
@@ -62,15 +62,15 @@ def mirror(
             with bars(quiet=as_json, totals={"files": len(plan.missing)}) as count:
                 copy_missing(store, plan, folder, copied=lambda stored: count("files", 1))
         if plan.missing or not follow:
-            _tell(source, folder, plan, dry_run=dry_run, as_json=as_json)
+            _print(source, folder, plan, dry_run=dry_run, as_json=as_json)
         if not follow or dry_run:
             return
         clock.sleep(every)
 
 
-def _tell(source: Location, folder: Path, plan: MirrorPlan, *, dry_run: bool, as_json: bool) -> None:
+def _print(source: Location, folder: Path, plan: MirrorPlan, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        tell_json(
+        echo_json(
             {
                 "source": str(source),
                 "folder": str(folder),
@@ -84,9 +84,9 @@ def _tell(source: Location, folder: Path, plan: MirrorPlan, *, dry_run: bool, as
         return
     if dry_run:
         for stored in plan.missing:
-            tell(f"would copy {stored.key} ({stored.size:,} bytes)")
+            echo(f"would copy {stored.key} ({stored.size:,} bytes)")
     verb = "would copy" if dry_run else "copied"
-    tell(f"{verb} {len(plan.missing):,} files, {plan.size:,} bytes, into {folder}; {plan.present:,} were there")
+    echo(f"{verb} {len(plan.missing):,} files, {plan.size:,} bytes, into {folder}; {plan.present:,} were there")
 
 
 Source = Annotated[
@@ -112,7 +112,7 @@ def check_files(
             count("records", records)
 
         report = check(files, prefix, checked=checked, threads=threads)
-    _tell_check(source, report, as_json=as_json)
+    _print_check(source, report, as_json=as_json)
     if report.damaged:
         raise typer.Exit(1)
 
@@ -134,7 +134,7 @@ def flatten_files(
     with bars(quiet=as_json or folder is None) as count:
         result = flatten_all(files, prefix, folder, dry_run=dry_run, flattened=lambda: count("files", 1))
     if as_json:
-        tell_json(
+        echo_json(
             {
                 "source": source,
                 "folder": None if folder is None else str(folder),
@@ -168,9 +168,9 @@ def open_source(source: str) -> tuple[Files, str]:
     return FolderFiles(Path(source)), PREFIX
 
 
-def _tell_check(source: str, report: CheckReport, *, as_json: bool) -> None:
+def _print_check(source: str, report: CheckReport, *, as_json: bool) -> None:
     if as_json:
-        tell_json(
+        echo_json(
             {
                 "source": source,
                 "files": report.files,
@@ -183,14 +183,14 @@ def _tell_check(source: str, report: CheckReport, *, as_json: bool) -> None:
         return
     for one in report.damaged:
         where = one.key if "://" in source else Path(source) / one.key.removeprefix(f"{PREFIX}/")
-        tell(f"{where}: {one.code}, {one.detail}")
+        echo(f"{where}: {one.code}, {one.detail}")
     if not report.files:
-        tell(
+        echo(
             f"no batch file below {source}; the data prefix of a stack is its output DataPrefix, s3://BUCKET/ddb/TABLE"
         )
         return
     whole = report.files - len(report.damaged)
-    tell(
+    echo(
         f"{whole:,} of {report.files:,} files whole, {report.records:,} records, {report.bytes:,} bytes; "
         f"{report.others:,} other objects passed over"
     )

@@ -14,7 +14,7 @@ import typer
 from lakebound.adapters.doctor_facts import examine_table
 from lakebound.cli import deployed
 from lakebound.cli.deployed import DryRun
-from lakebound.cli.output import AsJson, tell, tell_json
+from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.record.table_identity import Refused, Source, TableArn, decide, named
 from lakebound.source.sharing import Policy, key_statement, policies
@@ -84,7 +84,7 @@ def command(
         file.write_text(text)
     if as_json:
         told = {"stack": name, "parameters": parameters, "file": str(file) if is_whole else None, "dry_run": dry_run}
-        tell_json(
+        echo_json(
             told
             | {
                 "policies": [{"resource": one.resource, "document": one.document} for one in shared],
@@ -93,11 +93,11 @@ def command(
         )
         return
     if shared:
-        _tell_policies(shared, decision, for_key, is_whole=is_whole)
+        _print_policies(shared, decision, for_key, is_whole=is_whole)
     if is_whole:
-        tell(text if dry_run else f"wrote {file}: stack {name}")
+        echo(text if dry_run else f"wrote {file}: stack {name}")
         new = " --new-table" if "PartitionKeyName" in parameters else ""
-        tell(f"next: lakebound doctor --before --table {decision.asked}{new}, then make deploy")
+        echo(f"next: lakebound doctor --before --table {decision.asked}{new}, then make deploy")
 
 
 def _own(source: Source, stream: str, partition_key: str, key: str) -> dict[str, str]:
@@ -155,20 +155,20 @@ def _checked(operators: list[str]) -> list[str]:
     return operators
 
 
-def _tell_policies(
+def _print_policies(
     shared: tuple[Policy, ...], source: Source, statement: dict[str, Any] | None, *, is_whole: bool
 ) -> None:
-    tell(f"{source.asked} belongs to another account. Its owner runs there, before make deploy:\n")
+    echo(f"{source.asked} belongs to another account. Its owner runs there, before make deploy:\n")
     for one in shared:
-        tell(f"  {one.command}\n")
-    tell("Each replaces a policy that is there: add its statements to yours instead if get-resource-policy shows one.")
+        echo(f"  {one.command}\n")
+    echo("Each replaces a policy that is there: add its statements to yours instead if get-resource-policy shows one.")
     if statement is not None:
-        tell("Into the policy of the table's KMS key, beside what it has (a key of AWS's own takes none):\n")
-        tell(f"  {orjson.dumps(statement).decode()}\n")
-    tell("A stack of another account scans: DynamoDB lets nobody else export a table.")
+        echo("Into the policy of the table's KMS key, beside what it has (a key of AWS's own takes none):\n")
+        echo(f"  {orjson.dumps(statement).decode()}\n")
+    echo("A stack of another account scans: DynamoDB lets nobody else export a table.")
     if not is_whole:
-        tell("Nothing is written yet, for the stream's ARN is not known: run this again when the policy is there, or")
-        tell("with --stream ARN (aws dynamodb describe-table: LatestStreamArn), which prints the stream's policy too.")
+        echo("Nothing is written yet, for the stream's ARN is not known: run this again when the policy is there, or")
+        echo("with --stream ARN (aws dynamodb describe-table: LatestStreamArn), which prints the stream's policy too.")
 
 
 def stack_name(table: str) -> str:

@@ -26,7 +26,7 @@ Count = Callable[[str, int], None]
 """Adds to the count of a bar, named as it is shown."""
 
 
-def tell_json(document: Mapping[str, Any]) -> None:
+def echo_json(document: Mapping[str, Any]) -> None:
     """One JSON document on stdout."""
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
@@ -93,12 +93,12 @@ def aws_client(service: str) -> Any:
     raise error
 
 
-def tell_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) -> None:
+def echo_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) -> None:
     """A table of the result on stdout, as wide as the terminal, with no cell cut."""
     for line in tables.table(columns, rows, tables.terminal_width()):
-        tell(line)
+        echo(line)
 
 
-def tell(line: str) -> None:
+def echo(line: str) -> None:
     """A line of the result on stdout."""
     print(line, file=sys.stdout)

@@ -10,7 +10,7 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
 from lakebound.cli.moment import Moment
-from lakebound.cli.output import AsJson, tell, tell_json
+from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import Misconfigured
 from lakebound.operate.replay import plan_replay, stage_replay
 from lakebound.times import format_time
@@ -56,7 +56,7 @@ def command(
     job += ["--target", target, "--config", config, "--trigger", "available-now"]
     told = " ".join(part if part.startswith("<") else shlex.quote(part) for part in job)
     if as_json:
-        tell_json(
+        echo_json(
             {
                 "dry_run": dry_run,
                 "files": [one.key for one in plan.files],
@@ -68,6 +68,6 @@ def command(
         )
         return
     verb = "would put" if dry_run else "put"
-    tell(f"{verb} {len(plan.files):,} files with {plan.records:,} records, {plan.size:,} bytes, into {source}")
+    echo(f"{verb} {len(plan.files):,} files with {plan.records:,} records, {plan.size:,} bytes, into {source}")
     if plan.files:
-        tell(told)
+        echo(told)

@@ -12,13 +12,13 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.status_facts import Observer
 from lakebound.cli import deployed
-from lakebound.cli.cost import did_of
+from lakebound.cli.cost import usage_of
 from lakebound.cli.deployed import StackName, find_stack, store_of
-from lakebound.cli.output import AsJson, tell, tell_json
+from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.operate.cost import measured
-from lakebound.operate.report import BackfillSeen, Figures, FileSeen, Verified, page
-from lakebound.operate.status import judge
+from lakebound.operate.cost import measure
+from lakebound.operate.report import BackfillFigures, Figures, FileFigures, VerifyFigures, page
+from lakebound.operate.status import assess
 from lakebound.ports import ObjectStore, StoredObject
 from lakebound.transport.object_keys import DataKey
 
@@ -55,7 +55,7 @@ def command(
     observer = Observer(found, deployed.clients, store)
     bill, notes = None, []
     try:
-        bill = measured(did_of(found, observer, hours))
+        bill = measure(usage_of(found, observer, hours))
     except LakeboundError as error:
         notes.append(f"Cost: {error.what}.")
     since = now_ms - hours * 3_600_000
@@ -64,7 +64,7 @@ def command(
         notes.append(f"Only the newest {MOST_FILES:,} of {len(files):,} files are shown.")
         files = tuple(sorted(files, key=lambda one: one.written_ms)[-MOST_FILES:])
     figures = Figures(
-        status=judge(observer.look(now_ms)),
+        status=assess(observer.look(now_ms)),
         files=files,
         verified=verified_of(verification) if verification else None,
         backfill=_backfill(store, found.table),
@@ -75,9 +75,9 @@ def command(
     )
     _write(out, page(figures))
     if as_json:
-        tell_json({"page": str(out), "state": figures.status.state, "files": len(files)})
+        echo_json({"page": str(out), "state": figures.status.state, "files": len(files)})
     else:
-        tell(f"wrote {out}: {figures.status.state}, {len(files):,} batch files of the last {hours:,} hours")
+        echo(f"wrote {out}: {figures.status.state}, {len(files):,} batch files of the last {hours:,} hours")
 
 
 def _write(out: Path, text: str) -> None:
@@ -89,19 +89,19 @@ def _write(out: Path, text: str) -> None:
         ) from None
 
 
-def _files(stored: Iterator[StoredObject], prefix: str, since_ms: int) -> Iterator[FileSeen]:
+def _files(stored: Iterator[StoredObject], prefix: str, since_ms: int) -> Iterator[FileFigures]:
     for one in stored:
         data = DataKey.parse(prefix, one.key)
         if data is not None and one.modified_ms >= since_ms:
-            yield FileSeen(one.modified_ms, data.count, one.size, one.modified_ms - data.time_ms)
+            yield FileFigures(one.modified_ms, data.count, one.size, one.modified_ms - data.time_ms)
 
 
-def verified_of(path: Path) -> Verified:
+def verified_of(path: Path) -> VerifyFigures:
     """What a verification's JSON says. Raises Misconfigured."""
     try:
         told: dict[str, Any] = orjson.loads(path.read_bytes())
         counts = {kind: len(told[kind]) for kind in ("missing", "ghost", "stale", "different", "left_out")}
-        return Verified(keys=int(told["keys"]), **counts)
+        return VerifyFigures(keys=int(told["keys"]), **counts)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise Misconfigured(f"{path} is not what `lakebound verify --out` writes", hint="Write it again") from None
 
@@ -117,7 +117,7 @@ def latency_of(text: str) -> tuple[float, float] | None:
     return middle, late
 
 
-def _backfill(store: ObjectStore, table: str) -> BackfillSeen | None:
+def _backfill(store: ObjectStore, table: str) -> BackfillFigures | None:
     manifests = [one for one in store.list(f"_lakebound/{table}/manifests/") if one.key.endswith(".json")]
     if not manifests:
         return None
@@ -125,6 +125,6 @@ def _backfill(store: ObjectStore, table: str) -> BackfillSeen | None:
     told: dict[str, Any] = orjson.loads(store.get(newest.key, _MAX_MANIFEST_BYTES))
     seconds = (int(told.get("finished_ms", 0)) - int(told.get("started_ms", 0))) / 1000
     parts = tuple(int(file[1]) for file in told.get("files") or ())
-    return BackfillSeen(
+    return BackfillFigures(
         str(told.get("run", "")), str(told.get("mode", "")), int(told.get("records", 0)), seconds, parts
     )

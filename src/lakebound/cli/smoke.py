@@ -14,23 +14,23 @@ import typer
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.doctor_facts import LandedInFiles, SmokeItem
-from lakebound.adapters.smoke import ExportRuns, StreamDeliveries, alarms_told, keys_of
+from lakebound.adapters.smoke import ExportRuns, StreamDeliveries, alarm_actions, encryption_keys
 from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed
-from lakebound.cli.deployed import DryRun, StackName, find_stack, road_of
-from lakebound.cli.output import AsJson, tell, tell_json, tell_table
+from lakebound.cli.deployed import DryRun, StackName, find_stack, ingest_pipeline
+from lakebound.cli.output import AsJson, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
 from lakebound.errors import Misconfigured
 from lakebound.operate import smoke as steps_of
 from lakebound.operate.doctor import smoke_keys
-from lakebound.operate.redrive import Road
+from lakebound.operate.redrive import IngestPipeline
 from lakebound.operate.smoke import FAILED, Outcome, Step, perform
 from lakebound.transport.object_keys import DataKey
 
 NAMES = ("item", "failure destination", "stopped export", "alarms", "customer key")
 
 
-class Undoing(ExitStack):
+class ShieldedExitStack(ExitStack):
     """Undoes in peace: a second Ctrl-C must not leave a function behind that is set to fail."""
 
     def __exit__(
@@ -70,28 +70,28 @@ def command(
         return
     steps = [one for one in steps_for(found, limit, export_limit) if not only or one.name in only]
     if dry_run:
-        _tell_plan(found, steps, as_json)
+        _print_plan(found, steps, as_json)
         return
     outcomes = []
-    for outcome in perform(steps, SystemClock(), Undoing):
+    for outcome in perform(steps, SystemClock(), ShieldedExitStack):
         outcomes.append(outcome)
         if not as_json:
-            tell(f"{outcome.state:<8}{outcome.name:<21}{outcome.seconds:>7.1f} s  {outcome.told}")
+            echo(f"{outcome.state:<8}{outcome.name:<21}{outcome.seconds:>7.1f} s  {outcome.told}")
     if as_json:
-        tell_json({"stack": found.name, "steps": [asdict(one) for one in outcomes]})
+        echo_json({"stack": found.name, "steps": [asdict(one) for one in outcomes]})
     else:
-        _tell_next(outcomes)
+        _print_next(outcomes)
     if any(one.state == FAILED for one in outcomes):
         raise typer.Exit(1)
 
 
 def _mend(stack: Stack, as_json: bool) -> None:
-    mended = StreamDeliveries(stack, deployed.clients, SystemClock(), lambda: road_of(stack)).mend()
+    mended = StreamDeliveries(stack, deployed.clients, SystemClock(), lambda: ingest_pipeline(stack)).mend()
     if as_json:
-        tell_json({"stack": stack.name, "mended": mended})
+        echo_json({"stack": stack.name, "mended": mended})
     else:
-        tell(f"{stack.output('StreamIngestName')} works again" if mended else "there was nothing to put back")
-        tell(f"lakebound dlq redrive --from stream {stack.command}")
+        echo(f"{stack.output('StreamIngestName')} works again" if mended else "there was nothing to put back")
+        echo(f"lakebound dlq redrive --from stream {stack.command}")
 
 
 def steps_for(stack: Stack, limit: float, export_limit: float) -> list[Step]:
@@ -100,39 +100,39 @@ def steps_for(stack: Stack, limit: float, export_limit: float) -> list[Step]:
     token = secrets.token_hex(8)
     seen: list[str] = []
 
-    def files(road: Road) -> LandedInFiles:
+    def files(pipeline: IngestPipeline) -> LandedInFiles:
         started = clock.now_ms()
 
         def partitions() -> list[str]:
             hours = (started, clock.now_ms())
-            return sorted({road.rules.partition(ms, removed) for ms in hours for removed in (False, True)})
+            return sorted({pipeline.rules.partition(ms, removed) for ms in hours for removed in (False, True)})
 
-        return LandedInFiles(road.store, stack.prefix, started, partitions)
+        return LandedInFiles(pipeline.store, stack.prefix, started, partitions)
 
     def item(undo: ExitStack) -> str:
-        one, road = SmokeItem(stack.source, deployed.clients("dynamodb")), road_of(stack)
-        return steps_of.item(one, smoke_keys(one.schema(), token), files(road), clock, limit)
+        one, pipeline = SmokeItem(stack.source, deployed.clients("dynamodb")), ingest_pipeline(stack)
+        return steps_of.item(one, smoke_keys(one.schema(), token), files(pipeline), clock, limit)
 
     def delivery(undo: ExitStack) -> str:
         one = SmokeItem(stack.source, deployed.clients("dynamodb"))
         keys = smoke_keys(one.schema(), secrets.token_hex(8))
-        deliveries = StreamDeliveries(stack, deployed.clients, clock, lambda: road_of(stack))
+        deliveries = StreamDeliveries(stack, deployed.clients, clock, lambda: ingest_pipeline(stack))
         deliveries.mend()
-        road = road_of(stack)
-        return steps_of.failed_delivery(one, keys, deliveries, files(road), clock, limit, undo)
+        pipeline = ingest_pipeline(stack)
+        return steps_of.failed_delivery(one, keys, deliveries, files(pipeline), clock, limit, undo)
 
     def export(undo: ExitStack) -> str:
         runs = ExportRuns(stack, deployed.clients("stepfunctions"), deployed.store_of(stack))
         return steps_of.stopped_export(runs, f"smoke-{token}", clock, export_limit, undo)
 
     def alarms(undo: ExitStack) -> str:
-        return steps_of.alarms(*alarms_told(deployed.clients, stack))
+        return steps_of.alarms(*alarm_actions(deployed.clients, stack))
 
     def key(undo: ExitStack) -> str:
         arn = stack.parameters.get("KmsKeyArn", "")
         if arn:
-            seen[:] = [_newest(stack, road_of(stack), clock)]
-        return steps_of.customer_key(arn, keys_of(deployed.clients, stack, seen[0] or None) if arn else {})
+            seen[:] = [_newest(stack, ingest_pipeline(stack), clock)]
+        return steps_of.customer_key(arn, encryption_keys(deployed.clients, stack, seen[0] or None) if arn else {})
 
     acts = (item, delivery, export, alarms, key)
     return [Step(name, does, act, after) for name, act, (does, after) in zip(NAMES, acts, _SAID, strict=True)]
@@ -164,24 +164,24 @@ _SAID = (
 )
 
 
-def _newest(stack: Stack, road: Road, clock: SystemClock) -> str:
+def _newest(stack: Stack, pipeline: IngestPipeline, clock: SystemClock) -> str:
     """The newest file of this hour and the one before; empty where there is none."""
     now = clock.now_ms()
-    folders = {road.rules.partition(ms, removed) for ms in (now, now - 3_600_000) for removed in (False, True)}
-    found = [one for folder in sorted(folders) for one in road.store.list(f"{stack.prefix}/{folder}/")]
+    folders = {pipeline.rules.partition(ms, removed) for ms in (now, now - 3_600_000) for removed in (False, True)}
+    found = [one for folder in sorted(folders) for one in pipeline.store.list(f"{stack.prefix}/{folder}/")]
     data = [one for one in found if DataKey.parse(stack.prefix, one.key) is not None]
     return max(data, key=lambda one: one.modified_ms).key if data else ""
 
 
-def _tell_plan(stack: Stack, steps: Sequence[Step], as_json: bool) -> None:
+def _print_plan(stack: Stack, steps: Sequence[Step], as_json: bool) -> None:
     if as_json:
-        tell_json({"stack": stack.name, "steps": [{"name": one.name, "does": one.does} for one in steps]})
+        echo_json({"stack": stack.name, "steps": [{"name": one.name, "does": one.does} for one in steps]})
         return
-    tell(f"Would try on stack {stack.name}, table {stack.table}:")
+    echo(f"Would try on stack {stack.name}, table {stack.table}:")
     for number, one in enumerate(steps, 1):
-        tell(f"  {number}. {one.name}: {one.does}")
+        echo(f"  {number}. {one.name}: {one.does}")
 
 
-def _tell_next(outcomes: Sequence[Outcome]) -> None:
+def _print_next(outcomes: Sequence[Outcome]) -> None:
     columns = (Column("step"), Column("state"), Column("seconds", is_number=True), Column("next"))
-    tell_table(columns, [(one.name, one.state, f"{one.seconds:.1f}", one.next) for one in outcomes])
+    echo_table(columns, [(one.name, one.state, f"{one.seconds:.1f}", one.next) for one in outcomes])

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from lakebound.cli.output import AsJson, tell, tell_json, tell_table
+from lakebound.cli.output import AsJson, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
 from lakebound.errors import Misconfigured
 
@@ -27,17 +27,17 @@ def command(
     platforms = settings_files()
     if not platform:
         if as_json:
-            tell_json({name: settings_of(text) for name, text in platforms.items()})
+            echo_json({name: settings_of(text) for name, text in platforms.items()})
         else:
             rows = [(name, text.partition("\n")[0].lstrip("# ")) for name, text in platforms.items()]
-            tell_table([Column("platform"), Column("for")], rows)
+            echo_table([Column("platform"), Column("for")], rows)
         return
     if platform not in platforms:
         raise Misconfigured(f"there is no platform {platform!r}", hint=f"One of {', '.join(platforms)}")
     if as_json:
-        tell_json(settings_of(platforms[platform]))
+        echo_json(settings_of(platforms[platform]))
     else:
-        tell(platforms[platform].rstrip())
+        echo(platforms[platform].rstrip())
 
 
 def settings_files() -> dict[str, str]:

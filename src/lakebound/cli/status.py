@@ -11,7 +11,7 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.status_facts import Observer, put_gap
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
-from lakebound.cli.output import AsJson, tell, tell_json
+from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -22,9 +22,9 @@ from lakebound.operate.status import (
     NEWEST_FILE,
     OK,
     QUARANTINE,
-    Seen,
+    PipelineFacts,
     Status,
-    judge,
+    assess,
 )
 from lakebound.times import iso
 
@@ -41,13 +41,13 @@ def command(
     UNKNOWN: what OK rests on could not be seen, and nothing worse was.
     """
     found = find_stack(stack)
-    status = judge(Observer(found, deployed.clients, store_of(found)).look(SystemClock().now_ms()))
+    status = assess(Observer(found, deployed.clients, store_of(found)).look(SystemClock().now_ms()))
     if publish:
         put_gap(deployed.clients("cloudwatch"), found.table, status.state == GAP)
     if as_json:
-        tell_json(document(status))
+        echo_json(document(status))
     else:
-        _tell(status)
+        _print(status)
     if status.state != OK:
         raise typer.Exit(1)
 
@@ -62,29 +62,29 @@ def document(status: Status) -> dict[str, object]:
     }
 
 
-def _tell(status: Status) -> None:
+def _print(status: Status) -> None:
     seen = status.seen
     since = f" since {_time(status.since_ms)}" if status.since_ms is not None else ""
-    tell(f"{status.state}{since}   stack {seen.stack}, table {seen.table}")
+    echo(f"{status.state}{since}   stack {seen.stack}, table {seen.table}")
     for name, told in figures(seen):
-        tell(f"  {name:<18} {told}")
+        echo(f"  {name:<18} {told}")
     for one in status.findings:
-        tell(f"  {one.level:<8} {one.what}{f' (since {_time(one.since_ms)})' if one.since_ms is not None else ''}")
+        echo(f"  {one.level:<8} {one.what}{f' (since {_time(one.since_ms)})' if one.since_ms is not None else ''}")
         if one.command:
-            tell(f"           run: {one.command}")
-        tell(f"           see: {one.page}")
+            echo(f"           run: {one.command}")
+        echo(f"           see: {one.page}")
 
 
-def figures(seen: Seen) -> list[tuple[str, str]]:
+def figures(seen: PipelineFacts) -> list[tuple[str, str]]:
     """What was seen, for a person: (of what, the figure with its meaning)."""
 
     def known(part: str, told: str) -> str:
-        return told if seen.was_seen(part) else "not known"
+        return told if seen.is_known(part) else "not known"
 
     behind = "not known"
     if seen.iterator_age_ms is not None:
         behind = f"read {seen.iterator_age_ms / 1000:,.0f} s after the change, at most, in the newest five minutes"
-    elif seen.was_seen(LAG):
+    elif seen.is_known(LAG):
         behind = "no delivery in the last 15 minutes"
     waiting = f"{seen.buffered:,} messages"
     if seen.buffered and seen.oldest_message_s is not None:

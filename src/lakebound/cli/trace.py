@@ -14,11 +14,11 @@ from lakebound.adapters.folder import read_folder
 from lakebound.adapters.stack import Stack
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.moment import Moment
-from lakebound.cli.output import AsJson, bars, tell, tell_json
+from lakebound.cli.output import AsJson, bars, echo, echo_json
 from lakebound.errors import Poison
 from lakebound.operate.file_check import MAX_FILE_BYTES, records_before_damage
-from lakebound.operate.trace import Kept, Trace, trace
-from lakebound.operate.typed_key import Wanted
+from lakebound.operate.trace import QuarantineEntry, Trace, trace
+from lakebound.operate.typed_key import KeyQuery
 from lakebound.record.attributes import canonical_key
 from lakebound.times import iso
 from lakebound.transport.object_keys import DataKey
@@ -47,7 +47,7 @@ def command(
     Reads every batch file, or with --since those of a stretch of time. Names and times only: no item's value. Exit
     status 1 when nothing is found of the key, or the chain of its old images is broken.
     """
-    search = Search(Wanted(key))
+    search = Search(KeyQuery(key))
     with bars(quiet=as_json) as count:
         if files is not None:
             search.where = f"{files}/"
@@ -64,11 +64,11 @@ def command(
         searched = {"where": search.where, "files": search.files, "records": search.records}
         searched["quarantined"] = search.quarantined
         more = {"is_visible": traced.is_visible, "looked_for": wanted.looked_for, "searched": searched}
-        tell_json(asdict(traced) | more)
+        echo_json(asdict(traced) | more)
     elif traced.winner is None and not traced.quarantined:
-        _tell_nothing(search, since)
+        _print_nothing(search, since)
     else:
-        _tell(traced)
+        _print(traced)
     if traced.winner is None or traced.breaks:
         raise typer.Exit(1)
 
@@ -77,12 +77,12 @@ def command(
 class Search:
     """What was looked for, where, and how much was looked through."""
 
-    wanted: Wanted
+    wanted: KeyQuery
     where: str = ""
     files: int = 0
     records: int = 0
     quarantined: int = 0
-    kept: list[tuple[str, Kept]] = field(default_factory=list)
+    kept: list[tuple[str, QuarantineEntry]] = field(default_factory=list)
 
     def of_records(
         self, files: Iterator[tuple[str, Iterator[dict[str, Any]]]], counted: Callable[[], None]
@@ -107,7 +107,7 @@ class Search:
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, Poison):
                 continue
             if self.wanted.meets(canonical, keys):
-                kept = Kept(one.key, one.reason, str(one.source.get("sequence_number") or ""))
+                kept = QuarantineEntry(one.key, one.reason, str(one.source.get("sequence_number") or ""))
                 self.kept.append((canonical, kept))
 
 
@@ -120,48 +120,48 @@ def _from_bucket(stack: Stack, since: Moment | None) -> Iterator[tuple[str, Iter
         yield stored.key, records_before_damage(data.ext, store.get(stored.key, MAX_FILE_BYTES))
 
 
-def _tell_nothing(search: Search, since: Moment | None) -> None:
+def _print_nothing(search: Search, since: Moment | None) -> None:
     wanted = search.wanted
-    tell(f"nothing found of {wanted.text}")
+    echo(f"nothing found of {wanted.text}")
     for place, key in enumerate(wanted.looked_for[:_MOST_TOLD]):
-        tell(f"  {'' if place else 'looked for':<12} {key}")
+        echo(f"  {'' if place else 'looked for':<12} {key}")
     written = "" if since is None else f" written since {_time(since.ms)}"
-    tell(
+    echo(
         f"  {'looked in':<12} {search.files:,} batch files{written} with {search.records:,} records, in {search.where}"
     )
     if search.where.startswith("s3:"):
-        tell(f"  {'':<12} {search.quarantined:,} records in quarantine")
+        echo(f"  {'':<12} {search.quarantined:,} records in quarantine")
     if wanted.schema is None:
-        tell("  No record was there, so the table's key is not known. Is it the right stack or folder?")
+        echo("  No record was there, so the table's key is not known. Is it the right stack or folder?")
         return
     names = " and ".join(f"{name} ({tag})" for name, tag in wanted.schema)
-    tell(f"  {'key':<12} {names}")
+    echo(f"  {'key':<12} {names}")
     example = ",".join(f"{name}=…" for name, _ in wanted.schema)
     if wanted.begun:
-        tell(f"  Keys with that value in one of the two: {', '.join(wanted.begun)}. Give both: {example}")
+        echo(f"  Keys with that value in one of the two: {', '.join(wanted.begun)}. Give both: {example}")
     else:
-        tell(f"  Give it as {example}, or as silver's _key has it. What changed just now may be in no file yet.")
+        echo(f"  Give it as {example}, or as silver's _key has it. What changed just now may be in no file yet.")
 
 
-def _tell(traced: Trace) -> None:
-    tell(traced.key)
+def _print(traced: Trace) -> None:
+    echo(traced.key)
     for title, steps in (
         ("records of the stream, by version", traced.stream),
         ("records of backfills and reads, by label (the time that stands for their age)", traced.base),
     ):
-        tell(f"{len(steps):,} {title}")
+        echo(f"{len(steps):,} {title}")
         for step in steps:
             mark = "►" if step == traced.winner else " "
             order = step.version if step.is_stream else f"label {_time(step.label_ms)}, run {step.run}"
             copies = f"  {step.copies} copies" if step.copies > 1 else ""
             created = f"  created {_time(step.created_ms)}" if step.created_ms is not None else ""
-            tell(f" {mark} {step.event_name:<8} {order}{created}{copies}")
-            tell(f"     {step.file}")
+            echo(f" {mark} {step.event_name:<8} {order}{created}{copies}")
+            echo(f"     {step.file}")
     for kept in traced.quarantined:
-        tell(f"quarantine: {kept.reason}, sequence number {kept.sequence_number or 'none'}\n     {kept.object_key}")
+        echo(f"quarantine: {kept.reason}, sequence number {kept.sequence_number or 'none'}\n     {kept.object_key}")
     for version in traced.breaks:
-        tell(f"chain broken before {version}: a record is missing there, or the order is wrong")
-    tell(f"{'visible' if traced.is_visible else 'not visible'}: {traced.why}")
+        echo(f"chain broken before {version}: a record is missing there, or the order is wrong")
+    echo(f"{'visible' if traced.is_visible else 'not visible'}: {traced.why}")
 
 
 def _time(ms: int | None) -> str:

@@ -19,10 +19,10 @@ from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.folder import images_in_folder
 from lakebound.adapters.stack import function_environment
 from lakebound.adapters.verify_table import DynamoDBTable
-from lakebound.cli.deployed import StackName, find_stack, road_of, store_of, table_named
-from lakebound.cli.output import AsJson, aws_client, bars, tell, tell_json
+from lakebound.cli.deployed import StackName, find_stack, ingest_pipeline, store_of, table_named
+from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.errors import Misconfigured
-from lakebound.operate.repair import Repaired, RepairRules
+from lakebound.operate.repair import RepairResult, RepairRules
 from lakebound.operate.repair import repair as repair_keys
 from lakebound.operate.verify import Patience, RedactedSource, SourceTable, Wait, document, report_lines, verify
 from lakebound.ports import Clock, ObjectStore
@@ -107,12 +107,12 @@ def command(
     if out is not None:
         out.write_text(json.dumps(result) + "\n", "utf-8")
     if as_json:
-        tell_json(result | ({"dry_run": dry_run, "repair": asdict(repaired) if repaired else None} if repair else {}))
+        echo_json(result | ({"dry_run": dry_run, "repair": asdict(repaired) if repaired else None} if repair else {}))
     else:
         for line in report_lines(report, show):
-            tell(line)
+            echo(line)
         if repair:
-            _tell_repair(repaired, len(keys), dry_run=dry_run)
+            _print_repair(repaired, len(keys), dry_run=dry_run)
     if not report.is_equal:
         raise typer.Exit(1)
 
@@ -184,7 +184,7 @@ class Subject:
         found = find_stack(stack)
         if table and table_named(table) != found.source:
             raise Misconfigured(f"The stack {found.name} is of table {found.source.asked}", hint="Leave --table out")
-        ingest = road_of(found).rules
+        ingest = ingest_pipeline(found).rules
         settings = BackfillSettings.read(function_environment(aws_client("lambda"), found.output("BackfillName")))
         rules = RepairRules(
             found.table, found.prefix, ingest.partition, settings.margin_ms, ingest.file_format, ingest.redaction
@@ -206,7 +206,7 @@ class Subject:
 
     def repair(
         self, keys: Sequence[str], key_names: Sequence[str], clock: Clock, progress: Callable[[int], None]
-    ) -> Repaired:
+    ) -> RepairResult:
         """Write what the source holds of these keys now. Only for a subject that was found by its stack."""
         assert self.rules is not None
         assert self.store is not None
@@ -215,13 +215,13 @@ class Subject:
         return repair_keys(keys, run, self.rules, key_names, reader, self.store, clock, progress)
 
 
-def _tell_repair(repaired: Repaired | None, keys: int, *, dry_run: bool) -> None:
+def _print_repair(repaired: RepairResult | None, keys: int, *, dry_run: bool) -> None:
     if dry_run:
-        tell(f"would read {keys:,} keys again and write a record of each")
+        echo(f"would read {keys:,} keys again and write a record of each")
     elif repaired is None:
-        tell("nothing to repair")
+        echo("nothing to repair")
     else:
         poison = f", {repaired.quarantined:,} in quarantine" if repaired.quarantined else ""
         written = f"{repaired.items:,} items and {repaired.absent:,} absent keys in {len(repaired.files)} files"
-        tell(f"run {repaired.run}: {written}{poison}")
-        tell("merge them with spark/jobs/merge_changes.py, then verify again")
+        echo(f"run {repaired.run}: {written}{poison}")
+        echo("merge them with spark/jobs/merge_changes.py, then verify again")

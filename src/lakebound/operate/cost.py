@@ -28,7 +28,7 @@ _JSON_GROWTH: Final = 2.2
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CostLine:
     """One part of the bill: how much, of what, and dollars a month. Both are 0 where it was not measured."""
 
     part: str
@@ -43,7 +43,7 @@ class Line:
 class Bill:
     """The parts, dearest first, and how it was come by. `dollars` is a least where a part was not measured."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[CostLine, ...]
     way: str
     prices_as_of: str = prices.AS_OF
     region: str = prices.REGION
@@ -71,7 +71,7 @@ def headline(bill: Bill) -> str:
     return f"at least {what}; not measured: {', '.join(bill.unmeasured)}"
 
 
-def amount(line: Line) -> str:
+def amount(line: CostLine) -> str:
     """How much of what; what rounding has made nothing of is less than one, not none."""
     return f"{'< 1' if 0 < line.amount < 0.5 else f'{line.amount:,.0f}'} {line.unit}"
 
@@ -82,7 +82,7 @@ def dollars(value: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Did:
+class Usage:
     """What a pipeline did in some hours, by its metrics. None: CloudWatch has no value of it."""
 
     hours: float
@@ -99,46 +99,46 @@ class Did:
     alarms: int | None = 0
 
 
-def measured(did: Did) -> Bill:
+def measure(usage: Usage) -> Bill:
     """A month at the rate of those hours.
 
     CloudWatch keeps no zeros: a function that was not invoked has no value. It is taken for 0 only where something else
     shows that metrics arrive at all, and that there was nothing to do; else the part was not measured.
     """
-    month = HOURS_A_MONTH / did.hours
-    arrives = any(value is not None for value in _metrics_of(did))
+    month = HOURS_A_MONTH / usage.hours
+    arrives = any(value is not None for value in _metrics_of(usage))
     # Empty receives alone are a queue without a message. Without any value the queue may have been busy.
-    sqs_known = any(value is not None for value in (did.messages, did.message_bytes, did.empty_receives))
-    sqs_known = sqs_known or (arrives and not did.ingest_requests and not did.flusher_requests)
+    sqs_known = any(value is not None for value in (usage.messages, usage.message_bytes, usage.empty_receives))
+    sqs_known = sqs_known or (arrives and not usage.ingest_requests and not usage.flusher_requests)
     # A flusher that ran and told nothing of files: its own metrics do not arrive.
-    files_known = did.files is not None or (arrives and not did.flusher_requests)
-    messages = did.messages or 0
-    units = max(messages, (did.message_bytes or 0) / prices.SQS_REQUEST_BYTES)
+    files_known = usage.files is not None or (arrives and not usage.flusher_requests)
+    messages = usage.messages or 0
+    units = max(messages, (usage.message_bytes or 0) / prices.SQS_REQUEST_BYTES)
     # Sent, received and deleted: a delete is one request of ten messages, the bytes count twice.
-    sqs = (units * 2 + messages / 10 + (did.empty_receives or 0)) * month
-    requests = ((did.ingest_requests or 0) + (did.flusher_requests or 0)) * month
-    seconds = ((did.ingest_gb_seconds or 0) + (did.flusher_gb_seconds or 0)) * month
-    files, size = (did.files or 0) * month, (did.file_bytes or 0) * month
-    alarms = did.alarms or 0
+    sqs = (units * 2 + messages / 10 + (usage.empty_receives or 0)) * month
+    requests = ((usage.ingest_requests or 0) + (usage.flusher_requests or 0)) * month
+    seconds = ((usage.ingest_gb_seconds or 0) + (usage.flusher_gb_seconds or 0)) * month
+    files, size = (usage.files or 0) * month, (usage.file_bytes or 0) * month
+    alarms = usage.alarms or 0
     return _bill(
-        f"measured over {did.hours:g} hours",
+        f"measured over {usage.hours:g} hours",
         [
-            Line("Lambda requests", requests, "requests", requests * prices.LAMBDA_REQUEST, arrives),
-            Line("Lambda compute", seconds, "GB-seconds", seconds * prices.LAMBDA_GB_SECOND, arrives),
-            Line("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST, sqs_known),
-            Line("S3 puts", files, "puts", files * prices.S3_PUT, files_known),
+            CostLine("Lambda requests", requests, "requests", requests * prices.LAMBDA_REQUEST, arrives),
+            CostLine("Lambda compute", seconds, "GB-seconds", seconds * prices.LAMBDA_GB_SECOND, arrives),
+            CostLine("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST, sqs_known),
+            CostLine("S3 puts", files, "puts", files * prices.S3_PUT, files_known),
             replace(_storage(size), measured=files_known),
-            Line("alarms", alarms, "alarms", alarms * prices.ALARM_MONTH, did.alarms is not None),
+            CostLine("alarms", alarms, "alarms", alarms * prices.ALARM_MONTH, usage.alarms is not None),
         ],
     )
 
 
-def _metrics_of(did: Did) -> Iterator[float | None]:
-    return (getattr(did, one.name) for one in fields(did) if one.name not in ("hours", "alarms"))
+def _metrics_of(usage: Usage) -> Iterator[float | None]:
+    return (getattr(usage, one.name) for one in fields(usage) if one.name not in ("hours", "alarms"))
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Workload:
     """What an estimate is made from. `item_bytes` as DynamoDB counts them."""
 
     writes_per_second: float
@@ -151,43 +151,45 @@ class Plan:
     alarms: int = 20
 
 
-def estimated(plan: Plan) -> Bill:
+def estimate(load: Workload) -> Bill:
     """A month of a table that is written at a steady rate."""
-    records = plan.writes_per_second * _SECONDS_A_MONTH
-    line = _ENVELOPE_BYTES + plan.item_bytes * _JSON_GROWTH * 2
+    records = load.writes_per_second * _SECONDS_A_MONTH
+    line = _ENVELOPE_BYTES + load.item_bytes * _JSON_GROWTH * 2
     packed = line / _COMPRESSION
     # A delivery comes when the window is over or 1,000 records are there, per shard; none while nothing is written.
-    per_shard = plan.writes_per_second / plan.shards
-    delivery = min(1_000.0, max(1.0, per_shard * plan.stream_window_s))
+    per_shard = load.writes_per_second / load.shards
+    delivery = min(1_000.0, max(1.0, per_shard * load.stream_window_s))
     deliveries = records / delivery
     ingest_seconds = deliveries * 0.01 + records / 1_000 * _INGEST_MS_PER_1000 / 1_000
     messages_each = max(1, ceil(delivery * packed * _BASE64 / _MESSAGE_BYTES))
     messages = deliveries * messages_each
     units = messages * max(1, ceil(delivery * packed * _BASE64 / messages_each / prices.SQS_REQUEST_BYTES))
     # One flusher tops a file up for max_seconds, then the next begins; with no writes none runs.
-    flushes = min(messages, _SECONDS_A_MONTH / max(1.0, plan.max_seconds))
+    flushes = min(messages, _SECONDS_A_MONTH / max(1.0, load.max_seconds))
     flusher_seconds = (
-        flushes * min(plan.max_seconds, max(1.0, _SECONDS_A_MONTH / max(1.0, flushes))) if records else 0.0
+        flushes * min(load.max_seconds, max(1.0, _SECONDS_A_MONTH / max(1.0, flushes))) if records else 0.0
     )
     sqs = units * 2 + messages / 10 + flusher_seconds / 20
     files = flushes * 1.05
-    compute = ingest_seconds * plan.ingest_mb / 1024 + flusher_seconds * plan.flusher_mb / 1024
+    compute = ingest_seconds * load.ingest_mb / 1024 + flusher_seconds * load.flusher_mb / 1024
     return _bill(
-        f"estimated for {plan.writes_per_second:g} writes a second of {plan.item_bytes:,.0f} bytes",
+        f"estimated for {load.writes_per_second:g} writes a second of {load.item_bytes:,.0f} bytes",
         [
-            Line("Lambda requests", deliveries + flushes, "requests", (deliveries + flushes) * prices.LAMBDA_REQUEST),
-            Line("Lambda compute", compute, "GB-seconds", compute * prices.LAMBDA_GB_SECOND),
-            Line("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST),
-            Line("S3 puts", files, "puts", files * prices.S3_PUT),
+            CostLine(
+                "Lambda requests", deliveries + flushes, "requests", (deliveries + flushes) * prices.LAMBDA_REQUEST
+            ),
+            CostLine("Lambda compute", compute, "GB-seconds", compute * prices.LAMBDA_GB_SECOND),
+            CostLine("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST),
+            CostLine("S3 puts", files, "puts", files * prices.S3_PUT),
             _storage(records * packed),
-            Line("alarms", plan.alarms, "alarms", plan.alarms * prices.ALARM_MONTH),
+            CostLine("alarms", load.alarms, "alarms", load.alarms * prices.ALARM_MONTH),
         ],
     )
 
 
-def _storage(size: float) -> Line:
-    return Line("S3 storage, of one month's files", size / _GB, "GB", size / _GB * prices.S3_GB_MONTH)
+def _storage(size: float) -> CostLine:
+    return CostLine("S3 storage, of one month's files", size / _GB, "GB", size / _GB * prices.S3_GB_MONTH)
 
 
-def _bill(way: str, lines: list[Line]) -> Bill:
+def _bill(way: str, lines: list[CostLine]) -> Bill:
     return Bill(tuple(sorted(lines, key=lambda line: -line.dollars)), way)

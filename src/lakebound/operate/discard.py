@@ -1,6 +1,6 @@
 """What no redrive can ever carry, put aside for good: a copy is kept, and it waits no longer.
 
-Only what the road itself refuses is discarded; what a redrive can carry is named and stays. The copy under
+Only what the pipeline itself refuses is discarded; what a redrive can carry is named and stays. The copy under
 `_lakebound/<table>/discarded/` is durable before anything is marked or deleted, so a run that is killed anywhere is
 made good by the next. A quarantine object and a failure object stay where they are, with a note as after a redrive.
 """
@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from lakebound.errors import LakeboundError, ObjectMissing
-from lakebound.operate.redrive import Road, verdict_of_message, verdict_of_quarantined
+from lakebound.operate.redrive import IngestPipeline, verdict_of_message, verdict_of_quarantined
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
 from lakebound.transport.object_keys import DISCARDED, REDRIVEN
 from lakebound.transport.undelivered import (
@@ -39,7 +39,7 @@ NOT_LAMBDAS: Final = "no_records"
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class Undelivered:
     """One thing that waits: `why` is the code of what keeps it, empty when a redrive can carry it."""
 
     id: str
@@ -59,7 +59,7 @@ class Waits:
 
 
 @dataclass(slots=True)
-class Discarded:
+class DiscardResult:
     """What a run did: ids of what was put aside, and of what was not, with the code of why not."""
 
     source: str
@@ -67,14 +67,14 @@ class Discarded:
     kept: dict[str, str] = field(default_factory=dict)
 
 
-def waiting_failures(store: ObjectStore, pending: Pending) -> Iterator[Waits]:
+def undelivered_failures(store: ObjectStore, pending: Pending) -> Iterator[Undelivered]:
     """Failure objects with their verdicts. Raises StoreUnavailable."""
     for stored in pending.objects:
         try:
             body = store.get(stored.key, MAX_FAILURE_BYTES)
         except ObjectMissing:
             continue
-        yield Waits(stored.key, stored.key, verdict_of_failure(stored.key, body), stored.size)
+        yield Undelivered(stored.key, stored.key, verdict_of_failure(stored.key, body), stored.size)
 
 
 def verdict_of_failure(key: str, body: bytes) -> str:
@@ -95,26 +95,26 @@ def _is_lambdas(body: bytes) -> bool:
     return type(document) is dict and "DDBStreamBatchInfo" in document
 
 
-def waiting_quarantine(road: Road, pending: Pending) -> Iterator[Waits]:
-    """Quarantined records with what the road says to them now. Raises StoreUnavailable."""
+def undelivered_quarantine(pipeline: IngestPipeline, pending: Pending) -> Iterator[Undelivered]:
+    """Quarantined records with what the pipeline says to them now. Raises StoreUnavailable."""
     for stored in pending.objects:
         name = stored.key.rpartition("/")[2].removesuffix(".json")
         try:
-            body = road.store.get(stored.key, MAX_QUARANTINE_BYTES)
+            body = pipeline.store.get(stored.key, MAX_QUARANTINE_BYTES)
         except ObjectMissing:
             continue
         try:
-            why = verdict_of_quarantined(road, QuarantinedRecord.decode(stored.key, body))
+            why = verdict_of_quarantined(pipeline, QuarantinedRecord.decode(stored.key, body))
         except LakeboundError:
             why = NO_DOCUMENT
-        yield Waits(name, stored.key, why, stored.size)
+        yield Undelivered(name, stored.key, why, stored.size)
 
 
 def discard_objects(
-    source: str, found: Collection[Waits], store: ObjectStore, table: str, clock: Clock, max_bytes: int
-) -> Discarded:
+    source: str, found: Collection[Undelivered], store: ObjectStore, table: str, clock: Clock, max_bytes: int
+) -> DiscardResult:
     """Copy each, then note that it waits no longer. Raises StoreUnavailable: run it again."""
-    result = Discarded(source)
+    result = DiscardResult(source)
     for one in found:
         if not one.can_be_discarded:
             result.kept[one.id] = one.why or "redrive_helps"
@@ -131,13 +131,13 @@ def discard_objects(
     return result
 
 
-def discard_messages(table: str, ids: Collection[str], dead: Queue, store: ObjectStore, clock: Clock) -> Discarded:
+def discard_messages(table: str, ids: Collection[str], dead: Queue, store: ObjectStore, clock: Clock) -> DiscardResult:
     """Copy each of these dead messages, then delete it; every other one is put back.
 
     Judged again when it is in hand, since somebody may have put a missing claim back meanwhile. Raises
     QueueUnavailable, StoreUnavailable: run it again.
     """
-    result = Discarded("buffer")
+    result = DiscardResult("buffer")
     seen: set[str] = set()
     back: list[str] = []
     try:
@@ -156,7 +156,7 @@ def discard_messages(table: str, ids: Collection[str], dead: Queue, store: Objec
 
 
 def _discard_message(
-    table: str, message: ReceivedMessage, dead: Queue, store: ObjectStore, clock: Clock, result: Discarded
+    table: str, message: ReceivedMessage, dead: Queue, store: ObjectStore, clock: Clock, result: DiscardResult
 ) -> bool:
     why = verdict_of_message(table, message, store)
     if not why:

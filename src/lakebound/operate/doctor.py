@@ -59,10 +59,10 @@ class TableFacts:
     """What could not be looked at, and why: `part: reason`."""
 
 
-def before(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
+def check_table(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
     """What must hold before `make deploy`: of an existing table, or (`is_new`) of one that the stack is to create."""
     if facts.is_foreign:
-        yield from _before_of_another_account(facts)
+        yield from _check_foreign_table(facts)
         return
     if not facts.exists and is_new:
         yield Check("table", GOOD, f"{facts.table} does not exist; make deploy creates it with PartitionKeyName")
@@ -100,7 +100,7 @@ def before(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
     yield from _account(facts)
 
 
-def _before_of_another_account(facts: TableFacts) -> Iterator[Check]:
+def _check_foreign_table(facts: TableFacts) -> Iterator[Check]:
     """What its owner lets be seen; the rest is told as not seen, never as fine."""
     if not facts.exists:
         told = f"{facts.table} of another account does not exist, or its policy lets nobody of this account see it"
@@ -191,7 +191,7 @@ class StackFacts:
     """Parts that were looked for and do not exist."""
 
 
-def after(facts: StackFacts) -> Iterator[Check]:
+def check_stack(facts: StackFacts) -> Iterator[Check]:
     """What must hold once it is deployed."""
     whole = facts.status.endswith("_COMPLETE") and "ROLLBACK" not in facts.status
     yield Check("stack", GOOD if whole else BAD, f"{facts.stack} is {facts.status}", "" if whole else "make deploy")

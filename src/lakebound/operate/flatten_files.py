@@ -16,7 +16,7 @@ from lakebound.transport.object_keys import DataKey
 
 
 @dataclass(slots=True)
-class Flattened:
+class FlattenResult:
     """What was written, what was there already (names hold a digest: the same), and what is damaged, with its code."""
 
     files: int = 0
@@ -27,9 +27,9 @@ class Flattened:
 
 def flatten_all(
     files: Files, prefix: str, folder: Path | None, *, dry_run: bool, flattened: Callable[[], None]
-) -> Flattened:
+) -> FlattenResult:
     """Flatten every batch file below a prefix, into a folder or to stdout. Raises StoreUnavailable and OSError."""
-    result = Flattened()
+    result = FlattenResult()
     for stored in files.list(prefix + "/"):
         key = DataKey.parse(prefix, stored.key)
         if key is None:

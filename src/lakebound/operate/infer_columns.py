@@ -57,7 +57,7 @@ _NAMES_A_TIME = re.compile(
 
 
 @dataclass(slots=True)
-class Facts:
+class AttributeProfile:
     """What was seen of one attribute."""
 
     tags: Counter[str] = field(default_factory=Counter)
@@ -68,30 +68,30 @@ class Facts:
     truths: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
     """How many texts and numbers (the tag) mean yes or no, in which writing."""
     texts: Counter[str | SeenMoment] = field(default_factory=Counter)
-    members: dict[str, Facts] = field(default_factory=dict)
-    elements: Facts | None = None
+    members: dict[str, AttributeProfile] = field(default_factory=dict)
+    elements: AttributeProfile | None = None
 
-    def see(self, value: Mapping[str, Any]) -> None:
+    def add(self, value: Mapping[str, Any]) -> None:
         """Take one attribute value into account."""
-        tag, inner = _told(value)
+        tag, inner = _tag_and_value(value)
         self.tags[tag] += 1
         if tag == "N":
             self.numbers[_measure(inner)] += 1
             if (unit := _unit_of(inner)) is not None:
                 self.units[unit] += 1
-            self._see_truth(tag, inner)
+            self._add_truth(tag, inner)
         elif tag == "S":
             self.texts[_kind_of_text(inner)] += 1
-            self._see_truth(tag, inner)
+            self._add_truth(tag, inner)
         elif tag == "M":
             for name, member in inner.items():
-                self.members.setdefault(name, Facts()).see(member)
+                self.members.setdefault(name, AttributeProfile()).add(member)
         elif tag in ("L", "SS", "NS", "BS"):
-            self.elements = self.elements or Facts()
+            self.elements = self.elements or AttributeProfile()
             for member in inner:
-                self.elements.see(member if tag == "L" else {tag[0]: member})
+                self.elements.add(member if tag == "L" else {tag[0]: member})
 
-    def _see_truth(self, tag: str, token: str) -> None:
+    def _add_truth(self, tag: str, token: str) -> None:
         if (truth := _TRUTHS.get(token)) is not None:
             self.truths[(tag, *truth)] += 1
 
@@ -108,7 +108,7 @@ _SHAPES: Final[Mapping[str, type]] = {
 _STRANGE: Final = "?"
 
 
-def _told(value: Any) -> tuple[str, Any]:
+def _tag_and_value(value: Any) -> tuple[str, Any]:
     """The value's tag and what stands under it; a tag of its own for what DynamoDB would not have stored.
 
     Records carry what came, so a batch file may hold a value of tomorrow: its column is `json`.
@@ -165,7 +165,7 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposed:
+class ColumnProposal:
     """A line of `columns`: the path's names, the column's name if it is another, the type, and what it would not take.
 
     ``seen`` counts the values that are not NULL, ``exceptions`` those that would be NULL in the column.
@@ -192,10 +192,10 @@ class Proposed:
         told = f"{self.exceptions:,} of {self.seen:,} values seen would be NULL"
         if not self.exceptions:
             told = f"takes {'the one value' if self.seen == 1 else f'all {self.seen:,} values'} seen"
-        return f"  {_key(written(self.path))}: {value}  # {told}{self.remark and '; ' + self.remark}"
+        return f"  {_key(path_text(self.path))}: {value}  # {told}{self.remark and '; ' + self.remark}"
 
 
-def written(path: tuple[str, ...]) -> str:
+def path_text(path: tuple[str, ...]) -> str:
     r"""The path as the configuration writes it: names joined by dots, a dot in a name as `\.`."""
     return ".".join(name.replace(".", r"\.") for name in path)
 
@@ -205,22 +205,22 @@ class Inference:
 
     def __init__(self) -> None:
         self.items = 0
-        self._root = Facts()
+        self._root = AttributeProfile()
 
-    def see(self, item: Mapping[str, Any]) -> None:
+    def add(self, item: Mapping[str, Any]) -> None:
         """Take one item into account."""
         self.items += 1
-        self._root.see({"M": item})
+        self._root.add({"M": item})
 
-    def columns(self) -> list[Proposed]:
+    def columns(self) -> list[ColumnProposal]:
         """One proposal an attribute, members of maps by their path, in the order of the names."""
         taken = {folded(name) for name in RESERVED_COLUMNS}
         found = []
         for path, facts in _leaves(self._root, ()):
             guess = type_of(facts, path[-1])
             seen = sum(count for tag, count in facts.tags.items() if tag != "NULL")
-            name = _free_name(written(path), taken)
-            found.append(Proposed(path, name, guess.type, seen, guess.exceptions, guess.options, guess.remark))
+            name = _free_name(path_text(path), taken)
+            found.append(ColumnProposal(path, name, guess.type, seen, guess.exceptions, guess.options, guess.remark))
         return found
 
     def yaml(self, source_table: str) -> str:
@@ -237,7 +237,7 @@ class Inference:
         return "\n".join(lines) + "\n"
 
 
-def _leaves(facts: Facts, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Facts]]:
+def _leaves(facts: AttributeProfile, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], AttributeProfile]]:
     for name, member in sorted(facts.members.items()):
         if not _can_be_written(name, last=not _is_record(member)):
             continue
@@ -252,11 +252,11 @@ def _can_be_written(name: str, *, last: bool) -> bool:
     return "\\." not in name and (last or not name.endswith("\\"))
 
 
-def _is_record(facts: Facts) -> bool:
+def _is_record(facts: AttributeProfile) -> bool:
     return set(facts.tags) <= {"M", "NULL"} and 0 < len(facts.members) <= MOST_MEMBERS
 
 
-def type_of(facts: Facts, name: str = "") -> Guess:
+def type_of(facts: AttributeProfile, name: str = "") -> Guess:
     """The type for what was seen of an attribute of this name, and how many values (NULL aside) it would not take."""
     tags = Counter({tag: count for tag, count in facts.tags.items() if tag != "NULL"})
     total = sum(tags.values())
@@ -273,7 +273,7 @@ def type_of(facts: Facts, name: str = "") -> Guess:
     return guess if guess.type == "json" else replace(guess, exceptions=total - count + guess.exceptions)
 
 
-def _truth(facts: Facts, tags: Counter[str]) -> Guess | None:
+def _truth(facts: AttributeProfile, tags: Counter[str]) -> Guess | None:
     """A boolean by its lists, where every value means yes or no; None for anything else.
 
     Without a BOOL beside them both words of a writing have to be there: a column that was always `Y` so far may be one
@@ -299,7 +299,7 @@ def _ways() -> Iterator[tuple[str, str]]:
     return ((true, words[true, False]) for true, yes in words if yes)
 
 
-def _type_of_tag(tag: str, facts: Facts, name: str) -> Guess:
+def _type_of_tag(tag: str, facts: AttributeProfile, name: str) -> Guess:
     match tag:
         case "N":
             return _number(facts, name)
@@ -312,15 +312,15 @@ def _type_of_tag(tag: str, facts: Facts, name: str) -> Guess:
         case "?":
             return Guess("json")
         case "M":
-            values = Facts()
+            values = AttributeProfile()
             for member in facts.members.values():
-                values = _together(values, member)
-            return _holding("map<string,", values, name)
+                values = _merge(values, member)
+            return _collection("map<string,", values, name)
         case _:
-            return _holding("array<", facts.elements or Facts(), name)
+            return _collection("array<", facts.elements or AttributeProfile(), name)
 
 
-def _holding(outer: str, members: Facts, name: str) -> Guess:
+def _collection(outer: str, members: AttributeProfile, name: str) -> Guess:
     guess = type_of(members, name)
     # One member that does not fit makes the whole NULL.
     if guess.exceptions or not _is_scalar(guess.type):
@@ -346,8 +346,8 @@ def _is_scalar(kind: str) -> bool:
     return "<" not in kind
 
 
-def _together(one: Facts, other: Facts) -> Facts:
-    return Facts(
+def _merge(one: AttributeProfile, other: AttributeProfile) -> AttributeProfile:
+    return AttributeProfile(
         one.tags + other.tags,
         one.numbers + other.numbers,
         one.units + other.units,
@@ -358,7 +358,7 @@ def _together(one: Facts, other: Facts) -> Facts:
     )
 
 
-def _number(facts: Facts, name: str) -> Guess:
+def _number(facts: AttributeProfile, name: str) -> Guess:
     numbers = facts.numbers
     if (moment := _moment(facts, name)) is not None:
         return moment
@@ -378,7 +378,7 @@ def _number(facts: Facts, name: str) -> Guess:
     return Guess(f"decimal(38,{roomy})", best.exceptions, remark=told)
 
 
-def _moment(facts: Facts, name: str) -> Guess | None:
+def _moment(facts: AttributeProfile, name: str) -> Guess | None:
     """Moments since 1970, where every number is one of this century and the name or a fraction of a second says so.
 
     A telephone number has ten digits as well, so whole seconds alone do not.

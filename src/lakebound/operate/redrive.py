@@ -75,7 +75,7 @@ class MoveTask(Protocol):
 
 
 @dataclass(slots=True)
-class Redriven:
+class RedriveResult:
     """What a run did. `kept` names what stays dead, with a stable code; `failed` what could not be sent now."""
 
     source: str
@@ -104,13 +104,13 @@ def _silent(more: int) -> None:
 
 def redrive_by_task(
     task: MoveTask, clock: Clock, *, rate: int = DEFAULT_RATE, progress: Progress = _silent
-) -> Redriven:
+) -> RedriveResult:
     """Have SQS move everything back, and wait for it.
 
     A task that runs already (an earlier command that was interrupted) is waited for instead of starting another.
     Raises MoveUnsupported where there is no such task, and LakeboundError when it fails.
     """
-    result = Redriven("buffer", "move task")
+    result = RedriveResult("buffer", "move task")
     before = task.state()
     if before is None or not before.is_running:
         task.start(min(rate, DEFAULT_RATE))
@@ -142,14 +142,14 @@ def redrive_by_copy(
     limit: int = 0,
     progress: Progress = _silent,
     store: ObjectStore | None = None,
-) -> Redriven:
+) -> RedriveResult:
     """Receive, send to the buffer, and only then delete; a message that no flusher can ever read stays where it is.
 
     With a `store` a message whose claim is missing or damaged stays as well.
     Interrupted anywhere it goes on with what is left; between send and delete it leaves a duplicate, which is harmless.
     Raises QueueUnavailable.
     """
-    result = Redriven("buffer", "copy")
+    result = RedriveResult("buffer", "copy")
     kept: list[str] = []
     try:
         _copy_all(table, dead, buffer, _Pace(clock, rate), limit, progress, store, result, kept)
@@ -168,7 +168,7 @@ def _copy_all(
     limit: int,
     progress: Progress,
     store: ObjectStore | None,
-    result: Redriven,
+    result: RedriveResult,
     kept: list[str],
 ) -> None:
     """Fills in the result, and the receipts of what stays."""
@@ -232,7 +232,7 @@ class DeadLetter:
     verdict: str
 
 
-def look_at_dead_letters(table: str, dead: Queue, store: ObjectStore, most: int) -> list[DeadLetter]:
+def peek_dead_letters(table: str, dead: Queue, store: ObjectStore, most: int) -> list[DeadLetter]:
     """Up to `most` messages, put back at once. Raises QueueUnavailable."""
     found: dict[str, DeadLetter] = {}
     receipts: list[str] = []
@@ -277,8 +277,8 @@ def _dead_letter(table: str, message: ReceivedMessage, store: ObjectStore) -> De
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
-    """The road that a stream record takes from `stream_ingest` on."""
+class IngestPipeline:
+    """What carries stream records from `stream_ingest` on: its rules, and the ports that it works with."""
 
     rules: IngestRules
     decoder: StreamDecoder
@@ -290,31 +290,31 @@ class Road:
         """As one delivery."""
         return ingest(records, self.rules, self.decoder, self.queue, self.store, self.clock, lambda: _NO_HURRY)
 
-    def of_redacted(self) -> Road:
-        """The road for records whose attributes were dropped and hashed already: a hash of a hash is another key."""
+    def without_redaction(self) -> IngestPipeline:
+        """The same for records that were redacted already: a hash of a hash would be another key."""
         return replace(self, rules=replace(self.rules, redaction=None))
 
     def poison_of(self, record: object) -> str | None:
         """The code of what would keep a record from being carried now; nothing is sent or written."""
-        nowhere = Road(self.rules, self.decoder, _Nowhere(), _NoStore(), self.clock)
+        nowhere = IngestPipeline(self.rules, self.decoder, _Nowhere(), _NoStore(), self.clock)
         return next(iter(nowhere.carry([record]).quarantined), None)
 
 
 def redrive_failures(
-    road: Road,
+    pipeline: IngestPipeline,
     pending: Pending,
     *,
     rate: int = DEFAULT_RATE,
     limit: int = 0,
     dry_run: bool = False,
     progress: Progress = _silent,
-) -> Redriven:
+) -> RedriveResult:
     """Carry the records of failure objects with their own sequence numbers; what is poison goes to quarantine."""
-    result = Redriven("stream", "ingest", found=len(pending.objects), already=pending.already)
-    pace = _Pace(road.clock, rate)
+    result = RedriveResult("stream", "ingest", found=len(pending.objects), already=pending.already)
+    pace = _Pace(pipeline.clock, rate)
     for stored in pending.objects[: limit or None]:
         try:
-            failure = FailureObject.decode(stored.key, road.store.get(stored.key, MAX_FAILURE_BYTES))
+            failure = FailureObject.decode(stored.key, pipeline.store.get(stored.key, MAX_FAILURE_BYTES))
         except ObjectMissing:
             result.kept[stored.key] = "expired"
             continue
@@ -322,18 +322,18 @@ def redrive_failures(
             result.kept[stored.key] = "no_records"
             continue
         if dry_run:
-            poison = Counter(filter(None, map(road.poison_of, failure.records)))
+            poison = Counter(filter(None, map(pipeline.poison_of, failure.records)))
             result.redriven += 1
             result.records += len(failure.records) - poison.total()
             _keep(result, stored.key, poison)
             continue
         pace.wait_for(result.records)
-        carried = road.carry(failure.records)
+        carried = pipeline.carry(failure.records)
         if carried.unsent_from is not None:
             # The queue or the bucket is down: the objects after this one would fail as well.
             result.failed[stored.key] = carried.unsent_why
             break
-        _note(road, stored.key, carried)
+        _note(pipeline, stored.key, carried)
         result.redriven += 1
         result.records += carried.sent
         result.messages += carried.messages
@@ -342,7 +342,7 @@ def redrive_failures(
     return result
 
 
-def _keep(result: Redriven, key: str, quarantined: Mapping[str, int]) -> None:
+def _keep(result: RedriveResult, key: str, quarantined: Mapping[str, int]) -> None:
     for code, count in quarantined.items():
         result.kept[f"{key} ({count} to quarantine, {code})"] = code
 
@@ -351,7 +351,7 @@ def _keep(result: Redriven, key: str, quarantined: Mapping[str, int]) -> None:
 
 
 def redrive_quarantine(
-    road: Road,
+    pipeline: IngestPipeline,
     pending: Pending,
     *,
     rate: int = DEFAULT_RATE,
@@ -359,37 +359,37 @@ def redrive_quarantine(
     reason: str = "",
     dry_run: bool = False,
     progress: Progress = _silent,
-) -> Redriven:
+) -> RedriveResult:
     """Carry quarantined stream records from their original bytes; what is still poison is kept and named.
 
     A record that a backfill quarantined has no sequence number to come back with: its item is read anew instead.
     """
-    result = Redriven("quarantine", "ingest", found=len(pending.objects), already=pending.already)
-    pace = _Pace(road.clock, rate)
+    result = RedriveResult("quarantine", "ingest", found=len(pending.objects), already=pending.already)
+    pace = _Pace(pipeline.clock, rate)
     ready: list[tuple[str, object]] = []
-    for quarantined in read_quarantine(road.store, pending.objects):
+    for quarantined in read_quarantine(pipeline.store, pending.objects):
         if reason and quarantined.reason != reason:
             continue
         if limit and result.redriven + len(ready) >= limit:
             break
-        code, record = _again(road, quarantined)
+        code, record = _again(pipeline, quarantined)
         if code:
             result.kept[quarantined.key] = code
             continue
         ready.append((quarantined.key, record))
-        if len(ready) == RECORDS_TOGETHER and not _send_ready(road, ready, result, pace, dry_run, progress):
+        if len(ready) == RECORDS_TOGETHER and not _send_ready(pipeline, ready, result, pace, dry_run, progress):
             return result
-    _send_ready(road, ready, result, pace, dry_run, progress)
+    _send_ready(pipeline, ready, result, pace, dry_run, progress)
     return result
 
 
-def verdict_of_quarantined(road: Road, quarantined: QuarantinedRecord) -> str:
+def verdict_of_quarantined(pipeline: IngestPipeline, quarantined: QuarantinedRecord) -> str:
     """The code of what would keep the record from being carried now, or nothing."""
-    return _again(road, quarantined)[0]
+    return _again(pipeline, quarantined)[0]
 
 
-def _again(road: Road, quarantined: QuarantinedRecord) -> tuple[str, object]:
-    """(why it stays, the record): the same road decides as in stream_ingest."""
+def _again(pipeline: IngestPipeline, quarantined: QuarantinedRecord) -> tuple[str, object]:
+    """(why it stays, the record): the same pipeline decides as in stream_ingest."""
     if quarantined.reason == NO_DOCUMENT:
         return NO_DOCUMENT, None
     if quarantined.stage != "stream_ingest":
@@ -399,13 +399,13 @@ def _again(road: Road, quarantined: QuarantinedRecord) -> tuple[str, object]:
         record = json.loads(quarantined.payload)
     except (ValueError, RecursionError):
         return quarantined.reason, None
-    return road.poison_of(record) or "", record
+    return pipeline.poison_of(record) or "", record
 
 
 def _send_ready(
-    road: Road,
+    pipeline: IngestPipeline,
     ready: list[tuple[str, object]],
-    result: Redriven,
+    result: RedriveResult,
     pace: _Pace,
     dry_run: bool,
     progress: Progress,
@@ -415,13 +415,13 @@ def _send_ready(
         return True
     if not dry_run:
         pace.wait_for(result.records)
-        carried = road.carry([record for _, record in ready])
+        carried = pipeline.carry([record for _, record in ready])
         if carried.unsent_from is not None:
             result.failed.update({key: carried.unsent_why for key, _ in ready})
             return False
         result.messages += carried.messages
         for key, _ in ready:
-            _note(road, key, None)
+            _note(pipeline, key, None)
     result.redriven += len(ready)
     result.records += len(ready)
     progress(len(ready))
@@ -429,11 +429,11 @@ def _send_ready(
     return True
 
 
-def _note(road: Road, key: str, carried: IngestResult | None) -> None:
-    body: dict[str, Any] = {"key": key, "redriven_at": road.clock.now_ms()}
+def _note(pipeline: IngestPipeline, key: str, carried: IngestResult | None) -> None:
+    body: dict[str, Any] = {"key": key, "redriven_at": pipeline.clock.now_ms()}
     if carried is not None:
         body |= {"records": carried.sent, "messages": carried.messages, "quarantined": carried.quarantined.total()}
-    road.store.put_if_absent(REDRIVEN.key_about(road.rules.table, key), orjson.dumps(body), {})
+    pipeline.store.put_if_absent(REDRIVEN.key_about(pipeline.rules.table, key), orjson.dumps(body), {})
 
 
 class _Pace:

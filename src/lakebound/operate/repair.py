@@ -36,7 +36,7 @@ class RepairRules:
 
 
 @dataclass(slots=True)
-class Repaired:
+class RepairResult:
     """What a repair wrote: `items` that the source has, `absent` keys that it has not, the files' keys."""
 
     run: str
@@ -55,7 +55,7 @@ def repair(
     store: ObjectStore,
     clock: Clock,
     progress: Callable[[int], None] = lambda count: None,
-) -> Repaired:
+) -> RepairResult:
     """Read these canonical keys consistently and write a base record of each; the merge job does the rest.
 
     Raises Misconfigured where keys land hashed (nobody can read them again), and what the ports raise; nothing was
@@ -69,7 +69,7 @@ def repair(
         )
     decode = partial(base_record, SnapshotDecoder(rules.table, run, "reread", key_names))
     encoder = encoder_of(rules.file_format)
-    result, files = Repaired(run), FileBuilder(rules.prefix, "reread", rules.file_format)
+    result, files = RepairResult(run), FileBuilder(rules.prefix, "reread", rules.file_format)
 
     def write() -> None:
         for file in files.take_files():

@@ -13,14 +13,14 @@ from typing import Final
 
 from lakebound.operate.charts import bars, seconds_over_time
 from lakebound.operate.cost import Bill, amount, dollars, headline
-from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, Seen, Status
+from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, PipelineFacts, Status
 from lakebound.times import utc
 
 _KINDS: Final = ("missing", "ghost", "stale", "different")
 
 
 @dataclass(frozen=True, slots=True)
-class FileSeen:
+class FileFigures:
     """A batch file: when it was written, how many records and bytes, and how long before that `stream_ingest` (or the
     backfill) took its newest record."""
 
@@ -31,7 +31,7 @@ class FileSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifyFigures:
     """What `verify` found: keys compared, and how many of each kind differ."""
 
     keys: int
@@ -47,7 +47,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class BackfillSeen:
+class BackfillFigures:
     """The last backfill, and the records of each of its parts."""
 
     run: str
@@ -65,9 +65,9 @@ class Figures:
     """
 
     status: Status
-    files: tuple[FileSeen, ...] = ()
-    verified: Verified | None = None
-    backfill: BackfillSeen | None = None
+    files: tuple[FileFigures, ...] = ()
+    verified: VerifyFigures | None = None
+    backfill: BackfillFigures | None = None
     bill: Bill | None = None
     latency_s: tuple[float, float] | None = None
     """p50 and p99 from a change to silver, where it was measured."""
@@ -142,8 +142,8 @@ def _picture(figures: Figures) -> str:
     return f'<ol class="flow" aria-label="The pipeline">{"".join(boxes)}</ol>'
 
 
-def _count(seen: Seen, part: str, number: int, of: str) -> str:
-    return f"{number:,} {of}" if seen.was_seen(part) else f"{of} not known"
+def _count(seen: PipelineFacts, part: str, number: int, of: str) -> str:
+    return f"{number:,} {of}" if seen.is_known(part) else f"{of} not known"
 
 
 def _latency(figures: Figures) -> str:
@@ -199,7 +199,7 @@ def _sizes(figures: Figures) -> str:
     return f"<p>{words}</p>{bars(sizes, 'size of a file', 'files')}"
 
 
-def _verification(verified: Verified | None) -> str:
+def _verification(verified: VerifyFigures | None) -> str:
     if verified is None:
         return "<p>Not run. <code>lakebound verify</code> compares source and lake.</p>"
     word = "equal" if verified.is_equal else "not equal"
@@ -209,7 +209,7 @@ def _verification(verified: Verified | None) -> str:
     return f'<p><strong class="state {level}">{word}</strong> {verified.keys:,} keys compared.</p><table>{rows}</table>'
 
 
-def _backfill(backfill: BackfillSeen | None) -> str:
+def _backfill(backfill: BackfillFigures | None) -> str:
     if backfill is None:
         return "<p>None was found: no run has ended with a manifest.</p>"
     shown = backfill.parts[:24]
@@ -228,7 +228,7 @@ def _gaps(figures: Figures) -> str:
         f"<td>{'still open' if gap.to_ms is None else _time(gap.to_ms)}"
         for gap in seen.gaps
     ]
-    none = "<p>No gap that is not healed.</p>" if seen.was_seen(GAPS) else "<p>Gaps: not known.</p>"
+    none = "<p>No gap that is not healed.</p>" if seen.is_known(GAPS) else "<p>Gaps: not known.</p>"
     gaps = f"<table><tr><th>gap<th>from<th>to{''.join(rows)}</table>" if rows else none
     counts = [
         ("messages in the dead-letter queue", DEAD, seen.dead),
@@ -236,7 +236,7 @@ def _gaps(figures: Figures) -> str:
         ("records in quarantine", QUARANTINE, seen.quarantined),
     ]
     table = "".join(
-        f'<tr><th>{name}<td class="number">{f"{number:,}" if seen.was_seen(part) else "not known"}'
+        f'<tr><th>{name}<td class="number">{f"{number:,}" if seen.is_known(part) else "not known"}'
         for name, part, number in counts
     )
     return f"{gaps}<table>{table}</table>"

@@ -57,7 +57,7 @@ def open_gaps(store: ObjectStore, table: str) -> tuple[Gap, ...]:
     return tuple(gap for gap in gaps if gap.healed_by is None)
 
 
-def last_look(store: ObjectStore, table: str) -> StreamCheck | None:
+def last_stream_check(store: ObjectStore, table: str) -> StreamCheck | None:
     """What the backfill function's newest look at the stream left, or None before the first one.
 
     Raises StoreUnavailable, LakeboundError.
@@ -70,7 +70,7 @@ def last_look(store: ObjectStore, table: str) -> StreamCheck | None:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionSeen:
+class FunctionFacts:
     """What a function did in the newest five minutes in which it was invoked or throttled."""
 
     role: str
@@ -81,7 +81,7 @@ class FunctionSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PipelineFacts:
     """What was seen at one moment. None: it could not be found out (a metric without data, a missing right)."""
 
     now_ms: int
@@ -109,7 +109,7 @@ class Seen:
     """What could not be looked at, and why: `part: reason`."""
     missing: tuple[str, ...] = ()
     """Parts that were looked for and do not exist."""
-    functions: tuple[FunctionSeen, ...] = ()
+    functions: tuple[FunctionFacts, ...] = ()
     looked_ms: int | None = None
     """When the backfill function last looked at the stream. None: no look is recorded."""
     delivered_ms: int | None = None
@@ -118,7 +118,7 @@ class Seen:
     stream_mapping_id: str = "STREAM_MAPPING_ID"
     queue_mapping_id: str = "QUEUE_MAPPING_ID"
 
-    def was_seen(self, part: str) -> bool:
+    def is_known(self, part: str) -> bool:
         """Whether the part exists and answered."""
         return part not in self.missing and not any(one.partition(": ")[0] == part for one in self.unknown)
 
@@ -140,7 +140,7 @@ class Status:
 
     state: str
     findings: tuple[Finding, ...]
-    seen: Seen
+    seen: PipelineFacts
 
     @property
     def since_ms(self) -> int | None:
@@ -162,7 +162,7 @@ class Limits:
     """On a table that is well a look proves delivery until 46 minutes before it (continuity: SETTLED_MS + STRETCH)."""
 
 
-def judge(seen: Seen, limits: Limits | None = None) -> Status:
+def assess(seen: PipelineFacts, limits: Limits | None = None) -> Status:
     """What it means."""
     book = _Book(seen, limits or Limits())
     book.gaps()
@@ -179,7 +179,7 @@ def judge(seen: Seen, limits: Limits | None = None) -> Status:
 
 @dataclass(slots=True)
 class _Book:
-    seen: Seen
+    seen: PipelineFacts
     limits: Limits
     findings: list[Finding] = field(default_factory=list)
 
@@ -202,7 +202,7 @@ class _Book:
         if TABLE in seen.missing:
             what = f"there is no table {seen.table}: deleted, or of another region or account"
             self.add(GAP, what, "table-missing", "lakebound doctor --before")
-        elif seen.table_stream is None and seen.was_seen(TABLE):
+        elif seen.table_stream is None and seen.is_known(TABLE):
             self.add(GAP, f"the table {seen.table} has no stream", "stream-recreated", "lakebound doctor --before")
         elif None not in (seen.table_stream, seen.mapping_stream) and seen.table_stream != seen.mapping_stream:
             what = "the table has another stream than the one that is read: it was switched off and on"
@@ -228,14 +228,14 @@ class _Book:
         """A table that rests has no IteratorAge either: then only a look's proof tells rest from a broken pipeline."""
         seen, limits = self.seen, self.limits
         looked = seen.looked_ms is not None and seen.now_ms - seen.looked_ms <= limits.look_age_s * 1000
-        if seen.was_seen(LOOKS) and not looked:
+        if seen.is_known(LOOKS) and not looked:
             told = "no look at the stream is recorded"
             if seen.looked_ms is not None:
                 told = f"the last look at the stream is {(seen.now_ms - seen.looked_ms) // 60_000:,} minutes old"
             self.add(UNKNOWN, f"{told}: a gap would go unseen", "looks-missing", "lakebound doctor")
         if seen.iterator_age_ms is not None:
             return
-        if not seen.was_seen(LAG):
+        if not seen.is_known(LAG):
             what = "how far stream_ingest is behind the table cannot be seen: " + self._why(LAG)
             self.add(UNKNOWN, what, "status", "lakebound doctor")
         elif not (
@@ -289,7 +289,7 @@ class _Book:
         writes = newest is not None and seen.now_ms - newest <= self.limits.queue_age_s * 1000
         # Only where the metric may not be read. Where it has no value the queue was empty until a moment ago: SQS gives
         # one each minute for a queue that holds messages.
-        if seen.buffered and not writes and not seen.was_seen(OLDEST_MESSAGE):
+        if seen.buffered and not writes and not seen.is_known(OLDEST_MESSAGE):
             what = f"how long {seen.buffered:,} messages have waited in the buffer queue cannot be seen: "
             self.add(UNKNOWN, what + self._why(OLDEST_MESSAGE), "buffer-old", "lakebound doctor")
 

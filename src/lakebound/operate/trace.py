@@ -43,7 +43,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class QuarantineEntry:
     """A quarantined record of the key's sequence numbers: it is in no file."""
 
     object_key: str
@@ -62,14 +62,16 @@ class Trace:
     why: str
     breaks: tuple[str, ...] = ()
     """Versions whose old image is not the image before: a record is missing there, or the order is wrong."""
-    quarantined: tuple[Kept, ...] = ()
+    quarantined: tuple[QuarantineEntry, ...] = ()
 
     @property
     def is_visible(self) -> bool:
         return self.winner is not None and self.winner.has_image
 
 
-def trace(key: str, records: Iterable[tuple[str, Mapping[str, Any]]], quarantined: Iterable[Kept] = ()) -> Trace:
+def trace(
+    key: str, records: Iterable[tuple[str, Mapping[str, Any]]], quarantined: Iterable[QuarantineEntry] = ()
+) -> Trace:
     """From (file, record) of any order; records of other keys are passed over."""
     steps: dict[tuple[Any, ...], Step] = {}
     images: dict[str, tuple[Any, Any]] = {}

@@ -30,7 +30,7 @@ def schema_of(keys: Mapping[str, Any]) -> Schema:
     return tuple((name, next(iter(value))) for name, value in keys.items())
 
 
-def keys_meant(text: str, schema: Schema) -> list[str]:
+def possible_keys(text: str, schema: Schema) -> list[str]:
     """The canonical keys that the text may mean in a table of this key, the likeliest first; perhaps none."""
     found: dict[str, None] = {}
     for values in _readings(text, dict(schema)):
@@ -134,7 +134,7 @@ def _binaries(text: str) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class Wanted:
+class KeyQuery:
     """Recognises the records of the key that was typed, and remembers what it looked for."""
 
     text: str
@@ -153,7 +153,7 @@ class Wanted:
         if schema != self.schema:
             self.schema = schema
             if schema not in self._meant:
-                self._meant[schema] = {one: rank for rank, one in enumerate(keys_meant(self.text, schema))}
+                self._meant[schema] = {one: rank for rank, one in enumerate(possible_keys(self.text, schema))}
                 self._parts[schema] = list(_partial(self.text, schema))
         rank = self._meant[schema].get(key)
         if rank is not None:
@@ -185,5 +185,5 @@ def _partial(text: str, schema: Schema) -> Iterator[tuple[str, str]]:
     if len(schema) < 2:
         return
     for name, tag in schema:
-        for key in keys_meant(text, ((name, tag),)):
+        for key in possible_keys(text, ((name, tag),)):
             yield name, key
