@@ -94,8 +94,8 @@ ON_SPARK: Final = (
     ),
     Mutant(
         "bad files: one is noted at each replay",
-        "lakebound_spark.reading.bad_files",
-        '"t.path = s.path AND t.reason = s.reason"',
+        "lakebound_spark.platform.tables",
+        'f"t.{name} <=> s.{name}"',
         '"false"',
         HERE + "test_files.py::test_bad_files_that_come_again_are_noted_once",
     ),

@@ -14,10 +14,10 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound.record.envelope import FIELDS
 from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS, bad_lines_of, bronze_rows
 from lakebound_spark.bronze.flat_views import attribute_changes, flatten_images, make_views
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.jobs.ingest_bronze import main
 from lakebound_spark.reading.schema import BRONZE_RECORD, CORRUPT, RECORD
 from lakebound_spark.silver.config import load_config

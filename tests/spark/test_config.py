@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform.session import local_settings
 from lakebound_spark.platform.spark_compat import IS_SPARK_35
 from lakebound_spark.platform.streams import parse_trigger
@@ -143,10 +143,10 @@ def test_a_column_reads_another_path_or_bears_another_name() -> None:
     assert (renamed.name, renamed.path) == ("b", ("a", "b"))
     assert parse_column("b", {"type": "int", "path": "a.b"}) == renamed
     # What the table's properties keep: an old table's plain type stays plain, whatever reads otherwise says so.
-    assert parse_column(r"a\.b", "int").described == "int"
-    assert renamed.described == {"type": "int", "path": "a.b"}
+    assert parse_column(r"a\.b", "int").description == "int"
+    assert renamed.description == {"type": "int", "path": "a.b"}
     moment = parse_column("at", {"type": "timestamp", "format": "yyyyMMddHHmm", "zone": "+01:00"})
-    assert moment.described == {"type": "timestamp", "format": "yyyyMMddHHmm", "zone": "+01:00"}
+    assert moment.description == {"type": "timestamp", "format": "yyyyMMddHHmm", "zone": "+01:00"}
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_a_column_reads_another_path_or_bears_another_name() -> None:
 )
 def test_what_the_table_keeps_of_a_column_reads_it_again(how: dict[str, Any]) -> None:
     column = parse_column("a", how)
-    assert column.described == how
-    assert parse_column("a", column.described) == column
+    assert column.description == how
+    assert parse_column("a", column.description) == column
 
 
 def test_the_words_true_and_false_need_no_quotes_in_yaml(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.silver.purge_horizon import DAY_MS, PURGED_BEFORE, SLACK_MS
 from lakebound_spark.silver.silver_reader import read_silver
 from lakebound_spark.upkeep.maintenance import UpkeepJob, maintain, purge

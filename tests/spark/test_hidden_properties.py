@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_table import prepare_bronze, source_table_of
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.tables import encode_property, properties
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound.record.column_names import DELTA_COLUMNS, RESERVED_COLUMNS, folded, unusable
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
 from tests.spark.jar_names import names_in_the_jars

@@ -16,8 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
+from lakebound.errors import Misconfigured
 from lakebound.record.attributes import canonical_key, parse_key
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.jobs.maintain import main as maintain_main
 from lakebound_spark.platform.metrics import METRICS
 from lakebound_spark.platform.spark_compat import is_conflict

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import LongType, StructField, StructType
 
 from lakebound_spark.history.stretches import entries, value_digest
-from lakebound_spark.platform.tables import companion_table, is_path, new_table, open_table
+from lakebound_spark.platform.tables import companion_table, new_table, open_table, write_rows
 
 REGRESSION_ALARM_MS: Final = 30_000
 """Half of MARGIN. Creation times further back than that in version order come near what the margin allows."""
@@ -141,11 +141,7 @@ def record_audit(spark: SparkSession, bronze: str, found: Audit) -> None:
     new_table(spark, place).addColumn("audited_at", "TIMESTAMP").addColumns(COUNTS).execute()
     row = spark.createDataFrame([tuple(getattr(found, name) for name in COUNTS.names)], COUNTS)
     row = row.withColumn("audited_at", F.current_timestamp()).select("audited_at", *COUNTS.names)
-    writer = row.write.format("delta").mode("append")
-    if is_path(place):
-        writer.save(place)
-    else:
-        writer.saveAsTable(place)
+    write_rows(row, place, "append")
 
 
 def records_to_audit(spark: SparkSession, bronze: str, days: int) -> DataFrame:

@@ -13,9 +13,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.operate.verify import Report
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.history.stretches import value_digest
-from lakebound_spark.platform.tables import exists, open_table
+from lakebound_spark.platform.tables import open_table, require_silver
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register
 from lakebound_spark.upkeep.run_merge_check import min_label_ms
@@ -34,9 +33,7 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Repor
     manifest = load_manifest(spark, run)
     check_manifest(manifest, run.table)
     files = require_run_files(spark, run.source, manifest)
-    if not exists(spark, run.target):
-        raise Misconfigured(f"there is no Delta table at {run.target}; run merge_changes first")
-    silver = open_table(spark, run.target).toDF()
+    silver = require_silver(spark, run.target)
     earlier = open_table(spark, bronze).toDF() if bronze else None
     with checked_records(spark, files, run.table) as checked:
         if checked.bad_files or checked.count != manifest.records:

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform.tables import exists, is_path, open_table
 from lakebound_spark.reading.files import CheckedRecords, record_aggregates
 from lakebound_spark.reading.schema import BRONZE_RECORD, is_whole_record

@@ -21,20 +21,22 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.metrics import add_counts, count_text, losses
 from lakebound.times import utc
-from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.spark_compat import condition_of, execute_merge
+from lakebound_spark.platform.sql_text import literal, quoted
 from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
 from lakebound_spark.platform.tables import (
+    add_missing_rows,
     companion_table,
-    create_companion,
     encode_property,
     exists,
     new_table,
     open_table,
     properties,
     retry_on_conflict,
+    table_id,
 )
 from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import checked_records
@@ -89,14 +91,6 @@ class BronzeTotals:
     bad_files: int = 0
     bad_lines: int = 0
 
-    def add(self, done: AppendResult) -> None:
-        self.files += done.files
-        self.known += done.known
-        self.records += done.records
-        self.refused += done.refused
-        self.bad_files += done.bad_files
-        self.bad_lines += done.bad_lines
-
     @property
     def all_refused(self) -> bool:
         """Whether something came in and nothing of it was this table's: the wrong table, or files that are all bad."""
@@ -106,19 +100,8 @@ class BronzeTotals:
         """What the run did, for a person."""
         if not self.records and not self.refused and not self.bad_files:
             return f"nothing new for {target}"
-        left = [
-            text
-            for count, text in (
-                (self.refused, f"{count_text(self.refused, 'record')} of other tables refused"),
-                (
-                    self.bad_files,
-                    f"{count_text(self.bad_files, 'file')} left out (see {companion_table(target, '_bad_files')})",
-                ),
-            )
-            if count
-        ]
         appended = f"appended {count_text(self.records, 'record')} to {target}, {count_text(self.files, 'file')}"
-        return "; ".join([f"{appended}, {seconds:.0f} s", *left])
+        return "; ".join([f"{appended}, {seconds:.0f} s", *losses(target, self.refused, self.bad_files)])
 
     def __str__(self) -> str:
         return f"records={self.records} refused={self.refused} bad_files={self.bad_files} bad_lines={self.bad_lines}"
@@ -140,7 +123,7 @@ def run_bronze(
     def append(batch: DataFrame, batch_id: int) -> None:
         done = append_micro_batch(batch, batch_id, job.target, job.source_table)
         if done is not None:
-            totals.add(done)
+            add_counts(totals, done)
             report(done)
 
     stream = stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
@@ -171,9 +154,7 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
         raise Misconfigured(
             f"{target} holds the records of {made_from}, the configuration says {source_table}; name another target"
         )
-    detail = open_table(spark, target).detail().select("id").head()
-    assert detail is not None
-    return str(detail["id"])
+    return table_id(spark, target)
 
 
 def source_table_of(spark: SparkSession, target: str) -> str:
@@ -203,7 +184,7 @@ def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_tabl
         if checked.bad_files:
             record_bad_files(spark, target, checked.bad_files)
         if checked.not_whole is not None:
-            bad_lines = _record_bad_lines(spark, target, bad_lines_of(checked.not_whole))
+            bad_lines = _record_bad_lines(target, bad_lines_of(checked.not_whole))
         left_out = {bad.path for bad in checked.bad_files}
         good = [file for file in files if file.path not in left_out]
         known: set[str] = set()
@@ -268,14 +249,14 @@ def _append_once(
     A plain append never conflicts: two jobs that both found a file unknown would both append it. As a MERGE that only
     inserts, each reads the days it writes, so Delta refuses the later commit, and the next attempt finds the file.
     """
-    wanted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    wanted = ", ".join(map(literal, names))
     same = f"t.{FILE} = s.{FILE} AND t.{FILE} IN ({wanted})"
     within = f"t.{INGEST_DATE} BETWEEN DATE'{days[0]}' AND DATE'{days[1]}'"
 
     def commit() -> int:
         table = open_table(spark, target)
         merge = table.alias("t").merge(rows.alias("s"), f"{within} AND {same}")
-        merge = merge.whenNotMatchedInsert(values={_quoted(name): f"s.{_quoted(name)}" for name in BRONZE_COLUMNS})
+        merge = merge.whenNotMatchedInsert(values={quoted(name): f"s.{quoted(name)}" for name in BRONZE_COLUMNS})
         return execute_merge(spark, table, merge).inserted
 
     return retry_on_conflict(commit)
@@ -294,19 +275,11 @@ def bad_lines_of(not_whole: DataFrame) -> DataFrame:
     return not_whole.select(F.element_at(F.split(FILE, "/"), -1).alias(FILE), F.coalesce(CORRUPT, read).alias("line"))
 
 
-def _record_bad_lines(spark: SparkSession, target: str, lines: DataFrame) -> int:
+def _record_bad_lines(target: str, lines: DataFrame) -> int:
     """Keep each line once in `<target>_bad_lines`; how many there are (twins in one file count as one)."""
-    place = companion_table(target, "_bad_lines")
-    create_companion(spark, place, _BAD_LINES)
     distinct = lines.distinct().persist()
     try:
-        (
-            open_table(spark, place)
-            .alias("t")
-            .merge(distinct.alias("s"), f"t.{FILE} = s.{FILE} AND t.line = s.line")
-            .whenNotMatchedInsert(values={FILE: f"s.{FILE}", "line": "s.line", "detected_at": "current_timestamp()"})
-            .execute()
-        )
+        add_missing_rows(companion_table(target, "_bad_lines"), _BAD_LINES, distinct, _BAD_LINES.names)
         return distinct.count()
     finally:
         distinct.unpersist()
@@ -318,7 +291,3 @@ def _file_name(file: DataFile) -> str:
 
 def _day(ms: int) -> date:
     return utc(ms).date()
-
-
-def _quoted(name: str) -> str:
-    return f"`{name}`"

@@ -12,7 +12,8 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.sql_text import literal, quoted
 from lakebound_spark.platform.tables import companion_table, is_path, open_table
 
 SAMPLE_RECORDS: Final = 10_000
@@ -92,7 +93,7 @@ def _columns(attributes: Sequence[str]) -> list[str]:
         while name.casefold() in taken:
             name, number = f"{attribute}_{number}", number + 1
         taken.add(name.casefold())
-        columns.append(f"{_plain_value(f'_image[{_literal(attribute)}]')} AS {_quoted(name)}")
+        columns.append(f"{_plain_value(f'_image[{literal(attribute)}]')} AS {quoted(name)}")
     return columns
 
 
@@ -121,12 +122,3 @@ def make_views(spark: SparkSession, bronze: str, attributes: Iterable[str] = ())
         f"CREATE OR REPLACE VIEW {changes} AS SELECT {', '.join(_CHANGES_OUTER)} FROM ({middle}) WHERE {_IS_CHANGED}"
     )
     return flat, changes
-
-
-def _literal(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -18,9 +18,17 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.history.stretches import HISTORY, READ_MS, RUN_MS, entries, stretches, stretches_of, value_digest
-from lakebound_spark.platform.tables import exists, is_path, new_table, open_table, retry_on_conflict
+from lakebound_spark.platform.tables import (
+    exists,
+    new_table,
+    open_table,
+    properties,
+    retry_on_conflict,
+    table_id,
+    write_rows,
+)
 
 BRONZE_FIELDS: Final = (
     *("key", "origin", "event_name", "version", "approx_creation_time_ms", "snapshot_label_ms", "snapshot_run"),
@@ -54,11 +62,9 @@ def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
         builder = new_table(spark, target).addColumns(HISTORY).partitionedBy("is_current")
         builder = builder.property(_SOURCE_TABLE, source_table).property("delta.enableChangeDataFeed", "true")
         builder.property("delta.enableDeletionVectors", "true").execute()
-    detail = open_table(spark, target).detail().select("id", "properties").head()
-    assert detail is not None
-    if detail["properties"].get(_SOURCE_TABLE) != source_table:
+    if properties(spark, target).get(_SOURCE_TABLE) != source_table:
         raise Misconfigured(f"{target} is no history of {source_table}; name another target")
-    return str(detail["id"])
+    return table_id(spark, target)
 
 
 def update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> HistoryUpdate:
@@ -208,9 +214,5 @@ def rebuild(spark: SparkSession, target: str, bronze: str) -> int:
     """Replace the whole history by what bronze says, in one commit; the number of rows."""
     rows = stretches(open_table(spark, bronze).toDF())
     # Overwriting in place keeps the table's properties; the rows are read from bronze, never from what is replaced.
-    writer = rows.write.format("delta").mode("overwrite")
-    if is_path(target):
-        writer.save(target)
-    else:
-        writer.saveAsTable(target)
+    write_rows(rows, target, "overwrite")
     return open_table(spark, target).toDF().count()

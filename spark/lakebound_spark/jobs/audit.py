@@ -11,10 +11,9 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
-from lakebound.errors import LakeboundError
+from lakebound.errors import LakeboundError, Misconfigured
 from lakebound_spark.audits.chain_audit import audit, record_audit, records_to_audit
 from lakebound_spark.bronze.bronze_table import source_table_of
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.job_main import run_job
 from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.tables import absolute_table

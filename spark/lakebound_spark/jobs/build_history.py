@@ -11,9 +11,9 @@ from dataclasses import asdict
 
 from pyspark.sql import DataFrame, SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_source import stream_of_bronze
 from lakebound_spark.bronze.bronze_table import source_table_of
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.history.history_table import BRONZE_FIELDS, prepare_history, rebuild, update_history
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text

@@ -12,9 +12,9 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_table import BronzeJob, run_bronze
 from lakebound_spark.bronze.flat_views import make_views
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.streams import parse_trigger

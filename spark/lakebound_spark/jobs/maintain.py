@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.tables import absolute_table

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import Totals
 from lakebound_spark.platform.streams import parse_trigger

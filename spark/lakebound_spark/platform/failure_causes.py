@@ -78,93 +78,76 @@ _SCHEMA_CONDITIONS: Final = re.compile(
 """Conditions of Spark and Delta whose message holds names of tables, columns, paths and features."""
 
 
-_KINDS: Final[tuple[tuple[str, Retry, str], ...]] = (
-    # What the errors of the whole chain say, `class: message`, one a line; the first that fits decides.
+_KINDS: Final = (
+    # A pattern over the whole chain, one line `class: message` for each error, and the advice: the first match decides.
+    # Without advice the cause passes by itself.
     (
         r"S3AFileSystem not found",
-        Retry.STOPS_AGAIN,
         "this Spark cannot read s3a://; add to --packages org.apache.hadoop:hadoop-aws:HADOOP (its Hadoop's version)",
     ),
     (
         r'No FileSystem for scheme "?s3"?$',
-        Retry.STOPS_AGAIN,
         "outside of EMR and Databricks write s3a:// in place of s3://",
     ),
-    (r"No FileSystem for scheme", Retry.STOPS_AGAIN, "write an address that this Spark has a file system for"),
+    (r"No FileSystem for scheme", "write an address that this Spark has a file system for"),
     (
         r"ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|"
         r"DATA_SOURCE_NOT_FOUND|AVRO_NOT_LOADED|ModuleNotFoundError",
-        Retry.STOPS_AGAIN,
         "something that the job needs is missing from this Spark, or has another version; give it with --packages, or "
         "install it into the Python that runs the job",
     ),
     (
         r"NoSuchBucket|UnknownStoreException|bucket does not exist",
-        Retry.STOPS_AGAIN,
         "there is no such bucket; name one that is there",
     ),
     (
         r"Unable to load credentials|NoAuthWithAWSException|NoAwsCredentials|ExpiredToken|InvalidAccessKeyId|"
         r"SignatureDoesNotMatch|token included in the request is (invalid|expired)",
-        Retry.STOPS_AGAIN,
         "give the job the credentials of a role that may read and write there",
     ),
     (
         r"AccessDenied|AccessControlException|Status Code: 403|Forbidden|Permission denied",
-        Retry.STOPS_AGAIN,
         "let the job's role (on one machine: its user) read and write there",
     ),
-    (
-        r"SlowDown|Throttl|Status Code: 50[0-9]|ServiceUnavailable|InternalError",
-        Retry.GOES_ON,
-        "",
-    ),
+    (r"SlowDown|Throttl|Status Code: 50[0-9]|ServiceUnavailable|InternalError", ""),
     (
         r"UnknownHostException",
-        Retry.STOPS_AGAIN,
         "no such host; make sure that the region and the endpoint are right and that this machine reaches them",
     ),
     (
         r"No space left on device",
-        Retry.STOPS_AGAIN,
         "make room on the disk, or point spark.local.dir to one that has it",
     ),
     (
         r"OutOfMemoryError|GC overhead limit",
-        Retry.STOPS_AGAIN,
         "give the driver more memory (spark.driver.memory), or take less at a time with --max-files",
     ),
     (
         r"java\.net\.|ConnectTimeout|SocketTimeout|HttpHostConnect|ConnectionClosed|Connection reset|SSLException|"
         r"SSLHandshake|TimeoutException|Premature end of",
-        Retry.GOES_ON,
         "",
     ),
     (
         r"FileNotFound|NoSuchFile|NotDirectory|NotADirectory|Mkdirs failed|FileAlreadyExists|Is a directory|"
         r"Not a directory|DELTA_CANNOT_CREATE_LOG_PATH|Read-only file system|PATH_NOT_FOUND|PATH_ALREADY_EXISTS|"
         r"Wrong FS|Relative path",
-        Retry.STOPS_AGAIN,
         "make sure that --source, --checkpoint and --target name the right places and that the job may write there",
     ),
     (
         r"(TABLE_OR_VIEW|SCHEMA|CATALOG)_NOT_FOUND|INVALID_SCHEMA_OR_RELATION_NAME|REQUIRES_SINGLE_PART_NAMESPACE|"
         r"DELTA_TABLE_NOT_FOUND|DELTA_PATH_DOES_NOT_EXIST",
-        Retry.STOPS_AGAIN,
         "make sure that the table's catalog and schema are there and that its name is right; a path has a /",
     ),
     (
         r"AMBIGUOUS_REFERENCE|UNRESOLVED_COLUMN",
-        Retry.STOPS_AGAIN,
         "give that column another name with `name:` in the configuration, and merge into a new target",
     ),
     (
         r"DELTA_UNSUPPORTED_|UNSUPPORTED_FEATURE",
-        Retry.STOPS_AGAIN,
         "this Spark and its Delta do not do what the table asks of them; docs/SPARK.md says which versions do",
     ),
     # The Java process is gone: killed for its memory, or its machine was taken away.
-    (r"Py4JNetworkError|Answer from Java side is empty|Connection refused", Retry.GOES_ON, ""),
+    (r"Py4JNetworkError|Answer from Java side is empty|Connection refused", ""),
 )
 
 
@@ -179,9 +162,10 @@ def cause_of(error: BaseException) -> Cause:
         f"{name}: {_first_line(text)}" for name, text in chain if _is_quotable(name, text) or not text
     )
     names = "\n".join(name for name, _ in chain)
-    for pattern, then, advice in _KINDS:
+    for pattern, advice in _KINDS:
         if re.search(pattern, everything, re.MULTILINE) or re.search(pattern, names):
-            return Cause(_short_name(name), _single_line(message), advice.replace("HADOOP", _hadoop()), then)
+            retry = Retry.STOPS_AGAIN if advice else Retry.GOES_ON
+            return Cause(_short_name(name), _single_line(message), advice.replace("HADOOP", _hadoop()), retry)
     return Cause(_short_name(name), _single_line(message), "", Retry.UNKNOWN)
 
 

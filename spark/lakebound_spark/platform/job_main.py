@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import Cause, Retry, cause_of
 from lakebound_spark.platform.session import default_log, job_session
 from lakebound_spark.platform.tables import is_path

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DoubleType, LongType, StructField, StructType
 
-from lakebound_spark.platform.tables import companion_table, create_companion, is_path
+from lakebound_spark.platform.tables import companion_table, create_companion, write_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,7 @@ class Totals:
 
     def add(self, done: MicroBatch) -> None:
         self.merges += 1
-        self.records += done.records
-        self.keys += done.keys
-        self.inserted += done.inserted
-        self.updated += done.updated
-        self.stale += done.stale
-        self.rescued += done.rescued
-        self.inexact += done.inexact
-        self.refused += done.refused
-        self.bad_files += done.bad_files
+        add_counts(self, done)
 
     @property
     def all_refused(self) -> bool:
@@ -86,25 +78,32 @@ class Totals:
         else:
             brought = f"{self.merges:,} merges, {seconds:.0f} s"
         changed = f"{count_text(self.inserted, 'row')} new, {self.updated:,} changed"
-        left = [
-            text
-            for count, text in (
-                (self.refused, f"{count_text(self.refused, 'record')} of other tables refused"),
-                (
-                    self.bad_files,
-                    f"{count_text(self.bad_files, 'file')} left out (see {companion_table(target, '_bad_files')})",
-                ),
-                (self.inexact, f"{count_text(self.inexact, 'value')} did not fit the column"),
-            )
-            if count
-        ]
-        return "; ".join([f"merged {count_text(self.records, 'record')} into {target}, {brought} ({changed})", *left])
+        left_out = losses(target, self.refused, self.bad_files)
+        if self.inexact:
+            left_out.append(f"{count_text(self.inexact, 'value')} did not fit the column")
+        merged = f"merged {count_text(self.records, 'record')} into {target}, {brought} ({changed})"
+        return "; ".join([merged, *left_out])
 
     def __str__(self) -> str:
         return (
             f"stale={self.stale} rescued={self.rescued} "
             f"inexact={self.inexact} refused={self.refused} bad_files={self.bad_files}"
         )
+
+
+def add_counts(totals: Any, done: Any) -> None:
+    """Add each count of a micro-batch to the total of the same name; the two are dataclasses."""
+    for one in fields(totals):
+        if hasattr(done, one.name):
+            setattr(totals, one.name, getattr(totals, one.name) + getattr(done, one.name))
+
+
+def losses(target: str, refused: int, bad_files: int) -> list[str]:
+    """What a run left out, for a person: records of other tables, bad files."""
+    left_out = [f"{count_text(refused, 'record')} of other tables refused"] if refused else []
+    if bad_files:
+        left_out.append(f"{count_text(bad_files, 'file')} left out (see {companion_table(target, '_bad_files')})")
+    return left_out
 
 
 def count_text(number: int, noun: str) -> str:
@@ -123,8 +122,4 @@ def append_metrics(spark: SparkSession, target: str, done: MicroBatch) -> None:
     place = companion_table(target, "_metrics")
     create_companion(spark, place, METRICS)
     row = spark.createDataFrame([tuple(asdict(done).values())], METRICS).coalesce(1)
-    writer = row.withColumn("detected_at", F.current_timestamp()).write.format("delta").mode("append")
-    if is_path(place):
-        writer.save(place)
-    else:
-        writer.saveAsTable(place)
+    write_rows(row.withColumn("detected_at", F.current_timestamp()), place, "append")

@@ -16,7 +16,7 @@ from py4j.java_gateway import JavaClass  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform.spark_compat import IS_SPARK_35, settle_casts
 
 SETTINGS: Final = Path(__file__).resolve().parents[1] / "local.conf"

@@ -11,7 +11,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 
 HOUSEKEEPING_SECONDS: Final = 60
 """How often a stream that goes on does what is to be done between two micro-batches."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from delta.tables import DeltaTable, DeltaTableBuilder
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform.spark_compat import is_conflict
+from lakebound_spark.platform.sql_text import literal, quoted
 
 ATTEMPTS: Final = 5
 
@@ -50,7 +51,7 @@ def companion_table(target: str, suffix: str) -> str:
 
 def table_sql(target: str) -> str:
     """The table for a SQL statement."""
-    return "delta.`" + target.replace("`", "``") + "`" if is_path(target) else target
+    return f"delta.{quoted(target)}" if is_path(target) else target
 
 
 def exists(spark: SparkSession, target: str) -> bool:
@@ -61,6 +62,29 @@ def exists(spark: SparkSession, target: str) -> bool:
 def open_table(spark: SparkSession, target: str) -> DeltaTable:
     """The Delta table at a path or of a name."""
     return DeltaTable.forPath(spark, target) if is_path(target) else DeltaTable.forName(spark, target)
+
+
+def require_silver(spark: SparkSession, target: str) -> DataFrame:
+    """The rows of the silver table. Raises Misconfigured when there is no Delta table."""
+    if not exists(spark, target):
+        raise Misconfigured(f"there is no Delta table at {target}; run merge_changes first")
+    return open_table(spark, target).toDF()
+
+
+def table_id(spark: SparkSession, target: str) -> str:
+    """The Delta table's id, which no table made later in its place has."""
+    detail = open_table(spark, target).detail().select("id").head()
+    assert detail is not None
+    return str(detail["id"])
+
+
+def write_rows(rows: DataFrame, target: str, mode: str) -> None:
+    """Write the rows into the table, with one of Spark's save modes."""
+    writer = rows.write.format("delta").mode(mode)
+    if is_path(target):
+        writer.save(target)
+    else:
+        writer.saveAsTable(target)
 
 
 def properties(spark: SparkSession, target: str) -> dict[str, str]:
@@ -74,6 +98,12 @@ def properties(spark: SparkSession, target: str) -> dict[str, str]:
             "spark.sql.redaction.options.regex so that they do not match it"
         )
     return {name: value.replace(_SEPARATOR, "") for name, value in told.items()}
+
+
+def set_properties(spark: SparkSession, target: str, values: Mapping[str, str]) -> None:
+    """Set properties of the table, in one commit that is tried again when another writer's came between."""
+    pairs = ", ".join(f"{literal(name)} = {literal(value)}" for name, value in values.items())
+    retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ({pairs})"))
 
 
 def encode_property(value: str) -> str:
@@ -95,6 +125,19 @@ _SEPARATOR: Final = "·"
 def create_companion(spark: SparkSession, place: str, columns: StructType) -> None:
     """Make a table of these columns and `detected_at`, unless it is there."""
     new_table(spark, place).addColumns(columns).addColumn("detected_at", "TIMESTAMP").execute()
+
+
+def add_missing_rows(place: str, columns: StructType, rows: DataFrame, key: Sequence[str]) -> None:
+    """Insert the rows whose ``key`` the companion table does not hold yet, so that a replayed micro-batch adds nothing.
+
+    Makes the table of these ``columns`` unless it is there. No two of ``rows`` may have one key.
+    """
+    spark = rows.sparkSession
+    create_companion(spark, place, columns)
+    same = " AND ".join(f"t.{name} <=> s.{name}" for name in key)
+    values: dict[str, str | Column] = {name: f"s.{name}" for name in rows.columns}
+    merge = open_table(spark, place).alias("t").merge(rows.alias("s"), same)
+    retry_on_conflict(merge.whenNotMatchedInsert(values=values | {"detected_at": "current_timestamp()"}).execute)
 
 
 def new_table(spark: SparkSession, place: str) -> DeltaTableBuilder:

@@ -20,6 +20,11 @@ def base_register() -> Column:
     return F.concat_ws("|", label, F.col("snapshot_run"), present)
 
 
+def base_register_text(label_ms: int, run: str, *, is_present: bool) -> str:
+    """The same of one base record, outside of Spark."""
+    return f"{label_ms:0{LABEL_DIGITS}d}|{run}|{int(is_present)}"
+
+
 def show_expired(records: DataFrame) -> DataFrame:
     """TTL deletes as what they removed, for `ttl_deletes: keep`: the row stays, marked by `ttl_expired`.
 

@@ -17,9 +17,9 @@ another, so a column that a person added is never written to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -27,11 +27,12 @@ from pyspark.sql.types import StructField, StructType
 
 from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable
 from lakebound_spark.platform import spark_compat
-from lakebound_spark.platform.tables import open_table, table_sql
-from lakebound_spark.silver.casting import exact_decimal, text
+from lakebound_spark.platform.sql_text import literal, quoted
+from lakebound_spark.platform.tables import open_table, set_properties, table_sql
+from lakebound_spark.silver.casting import exact_decimal
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.rows import attributes, visible_images
-from lakebound_spark.silver.types import ArrayOf, Scalar, Type, parse_type, quoted
+from lakebound_spark.silver.types import ArrayOf, Scalar, Type, parse_type
 
 MAX_COLUMNS: Final = 500
 """So many attributes become columns, the most frequent first; what is beyond stays in `_item` and `_rescued`."""
@@ -117,9 +118,9 @@ def attribute_usage(latest: DataFrame, columns: Sequence[DeclaredColumn]) -> lis
     """What the rows of `latest_per_key` have that the columns do not take yet: new names, and numbers to widen for."""
     image = F.explode(F.array(*visible_images().values())).alias("image")
     each = latest.select(image).where("image IS NOT NULL").select(F.explode(attributes(F.col("image"))))
-    number = f"regexp_extract(value, {text(_NUMBER)}, 1)"
+    number = f"regexp_extract(value, {literal(_NUMBER)}, 1)"
     kind = F.expr(
-        f"CASE WHEN value NOT LIKE '{{\"N\":%' THEN regexp_extract(value, {text(_TAG)}, 1) "
+        f"CASE WHEN value NOT LIKE '{{\"N\":%' THEN regexp_extract(value, {literal(_TAG)}, 1) "
         f"WHEN try_cast({exact_decimal(number, 38, 0)} AS BIGINT) IS NOT NULL THEN '{_WHOLE}' "
         f"WHEN {exact_decimal(number, 38, 18)} IS NOT NULL THEN '{_EXACT}' ELSE '{_BEYOND}' END"
     )
@@ -156,7 +157,7 @@ def grow_table(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tup
     schema = open_table(spark, target).toDF().schema
     growth = plan_growth(schema, attribute_usage(latest, attribute_columns(schema)))
     if growth.widened:
-        spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
+        set_properties(spark, target, {"delta.enableTypeWidening": "true"})
         for column in growth.widened:
             spark.sql(f"ALTER TABLE {table_sql(target)} ALTER COLUMN {quoted(column.name)} TYPE {column.sql_type}")
     if growth.added:
@@ -168,9 +169,9 @@ def grow_table(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tup
 
 def add_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
     """Append columns to the table, each with the comment by which it is known as ours."""
-    lines = ", ".join(f"{quoted(c.name)} {c.sql_type} COMMENT {text(column_comment(c))}" for c in columns)
+    lines = ", ".join(f"{quoted(c.name)} {c.sql_type} COMMENT {literal(column_comment(c))}" for c in columns)
     if any(column.needs_mapping for column in columns):
-        spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ({_sql_properties(NAME_MAPPING)})")
+        set_properties(spark, target, NAME_MAPPING)
     spark.sql(f"ALTER TABLE {table_sql(target)} ADD COLUMNS ({lines})")
 
 
@@ -185,7 +186,3 @@ def column_comment(column: DeclaredColumn) -> str:
 
 
 NAME_MAPPING: Final = {"delta.columnMapping.mode": "name"}
-
-
-def _sql_properties(named_values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{text(name)} = {text(str(value))}" for name, value in named_values.items())

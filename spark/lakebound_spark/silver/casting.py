@@ -9,6 +9,7 @@ from typing import Final
 
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
 
+from lakebound_spark.platform.sql_text import literal, quoted
 from lakebound_spark.silver.time_formats import MISSING_NUMBER, WITHOUT_OFFSET, compile_format, iso_rewrite
 from lakebound_spark.silver.types import (
     INTEGERS,
@@ -19,7 +20,6 @@ from lakebound_spark.silver.types import (
     StructOf,
     Type,
     parse_number,
-    quoted,
     scale_of,
 )
 
@@ -32,14 +32,9 @@ _FIRST_SECOND: Final = -62_135_596_800
 _END_SECOND: Final = 253_402_300_800
 
 
-def text(value: str) -> str:
-    """A string literal for SQL."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def json_string(value: str) -> str:
     """SQL for the text as a JSON string, with its quotes."""
-    return f"regexp_extract(to_json(array({value})), {text(_ONE_ELEMENT)}, 1)"
+    return f"regexp_extract(to_json(array({value})), {literal(_ONE_ELEMENT)}, 1)"
 
 
 def tag_schema(kind: Type) -> DataType:
@@ -148,9 +143,8 @@ def typed_value(attribute: str, kind: Type, depth: int = 0) -> str:
         case MapOf(inner):
             return f"transform_values({attribute}.M, (k{depth}, {each}) -> {typed_value(each, inner, depth + 1)})"
         case StructOf(fields):
-            members = ", ".join(
-                f"{text(name)}, {typed_value(f'{attribute}.M.{quoted(name)}', inner, depth)}" for name, inner in fields
-            )
+            values = (typed_value(f"{attribute}.M.{quoted(name)}", inner, depth) for name, inner in fields)
+            members = ", ".join(f"{literal(name)}, {one}" for (name, _), one in zip(fields, values, strict=True))
             return f"CASE WHEN {attribute}.M IS NOT NULL THEN named_struct({members}) END"
 
 
@@ -182,9 +176,9 @@ def _scalar(attribute: str, kind: Scalar) -> str:
         is_date = kind.name == "date"
         iso = compile_format(kind.pattern, kind.zone, is_date=is_date, truncates=kind.truncates)
         token = f"coalesce({string}, {number})"
-        found = f"regexp_replace({token}, {text(iso.pattern)}, {text(iso.replacement)})"
+        found = f"regexp_replace({token}, {literal(iso.pattern)}, {literal(iso.replacement)})"
         # A one-digit month or hour is legal in ISO text to Spark's cast.
-        read = f"CASE WHEN {token} RLIKE {text(iso.pattern)} THEN try_cast({found} AS {kind.name}) END"
+        read = f"CASE WHEN {token} RLIKE {literal(iso.pattern)} THEN try_cast({found} AS {kind.name}) END"
         return _representable_date(read) if is_date else _representable_timestamp(read)
     match kind.name:
         case "json":
@@ -192,11 +186,11 @@ def _scalar(attribute: str, kind: Scalar) -> str:
         case "string":
             return f"coalesce({string}, {number})"
         case "double":
-            return f"CASE WHEN {number} RLIKE {text(_NUMBER)} THEN try_cast({number} AS DOUBLE) END"
+            return f"CASE WHEN {number} RLIKE {literal(_NUMBER)} THEN try_cast({number} AS DOUBLE) END"
         case "float":
             nearest = f"try_cast({number} AS FLOAT)"
             return (
-                f"CASE WHEN {number} RLIKE {text(_NUMBER)} AND abs({nearest}) < CAST('Infinity' AS FLOAT) "
+                f"CASE WHEN {number} RLIKE {literal(_NUMBER)} AND abs({nearest}) < CAST('Infinity' AS FLOAT) "
                 f"THEN {nearest} END"
             )
         case "boolean":
@@ -204,7 +198,7 @@ def _scalar(attribute: str, kind: Scalar) -> str:
         case "binary":
             return f"try_to_binary({attribute}.B, 'base64')"
         case "date":
-            return _representable_date(f"CASE WHEN {string} RLIKE {text(_DATE)} THEN try_cast({string} AS DATE) END")
+            return _representable_date(f"CASE WHEN {string} RLIKE {literal(_DATE)} THEN try_cast({string} AS DATE) END")
         case "timestamp":
             return _representable_timestamp(_iso_timestamp(string, kind.zone, truncates=kind.truncates))
         case integer if integer in INTEGERS:
@@ -218,7 +212,7 @@ def _boolean(attribute: str, kind: Scalar) -> str:
     cases = [f"WHEN {attribute}.BOOL = '{word}' THEN {word}" for word in ("true", "false")]
     for word, written in (("true", kind.true), ("false", kind.false)):
         if written:
-            cases.append(f"WHEN {attribute}.S IN ({', '.join(map(text, written))}) THEN {word}")
+            cases.append(f"WHEN {attribute}.S IN ({', '.join(map(literal, written))}) THEN {word}")
         for token in written:
             if (number := parse_number(token)) is not None:
                 scale = scale_of(number)
@@ -235,12 +229,12 @@ def _iso_timestamp(string: str, zone: str | None, *, truncates: bool) -> str:
     iso = iso_rewrite(truncates=truncates)
     token = f"upper({string})"
     if zone is not None:
-        token = f"regexp_replace({token}, {text(WITHOUT_OFFSET)}, {text('$1' + zone)})"
-    parts = f"regexp_replace({token}, {text(iso.pattern)}, {text(iso.replacement)})"
-    whole = f"regexp_replace({parts}, {text(MISSING_NUMBER)}, '00')"
+        token = f"regexp_replace({token}, {literal(WITHOUT_OFFSET)}, {literal('$1' + zone)})"
+    parts = f"regexp_replace({token}, {literal(iso.pattern)}, {literal(iso.replacement)})"
+    whole = f"regexp_replace({parts}, {literal(MISSING_NUMBER)}, '00')"
     return (
-        f"CASE WHEN {string} RLIKE {text(_TIMESTAMP)} THEN try_cast({string} AS TIMESTAMP) "
-        f"WHEN {token} RLIKE {text(iso.pattern)} THEN try_cast({whole} AS TIMESTAMP) END"
+        f"CASE WHEN {string} RLIKE {literal(_TIMESTAMP)} THEN try_cast({string} AS TIMESTAMP) "
+        f"WHEN {token} RLIKE {literal(iso.pattern)} THEN try_cast({whole} AS TIMESTAMP) END"
     )
 
 
@@ -266,9 +260,9 @@ def exact_decimal(token: str, precision: int, scale: int) -> str:
     digits = f"translate({mantissa}, '+-.', '')"
     significant = f"trim(TRAILING '0' FROM {digits})"
     needed = f"{fraction} - {exponent} - (length({digits}) - length({significant}))"
-    plain = text(r"\A[+-]?[0-9]+" + (rf"(\.[0-9]{{1,{scale}}})?" if scale else "") + r"\z")
+    plain = literal(r"\A[+-]?[0-9]+" + (rf"(\.[0-9]{{1,{scale}}})?" if scale else "") + r"\z")
     return (
-        f"CASE WHEN {token} RLIKE {plain} OR ({token} RLIKE {text(_NUMBER)} AND ({significant} = '' OR {needed} <= "
+        f"CASE WHEN {token} RLIKE {plain} OR ({token} RLIKE {literal(_NUMBER)} AND ({significant} = '' OR {needed} <= "
         f"{scale})) THEN try_cast({token} AS DECIMAL({precision},{scale})) END"
     )
 
@@ -317,6 +311,6 @@ def _floor(token: str, places: int) -> str:
     size = f"try_cast({whole} AS DECIMAL(38,0))"
     below = f"CASE WHEN translate({rest}, '0', '') = '' THEN 0 ELSE 1 END"
     return (
-        f"CASE WHEN NOT {token} RLIKE {text(_NUMBER)} OR {kept} > 60 THEN NULL "
+        f"CASE WHEN NOT {token} RLIKE {literal(_NUMBER)} OR {kept} > 60 THEN NULL "
         f"WHEN {token} LIKE '-%' THEN -{size} - {below} ELSE {size} END"
     )

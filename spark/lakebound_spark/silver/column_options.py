@@ -11,8 +11,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
-from lakebound_spark.errors import Misconfigured
-from lakebound_spark.silver.time_formats import check_format, check_zone
+from lakebound.errors import Misconfigured
+from lakebound_spark.silver.time_formats import check_zone, compile_format
 from lakebound_spark.silver.types import Scalar, Type, map_scalars, parse_number, scalars, scale_of
 
 _TIME_OPTIONS: Final = ("unit", "format", "zone", "fraction")
@@ -79,7 +79,7 @@ def _time(name: str, given: Mapping[str, Any]) -> Scalar:
             raise Misconfigured(f"the unit {unit!r} of a {name} must be one of {', '.join(_UNITS[name])}")
         return Scalar(name, unit=unit, truncates=truncates)
     if pattern is not None:
-        check_format(pattern, zone, is_date=name == "date")
+        compile_format(pattern, zone, is_date=name == "date")
         if truncates and _FINER_THAN_MICROS not in pattern:
             raise Misconfigured(f"the format {pattern!r} has no digits beyond microseconds that fraction could cut off")
     elif zone is not None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lakebound.errors import Misconfigured
 from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable, unusable_member
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.silver.column_options import OPTIONS, apply_options, options_of
-from lakebound_spark.silver.types import Type, field_names, parse_type
+from lakebound_spark.silver.types import Type, field_names, parse_type, type_text
 
 _TEXTS: Final = ("type", "path", "name")
 _SETTINGS: Final = (*_TEXTS, *OPTIONS)
@@ -29,7 +29,7 @@ class DeclaredColumn:
     @property
     def sql_type(self) -> str:
         """The type in Delta's words: ``Decimal(10)`` reads ``decimal(10,0)``."""
-        return self.type.sql
+        return type_text(self.type)
 
     @property
     def needs_mapping(self) -> bool:
@@ -37,12 +37,12 @@ class DeclaredColumn:
         return any(map(_AWKWARD.search, (self.name, *field_names(self.type))))
 
     @property
-    def described(self) -> Any:
+    def description(self) -> Any:
         """What the table's properties keep of it: two equal descriptions fill a column alike."""
-        how: dict[str, Any] = {"type": self.type.written, **options_of(self.type)}
+        how: dict[str, Any] = {"type": type_text(self.type, json="json"), **options_of(self.type)}
         if _steps(self.name) != self.path:
             how["path"] = ".".join(step.replace(".", r"\.") for step in self.path)
-        return how if len(how) > 1 else self.type.written
+        return how if len(how) > 1 else how["type"]
 
 
 def parse_path(written: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from lakebound_spark.errors import Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound_spark.silver.columns import DeclaredColumn, parse_columns
 from lakebound_spark.silver.purge_horizon import Horizon, parse_horizon
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from lakebound_spark.silver.casting import json_string, text
+from lakebound_spark.platform.sql_text import literal
+from lakebound_spark.silver.casting import json_string
 
 
 def keys_sql(key: str) -> str:
     """SQL for the key attributes as DynamoDB-JSON text: `parse_key` where executors have no package of ours."""
-    escape = text(r"(?s)\\(.)")
-    pattern = text(r"(?s)((?:[^\\|=]|\\.)*)=([SNB]):((?:[^\\|]|\\.)*)")
+    escape = literal(r"(?s)\\(.)")
+    pattern = literal(r"(?s)((?:[^\\|=]|\\.)*)=([SNB]):((?:[^\\|]|\\.)*)")
 
     def parts(group: int) -> str:
         return f"regexp_extract_all({key}, {pattern}, {group})"

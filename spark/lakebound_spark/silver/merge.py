@@ -10,11 +10,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.platform.spark_compat import Counts, execute_merge
+from lakebound_spark.platform.sql_text import quoted
 from lakebound_spark.platform.tables import open_table
 from lakebound_spark.reading.latest import REGISTERS
 from lakebound_spark.reading.schema import LABEL_DIGITS, RESCUED
 from lakebound_spark.silver.columns import DeclaredColumn
-from lakebound_spark.silver.types import quoted
 
 
 def merge_rows(

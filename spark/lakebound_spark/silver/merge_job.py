@@ -12,8 +12,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.metrics import MicroBatch, Totals, append_metrics, count_text
 from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
 from lakebound_spark.platform.tables import companion_table

@@ -61,12 +61,12 @@ def _merge_fresh_records(
     old = oldest_ms is not None and oldest_ms < time.time_ns() // 1_000_000 - DAY_MS
     floor = purge_floor_ms(spark, target) if old else None
     fresh = records if floor is None else records.where(~is_stale(floor))
-    stale = None if floor is None else record_stale_records(spark, target, records.where(is_stale(floor)))
+    stale = None if floor is None else record_stale_records(target, records.where(is_stale(floor)))
     brought = _merge_latest(spark, target, fresh, checked.registers, config)
     if old and (since := purge_floor_ms(spark, target)) is not None and since != floor:
         # A purge has begun after the floor was read and may have ended before the MERGE began: what is stale by now
         # may have been merged onto nothing. It is kept and told, so that a repair takes back what it may have done.
-        stale = record_stale_records(spark, target, records.where(is_stale(since)))
+        stale = record_stale_records(target, records.where(is_stale(since)))
     return MergeResult(brought.keys, brought.inexact, brought.rescued, stale, brought.counts)
 
 

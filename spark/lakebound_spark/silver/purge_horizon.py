@@ -15,8 +15,8 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.tables import companion_table, create_companion, open_table, properties
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.tables import add_missing_rows, companion_table, properties
 from lakebound_spark.reading.schema import RECORD, record_time_ms
 
 PURGED_BEFORE: Final = "lakebound.purged_before_ms"
@@ -123,7 +123,7 @@ class StaleRecords:
     to_ms: int
 
 
-def record_stale_records(spark: SparkSession, target: str, stale: DataFrame) -> StaleRecords | None:
+def record_stale_records(target: str, stale: DataFrame) -> StaleRecords | None:
     """Keep each stale record once in `<target>_stale_records`; what ``stale`` holds, None for nothing.
 
     A replayed micro-batch adds nothing.
@@ -133,19 +133,7 @@ def record_stale_records(spark: SparkSession, target: str, stale: DataFrame) -> 
     assert found is not None
     if not found["records"]:
         return None
-    place = companion_table(target, "_stale_records")
-    create_companion(spark, place, RECORD)
-    same = ("key", "origin", "version", "snapshot_label_ms", "snapshot_run")
-    names = RECORD.fieldNames()
-    values: dict[str, str | Column] = {name: f"s.{name}" for name in names}
-    (
-        open_table(spark, place)
-        .alias("t")
-        .merge(
-            stale.select(*names).dropDuplicates(list(same)).alias("s"),
-            " AND ".join(f"t.{name} <=> s.{name}" for name in same),
-        )
-        .whenNotMatchedInsert(values=values | {"detected_at": "current_timestamp()"})
-        .execute()
-    )
+    key = ["key", "origin", "version", "snapshot_label_ms", "snapshot_run"]
+    rows = stale.select(*RECORD.fieldNames()).dropDuplicates(key)
+    add_missing_rows(companion_table(target, "_stale_records"), RECORD, rows, key)
     return StaleRecords(found["records"], found["first"], found["last"])

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
 
 from lakebound.record.column_names import folded
+from lakebound_spark.platform.sql_text import quoted
 from lakebound_spark.silver.casting import tag_schema
 from lakebound_spark.silver.columns import DeclaredColumn
-from lakebound_spark.silver.types import quoted
 
 Parse = tuple[StructType, list[tuple[int, DeclaredColumn]]]
 """A schema and the columns that it serves, with their places among all columns."""

@@ -9,11 +9,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType, StringType, StructField, StructType
 
+from lakebound_spark.platform.sql_text import literal, quoted
 from lakebound_spark.reading.latest import REGISTERS
-from lakebound_spark.silver.casting import is_misfit, is_present, json_string, text, typed_value
+from lakebound_spark.silver.casting import is_misfit, is_present, json_string, typed_value
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.read_schemas import Parse, attribute, plan_parses, type_at
-from lakebound_spark.silver.types import Scalar, Type, quoted
+from lakebound_spark.silver.types import Scalar, Type
 
 # An attribute may be called `_corrupt_record`, the name Spark reserves in `from_json` unless it is moved away.
 _CORRUPT = "\u0001lakebound"
@@ -131,7 +132,7 @@ def _register_columns(register: str, groups: Sequence[_Group]) -> list[Column]:
         read, typed = f"_{register}_read_{n}", f"_{register}_typed_{n}"
         fields |= {place: f"{typed}[{at}] AS c{place}" for at, (place, _, _) in enumerate(group.members)}
         if group.type != Scalar("json"):  # which takes anything
-            names = ", ".join(text(column.path[0]) for _, _, column in group.members)
+            names = ", ".join(literal(column.path[0]) for _, _, column in group.members)
             misfits.append(f"filter(array({names}), (name, i) -> {is_present(f'{read}[i]')} AND {typed}[i] IS NULL)")
     named = f"transform(array(concat({', '.join(misfits)})), u -> {_NAMELESS.format(raw=f'_{register}_raw')})[0]"
     shown = [F.expr(named).alias(f"_{register}_unfit")]
@@ -150,7 +151,7 @@ def _names(groups: Sequence[_Group]) -> str:
     """SQL for the names of the attributes that have a column, but for those of type json, which takes anything."""
     members = [column for group in groups if group.type != Scalar("json") for _, _, column in group.members]
     names = sorted({column.path[0] for column in members if len(column.path) == 1})
-    return f"array({', '.join(map(text, names))})" if names else _NO_NAMES
+    return f"array({', '.join(map(literal, names))})" if names else _NO_NAMES
 
 
 def _attributes_without_column(register: str, image: Column, known: Sequence[str]) -> Column:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.tables import exists, open_table
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.tables import require_silver
 from lakebound_spark.reading.schema import SILVER
 
 
@@ -37,9 +37,7 @@ def read_silver(spark: SparkSession, target: str, *, keys: Collection[str] | Non
     rows come, for reading a few again; a key without a row gives nothing. Raises Misconfigured when there is
     no silver table at ``target``.
     """
-    if not exists(spark, target):
-        raise Misconfigured(f"there is no Delta table at {target}; run merge_changes first")
-    silver = open_table(spark, target).toDF()
+    silver = require_silver(spark, target)
     if not {"_key", *SILVER.fieldNames()} <= set(silver.columns):
         raise Misconfigured(f"{target} is a Delta table without silver's columns; name the merge job's target")
     if keys is not None:

@@ -11,9 +11,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType
 
+from lakebound.errors import Misconfigured
 from lakebound.record.column_names import folded, unusable
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.spark_compat import condition_of
+from lakebound_spark.platform.sql_text import quoted
 from lakebound_spark.platform.tables import (
     encode_property,
     exists,
@@ -21,6 +22,8 @@ from lakebound_spark.platform.tables import (
     open_table,
     properties,
     retry_on_conflict,
+    set_properties,
+    table_id,
     table_sql,
 )
 from lakebound_spark.reading.schema import RESCUED, SILVER
@@ -30,7 +33,6 @@ from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.current_view import create_current_view
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.rows import typed_rows
-from lakebound_spark.silver.types import quoted
 
 _SOURCE_TABLE = "lakebound.source_table"
 _COLUMNS = "lakebound.columns"
@@ -62,9 +64,7 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str
         _require_equal(target, "columns", there, wanted)
     _check_columns(spark, target, config)
     create_current_view(spark, target)
-    detail = open_table(spark, target).detail().select("id").head()
-    assert detail is not None
-    return str(detail["id"])
+    return table_id(spark, target)
 
 
 def _require_equal(target: str, name: str, there: Any, wanted: Any) -> None:
@@ -80,7 +80,7 @@ def _description_text(described: Any) -> str:
 
 
 def _columns_description(config: MergeConfig) -> Any:
-    return AUTO if config.auto else {column.name: column.described for column in config.columns}
+    return AUTO if config.auto else {column.name: column.description for column in config.columns}
 
 
 def _ttl_deletes(config: MergeConfig) -> str:
@@ -147,12 +147,8 @@ def _add_declared_columns(
     if absent := [column for column in columns if folded(column.name) not in fields]:
         add_columns(spark, target, absent)
     _fill_columns(spark, target, columns)
-    described = (
-        encode_property(json.dumps(_columns_description(config), sort_keys=True))
-        .replace("\\", "\\\\")
-        .replace("'", "\\'")
-    )
-    spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ('{_COLUMNS}' = '{described}')")
+    described = json.dumps(_columns_description(config), sort_keys=True)
+    set_properties(spark, target, {_COLUMNS: encode_property(described)})
     create_current_view(spark, target, anew=True)
 
 

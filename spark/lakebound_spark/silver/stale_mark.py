@@ -14,14 +14,13 @@ from typing import Final
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
-from lakebound.errors import LakeboundError
+from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.source.gaps import RECORDS_STALE, Gap
 from lakebound.times import iso
 from lakebound.transport.object_keys import GapKey, gaps_folder
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.objects import write_object
 from lakebound_spark.platform.spark_compat import condition_of
-from lakebound_spark.platform.tables import properties, retry_on_conflict, table_sql
+from lakebound_spark.platform.tables import properties, retry_on_conflict, set_properties, table_sql
 from lakebound_spark.reading.source import literal_path
 from lakebound_spark.silver.current_view import STALE_PROPERTY, create_current_view
 
@@ -90,8 +89,7 @@ def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
     told = properties(spark, target)
     there = {name: told[name] for name in (STALE_PROPERTY, CAUSES_PROPERTY) if name in told}
     if wanted and there != wanted:
-        values = ", ".join(f"'{name}' = '{value}'" for name, value in wanted.items())
-        retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ({values})"))
+        set_properties(spark, target, wanted)
     elif there and not wanted:
         names = ", ".join(f"'{name}'" for name in there)
         retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} UNSET TBLPROPERTIES ({names})"))

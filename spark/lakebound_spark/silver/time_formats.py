@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from lakebound.errors import Misconfigured
 from lakebound.record.moments import MOMENT, offset_minutes
-from lakebound_spark.errors import Misconfigured
 
 _FIELDS: Final = {
     "yyyy": ("year", r"([0-9]{4})"),
@@ -130,8 +130,3 @@ def check_zone(zone: str) -> None:
     except ValueError:
         pass
     raise Misconfigured(f"the zone {zone!r} must be Z or an offset such as +01:00, at most 18:00")
-
-
-def check_format(written: str, zone: str | None, *, is_date: bool) -> None:
-    """Raises Misconfigured unless the format means one moment."""
-    compile_format(written, zone, is_date=is_date)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final
 
+from lakebound.errors import Misconfigured
 from lakebound.record.column_names import folded
-from lakebound_spark.errors import Misconfigured
+from lakebound_spark.platform.sql_text import quoted
 
 INTEGERS: Final = ("bigint", "int", "smallint", "tinyint")
 ALLOWED: Final = (
@@ -52,32 +53,12 @@ class Scalar:
     true: tuple[str, ...] = ()
     false: tuple[str, ...] = ()
 
-    @property
-    def sql(self) -> str:
-        """The column's Spark SQL type."""
-        if self.name == "decimal":
-            return f"decimal({self.precision},{self.scale})"
-        return "string" if self.name == "json" else self.name
-
-    @property
-    def written(self) -> str:
-        """The type as the configuration writes it."""
-        return "json" if self.name == "json" else self.sql
-
 
 @dataclass(frozen=True, slots=True)
 class ArrayOf:
     """A list in its order, or a set in ascending order."""
 
     element: Type
-
-    @property
-    def sql(self) -> str:
-        return f"array<{self.element.sql}>"
-
-    @property
-    def written(self) -> str:
-        return f"array<{self.element.written}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +67,6 @@ class MapOf:
 
     value: Type
 
-    @property
-    def sql(self) -> str:
-        return f"map<string,{self.value.sql}>"
-
-    @property
-    def written(self) -> str:
-        return f"map<string,{self.value.written}>"
-
 
 @dataclass(frozen=True, slots=True)
 class StructOf:
@@ -101,21 +74,23 @@ class StructOf:
 
     fields: tuple[tuple[str, Type], ...]
 
-    @property
-    def sql(self) -> str:
-        return "struct<" + ",".join(f"{quoted(name)}:{kind.sql}" for name, kind in self.fields) + ">"
-
-    @property
-    def written(self) -> str:
-        return "struct<" + ",".join(f"{quoted(name)}:{kind.written}" for name, kind in self.fields) + ">"
-
 
 Type = Scalar | ArrayOf | MapOf | StructOf
 
 
-def quoted(name: str) -> str:
-    """A column name for SQL, whatever it contains."""
-    return "`" + name.replace("`", "``") + "`"
+def type_text(kind: Type, json: str = "string") -> str:
+    """The column's Spark SQL type; with ``json="json"`` the type as the configuration writes it."""
+    match kind:
+        case ArrayOf(inner):
+            return f"array<{type_text(inner, json)}>"
+        case MapOf(inner):
+            return f"map<string,{type_text(inner, json)}>"
+        case StructOf(fields):
+            return f"struct<{','.join(f'{quoted(name)}:{type_text(inner, json)}' for name, inner in fields)}>"
+        case Scalar("decimal"):
+            return f"decimal({kind.precision},{kind.scale})"
+        case Scalar():
+            return json if kind.name == "json" else kind.name
 
 
 NUMBER: Final = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?"

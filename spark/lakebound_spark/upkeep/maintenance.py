@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from pyspark.sql import SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound.times import utc
 from lakebound_spark.bronze.bronze_table import INGEST_DATE, SOURCE_TABLE_PROPERTY
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.tables import (
     companion_table,
     exists,
     open_table,
     properties,
+    require_silver,
     retry_on_conflict,
+    set_properties,
     table_sql,
 )
 from lakebound_spark.silver.config import MergeConfig
@@ -68,8 +70,7 @@ def maintain(spark: SparkSession, job: UpkeepJob, now_ms: int) -> Iterator[Table
             f"--retain-hours {job.retention_hours} is less than {MIN_RETENTION_HOURS}; files of a version that a "
             "reader or a MERGE still uses would be removed under it"
         )
-    if not exists(spark, job.target):
-        raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
+    require_silver(spark, job.target)
     told = properties(spark, job.target)
     is_bronze = SOURCE_TABLE_PROPERTY in told
     made_from = told.get(SOURCE_TABLE_PROPERTY, told.get("lakebound.source_table"))
@@ -96,7 +97,7 @@ def sort_by_key(spark: SparkSession, bronze: str, now_ms: int) -> None:
     """
     day = utc(now_ms - 86_400_000).date()
     statement = f"OPTIMIZE {table_sql(bronze)} WHERE {INGEST_DATE} = DATE'{day}' ZORDER BY (key)"
-    retry_on_conflict(_ran(spark, statement))
+    retry_on_conflict(lambda: spark.sql(statement))
 
 
 def purge(spark: SparkSession, job: UpkeepJob, now_ms: int) -> int:
@@ -114,15 +115,9 @@ def purge(spark: SparkSession, job: UpkeepJob, now_ms: int) -> int:
         return count
     before = purge_floor_ms(spark, job.target)
     floor = floor if before is None else max(floor, before)
-    retry_on_conflict(
-        _ran(spark, f"ALTER TABLE {table_sql(job.target)} SET TBLPROPERTIES ('{PURGED_BEFORE}' = '{floor}')")
-    )
+    set_properties(spark, job.target, {PURGED_BEFORE: str(floor)})
     retry_on_conflict(lambda: table.delete(is_purgeable(floor)))
     return count
-
-
-def _ran(spark: SparkSession, statement: str) -> Callable[[], object]:
-    return lambda: spark.sql(statement)
 
 
 def _compact_and_vacuum(spark: SparkSession, table: str, job: UpkeepJob, purged: int) -> TableUpkeep:

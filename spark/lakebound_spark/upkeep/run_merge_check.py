@@ -8,9 +8,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.backfill.manifest import Manifest
-from lakebound_spark.errors import Misconfigured
-from lakebound_spark.platform.tables import companion_table, exists, open_table
+from lakebound_spark.platform.tables import companion_table, exists, open_table, require_silver
 from lakebound_spark.reading.files import checked_records
+from lakebound_spark.reading.latest import base_register, base_register_text
 from lakebound_spark.reading.source import DataFile, literal_path, parse_data_file
 
 
@@ -32,10 +32,8 @@ class RunMergeCheck:
 
 def check_run_merge(spark: SparkSession, source: str, target: str, manifest: Manifest) -> RunMergeCheck:
     """Compare the run with the silver table that is there now. Raises Misconfigured without one."""
-    if not exists(spark, target):
-        raise Misconfigured(f"there is no Delta table at {target}; run merge_changes first")
+    silver = require_silver(spark, target)
     files, missing = find_run_files(spark, source, manifest)
-    silver = open_table(spark, target).toDF()
     left_out = recorded_bad_files(spark, target, manifest)
     with checked_records(spark, files, manifest.table) as checked:
         run_keys = base_registers(spark, checked.records)
@@ -82,7 +80,7 @@ def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> D
 
     A row whose base register is above the sweep's own record would not be removed by it, so it is no ghost of this run.
     """
-    own = f"{label_ms:015d}|{run}|0"
+    own = base_register_text(label_ms, run, is_present=False)
     untouched = F.col("_stream_time_ms").isNull() | (F.col("_stream_time_ms") < label_ms)
     # With `ttl_deletes: keep` an expired row is shown though the source has it no longer: that is no ghost.
     shown = ~F.col("_is_deleted") & ~F.coalesce(F.col("_ttl_expired"), F.lit(False))
@@ -94,10 +92,7 @@ def base_registers(spark: SparkSession, records: DataFrame | None) -> DataFrame:
     """Each key of a run's records with the base register that they give it."""
     if records is None:
         return spark.createDataFrame([], "key STRING, base STRING")
-    present = F.when(F.col("new_image").isNull(), "0").otherwise("1")
-    label = F.lpad(F.col("snapshot_label_ms").cast("string"), 15, "0")
-    base = F.concat_ws("|", label, F.col("snapshot_run"), present)
-    return records.select("key", base.alias("base")).groupBy("key").agg(F.max("base").alias("base"))
+    return records.groupBy("key").agg(F.max(base_register()).alias("base"))
 
 
 def find_run_files(spark: SparkSession, source: str, manifest: Manifest) -> tuple[list[DataFile], list[str]]:

@@ -16,15 +16,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.backfill.manifest import Manifest
-from lakebound.errors import LakeboundError
+from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.record.attributes import parse_key
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import encode_line
 from lakebound.transport.batch_files import FileBuilder
 from lakebound.transport.object_keys import RunFolder, partitioner
-from lakebound_spark.errors import Misconfigured
 from lakebound_spark.platform.objects import write_object
-from lakebound_spark.platform.tables import exists, open_table
+from lakebound_spark.platform.tables import require_silver
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.source import DataFile, literal_path
 from lakebound_spark.upkeep.run_merge_check import (
@@ -82,9 +81,7 @@ def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
     manifest = load_manifest(spark, job)
     check_manifest(manifest, job.table)
     files = require_run_files(spark, job.source, manifest)
-    if not exists(spark, job.target):
-        raise Misconfigured(f"there is no Delta table at {job.target}; run merge_changes first")
-    silver = open_table(spark, job.target).toDF()
+    silver = require_silver(spark, job.target)
     with checked_records(spark, files, job.table) as checked:
         bad = checked.bad_files
         if bad:

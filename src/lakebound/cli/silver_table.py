@@ -13,7 +13,6 @@ from lakebound.backfill.manifest import Manifest
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.verify import LakeRow
 from lakebound.source.gaps import Gap
-from lakebound_spark import errors as spark_errors
 from lakebound_spark.platform.session import job_session
 from lakebound_spark.silver.silver_reader import read_silver
 from lakebound_spark.silver.stale_mark import mark_stale
@@ -78,7 +77,7 @@ def _session(app: str, target: str) -> Iterator[SparkSession]:
     try:
         spark, ours = job_session(app, catalog="/" not in target)
         yield spark
-    except spark_errors.Misconfigured as wrong:
+    except Misconfigured as wrong:
         raise Misconfigured(_sentence(str(wrong))) from None
     except PySparkException as failure:
         raise LakeboundError(
