@@ -7,7 +7,7 @@ with old images; a record without one is counted as unchecked, never as right.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession, Window
@@ -19,22 +19,6 @@ from lakebound_spark.platform.tables import companion_table, new_table, open_tab
 
 REGRESSION_ALARM_MS: Final = 30_000
 """Half of MARGIN. Creation times further back than that in version order come near what the margin allows."""
-
-COUNTS: Final = StructType(
-    [
-        StructField(name, LongType())
-        for name in (
-            "keys",
-            "records",
-            "links",
-            "chain_breaks",
-            "unchecked",
-            "time_regressions",
-            "greatest_regression_ms",
-            "conflicts",
-        )
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +44,9 @@ class Audit:
     def is_clean(self) -> bool:
         """Whether nothing was found that must not be."""
         return not (self.chain_breaks or self.time_regressions or self.conflicts)
+
+
+COUNTS: Final = StructType([StructField(one.name, LongType()) for one in fields(Audit) if one.name != "examples"])
 
 
 def links(records: DataFrame) -> DataFrame:

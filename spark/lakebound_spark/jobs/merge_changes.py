@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _job(options: argparse.Namespace) -> MergeJob:
     config = load_config(options.config)
+    aside = default_control_folder(options.source, config.source_table) if options.aside is None else options.aside
     return MergeJob(
         source=absolute_table(options.source) if options.reader == BRONZE else absolute_path(options.source),
         checkpoint=absolute_path(options.checkpoint),
@@ -96,11 +97,5 @@ def _job(options: argparse.Namespace) -> MergeJob:
         reader=options.reader,
         files_per_micro_batch=options.max_files,
         bytes_per_merge=options.max_bytes,
-        aside=_control_folder(options, config.source_table),
+        aside=absolute_path(aside) if aside else "",
     )
-
-
-def _control_folder(options: argparse.Namespace, table: str) -> str:
-    if options.aside is None:
-        return default_control_folder(options.source, table)
-    return absolute_path(options.aside) if options.aside else ""

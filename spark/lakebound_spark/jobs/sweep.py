@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -20,11 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when swept or nothing to sweep, 1 when refused or failed, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
     job = SweepJob(
-        run=options.run,
-        table=options.table,
-        source=absolute_path(options.source),
-        aside=absolute_path(options.aside),
-        target=absolute_table(options.target),
+        **run_arguments(options),
         max_deletes=options.max_deletes,
         dry_run=options.dry_run,
         partition_template=options.partition_template,
@@ -52,13 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_job("sweep", work, job.target, again="looks again")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sweep", description=__doc__)
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name a backfill run and the silver table it is compared with."""
     parser.add_argument("--run", required=True, help="the backfill run: a complete scan or a full export")
     parser.add_argument("--table", required=True, help="source table")
     parser.add_argument("--source", required=True, help="data prefix: the folder that holds the hour partitions")
     parser.add_argument("--aside", required=True, help="the folder _lakebound/<table>, with manifests/ in it")
     parser.add_argument("--target", required=True, help="silver table: a path (with a /) or a table's name")
+
+
+def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_run_arguments` read, as fields of a SweepJob."""
+    places = {"source": absolute_path(options.source), "aside": absolute_path(options.aside)}
+    return {"run": options.run, "table": options.table, "target": absolute_table(options.target), **places}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sweep", description=__doc__)
+    add_run_arguments(parser)
     parser.add_argument("--max-deletes", type=int, default=0, help="approve so many deletions above the guard")
     parser.add_argument("--partition-template", default="dt=%Y-%m-%d/HH=%H", help="hour partition of the files written")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be removed, and write nothing")

@@ -12,21 +12,16 @@ from pyspark.sql import SparkSession
 
 from lakebound.operate.verify import document, report_lines
 from lakebound_spark.audits.verify_run import verify_run
+from lakebound_spark.jobs.sweep import add_run_arguments, run_arguments
 from lakebound_spark.platform.job_main import run_job
-from lakebound_spark.platform.tables import absolute_path, absolute_table
+from lakebound_spark.platform.tables import absolute_table
 from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when equal, 1 when not, refused or failed, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
-    run = SweepJob(
-        options.run,
-        options.table,
-        absolute_path(options.source),
-        absolute_path(options.aside),
-        absolute_table(options.target),
-    )
+    run = SweepJob(**run_arguments(options))
     bronze = absolute_table(options.bronze) if options.bronze else ""
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
@@ -46,11 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="verify_run", description=__doc__)
-    parser.add_argument("--run", required=True, help="the backfill run: a complete scan or a full export")
-    parser.add_argument("--table", required=True, help="source table")
-    parser.add_argument("--source", required=True, help="data prefix: the folder that holds the hour partitions")
-    parser.add_argument("--aside", required=True, help="the folder _lakebound/<table>, with manifests/ in it")
-    parser.add_argument("--target", required=True, help="silver table: a path (with a /) or a table's name")
+    add_run_arguments(parser)
     parser.add_argument("--bronze", default="", help="bronze table, to tell stale from different")
     parser.add_argument("--show", type=int, default=20, help="keys shown of each list (%(default)s)")
     parser.add_argument("--json", action="store_true", help="the report as one JSON document, every list whole")

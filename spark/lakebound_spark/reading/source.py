@@ -111,34 +111,25 @@ def literal_path(path: str) -> str:
     return re.sub(r"([\\*?\[\]{}])", r"\\\1", path)
 
 
+_READ_OPTIONS: Final = {
+    "ignoreCorruptFiles": "false",
+    "ignoreMissingFiles": "false",
+    "recursiveFileLookup": "true",
+}
 _Reader = Callable[[SparkSession, list[str], StructType], DataFrame]
 
 
 def _read_ndjson(spark: SparkSession, paths: list[str], record: StructType) -> DataFrame:
     # No `encoding` option: with it, even as UTF-8, Spark turns 1.50 into 1.5 and 1E400 into "Infinity".
-    return (
-        spark.read.schema(StructType([*record.fields, StructField(CORRUPT, StringType())]))
-        .option("mode", "PERMISSIVE")
-        .option("columnNameOfCorruptRecord", CORRUPT)
-        .option("lineSep", "\n")
-        .option("ignoreCorruptFiles", "false")
-        .option("ignoreMissingFiles", "false")
-        .option("recursiveFileLookup", "true")
-        .json(paths)
-    )
+    with_corrupt = StructType([*record.fields, StructField(CORRUPT, StringType())])
+    options = {**_READ_OPTIONS, "mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT, "lineSep": "\n"}
+    return spark.read.schema(with_corrupt).options(**options).json(paths)
 
 
 def _read_columnar(ext: str) -> _Reader:
     def read(spark: SparkSession, paths: list[str], record: StructType) -> DataFrame:
-        return (
-            spark.read.schema(record)
-            .option("ignoreCorruptFiles", "false")
-            .option("ignoreMissingFiles", "false")
-            .option("recursiveFileLookup", "true")
-            .format(ext)
-            .load(paths)
-            .withColumn(CORRUPT, F.lit(None).cast("string"))
-        )
+        records = spark.read.schema(record).options(**_READ_OPTIONS).format(ext).load(paths)
+        return records.withColumn(CORRUPT, F.lit(None).cast("string"))
 
     return read
 

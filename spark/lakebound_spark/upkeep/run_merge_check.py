@@ -104,11 +104,7 @@ def find_run_files(spark: SparkSession, source: str, manifest: Manifest) -> tupl
         .select("path", F.col("_metadata.file_path").alias("url"))
     )
     wanted = {file.key.rpartition("/")[2] for file in manifest.files}
-    found: dict[str, DataFile] = {}
-    for row in listing.toLocalIterator():
-        name = str(row["path"]).rpartition("/")[2]
-        if name in wanted:
-            file = parse_data_file(row["path"], row["url"])
-            if file is not None:
-                found[name] = file
+    listed = ((str(row["path"]).rpartition("/")[2], row) for row in listing.toLocalIterator())
+    parsed = ((name, parse_data_file(row["path"], row["url"])) for name, row in listed if name in wanted)
+    found = {name: file for name, file in parsed if file is not None}
     return list(found.values()), sorted(wanted - found.keys())
