@@ -22,8 +22,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.platform.metrics import add_counts, count_text, losses
 from lakebound.times import utc
+from lakebound_spark.platform.metrics import add_counts, count_text, losses
 from lakebound_spark.platform.spark_compat import condition_of, execute_merge
 from lakebound_spark.platform.sql_text import literal, quoted
 from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
