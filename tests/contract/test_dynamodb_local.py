@@ -32,8 +32,8 @@ from lakebound.record.table_identity import Source as TableSource
 from lakebound.source.facts import MappingFacts
 from lakebound.transport.object_keys import partitioner
 from tests.contract.local_tables import STREAM, Source, Turning
-from tests.spark.registers import receive_all
 from tests.support.backfill_world import PREFIX, Bucket, Clock, NoExports
+from tests.support.registers import visible_items
 from tests.support.state_machine import Failed, start
 
 TEN_TYPES: dict[str, Any] = {
@@ -332,7 +332,7 @@ def test_a_backfill_beside_writes_ends_equal_to_the_table(make: Callable[..., So
 
 
 def lake(records: list[dict[str, Any]]) -> dict[str, Image]:
-    return {key: one.visible for key, one in receive_all(records).items() if one.visible is not None}
+    return visible_items(records)
 
 
 def items(table: Source) -> dict[str, Image]:

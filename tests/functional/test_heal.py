@@ -12,9 +12,9 @@ from lakebound.record.redaction import Redaction, parse_paths
 from lakebound.source.facts import QueueCounts
 from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import REDRIVEN
-from tests.spark.registers import receive_all
 from tests.support.backfill_world import START_MS, World, world
 from tests.support.export_files import exports_of
+from tests.support.registers import visible_items
 from tests.support.state_machine import Execution, Failed, start
 
 MINUTE = 60_000
@@ -55,7 +55,7 @@ def heal(made: World, name: str = "heal-1") -> Execution:
 
 def visible(made: World) -> set[str]:
     records = made.table.delivered() + [one for one in made.bucket.records() if one["origin"] != "stream"]
-    return {key for key, one in receive_all(records).items() if one.visible is not None}
+    return set(visible_items(records))
 
 
 # ── the ghost, with and without the look ──

@@ -27,8 +27,8 @@ from lakebound.source.gaps import GapBook
 from lakebound.transport import batch_files, messages
 from lakebound.transport.object_keys import RunFolder, partitioner
 from lakebound.transport.undelivered import pending_failures
-from tests.spark.registers import Registers, receive_all
 from tests.support.local_ports import MemoryStore, MemoryUpstream, StoredBody
+from tests.support.registers import Registers, receive_all
 from tests.support.state_machine import start
 from tests.support.stream_records import TABLE
 
@@ -197,6 +197,6 @@ class Healing:
 
         def is_ghost(key: str, row: Registers) -> bool:
             untouched = row.stream_time_ms is None or row.stream_time_ms < least
-            return row.visible is not None and untouched and row.base < own and key not in kept
+            return row.visible is not None and untouched and row.base_text < own and key not in kept
 
         return [key for key, row in receive_all(self._plant.records()).items() if is_ghost(key, row)]

@@ -18,8 +18,8 @@ from lakebound.operate.status import GAP, LAGGING, OK
 from lakebound.transport.undelivered import MAX_FAILURE_BYTES, pending_failures, pending_quarantine
 from tests.incidents.oncall import OnCall, Row
 from tests.incidents.plant import MAPPING, Plant
-from tests.spark.registers import receive_all
 from tests.support.backfill_world import unavailable, world
+from tests.support.registers import receive_all
 from tests.support.state_machine import Failed, start
 from tests.support.stream_records import TABLE
 from tests.support.use_case_world import noise

@@ -28,8 +28,8 @@ from lakebound.times import format_time
 from lakebound.transport.object_keys import DataKey, partitioner
 from lakebound.transport.undelivered import pending_failures, pending_quarantine
 from tests.incidents.healing import Healing
-from tests.spark.registers import receive_all
 from tests.support.local_ports import ManualClock, MemoryMetrics, MemoryQueue, MemoryStore
+from tests.support.registers import receive_all
 from tests.support.stream_records import ARN, TABLE
 
 PREFIX = f"ddb/{TABLE}"

@@ -24,9 +24,9 @@ from lakebound.transport.object_keys import QUARANTINE
 from tests.killed.tables import Served, served
 from tests.simulation.choices import Choices
 from tests.simulation.ledger import Entry, Ledger
-from tests.simulation.silver import Silver, chain_breaks
 from tests.simulation.source import TABLE, Stream, Table
 from tests.simulation.turns import Violated
+from tests.support.registers import Silver, chain_breaks
 from tests.support.state_machine import Execution, start
 
 ROOT: Final = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from isal import igzip
 from demo.local_stack import Deployment, LocalStack
 from lakebound.record.envelope import decode_line
 from lakebound.transport.object_keys import DataKey
-from tests.spark.registers import receive_all
+from tests.support.registers import visible_items
 
 pytestmark = pytest.mark.stack
 
@@ -92,8 +92,7 @@ def test_a_backfill_beside_writes_ends_equal_to_the_table(stack: LocalStack, dep
 
     wanted, deadline = source(), time.monotonic() + 60
     while True:
-        received = receive_all(records(stack, deployment))
-        lake = {key: one.visible for key, one in received.items() if one.visible is not None}
+        lake = visible_items(records(stack, deployment))
         if lake == wanted or time.monotonic() > deadline:
             break
         time.sleep(0.5)

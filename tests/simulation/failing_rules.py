@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.simulation.silver import EMPTY, Change, Reduced, Row, merge, reduce
 from tests.simulation.small_scope import (
     MARGIN,
     TWO_REGISTERS,
@@ -23,6 +22,7 @@ from tests.simulation.small_scope import (
     search,
     whole_stream,
 )
+from tests.support.registers import EMPTY, Change, Reduced, Row, merge, reduce
 
 
 @dataclass(frozen=True, slots=True)

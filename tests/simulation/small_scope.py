@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import combinations, islice, pairwise, product
 from typing import Any, NamedTuple
 
-from tests.simulation.silver import EMPTY, Change, Registers, merge, reduce
+from tests.support.registers import EMPTY, Change, Registers, merge, reduce
 
 MARGIN = 2
 WAIT = 5
@@ -347,7 +347,7 @@ def search(rule: Rule, scenarios: Iterable[Scenario], duplicates: bool = True) -
             both = Registers()
             for change in scenario.changes:
                 both.add(change)
-            if both.visible() != scenario.truth:
+            if both.visible != scenario.truth:
                 return Verdict(deliveries, merges, f"both registers differ: {'; '.join(scenario.story)}")
     return Verdict(deliveries, merges)
 

@@ -36,10 +36,10 @@ from tests.simulation.runs import (
     store_rows,
 )
 from tests.simulation.s3 import S3Client, S3State
-from tests.simulation.silver import EMPTY, Silver, chain_breaks, full_registers
 from tests.simulation.source import MAX_TIME_ERROR_MS, TABLE, Lane, Shard, Stream, Table
 from tests.simulation.sqs import Message, SqsClient, SqsState
 from tests.simulation.turns import Crash, Turn, Violated
+from tests.support.registers import EMPTY, Silver, chain_breaks, visible_items
 
 START_MS = 1_795_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -846,7 +846,7 @@ class World:
         for name, items in (
             ("live silver", self.silver.items()),
             ("silver rebuilt in one batch", rebuilt.items()),
-            ("both registers", full_registers(records)),
+            ("both registers", visible_items(records)),
         ):
             if items != source:
                 wrong = sorted(key for key in items.keys() | source.keys() if items.get(key) != source.get(key))

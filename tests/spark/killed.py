@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.simulation.silver import full_registers
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
 from tests.spark.silver import write_config
 from tests.support.independent_writer import Record, write_records
+from tests.support.registers import visible_items
 
 JOB: Final = Path(__file__).parents[2] / "spark" / "jobs" / "merge_changes.py"
 CARELESS: Final = Path(__file__).with_name("careless_job.py")
@@ -68,7 +68,7 @@ class Lake:
 
     def expected(self) -> dict[str, Any]:
         """The visible items by key, by the reference of tests/simulation."""
-        return full_registers(self.records)
+        return visible_items(self.records)
 
     def paths(self) -> set[str]:
         """Every path below the job's tables and its checkpoint."""

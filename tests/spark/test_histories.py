@@ -13,9 +13,9 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from tests.spark.histories import MARGIN_MS, Rule, deliver, history, lexicographic, two_registers
-from tests.spark.registers import Registers, receive_all
 from tests.spark.silver import Silver
 from tests.support.independent_writer import Record, write_records
+from tests.support.registers import Registers, receive_all
 
 RULES: dict[str, Rule] = {
     "right": two_registers(MARGIN_MS),
@@ -75,7 +75,7 @@ def test_silver_holds_both_registers_of_the_reference(lived: Lived) -> None:
     wrong = [
         key
         for key, expected in lived.registers.items()
-        if (expected.version, expected.stream_time_ms, expected.base)
+        if (expected.version, expected.stream_time_ms, expected.base_text)
         != (lived.rows[key]["_version"], lived.rows[key]["_stream_time_ms"], lived.rows[key]["_base"])
     ]
     assert wrong == []
@@ -102,7 +102,7 @@ def test_the_deliveries_hold_what_the_rule_is_for(lived: Lived) -> None:
     shown_by_base = [r for r in right if r.base and (r.stream_time_ms or 0) < r.label_ms]
     assert len(shown_by_base) > 50
     assert len([r for r in right if r.base and (r.stream_time_ms or 0) >= r.label_ms]) > 50
-    assert len([r for r in right if r.base.endswith("|0")]) > 50
+    assert len([r for r in right if r.base_text.endswith("|0")]) > 50
     assert len([r for r in right if r.version and r.visible is None]) > 50
     assert len([r for r in shown_by_base if r.visible != r.stream_image]) > 20, "repairs of lost changes"
 

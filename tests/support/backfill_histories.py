@@ -13,9 +13,9 @@ import pytest
 
 from lakebound.backfill.state_machine import ACTIONS
 from lakebound.source.gaps import Gap, GapBook
-from tests.spark.registers import receive_all
 from tests.support.backfill_world import START_MS, World, world
 from tests.support.export_files import exports_of
+from tests.support.registers import visible_items
 from tests.support.state_machine import start
 
 KEYS = [f"k{number}" for number in range(8)]
@@ -24,8 +24,7 @@ KEYS = [f"k{number}" for number in range(8)]
 def lake(made: World, *, seed: int = 0) -> dict[str, Any]:
     records = made.table.delivered() + [one for one in made.bucket.records() if one["origin"] != "stream"]
     random.Random(seed).shuffle(records)
-    received = receive_all(records)
-    return {key.removeprefix("id=S:"): one.visible for key, one in received.items() if one.visible is not None}
+    return {key.removeprefix("id=S:"): item for key, item in visible_items(records).items()}
 
 
 def differences(made: World) -> set[str]:

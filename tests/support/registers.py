@@ -1,8 +1,8 @@
-"""The reference model of silver: two max-registers per key, in plain Python.
+"""The oracle of silver: two max-registers per key, in plain Python. It imports nothing of the code under test.
 
-Three forms of one rule, so that each can be held against the others and against the source:
-`Registers` keeps both images and every record counts one by one; `merge` is what the Spark job's one guarded MERGE does
-with one row per key; `chain_breaks` is the old-image audit over bronze.
+The same rule in two forms, each checked against the other and against the source. `Registers` keeps both images and
+takes in one record at a time. `merge` does to one compacted row what the Spark job's guarded MERGE does.
+`chain_breaks` is the old-image audit over bronze.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def merge(row: Row, batch: Reduced) -> Row:
 
 
 class Registers:
-    """The rule as ORDERING.md states it: both registers with their images, one key."""
+    """The rule as ORDERING.md states it: both registers of one key, each with its image."""
 
     __slots__ = ("base", "base_image", "stream_image", "time", "version")
 
@@ -100,9 +100,25 @@ class Registers:
         if change.version > self.version:
             self.version, self.stream_image = change.version, change.image
 
+    @property
     def visible(self) -> Any:
         """The item a reader sees, or None."""
         return self.stream_image if not self.base or self.time >= self.base[0] else self.base_image
+
+    @property
+    def stream_time_ms(self) -> int | None:
+        """The greatest creation time, None before the first stream record."""
+        return None if self.time == NO_TIME else self.time
+
+    @property
+    def label_ms(self) -> int:
+        """The label of the base register, 0 without one."""
+        return self.base[0] if self.base else 0
+
+    @property
+    def base_text(self) -> str:
+        """The base register as silver's `_base` spells it."""
+        return f"{self.base[0]:015d}|{self.base[1]}|{self.base[2]}" if self.base else ""
 
 
 def change_of(record: Mapping[str, Any]) -> Change:
@@ -137,12 +153,17 @@ class Silver:
         return {key: row.image for key, row in self.rows.items() if row.image is not None}
 
 
-def full_registers(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The visible items by the rule with both images kept."""
+def receive_all(records: Iterable[Mapping[str, Any]]) -> dict[str, Registers]:
+    """Both registers of each key, whatever the order of the records."""
     keys: dict[str, Registers] = {}
     for record in records:
         keys.setdefault(record["key"], Registers()).add(change_of(record))
-    return {key: one.visible() for key, one in keys.items() if one.visible() is not None}
+    return keys
+
+
+def visible_items(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The visible items by key."""
+    return {key: one.visible for key, one in receive_all(records).items() if one.visible is not None}
 
 
 def chain_breaks(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
