@@ -33,7 +33,7 @@ STORY = HERE + "test_merge.py::test_the_story_ends_as_the_source_does"
 REGISTERS = HERE + "test_merge.py::test_each_register_keeps_its_greatest"
 REDUCED = HERE + "test_latest.py::test_before_and_after"
 BRANCHES = HERE + "test_history.py::test_each_branch_of_the_story"
-GOING_ON = HERE + "test_history_table.py::test_a_key_that_goes_on_ends_as_if_it_were_told_anew"
+GOING_ON = HERE + "test_history_table.py::test_a_key_that_continues_ends_as_if_it_were_computed_again"
 
 PLAIN: Final = (
     Mutant(
@@ -131,7 +131,7 @@ ON_SPARK: Final = (
     Mutant(
         "history: only a later time explains a base entry",
         HISTORY,
-        ' | (within_run & (F.col("told_chain") == F.col("chain")))',
+        ' | (within_run & (F.col("explaining_chain") == F.col("chain")))',
         "",
         BRANCHES,
     ),
@@ -173,8 +173,8 @@ ON_SPARK: Final = (
     Mutant(
         "history table: records of a scan go on",
         HISTORY_TABLE,
-        'goes_on = F.col("from_stream") & ',
-        "goes_on = ",
+        'continues = F.col("from_stream") & ',
+        "continues = ",
         GOING_ON,
     ),
     Mutant(

@@ -109,7 +109,7 @@ def continued(spark: SparkSession) -> Continued:
     there = stretches(bronze_frame(spark, before)).persist()
     appended = bronze_frame(spark, after).persist()
     touched = classify_keys(appended, there.where("is_current"), bronze_frame(spark, before + after)).persist()
-    changes = continuation(appended, touched.withColumn("goes_on", F.lit(True)))
+    changes = continuation(appended, touched.withColumn("continues", F.lit(True)))
     rows: dict[str, dict[str, tuple[Any, ...]]] = {key: {} for key in right}
     told_before = set()
     millis = ("*", "unix_millis(valid_from) AS starts", "unix_millis(valid_to) AS ends")
@@ -119,7 +119,7 @@ def continued(spark: SparkSession) -> Continued:
             rows[row["_key"]][row["_version"]] = values
             if frame is there:
                 told_before.add(row["_key"])
-    may = {row["key"] for row in touched.where("goes_on").collect()}
+    may = {row["key"] for row in touched.where("continues").collect()}
     return Continued(may, told_before, {key: set(of_key.values()) for key, of_key in rows.items()}, right)
 
 
@@ -127,7 +127,7 @@ def text_of(image: Any) -> str | None:
     return None if image is None else json.dumps(image, separators=(",", ":"))
 
 
-def test_a_key_that_goes_on_ends_as_if_it_were_told_anew(continued: Continued) -> None:
+def test_a_key_that_continues_ends_as_if_it_were_computed_again(continued: Continued) -> None:
     assert continued.wrong(continued.may) == set()
 
 

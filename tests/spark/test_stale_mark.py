@@ -78,7 +78,7 @@ def test_a_stream_that_goes_on_looks_between_its_micro_batches(
     (tmp_path / "source").mkdir()
     places = [str(tmp_path / name) for name in ("source", "c", "silver")]
     trigger = {"processingTime": "1 seconds"}
-    job = MergeJob(*places, silver.config, trigger, "files", 10, aside=str(tmp_path / "aside"))
+    job = MergeJob(*places, silver.config, trigger, "files", 10, control_folder=str(tmp_path / "aside"))
     stop, failures = threading.Event(), []
 
     def work() -> None:

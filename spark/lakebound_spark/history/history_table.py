@@ -1,13 +1,13 @@
-"""The history as a Delta table: most keys go on from their current stretch, the others are told anew from bronze.
+"""The history as a Delta table: most keys go on from their current stretch, the others are computed again from bronze.
 
-A key goes on (`goes_on`) when the records of the micro-batch can only come after everything that was told of it before:
-- they are stream records, of greater versions than any told: the current stretch is a change of a smaller version, or
+A key continues from its current stretch when the records of the micro-batch can only follow all that its history holds:
+- they are stream records of greater versions than any before: the current stretch is a change of a smaller version, or
   an image that a scan or an export read more than READ_MS before them, or there is none;
-- no base record of the key is labelled so late that it may belong between or behind them, or be explained by them: less
+- no base record of the key has a label so late that it may belong between or behind them, or be explained by them: less
   than READ_MS before them, RUN_MS for an ABSENT one.
-Then its stretches so far stay as they are, but for the end of the current one. Its current row and the micro-batch say
-all that is needed, whatever bronze and the history have grown to. Every other key (a late or repeated record, a
-backfill) is computed from all of its records in bronze. Both ways end in the same rows.
+Its earlier stretches then stay as they are, except for the end of the current one. The current row and the micro-batch
+suffice, however large bronze and the history are. Every other key (a late or repeated record, a backfill) is computed
+from all of its records in bronze. Both ways end in the same rows.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class HistoryUpdate:
 
     keys: int
     anew: int
-    """Keys that were told anew from all of their records in bronze."""
+    """Keys that were computed again from all of their records in bronze."""
     rows: int
     """Rows of the history inserted, changed and removed."""
 
@@ -72,7 +72,7 @@ def update_history(spark: SparkSession, target: str, bronze: str, records: DataF
 
     Takes their BRONZE_FIELDS. Only rows that differ are written, in one commit, so a replay makes no commit. One
     writer at a time: the job's checkpoint sees to that. What it costs follows the records, and the current rows of the
-    history; for keys that are told anew, bronze's records and the history's rows of these keys.
+    history; for keys that are computed again, bronze's records and the history's rows of these keys.
     """
     records = records.persist()
     try:
@@ -82,19 +82,19 @@ def update_history(spark: SparkSession, target: str, bronze: str, records: DataF
 
 
 def _update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> HistoryUpdate:
-    history, told = open_table(spark, target).toDF(), open_table(spark, bronze).toDF()
-    touched = classify_keys(records, history.where("is_current"), told).persist()
+    history, records_of_bronze = open_table(spark, target).toDF(), open_table(spark, bronze).toDF()
+    touched = classify_keys(records, history.where("is_current"), records_of_bronze).persist()
     try:
-        counts = touched.agg(F.count("*").alias("keys"), F.count_if("goes_on").alias("going_on")).head()
+        counts = touched.agg(F.count("*").alias("keys"), F.count_if("continues").alias("continuing")).head()
         assert counts is not None
-        anew = counts["keys"] - counts["going_on"]
+        recomputed = counts["keys"] - counts["continuing"]
         changes = continuation(records, touched)
-        if anew:
-            keys = touched.where("NOT goes_on").select("key")
-            right = stretches(_rows_of_keys(told, "key", keys))
+        if recomputed:
+            keys = touched.where("NOT continues").select("key")
+            right = stretches(_rows_of_keys(records_of_bronze, "key", keys))
             changes = changes.unionByName(differences(_rows_of_keys(history, "_key", keys), right))
-        rows = _write_differences(spark, target, changes, "true" if anew else "t.is_current")
-        return HistoryUpdate(counts["keys"], anew, rows)
+        rows = _write_differences(spark, target, changes, "true" if recomputed else "t.is_current")
+        return HistoryUpdate(counts["keys"], recomputed, rows)
     finally:
         touched.unpersist()
 
@@ -102,7 +102,7 @@ def _update_history(spark: SparkSession, target: str, bronze: str, records: Data
 def classify_keys(records: DataFrame, current: DataFrame, bronze: DataFrame) -> DataFrame:
     """Each key of ``records`` with its row of ``current``, the history's current rows, and whether it goes on.
 
-    | key | records                  | current row           | labels of the key in bronze | goes_on |
+    | key | records                  | current row           | labels of the key in bronze | continues |
     |-----|--------------------------|-----------------------|-----------------------------|---------|
     | a   | L|…09 at 9000000       | L|…08               |                             | true    |
     | b   | L|…09 at 9000000       | …6000|r|1 (a scan's)  | 6000                        | true    |
@@ -124,8 +124,8 @@ def classify_keys(records: DataFrame, current: DataFrame, bronze: DataFrame) -> 
     after = F.when(F.col("current.is_exact"), F.col("first") > F.col("current._version")).otherwise(
         F.col("current._item").isNotNull()
     )
-    goes_on = F.col("from_stream") & F.col("near").isNull() & (F.col("current").isNull() | after)
-    return marked.select("key", "current", goes_on.alias("goes_on"))
+    continues = F.col("from_stream") & F.col("near").isNull() & (F.col("current").isNull() | after)
+    return marked.select("key", "current", continues.alias("continues"))
 
 
 def _keys_with_late_bases(by_key: DataFrame, bronze: DataFrame) -> DataFrame:
@@ -147,9 +147,9 @@ def continuation(records: DataFrame, touched: DataFrame) -> DataFrame:
 
     Their current row stands for all that was told of them: as an entry, in front of the entries of ``records``.
     """
-    on = touched.where("goes_on")
+    on = touched.where("continues")
     there = on.where("current IS NOT NULL").select("current.*")
-    told = there.select(
+    current_entries = there.select(
         F.col("_key").alias("key"),
         F.col("is_exact").alias("is_stream"),
         F.col("_version").alias("version"),
@@ -160,7 +160,7 @@ def continuation(records: DataFrame, touched: DataFrame) -> DataFrame:
         F.lit(False).alias("old_is_known"),
     )
     new = entries(records.join(on.select("key"), "key", "left_semi"))
-    return differences(there, stretches_of(told.unionByName(new)))
+    return differences(there, stretches_of(current_entries.unionByName(new)))
 
 
 def _rows_of_keys(table: DataFrame, column: str, keys: DataFrame) -> DataFrame:

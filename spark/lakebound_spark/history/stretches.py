@@ -169,12 +169,13 @@ def _drop_repetitions(placed: DataFrame) -> DataFrame:
     later = Window.partitionBy("key", "image").orderBy(*_ORDER).rowsBetween(1, Window.unboundedFollowing)
     marked = placed.select(
         "*",
-        F.min(F.when(F.col("is_stream"), F.col("at_ms"))).over(later).alias("told_ms"),
-        F.min(F.when(F.col("is_stream"), F.col("chain"))).over(later).alias("told_chain"),
+        F.min(F.when(F.col("is_stream"), F.col("at_ms"))).over(later).alias("explained_ms"),
+        F.min(F.when(F.col("is_stream"), F.col("chain"))).over(later).alias("explaining_chain"),
     )
-    within_run = F.col("item").isNull() & (F.col("told_ms") <= F.col("at_ms") + RUN_MS)
-    told_later = (F.col("told_ms") <= F.col("at_ms") + READ_MS) | (within_run & (F.col("told_chain") == F.col("chain")))
-    unexplained = marked.where(F.col("is_stream") | ~F.coalesce(told_later, F.lit(False)))
+    within_run = F.col("item").isNull() & (F.col("explained_ms") <= F.col("at_ms") + RUN_MS)
+    after_label = F.col("explained_ms") <= F.col("at_ms") + READ_MS
+    is_explained = after_label | (within_run & (F.col("explaining_chain") == F.col("chain")))
+    unexplained = marked.where(F.col("is_stream") | ~F.coalesce(is_explained, F.lit(False)))
     order = Window.partitionBy("key").orderBy(*_ORDER)
     return unexplained.withColumn("before", F.lag("image").over(order)).where(
         F.col("is_stream") | ~F.col("image").eqNullSafe(F.col("before"))

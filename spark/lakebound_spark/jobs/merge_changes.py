@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         totals = run_merge(spark, job, report=lambda line: print(line, flush=True), warn=warn, stop=stop)
         _print_totals(totals, job.target)
         if totals.all_refused:
-            if totals.merges > 1:  # else it was said already
+            if totals.merges > 1:  # otherwise the warning has been printed
                 warn(refusal_message(job, totals))
             return 1
         print(totals.sentence(job.target, time.monotonic() - started))
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _job(options: argparse.Namespace) -> MergeJob:
     config = load_config(options.config)
-    aside = default_control_folder(options.source, config.source_table) if options.aside is None else options.aside
+    folder = default_control_folder(options.source, config.source_table) if options.aside is None else options.aside
     return MergeJob(
         source=absolute_table(options.source) if options.reader == BRONZE else absolute_path(options.source),
         checkpoint=absolute_path(options.checkpoint),
@@ -97,5 +97,5 @@ def _job(options: argparse.Namespace) -> MergeJob:
         reader=options.reader,
         files_per_micro_batch=options.max_files,
         bytes_per_merge=options.max_bytes,
-        aside=absolute_path(aside) if aside else "",
+        control_folder=absolute_path(folder) if folder else "",
     )

@@ -60,7 +60,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What `add_run_arguments` read, as fields of a SweepJob."""
-    places = {"source": absolute_path(options.source), "aside": absolute_path(options.aside)}
+    places = {"source": absolute_path(options.source), "control_folder": absolute_path(options.aside)}
     return {"run": options.run, "table": options.table, "target": absolute_table(options.target), **places}
 
 

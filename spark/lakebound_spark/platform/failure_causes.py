@@ -1,7 +1,7 @@
-"""Why a job stopped: the error below all the wrapping, told without an item's value, and what a person can do.
+"""Why a job stopped: the error below all the wrapping, without any item's value, and what a person can do.
 
 Spark wraps what happened three to six times; a person needs the innermost error that says something. Its message is
-told only where it cannot quote a row: errors of files, networks, class loading, Hadoop and the AWS SDK speak of paths,
+shown only where it cannot quote a row: errors of files, networks, class loading, Hadoop and the AWS SDK speak of paths,
 hosts and classes, and a few of Spark's conditions of tables and columns. Of all others the name has to do.
 """
 
@@ -18,7 +18,7 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from lakebound_spark.platform.spark_compat import condition_of, is_conflict
 
 MESSAGE_LENGTH: Final = 300
-"""Letters of a message that are told."""
+"""The greatest length of a message, in characters."""
 
 
 class Retry(Enum):
@@ -154,8 +154,8 @@ _KINDS: Final = (
 def cause_of(error: BaseException) -> Cause:
     """The cause of ``error``, an exception of Python, of py4j or of PySpark on either version."""
     chain = list(_error_chain(error))
-    told = next((link for link in chain if _is_quotable(*link)), None)
-    name, message = told if told is not None else (chain[-1][0], "")
+    innermost = next((link for link in chain if _is_quotable(*link)), None)
+    name, message = innermost if innermost is not None else (chain[-1][0], "")
     if is_conflict(error):
         return Cause(_short_name(name), "", "", Retry.GOES_ON)
     everything = "\n".join(

@@ -51,15 +51,15 @@ def execute_merge(spark: SparkSession, table: DeltaTable, merge: DeltaMergeBuild
     """Run the MERGE; what it did to the target's rows."""
     before = _newest_version(table) if IS_SPARK_35 else -1
     # Other writers may commit in between: the mark tells this MERGE's commit from theirs.
-    mark, told = uuid4().hex, spark.conf.get(_USER_METADATA, None)
+    mark, previous = uuid4().hex, spark.conf.get(_USER_METADATA, None)
     spark.conf.set(_USER_METADATA, mark)
     try:
         answer = merge.execute()
     finally:
-        if told is None:
+        if previous is None:
             spark.conf.unset(_USER_METADATA)
         else:
-            spark.conf.set(_USER_METADATA, told)
+            spark.conf.set(_USER_METADATA, previous)
     if IS_SPARK_35:
         commits = _newest_version(table) - before
     else:

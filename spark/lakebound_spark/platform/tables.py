@@ -90,14 +90,14 @@ def write_rows(rows: DataFrame, target: str, mode: str) -> None:
 def properties(spark: SparkSession, target: str) -> dict[str, str]:
     """The table's properties, as they are now. Raises Misconfigured when Spark hides one of ours."""
     # `DESCRIBE DETAIL` counts the files too, which after a MERGE takes seconds; this reads the metadata only.
-    told = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {table_sql(target)}").collect()}
-    hidden = sorted(name for name, value in told.items() if value == _REDACTED and name.startswith("lakebound."))
+    values = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {table_sql(target)}").collect()}
+    hidden = sorted(name for name, value in values.items() if value == _REDACTED and name.startswith("lakebound."))
     if hidden:
         raise Misconfigured(
             f"Spark hides the property {hidden[0]} of {target}; set spark.redaction.regex and "
             "spark.sql.redaction.options.regex so that they do not match it"
         )
-    return {name: value.replace(_SEPARATOR, "") for name, value in told.items()}
+    return {name: value.replace(_SEPARATOR, "") for name, value in values.items()}
 
 
 def set_properties(spark: SparkSession, target: str, values: Mapping[str, str]) -> None:

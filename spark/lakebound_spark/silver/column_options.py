@@ -51,7 +51,7 @@ def options_of(kind: Type) -> dict[str, Any]:
     """The options that the type was given, as `apply_options` takes them. A member's are the whole type's."""
     found: dict[str, Any] = {}
     for scalar in scalars(kind):
-        told = {
+        options = {
             "unit": scalar.unit,
             "format": scalar.pattern,
             "zone": scalar.zone,
@@ -59,7 +59,7 @@ def options_of(kind: Type) -> dict[str, Any]:
             "true": list(scalar.true) or None,
             "false": list(scalar.false) or None,
         }
-        found |= {name: value for name, value in told.items() if value is not None}
+        found |= {name: value for name, value in options.items() if value is not None}
     return found
 
 

@@ -13,8 +13,10 @@ STALE_PROPERTY: Final = "lakebound.stale_since"
 """Property of the silver table, and of the view once it shows it: an ISO time, absent while no gap is open."""
 
 
-def create_current_view(spark: SparkSession, target: str, *, anew: bool = False) -> None:
-    """The view of a table with a name, unless it is there and shows the table's mark. ``anew`` after columns changed.
+def create_current_view(spark: SparkSession, target: str, *, replace: bool = False) -> None:
+    """Create the view of a table with a name, unless it is there and shows the table's mark.
+
+    ``replace`` creates it again in any case, which is necessary after columns changed.
 
     The mark is a literal of the view, so that every query over it sees it and none pays for it.
     """
@@ -22,7 +24,7 @@ def create_current_view(spark: SparkSession, target: str, *, anew: bool = False)
         return
     view = companion_table(target, "_current")
     since = properties(spark, target).get(STALE_PROPERTY, "")
-    if not anew and spark.catalog.tableExists(view) and properties(spark, view).get(STALE_PROPERTY) == since:
+    if not replace and spark.catalog.tableExists(view) and properties(spark, view).get(STALE_PROPERTY) == since:
         return
     shown = f"TIMESTAMP '{since}'" if since else "CAST(NULL AS TIMESTAMP)"
     spark.sql(

@@ -42,7 +42,7 @@ class MergeJob:
     reader: str
     files_per_micro_batch: int
     bytes_per_merge: int = BYTES_PER_MERGE
-    aside: str = ""
+    control_folder: str = ""
     """The folder `_lakebound/<table>`, whose gaps mark silver; empty: nothing is known of gaps."""
 
 
@@ -74,8 +74,8 @@ def run_merge(
     totals = Totals()
 
     def look() -> None:
-        if job.aside:
-            gaps = read_gaps(spark, job.aside, job.config.source_table)
+        if job.control_folder:
+            gaps = read_gaps(spark, job.control_folder, job.config.source_table)
             totals.stale_since = mark_stale(spark, job.target, gaps)
 
     def merge(batch: DataFrame, batch_id: int) -> None:
@@ -124,19 +124,19 @@ def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Itera
     """
     files = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
     for some in split_by_bytes(files, job.bytes_per_merge):
-        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config, job.aside)
+        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config, job.control_folder)
 
 
 def merge_micro_batch(
-    spark: SparkSession, files: list[DataFile], batch_id: int, target: str, config: MergeConfig, aside: str = ""
+    spark: SparkSession, files: list[DataFile], batch_id: int, target: str, config: MergeConfig, folder: str = ""
 ) -> MicroBatch:
-    """Check, reduce, cast and merge these files (at least one); with ``aside``, record those too late as a gap."""
+    """Check, reduce, cast and merge these files (at least one); late records become a gap in the control ``folder``."""
     started = time.monotonic()
     with checked_records(spark, files, config.source_table, record_schema(config)) as checked:
         if checked.bad_files:
             record_bad_files(spark, target, checked.bad_files)
         brought = merge_records(spark, target, checked, config)
-    _record_gap(spark, aside, config.source_table, brought)
+    _record_gap(spark, folder, config.source_table, brought)
     return _metrics_row(batch_id, len(files), checked, brought, started)
 
 
@@ -147,15 +147,15 @@ def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob) -> 
         if not checked.count and not checked.refused:
             return
         brought = merge_records(batch.sparkSession, job.target, checked, job.config)
-    _record_gap(batch.sparkSession, job.aside, job.config.source_table, brought)
+    _record_gap(batch.sparkSession, job.control_folder, job.config.source_table, brought)
     yield _metrics_row(batch_id, 0, checked, brought, started)
 
 
-def _record_gap(spark: SparkSession, aside: str, table: str, brought: MergeResult) -> None:
+def _record_gap(spark: SparkSession, folder: str, table: str, brought: MergeResult) -> None:
     # Before the micro-batch is committed: a crash here brings the same records again, and then their gap.
-    if aside and brought.stale is not None:
+    if folder and brought.stale is not None:
         now_ms = time.time_ns() // 1_000_000
-        record_stale_gap(spark, aside, table, brought.stale.from_ms, brought.stale.to_ms, now_ms)
+        record_stale_gap(spark, folder, table, brought.stale.from_ms, brought.stale.to_ms, now_ms)
 
 
 def record_schema(config: MergeConfig) -> StructType:

@@ -81,7 +81,7 @@ def _merge_latest(
         if config.auto:
             columns, grew = grow_table(spark, target, latest)
             if grew:
-                create_current_view(spark, target, anew=True)
+                create_current_view(spark, target, replace=True)
         rows = typed_rows(latest, columns, registers, rescue=config.auto).persist()
         try:
             counts = rows.agg(

@@ -107,7 +107,7 @@ def _attributes(register: str, groups: Sequence[_Group]) -> list[Column]:
 
     parsed = {number for group in groups for _, number, _ in group.members}
     spoilt = " OR ".join(f"_{register}_{number}.{quoted(_CORRUPT)} IS NOT NULL" for number in sorted(parsed)) or "false"
-    no_objects = F.map_filter(attributes(visible_images()[register]), lambda _, told: ~told.startswith("{"))
+    no_objects = F.map_filter(attributes(visible_images()[register]), lambda _, tagged: ~tagged.startswith("{"))
     raw = F.when(F.expr(spoilt), F.map_keys(no_objects)).alias(f"_{register}_raw")
     return [raw, *(F.expr(read(group)).alias(f"_{register}_read_{n}") for n, group in enumerate(groups))]
 

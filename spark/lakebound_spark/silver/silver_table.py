@@ -149,7 +149,7 @@ def _add_declared_columns(
     _fill_columns(spark, target, columns)
     described = json.dumps(_columns_description(config), sort_keys=True)
     set_properties(spark, target, {_COLUMNS: encode_property(described)})
-    create_current_view(spark, target, anew=True)
+    create_current_view(spark, target, replace=True)
 
 
 def _type_of(spark: SparkSession, column: DeclaredColumn) -> DataType:

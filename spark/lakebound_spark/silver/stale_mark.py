@@ -30,19 +30,19 @@ _BUCKET = re.compile(r"(s3[an]?://[^/]+)/").match
 
 
 def default_control_folder(source: str, table: str) -> str:
-    """The folder of what is not data beside a data prefix in S3; empty for any other place, where it has to be told."""
+    """The control folder of the bucket that holds ``source``; empty outside S3, where `--aside` has to name it."""
     bucket = _BUCKET(f"{source}/")
     return f"{bucket[1]}/_lakebound/{table}" if bucket else ""
 
 
-def read_gaps(spark: SparkSession, aside: str, table: str) -> list[Gap]:
-    """Every recorded gap, the earliest first. An object that cannot be read as one counts as open since its key's time.
+def read_gaps(spark: SparkSession, folder: str, table: str) -> list[Gap]:
+    """Every gap in the control folder, the earliest first. An unreadable one counts as open since its key's time.
 
     Raises Misconfigured where the folder cannot be read. A folder that is not there holds no gap: the stack's
     first look makes it.
     """
     gaps = []
-    for name, body in sorted(_gap_objects(spark, f"{aside.rstrip('/')}/gaps")):
+    for name, body in sorted(_gap_objects(spark, f"{folder.rstrip('/')}/gaps")):
         key = gaps_folder(table) + name
         parsed = GapKey.parse(table, key)
         if parsed is None:
@@ -86,8 +86,8 @@ def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
     if still_open:
         since = iso(min(gap.from_ms for gap in still_open))
         wanted = {STALE_PROPERTY: since, CAUSES_PROPERTY: ", ".join(sorted({gap.cause for gap in still_open}))}
-    told = properties(spark, target)
-    there = {name: told[name] for name in (STALE_PROPERTY, CAUSES_PROPERTY) if name in told}
+    present = properties(spark, target)
+    there = {name: present[name] for name in (STALE_PROPERTY, CAUSES_PROPERTY) if name in present}
     if wanted and there != wanted:
         set_properties(spark, target, wanted)
     elif there and not wanted:
@@ -97,13 +97,13 @@ def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
     return wanted.get(STALE_PROPERTY, "")
 
 
-def record_stale_gap(spark: SparkSession, aside: str, table: str, from_ms: int, to_ms: int, now_ms: int) -> None:
+def record_stale_gap(spark: SparkSession, folder: str, table: str, from_ms: int, to_ms: int, now_ms: int) -> None:
     """Record that records of [from, to] were not merged, unless a gap of this cause covers them, healed or not.
 
     A healed one covers them too: its run read the whole table after them. Raises Misconfigured where the folder cannot
     be written.
     """
-    known = [gap for gap in read_gaps(spark, aside, table) if gap.cause == RECORDS_STALE]
+    known = [gap for gap in read_gaps(spark, folder, table) if gap.cause == RECORDS_STALE]
     if any(gap.from_ms <= from_ms and gap.to_ms is not None and to_ms <= gap.to_ms for gap in known):
         return
     # A key is a time and a cause: a gap of the same start that ends earlier has this one's place.
@@ -111,11 +111,12 @@ def record_stale_gap(spark: SparkSession, aside: str, table: str, from_ms: int, 
         from_ms -= 1
     name = GapKey(table, from_ms, RECORDS_STALE).format().rpartition("/")[2]
     gap = Gap(from_ms, to_ms, RECORDS_STALE, detected_at_ms=now_ms)
-    path = f"{aside.rstrip('/')}/gaps/{name}"
+    path = f"{folder.rstrip('/')}/gaps/{name}"
     try:
         write_object(spark, path, gap.encode())
     except Exception as error:
         raise Misconfigured(
             f"records came after the tombstones of their time were purged, and the gap {path} cannot be written "
-            f"({condition_of(error)}); let the job's role write below {aside}/gaps, or give --aside '' and heal by hand"
+            f"({condition_of(error)}); let the job's role write below {folder}/gaps, or give --aside '' and heal "
+            "by hand"
         ) from None

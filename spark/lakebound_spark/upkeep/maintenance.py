@@ -71,9 +71,9 @@ def maintain(spark: SparkSession, job: UpkeepJob, now_ms: int) -> Iterator[Table
             "reader or a MERGE still uses would be removed under it"
         )
     require_silver(spark, job.target)
-    told = properties(spark, job.target)
-    is_bronze = SOURCE_TABLE_PROPERTY in told
-    made_from = told.get(SOURCE_TABLE_PROPERTY, told.get("lakebound.source_table"))
+    table_properties = properties(spark, job.target)
+    is_bronze = SOURCE_TABLE_PROPERTY in table_properties
+    made_from = table_properties.get(SOURCE_TABLE_PROPERTY, table_properties.get("lakebound.source_table"))
     if made_from != job.config.source_table:
         raise Misconfigured(
             f"{job.target} is a Delta table that neither merge_changes nor ingest_bronze made; name another target"

@@ -44,12 +44,12 @@ class SweepRefusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SweepJob:
-    """One sweep of one run. `aside` is the folder `_lakebound/<table>`; `max_deletes` 0 keeps the guard."""
+    """One sweep of one run. `control_folder` is the folder `_lakebound/<table>`; `max_deletes` 0 keeps the guard."""
 
     run: str
     table: str
     source: str
-    aside: str
+    control_folder: str
     target: str
     max_deletes: int = 0
     dry_run: bool = False
@@ -147,9 +147,9 @@ def check_guard(ghosts: int, visible: int, max_deletes: int) -> None:
 
 
 def load_manifest(spark: SparkSession, job: SweepJob) -> Manifest:
-    """The run's manifest under `aside`. Raises Misconfigured."""
+    """The run's manifest under `control_folder`. Raises Misconfigured."""
     key = RunFolder.of(job.table, job.run).manifest()
-    path = f"{job.aside.rstrip('/')}/manifests/{job.run}.json"
+    path = f"{job.control_folder.rstrip('/')}/manifests/{job.run}.json"
     try:
         if "://" in path:
             rows = spark.read.option("wholetext", True).text(literal_path(path)).collect()
