@@ -24,9 +24,7 @@ from lakebound_spark.platform.tables import (
     exists,
     new_table,
     open_table,
-    properties,
     retry_on_conflict,
-    table_id,
     write_rows,
 )
 
@@ -62,9 +60,12 @@ def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
         builder = new_table(spark, target).addColumns(HISTORY).partitionedBy("is_current")
         builder = builder.property(_SOURCE_TABLE, source_table).property("delta.enableChangeDataFeed", "true")
         builder.property("delta.enableDeletionVectors", "true").execute()
-    if properties(spark, target).get(_SOURCE_TABLE) != source_table:
+    # Not `properties`, which refuses the name of a source table that `SHOW TBLPROPERTIES` would redact.
+    detail = open_table(spark, target).detail().select("id", "properties").head()
+    assert detail is not None
+    if detail["properties"].get(_SOURCE_TABLE) != source_table:
         raise Misconfigured(f"{target} is no history of {source_table}; name another target")
-    return table_id(spark, target)
+    return str(detail["id"])
 
 
 def update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> HistoryUpdate:
