@@ -102,7 +102,9 @@ def _verbs(command: Any, name: str) -> Iterator[str]:
     more = [" ".join(part.split()) for part in (command.help or "").split("\n\n")[1:]]
     rows = [row for parameter in command.params if (row := _parameter(parameter))]
     table = ["| option | meaning |", "|---|---|", *rows] if rows else []
-    yield "\n".join([f"### `{name}`", "", about, *[line for part in more for line in ("", part)], "", *table]).rstrip()
+    _, *examples = command.epilog.split("\n\n")
+    paragraphs = [about, *more, "\n".join(["```sh", *examples, "```"]), "\n".join(table)]
+    yield "\n\n".join([f"### `{name}`", *paragraphs]).rstrip()
 
 
 def _parameter(parameter: Any) -> str:

@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from lakebound.cli.app import app
+from tests.support.command_verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
@@ -112,6 +113,29 @@ def test_a_command_in_a_sentence_has_such_a_verb_and_such_options(page: str, lin
     command, _, words = verb_of([word for word in shlex.split(line.replace("…", "")) if word[0] != "<"][1:])
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+
+
+def check_examples(verb: tuple[str, ...], epilog: str) -> None:
+    """Raises where a verb's help does not end with two examples that the verb's own parser takes."""
+    heading, *examples = epilog.split("\n\n")
+    assert (heading, len(set(examples))) == ("Examples:", 2)
+    for example in examples:
+        program, *words = shlex.split(example)
+        assert (program, tuple(words[: len(verb)])) == ("lakebound", verb)
+        parse(words)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_the_help_of_every_verb_ends_with_two_examples_that_it_takes(verb: tuple[str, ...]) -> None:
+    check_examples(verb, VERBS[verb].epilog)
+
+
+@pytest.mark.parametrize(
+    "second", ["lakebound status", "lakebound status --stak lake", "lakebound cost --hours 3", "status --json"]
+)
+def test_an_example_that_cannot_run_is_found(second: str) -> None:
+    with pytest.raises((AssertionError, typer.BadParameter.__mro__[1])):
+        check_examples(("status",), f"Examples:\n\nlakebound status\n\n{second}")
 
 
 @pytest.mark.parametrize(

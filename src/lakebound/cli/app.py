@@ -30,6 +30,7 @@ from lakebound.cli import (
     trace,
     verify,
 )
+from lakebound.cli.examples import add_examples
 from lakebound.errors import LakeboundError, Misconfigured
 
 OK: Final = 0
@@ -78,6 +79,7 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(config.app, name="config")
 app.command("spark-conf")(spark_conf.command)
+add_examples(app)
 
 
 def run() -> int:
