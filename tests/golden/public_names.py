@@ -1,0 +1,191 @@
+"""Every name that people, stacks, tables and other programs rely on, as `public_names.json` keeps them.
+
+    python -m tests.golden.public_names    write the file anew, after a deliberate change of a public name
+
+The file was first written from the code as it was before its packages were made, so that moves and renames inside
+cannot change what is outside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from enum import EnumType
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+from pyspark.sql.types import StructType
+
+from lakebound.cli.app import app
+from lakebound.record.base_records import SnapshotDecoder
+from lakebound.record.column_names import RESERVED_COLUMNS
+from lakebound.record.envelope import FIELDS, decode_line, encode_line
+from lakebound.record.stream_records import StreamDecoder
+from lakebound.settings import SETTINGS
+from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS
+from lakebound_spark.history.stretches import HISTORY
+from lakebound_spark.reading.schema import BAD_FILES, RESCUED, SILVER
+from tests.support.stream_records import NOW_MS, TABLE, stream_record
+from tests.support.translated_template import translated
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).with_suffix(".json")
+JOBS = ("ingest_bronze", "merge_changes", "build_history", "maintain", "audit", "verify_run", "sweep")
+PROPERTY = re.compile(r"(delta|lakebound)(\.[A-Za-z_]+)+")
+METRIC = re.compile(r"([A-Z][a-z]+)+")
+COUNTING = ("count", "add_metric", "single_metric", "_put")
+"""The functions that count or publish a metric."""
+
+
+def public_names() -> dict[str, Any]:
+    """All of them, by what they are names of."""
+    return {
+        "commands": command_names(typer.main.get_command(app)),
+        "jobs": {job: job_names(import_module(f"lakebound_spark.jobs.{job}")._parser()) for job in JOBS},
+        "settings": {
+            one.name: {k: v for k, v in asdict(one).items() if k not in ("name", "meaning")} for one in SETTINGS
+        },
+        "template": template_names(translated()),
+        "record": record_names(FIELDS),
+        "tables": {
+            "silver": _columns(SILVER),
+            "silver_rescued": RESCUED,
+            "silver_reserved": sorted(RESERVED_COLUMNS),
+            "bronze": list(BRONZE_COLUMNS),
+            "bad_files": _columns(BAD_FILES),
+            "history": _columns(HISTORY),
+            "properties": sorted({text for text in _strings("spark/lakebound_spark") if PROPERTY.fullmatch(text)}),
+        },
+        "metrics": sorted(_metrics("src/lakebound") | _metrics("spark/lakebound_spark")),
+        "entry_points": sorted(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]),
+    }
+
+
+def command_names(command: Any, path: str = "lakebound") -> dict[str, Any]:
+    """Each verb's options and arguments, without their help."""
+    if inner := getattr(command, "commands", None):
+        return {
+            name: found for word, one in inner.items() for name, found in command_names(one, f"{path} {word}").items()
+        }
+    return {path: {one.opts[0]: _parameter(one) for one in command.params}}
+
+
+def _parameter(one: Any) -> dict[str, Any]:
+    kind, default = one.type_descriptor.annotation, one.default
+    return {
+        "kind": one.param_type_name,
+        "words": [*one.opts, *one.secondary_opts],
+        "type": [word.value for word in kind] if isinstance(kind, EnumType) else kind.__name__,
+        "range": [one.min, one.max],
+        "arity": one.nargs,
+        "required": one.required,
+        "multiple": one.multiple,
+        "default": str(getattr(default, "value", default)),
+        "environment": one.envvar,
+    }
+
+
+def job_names(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """A job's options."""
+    return {
+        one.dest: {
+            "words": list(one.option_strings),
+            "action": type(one).__name__.lstrip("_"),
+            "arity": one.nargs,
+            "required": one.required,
+            "choices": list(one.choices or []),
+            "default": repr(one.default),
+        }
+        for one in parser._actions
+        if one.dest != "help"
+    }
+
+
+def template_names(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with what they accept, resources by logical id, outputs with their export, and alarms."""
+    resources = template["Resources"]
+    limits = ("Type", "Default", "AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "NoEcho")
+    return {
+        "parameters": {
+            name: {limit: one[limit] for limit in limits if limit in one}
+            for name, one in template["Parameters"].items()
+        },
+        "resources": {name: one["Type"] for name, one in resources.items()},
+        "outputs": {name: one.get("Condition") for name, one in template["Outputs"].items()},
+        "alarms": {
+            name: one["Properties"].get("MetricName")
+            for name, one in resources.items()
+            if one["Type"] == "AWS::CloudWatch::Alarm"
+        },
+    }
+
+
+def record_names(fields: Any) -> dict[str, Any]:
+    """The record's fields, and the JSON type of each in every kind of record, in the order of the line."""
+    stream = StreamDecoder(TABLE)
+    scan, export, sweep = (SnapshotDecoder(TABLE, "run-1", origin, ("id",)) for origin in ("scan", "export", "sweep"))
+    item = {"id": {"S": "k0"}, "n": {"N": "1.50"}}
+    events = {
+        **{name: stream.decode(stream_record(name=name, old=item), NOW_MS) for name in ("INSERT", "MODIFY", "REMOVE")},
+        "SNAPSHOT of a scan": scan.item(item, NOW_MS, "run-1|0"),
+        "SNAPSHOT of an export": export.export_line({"Item": item}, NOW_MS, "run-1|0"),
+        "ABSENT": sweep.absent({"id": {"S": "k0"}}, NOW_MS, "run-1|0"),
+    }
+    lines = {kind: decode_line(encode_line(event, NOW_MS)) for kind, event in events.items()}
+    return {
+        "fields": [list(field) for field in fields],
+        "kinds": {kind: [[name, type(value).__name__] for name, value in one.items()] for kind, one in lines.items()},
+    }
+
+
+def _columns(schema: StructType) -> list[str]:
+    return [f"{field.name} {field.dataType.simpleString()}" for field in schema.fields]
+
+
+def _trees(folder: str) -> Iterator[ast.AST]:
+    return (ast.parse(path.read_text()) for path in sorted((ROOT / folder).rglob("*.py")))
+
+
+def _strings(folder: str) -> set[str]:
+    """The string literals in the code of a folder, also those inside SQL in quotes."""
+    nodes = (node for tree in _trees(folder) for node in ast.walk(tree))
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return {part for text in texts for part in text.split("'")}
+
+
+def _metrics(folder: str) -> set[str]:
+    """The names that the calls of COUNTING are given."""
+    found: set[str] = set()
+    for tree in _trees(folder):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in COUNTING:
+                given = [*node.args, *(one.value for one in node.keywords)]
+                found |= {one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    return {name for name in found if METRIC.fullmatch(name)}
+
+
+def differences(golden: Any, now: Any, path: str = "") -> list[str]:
+    """What is gone, new or another than the golden file says: one line each, named by its place."""
+    if not isinstance(golden, dict) or not isinstance(now, dict):
+        return [] if golden == now else [f"{path}: {golden!r} is now {now!r}"]
+    lines = [f"{path}/{name} is gone" for name in golden if name not in now]
+    lines += [f"{path}/{name} is new" for name in now if name not in golden]
+    return lines + [
+        line for name in golden if name in now for line in differences(golden[name], now[name], f"{path}/{name}")
+    ]
+
+
+def text() -> str:
+    """What the golden file has to hold."""
+    return json.dumps(public_names(), indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(text())
