@@ -1,0 +1,62 @@
+"""No public name changes by accident: command line, jobs, settings, template, record, tables, metrics, entry points."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+
+import pytest
+import typer
+
+from lakebound.cli.app import app
+from lakebound.record.envelope import FIELDS
+from tests.golden.public_names import (
+    GOLDEN,
+    command_names,
+    differences,
+    job_names,
+    record_names,
+    template_names,
+    text,
+)
+from tests.support.translated_template import translated
+
+KEPT = json.loads(GOLDEN.read_text())
+
+
+def test_every_public_name_is_as_the_golden_file_says() -> None:
+    found = differences(KEPT, json.loads(text()))
+    assert not found, "\n".join([*found, "Where this is meant: .venv/bin/python -m tests.golden.public_names"])
+
+
+def test_red_control_a_renamed_option_is_found() -> None:
+    command = typer.main.get_command(app)
+    (option,) = [one for one in command.commands["verify"].params if one.name == "lag"]  # type: ignore[attr-defined]
+    option.opts = ["--delay"]
+    verify = differences(KEPT["commands"], command_names(command))
+    assert verify == ["/lakebound verify/--lag is gone", "/lakebound verify/--delay is new"]
+
+
+def test_red_control_an_option_of_a_job_with_another_default_is_found() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--days", type=int, default=7)
+    kept = job_names(parser)
+    parser.set_defaults(days=8)
+    assert differences(kept, job_names(parser)) == ["/days/default: '7' is now '8'"]
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [("Outputs", "MergeSource"), ("Resources", "StatusGap"), ("Parameters", "MessageBytes")],
+)
+def test_red_control_a_part_of_the_template_that_is_dropped_is_found(section: str, name: str) -> None:
+    template = copy.deepcopy(translated())
+    del template[section][name]
+    assert f"/{section.lower()}/{name} is gone" in differences(KEPT["template"], template_names(template))
+
+
+def test_red_control_a_renamed_field_is_found() -> None:
+    renamed = [("size" if name == "size_bytes" else name, *more) for name, *more in FIELDS]
+    (found,) = differences(KEPT["record"], json.loads(json.dumps(record_names(renamed))))
+    assert found.startswith("/fields: ")
