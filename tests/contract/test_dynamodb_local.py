@@ -26,7 +26,7 @@ from lakebound.formats.registry import TRAVEL_FORMATS
 from lakebound.record.attributes import Image, canonical_item, canonical_key
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import decode_line, encode_line
-from lakebound.record.raw_items import SaidItem
+from lakebound.record.raw_items import RawItem
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.record.table_identity import Source as TableSource
 from lakebound.source.facts import MappingFacts
@@ -89,7 +89,7 @@ def test_every_type_is_carried_as_dynamodb_says_it(make: Callable[..., Source]) 
     segment = table.segment()
     (page,) = pages(segment)
     (value,) = page.values
-    assert type(value) is SaidItem
+    assert type(value) is RawItem
     # AWS's serialiser escapes what JSON does not ask to be escaped: a reader that compares bytes would not do.
     assert b"\\u001F" in bytes(value.text)
     assert b"\\uD83D\\uDE00" in bytes(value.text)
@@ -154,7 +154,7 @@ def test_a_page_ends_at_a_megabyte_and_says_what_it_consumed(make: Callable[...,
         table.put(id={"S": f"k{number}"}, text={"S": "x" * 300_000})
     found = pages(table.segment())
     assert [len(page.values) for page in found] == [4, 4] or [len(page.values) for page in found] == [4, 4, 0]
-    assert all(type(value) is SaidItem for page in found for value in page.values)
+    assert all(type(value) is RawItem for page in found for value in page.values)
     # A consistent read of 1.2 MB: a unit for every 4 KB.
     assert found[0].units == pytest.approx(4 * 300_000 / 4096, rel=0.02)
     half = table.segment()

@@ -70,7 +70,7 @@ PROMISES: Final = (
     Promise(
         "G2",
         "A record is in a complete S3 object before its message is deleted.",
-        (CORE + "live/flush.py:_Hand._write", CORE + "live/flush.py:_Hand.close"),
+        (CORE + "live/flush.py:_Invocation._write", CORE + "live/flush.py:_Invocation.close"),
         (HISTORIES, HOPS, KILLED_SAMPLE, KILLED),
     ),
     Promise(
@@ -116,7 +116,7 @@ PROMISES: Final = (
         "decode(encode(item)) = item for every item that can travel, whatever its values are: a file holds what "
         "DynamoDB sent. Only what cannot travel or cannot be placed is quarantined (FORMAT.md).",
         (
-            CORE + "record/envelope.py:carried",
+            CORE + "record/envelope.py:encode_event",
             CORE + "record/envelope.py:encode_line",
             CORE + "record/envelope.py:decode_line",
         ),
@@ -229,7 +229,7 @@ PROMISES: Final = (
             CORE + "record/table_identity.py:decide",
             CORE + "record/table_identity.py:Source.check_told",
             CORE + "backfill/start_states.py:_describe_followed_table",
-            CORE + "adapters/raw_answers.py:of_the_table",
+            CORE + "adapters/raw_answers.py:table_part",
         ),
         (
             "tests/unit/test_tables.py::test_the_decision_is_own_another_accounts_or_a_refusal",

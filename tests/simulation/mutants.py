@@ -130,7 +130,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "answer only with messages that were decoded",
         FLUSH,
         "if m.message_id not in durable))",
-        "if m.message_id in self._held and m.message_id not in durable))",
+        "if m.message_id in self._messages and m.message_id not in durable))",
         HISTORIES,
     ),
     Mutant("hide nothing during an outage", FLUSH, "30 * 2 ** min(one.receives, 10)", "0", OUTAGE),

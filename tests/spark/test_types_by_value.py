@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound.record.moments import seen_moment
+from lakebound.record.moments import moment_form
 from tests.spark.typed_values import plain, typed_all
 
 UNFIT = object()
@@ -224,9 +224,9 @@ def test_the_generator_makes_moments_and_their_neighbours() -> None:
 
 
 def test_what_infer_takes_for_a_moment_is_one_to_the_merge_job() -> None:
-    """Both sides of `seen_moment`'s answer, over the same texts."""
+    """Both sides of `moment_form`'s answer, over the same texts."""
     for text in iso_texts(random.Random(3), 5_000):
-        seen = seen_moment(text)
+        seen = moment_form(text)
         if seen is None:
             assert moment(text, "Z", truncates=True) is UNFIT, text
         else:

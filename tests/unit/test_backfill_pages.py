@@ -16,7 +16,7 @@ from lakebound.backfill.segment_worker import ClockSkewed, Throttled
 from lakebound.errors import LakeboundError, Misconfigured, Poison
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import encode_line
-from lakebound.record.raw_items import SaidItem
+from lakebound.record.raw_items import RawItem
 
 NOW = 1_795_000_000_000
 PAGE = {
@@ -86,7 +86,7 @@ def test_records_are_identical_with_and_without_the_hook() -> None:
         assert asked[0]["ExclusiveStartKey"] == {"id": {"B": "AA=="}}
         assert (asked[0]["Limit"], asked[0]["Segment"], asked[0]["TotalSegments"]) == (7, 1, 4)
         assert asked[0]["ConsistentRead"] is True
-        assert {type(value) for value in page.values} == {SaidItem if pass_through else dict}
+        assert {type(value) for value in page.values} == {RawItem if pass_through else dict}
         lines.append([encode_line(source.decode(value, page.label_ms, "e"), NOW) for value in page.values])
     assert lines[0] == lines[1]
     assert json.loads(lines[0][0])["new_image"] == PAGE["Items"][0]

@@ -20,7 +20,7 @@ from lakebound.formats.registry import encoder_of
 from lakebound.record.attributes import MAX_LEVELS, canonical_item
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.envelope import encode_line
-from lakebound.record.raw_items import ExportLineReader, ItemReader, SaidItem, can_stand_in_a_line
+from lakebound.record.raw_items import ExportLineReader, ItemReader, RawItem, can_stand_in_a_line
 from lakebound.record.redaction import Redaction
 from tests.support.item_text import FORMATS, NOW, PLACE, carried, compact, spaced
 from tests.support.stream_records import images, odd_images
@@ -40,7 +40,7 @@ def test_text_and_values_give_one_record(some: list[Any], written: Any, file_for
     decoder = SnapshotDecoder("cars", "run", "scan", ("id", "at"))
     texts = [msgspec.Raw(written(item)) for item in numbered]
     said = decoder.reader.read_all(texts)
-    assert [type(value) for value in said] == [SaidItem] * len(numbered)
+    assert [type(value) for value in said] == [RawItem] * len(numbered)
     one, refused = carried(said, decoder, file_format)
     other, _ = carried(numbered, decoder, file_format)
     assert one == other
@@ -53,7 +53,7 @@ def test_the_lines_of_a_run_are_those_of_each_event(item: Any) -> None:
     numbered = [item | {"id": {"S": f"k{place}"}} for place in range(3)]
     decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     said = [
-        SaidItem({"id": one["id"]}, compact(one), created) for one, created in zip(numbered, (None, 5, 0), strict=True)
+        RawItem({"id": one["id"]}, compact(one), created) for one, created in zip(numbered, (None, 5, 0), strict=True)
     ]
     told = list(encode_page(Page(NOW, 9, said, 0.0, None), decoder.item, encoder_of("ndjson.gz"), None, PLACE, NOW))
     events = [decoder.item(one, 9, f"{PLACE.prefix}{place}") for place, one in enumerate(said)]
@@ -69,7 +69,7 @@ def test_an_exports_lines_give_the_record_of_their_values(item: Any, written: An
     item = item | {"id": {"S": "k"}}
     decoder = SnapshotDecoder("cars", "run", "export", ("id",))
     full = ExportLineReader(decoder.reader, incremental=False).read(written({"Item": item}))
-    assert type(full) is SaidItem
+    assert type(full) is RawItem
     change = {
         "Metadata": {"WriteTimestampMicros": {"N": "1795000000123456"}},
         "Keys": {"id": {"S": "k"}},
@@ -77,7 +77,7 @@ def test_an_exports_lines_give_the_record_of_their_values(item: Any, written: An
         "OldImage": item,
     }
     net = ExportLineReader(decoder.reader, incremental=True).read(written(change))
-    assert type(net) is SaidItem
+    assert type(net) is RawItem
     for text, values, decode in (
         (full, {"Item": item}, decoder.export_line),
         (net, change, decoder.change_line),
@@ -148,7 +148,7 @@ def test_half_a_surrogate_pair_goes_to_quarantine_alone() -> None:
         rb'{"id":{"S":"c"},"v":{"S":"\uD83D\uDE00"}}',
     ]
     values = [decoder.reader.read(text) for text in texts]
-    assert [type(value) for value in values] == [SaidItem, dict, SaidItem]
+    assert [type(value) for value in values] == [RawItem, dict, RawItem]
     for file_format in FORMATS:
         records, refused = carried(values, decoder, file_format)
         assert [record["key"] for record in records] == ["id=S:a", "id=S:c"]
@@ -186,7 +186,7 @@ def test_a_name_that_spark_cannot_read_is_refused_at_any_depth(shape: Any) -> No
             _, refused = carried([value], decoder, "ndjson.gz")
             assert [one.poison.code for one in refused] == ([code] if code else [])
     # A long value is no long name: its text is carried.
-    assert type(read({"id": {"S": "k"}, "v": {"S": 'quote " ' * 40_000}})) is SaidItem
+    assert type(read({"id": {"S": "k"}, "v": {"S": 'quote " ' * 40_000}})) is RawItem
 
 
 STEPS = [(b'{"L":[', b"]}"), (b'{"M":{"m":', b"}}"), (b'{"X":[', b"]}"), (b"[", b"]")]
@@ -208,14 +208,14 @@ def test_an_abyss_is_refused_exactly_where_no_reader_follows(left: bytes, right:
 
 
 def test_brackets_in_strings_are_no_levels() -> None:
-    assert type(read({"id": {"S": "k"}, "v": {"S": "[{" * 5_000}})) is SaidItem
+    assert type(read({"id": {"S": "k"}, "v": {"S": "[{" * 5_000}})) is RawItem
 
 
 def test_key_names_may_be_anything() -> None:
     names = ('quote"', "back\\slash\n", "é", "class")
     item = {name: {"S": name} for name in names}
     value = read(item, names)
-    assert type(value) is SaidItem
+    assert type(value) is RawItem
     assert list(value.keys) == sorted(names, key=lambda name: name.encode())
 
 
@@ -247,7 +247,7 @@ def test_keys_that_differ_from_the_image_are_parsed_and_compared_as_values() -> 
 def test_a_duplicate_name_and_a_bare_number_too_large_are_told_by_whoever_reads_the_file(text: bytes) -> None:
     decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     said = decoder.reader.read(text)
-    assert type(said) is SaidItem
+    assert type(said) is RawItem
     line = encode_line(decoder.item(said, 5, "e"), NOW)
     with pytest.raises(Poison, match="undecodable"):
         list(ndjson.read(ndjson.compress(line)))

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from lakebound.adapters.aws_calls import FAILURES, attempt, cause_of, code_of
-from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, of_the_table, scan_answer_of, sendable
+from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, request_key, scan_answer_of, table_part
 from lakebound.backfill.segment_worker import ClockSkewed, Page, Throttled
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.ports import Clock
@@ -100,7 +100,7 @@ class BackfillTable:
             "ReturnConsumedCapacity": "TOTAL",
         }
         if start:
-            arguments["ExclusiveStartKey"] = sendable(start)
+            arguments["ExclusiveStartKey"] = request_key(start)
         if limit is not None:
             arguments["Limit"] = limit
         answer, before = self._timed("scan", **arguments)
@@ -108,10 +108,10 @@ class BackfillTable:
 
     def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
         """One BatchGetItem of at most 100 different keys, strongly consistent; its answer bears the bare name."""
-        wanted = {self.name: {"Keys": [sendable(key) for key in keys], "ConsistentRead": True}}
+        wanted = {self.name: {"Keys": [request_key(key) for key in keys], "ConsistentRead": True}}
         answer, before = self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
         values, table = answer_of(answer), self._source.table
-        told = {part: of_the_table(values.get(part), self.name, table) for part in ("Responses", "UnprocessedKeys")}
+        told = {part: table_part(values.get(part), self.name, table) for part in ("Responses", "UnprocessedKeys")}
         return values | {part: {} if one is None else {table: one} for part, one in told.items()}, before
 
     def _timed(self, operation: str, **arguments: Any) -> tuple[Any, int]:

@@ -60,7 +60,7 @@ def answer_of(answer: Mapping[str, Any]) -> Any:
     Raises LakeboundError for what is no JSON.
     """
     body = answer.get(_BODY)
-    return _as_said(answer) if body is None else _values(body)
+    return _encode_binary(answer) if body is None else _values(body)
 
 
 def scan_answer_of(answer: Mapping[str, Any]) -> ScanAnswer:
@@ -82,7 +82,7 @@ def scan_answer_of(answer: Mapping[str, Any]) -> ScanAnswer:
     )
 
 
-def of_the_table(parts: Mapping[str, Any] | None, asked: str, table: str) -> Any:
+def table_part(parts: Mapping[str, Any] | None, asked: str, table: str) -> Any:
     """One table's part of an answer to BatchGetItem, which names it as the request did, or by its bare name; else None.
 
     Raises LakeboundError for an answer about another table: its silence would read as "there are no such items".
@@ -95,7 +95,7 @@ def of_the_table(parts: Mapping[str, Any] | None, asked: str, table: str) -> Any
     raise LakeboundError(f"DynamoDB's answer is not about {asked}", hint="Start it again")
 
 
-def sendable(key: Image) -> Image:
+def request_key(key: Image) -> Image:
     """A key for a request: botocore encodes binary itself, base64 text would be encoded twice."""
     return {
         name: {"B": b64decode(attribute["B"])} if "B" in attribute else attribute for name, attribute in key.items()
@@ -117,11 +117,11 @@ def _values(body: bytes) -> Any:
         raise LakeboundError("DynamoDB's answer is not JSON", hint="Start it again") from None
 
 
-def _as_said(value: Any) -> Any:
+def _encode_binary(value: Any) -> Any:
     if isinstance(value, bytes):
         return b64encode(value).decode("ascii")
     if isinstance(value, dict):
-        return {name: _as_said(inner) for name, inner in value.items()}
+        return {name: _encode_binary(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_as_said(inner) for inner in value]
+        return [_encode_binary(inner) for inner in value]
     return value

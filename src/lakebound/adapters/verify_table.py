@@ -8,7 +8,7 @@ from queue import Full, Queue
 from typing import Any, Final
 
 from lakebound.adapters.aws_calls import Denied, call
-from lakebound.adapters.raw_answers import answer_of, keep_bodies, of_the_table, sendable
+from lakebound.adapters.raw_answers import answer_of, keep_bodies, request_key, table_part
 from lakebound.errors import LakeboundError
 from lakebound.ports import Clock
 from lakebound.record.attributes import Image
@@ -83,12 +83,12 @@ class DynamoDBTable:
             wanted = list(keys[start : start + _KEYS_PER_READ])
             rounds = 0
             while wanted:
-                asked = {"Keys": [sendable(key) for key in wanted], "ConsistentRead": True}
+                asked = {"Keys": [request_key(key) for key in wanted], "ConsistentRead": True}
                 answer = answer_of(self._call("batch_get_item", RequestItems={self.name: asked}))
                 table = self._source.table
-                items = of_the_table(answer["Responses"], self.name, table) or []
+                items = table_part(answer["Responses"], self.name, table) or []
                 yield from items
-                wanted = (of_the_table(answer.get("UnprocessedKeys"), self.name, table) or {}).get("Keys", [])
+                wanted = (table_part(answer.get("UnprocessedKeys"), self.name, table) or {}).get("Keys", [])
                 rounds = 0 if items else rounds + 1
                 if wanted and rounds == _ROUNDS_WITHOUT_PROGRESS:
                     raise LakeboundError(
@@ -106,7 +106,7 @@ class DynamoDBTable:
             yield answer["Items"]
             if not answer.get("LastEvaluatedKey"):
                 return
-            start = {"ExclusiveStartKey": sendable(answer["LastEvaluatedKey"])}
+            start = {"ExclusiveStartKey": request_key(answer["LastEvaluatedKey"])}
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:

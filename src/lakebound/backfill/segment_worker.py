@@ -17,8 +17,8 @@ from lakebound.backfill.rate_limiter import RateLimiter
 from lakebound.errors import LakeboundError, Poison
 from lakebound.formats.registry import Encoder, encoder_of
 from lakebound.ports import Clock, Documents, ObjectStore, Overtaken, SecondsLeft
-from lakebound.record.envelope import carried
-from lakebound.record.raw_items import SaidItem
+from lakebound.record.envelope import encode_event
+from lakebound.record.raw_items import RawItem
 from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent
 from lakebound.transport import quarantine
@@ -124,10 +124,10 @@ def encode_page(
     only, so the first such item shows how all are written.
     """
     prefix, number = place
-    like: Callable[[str, int, Iterable[SaidItem]], bytes] | None = None
+    like: Callable[[str, int, Iterable[RawItem]], bytes] | None = None
     for kind, group in groupby(page.values, type):
         while values := list(islice(group, RUN)):
-            if kind is SaidItem and redaction is None:
+            if kind is RawItem and redaction is None:
                 try:
                     if like is None:
                         like = encoder.like(decode(values[0], page.label_ms, prefix), now_ms)
@@ -156,10 +156,10 @@ def encode_value(
         event = decode(value, label_ms, event_id)
         if redaction is not None:
             event = redaction.event(event)
-        data, event = carried(encoder.encode, event, now_ms)
+        data, event = encode_event(encoder.encode, event, now_ms)
         return EncodedRecords(data, 1, event.new_image is None)
     except Poison as poison:
-        shown = value.values() if type(value) is SaidItem else value
+        shown = value.values() if type(value) is RawItem else value
         return RefusedValue(shown if redaction is None else redaction.base_value(shown), poison)
 
 

@@ -15,7 +15,7 @@ import orjson
 from isal import igzip_lib
 
 from lakebound.errors import Poison
-from lakebound.record.attributes import check_bare_numbers, unwritable
+from lakebound.record.attributes import check_bare_numbers, encoding_poison
 from lakebound.record.envelope import FIELDS, SCHEMA, record_of
 from lakebound.record.stream_records import ChangeEvent
 
@@ -85,7 +85,7 @@ def encode(event: ChangeEvent, ingest_time_ms: int) -> bytes:
                 record[name] = text.decode()
         _codec().write(out, record)
     except orjson.JSONEncodeError as refused:
-        raise unwritable(refused) from None
+        raise encoding_poison(refused) from None
     except UnicodeEncodeError:
         raise Poison("lone_surrogate", "the record cannot be written as UTF-8") from None
     except (OverflowError, TypeError, ValueError):

@@ -12,7 +12,7 @@ from lakebound.record.envelope import encode_line, lines_like
 from lakebound.record.stream_records import ChangeEvent
 
 if TYPE_CHECKING:
-    from lakebound.record.raw_items import SaidItem
+    from lakebound.record.raw_items import RawItem
 
 TRAVEL_FORMATS: Final = (ndjson.EXTENSION, avro.EXTENSION)
 """What a member can be. Parquet has no parts that could be concatenated: its records travel as Avro blocks."""
@@ -29,14 +29,14 @@ class Encoder:
     encode: Callable[[ChangeEvent, int], bytes]
     compress: Callable[[Sequence[bytes], int], bytes]
     join: Callable[[Sequence[bytes]], bytes]
-    like: Callable[[ChangeEvent, int], Callable[[str, int, Iterable[SaidItem]], bytes]]
+    like: Callable[[ChangeEvent, int], Callable[[str, int, Iterable[RawItem]], bytes]]
 
 
-def _data_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, Iterable[SaidItem]], bytes]:
+def _data_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, Iterable[RawItem]], bytes]:
     """As `envelope.lines_like`, in Avro."""
     key_of = key_writer(tuple(event.keys))
 
-    def data(prefix: str, first: int, items: Iterable[SaidItem]) -> bytes:
+    def data(prefix: str, first: int, items: Iterable[RawItem]) -> bytes:
         return b"".join(
             avro.encode(
                 event._replace(

@@ -86,19 +86,19 @@ def flush(
 
     Raises Misconfigured when the bucket does not exist: then the mapping delivers everything again.
     """
-    hand = _Hand(rules, queue, store, clock, seconds_left)
+    invocation = _Invocation(rules, queue, store, clock, seconds_left)
     for message in received:
-        hand.take(message, from_mapping=True)
-    hand.return_unreadable()
-    hand.top_up()
-    hand.close()
-    hand.return_unreadable()
-    hand.hide()
-    return hand.answer(received)
+        invocation.take(message, from_mapping=True)
+    invocation.return_unreadable()
+    invocation.top_up()
+    invocation.close()
+    invocation.return_unreadable()
+    invocation.hide()
+    return invocation.answer(received)
 
 
 @dataclass(slots=True)
-class _Held:
+class _Message:
     """One message in hand: all receipts it was received under, and whether its records are in complete objects."""
 
     message_id: str
@@ -114,7 +114,7 @@ class _Held:
         return self.from_mapping and len(self.receipts) == 1
 
 
-class _Hand:
+class _Invocation:
     """The messages of one invocation: taken in, written each time a file closes, then acknowledged or hidden."""
 
     def __init__(
@@ -126,8 +126,8 @@ class _Hand:
         self._clock = clock
         self._seconds_left = seconds_left
         self._result = FlushResult()
-        self._held: dict[str, _Held] = {}
-        self._open: list[_Held] = []
+        self._messages: dict[str, _Message] = {}
+        self._open: list[_Message] = []
         self._unreadable: list[str] = []
         self._bytes = 0
         self._records = 0
@@ -142,21 +142,21 @@ class _Hand:
         Closing here and not after the delivery keeps memory at one file and one message: a thousand claim checks fit
         into one delivery, and the documents behind them are up to 16 MiB each.
         """
-        twin = self._held.get(message.message_id)
+        twin = self._messages.get(message.message_id)
         if twin is not None:
             # Two copies of one message (SQS delivers at least once): written once, deleted under both receipts.
             twin.receipts.append(message.receipt)
             if twin.durable:
                 self._delete([message.receipt])
             return
-        one = _Held(message.message_id, message.receives, [message.receipt], from_mapping)
+        one = _Message(message.message_id, message.receives, [message.receipt], from_mapping)
         if not self._stopped and not self._read(message, one):
             return
-        self._held[one.message_id] = one
+        self._messages[one.message_id] = one
         if one.members:
             self._add(one)
 
-    def _read(self, message: ReceivedMessage, one: _Held) -> bool:
+    def _read(self, message: ReceivedMessage, one: _Message) -> bool:
         """Fill in the members; whether the message is one that may be written in the end."""
         try:
             one.members = _members(message, self._rules.table, self._store)
@@ -179,7 +179,7 @@ class _Hand:
             self._count_failed_call()
         return True
 
-    def _add(self, one: _Held) -> None:
+    def _add(self, one: _Message) -> None:
         # A writer's clock may be ahead of ours: no record in hand is younger than the moment when it was taken.
         oldest = min(self._clock.now_ms(), *(member.max_ingest_ms for member in one.members))
         self._oldest_ms = min(self._oldest_ms, oldest) if self._open else oldest
@@ -231,7 +231,7 @@ class _Hand:
         self._result.oldest_age_ms = max(self._result.oldest_age_ms, self._clock.now_ms() - self._oldest_ms)
         self._delete([receipt for one in opened if one.durable and not one.mapping_deletes for receipt in one.receipts])
 
-    def _write(self, group: list[_Held]) -> None:
+    def _write(self, group: list[_Message]) -> None:
         written: set[tuple[str, str]] = set()
         for file in self._files(group):
             try:
@@ -248,7 +248,7 @@ class _Hand:
             # A message may span an hour's edge: it is durable when every file that holds a member of it is.
             one.durable = all((member.partition, member.format) in written for member in one.members)
 
-    def _files(self, group: list[_Held]) -> list[BatchFile]:
+    def _files(self, group: list[_Message]) -> list[BatchFile]:
         """The group's files. A message with a block that cannot become rows is refused, and leaves the group."""
         while group:
             members = [member for one in group for member in one.members]
@@ -258,7 +258,7 @@ class _Hand:
                 for one in [one for one in group if any(member.digest() == refused.digest for member in one.members)]:
                     self._result.refused[one.message_id] = refused.code
                     self._unreadable += one.receipts[-1:]
-                    del self._held[one.message_id]
+                    del self._messages[one.message_id]
                     group.remove(one)
         return []
 
@@ -297,7 +297,7 @@ class _Hand:
     def hide(self) -> None:
         """Keep what could not be written out of sight, longer each time: an outage must not use up the receives."""
         waits: dict[int, list[str]] = {}
-        for one in self._held.values():
+        for one in self._messages.values():
             if not one.durable:
                 wait = min(_MAX_HIDE_SECONDS, 30 * 2 ** min(one.receives, 10))
                 waits.setdefault(wait, []).append(one.receipts[-1])
@@ -313,7 +313,7 @@ class _Hand:
 
     def answer(self, received: Sequence[ReceivedMessage]) -> FlushResult:
         """The result; `failed` names what the mapping delivered and is not durable."""
-        durable = {one.message_id for one in self._held.values() if one.durable}
+        durable = {one.message_id for one in self._messages.values() if one.durable}
         self._result.messages = len(durable)
         self._result.failed = list(dict.fromkeys(m.message_id for m in received if m.message_id not in durable))
         return self._result

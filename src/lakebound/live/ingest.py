@@ -14,7 +14,7 @@ from typing import Final
 from lakebound.errors import LakeboundError, Poison, QueueUnavailable, StoreUnavailable
 from lakebound.formats.registry import encoder_of
 from lakebound.ports import Clock, ObjectStore, Queue, SecondsLeft
-from lakebound.record.envelope import carried
+from lakebound.record.envelope import encode_event
 from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder, sequence_number_of
 from lakebound.transport import messages, quarantine
@@ -99,7 +99,7 @@ def _decode(
             event = decoder.decode(record, now_ms)
             if rules.redaction is not None:
                 event = rules.redaction.event(event)
-            data, event = carried(encode, event, now_ms)
+            data, event = encode_event(encode, event, now_ms)
         except Poison as poison:
             poisoned.append((position, poison))
             continue
@@ -152,7 +152,7 @@ def _send_all(
 ) -> int | None:
     """Send until done, refused or out of time; the lowest delivery position that is not sent, or None."""
     failed: int | None = None
-    for batch in messages.sendable(outgoing):
+    for batch in messages.split_batches(outgoing):
         unsent = batch
         if failed is None:
             if result.messages and seconds_left() < RESERVE_SECONDS:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from lakebound.errors import Poison
 from lakebound.record.attributes import canonical_number
 from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable
-from lakebound.record.moments import SeenMoment, seen_moment
+from lakebound.record.moments import MomentForm, moment_form
 
 MOST_MEMBERS: Final = 16
 """A map with more names than this is a map of values, not a record with members."""
@@ -67,7 +67,7 @@ class AttributeProfile:
     """How many numbers are a moment of this century in seconds, milliseconds or microseconds."""
     truths: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
     """How many texts and numbers (the tag) mean yes or no, in which writing."""
-    texts: Counter[str | SeenMoment] = field(default_factory=Counter)
+    texts: Counter[str | MomentForm] = field(default_factory=Counter)
     members: dict[str, AttributeProfile] = field(default_factory=dict)
     elements: AttributeProfile | None = None
 
@@ -144,14 +144,14 @@ def _measure(token: str) -> tuple[int, int, bool]:
     return before, after, after == 0 and before < 20 and not exponent and -(2**63) <= value < 2**63
 
 
-def _kind_of_text(text: str) -> str | SeenMoment:
+def _kind_of_text(text: str) -> str | MomentForm:
     if _DATE(text):
         try:
             date.fromisoformat(text)
         except ValueError:
             return "string"
         return "date"
-    return seen_moment(text) or "string"
+    return moment_form(text) or "string"
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +328,8 @@ def _collection(outer: str, members: AttributeProfile, name: str) -> Guess:
     return replace(guess, type=f"{outer}{guess.type}>")
 
 
-def _text(texts: Counter[str | SeenMoment]) -> Guess:
-    moments = [seen for seen in texts if isinstance(seen, SeenMoment)]
+def _text(texts: Counter[str | MomentForm]) -> Guess:
+    moments = [seen for seen in texts if isinstance(seen, MomentForm)]
     if len(moments) < len(texts):
         return Guess("date" if set(texts) == {"date"} else "string")
     options, remarks = {}, []

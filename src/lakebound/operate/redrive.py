@@ -191,7 +191,7 @@ def _copy_all(
             most = limit - result.redriven
             kept += [message.receipt for message in good[most:]]
             good = good[:most]
-        for batch in messages.sendable(good):
+        for batch in messages.split_batches(good):
             pace.wait_for(result.redriven)
             refused = set(buffer.send([message.body for message in batch]))
             sent = [message for place, message in enumerate(batch) if place not in refused]

@@ -39,7 +39,7 @@ _MAX_NUMBER_TEXT: Final = 400
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,5}))?").fullmatch
 
 
-def parsed(image: Image | orjson.Fragment) -> Image:
+def parse_image(image: Image | orjson.Fragment) -> Image:
     """An event's image as values."""
     if isinstance(image, orjson.Fragment):
         values: Image = orjson.loads(orjson.dumps(image))
@@ -113,7 +113,7 @@ def _java_length(name: str) -> int:
     return len(name.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def unwritable(error: Exception) -> Poison:
+def encoding_poison(error: Exception) -> Poison:
     """Why `orjson` would not write a record: `too_deep`, `lone_surrogate`, `bare_number` or `image_shape`."""
     told = str(error).lower()
     for sign, code, detail in _UNWRITABLE:
@@ -259,7 +259,7 @@ def canonical_item(image: object) -> bytes:
             [{name: canonical_value(value) for name, value in image.items()}], option=orjson.OPT_SORT_KEYS
         )
     except orjson.JSONEncodeError as refused:
-        raise unwritable(refused) from None
+        raise encoding_poison(refused) from None
     except RecursionError:
         raise Poison("too_deep", f"more than {MAX_LEVELS} levels of JSON in an image") from None
     if len(text) > MAX_NAME_LENGTH:

@@ -8,7 +8,7 @@ import orjson
 
 from lakebound.errors import Poison
 from lakebound.record.attributes import Image, canonical_key
-from lakebound.record.raw_items import ItemReader, SaidItem, write_ms
+from lakebound.record.raw_items import ItemReader, RawItem, write_ms
 from lakebound.record.stream_records import ChangeEvent, check_keys
 
 
@@ -26,8 +26,8 @@ class SnapshotDecoder:
         self.reader = ItemReader(key_names)
 
     def item(self, item: object, label_ms: int, event_id: str) -> ChangeEvent:
-        """SNAPSHOT: a SaidItem or an item's values. Poison: `keys`, `image_shape`, `undecodable`."""
-        if type(item) is SaidItem:
+        """SNAPSHOT: a RawItem or an item's values. Poison: `keys`, `image_shape`, `undecodable`."""
+        if type(item) is RawItem:
             return self._event(item.keys, item.image(), label_ms, event_id, item.created_ms)
         image = _values(item)
         return self._event(self._keys_of(image), image, label_ms, event_id, None)
@@ -38,7 +38,7 @@ class SnapshotDecoder:
 
     def export_line(self, line: object, label_ms: int, event_id: str) -> ChangeEvent:
         """SNAPSHOT: one line of a full export. Poison beside `item`'s: `record_shape`."""
-        if type(line) is SaidItem:
+        if type(line) is RawItem:
             return self.item(line, label_ms, event_id)
         if type(line) is not dict or "Item" not in line:
             raise _no_line(line, "a line of a full export without Item")
@@ -50,7 +50,7 @@ class SnapshotDecoder:
         The write time is kept beside the label and never orders anything: put delivered, delete lost, and a row with
         its own write time as label would live for ever. Poison: `record_shape`, `keys_differ` and `item`'s.
         """
-        if type(line) is SaidItem:
+        if type(line) is RawItem:
             return self.item(line, label_ms, event_id)
         if type(line) is not dict or type(line.get("Keys")) is not dict:
             raise _no_line(line, "a line of an incremental export without Keys")

@@ -15,13 +15,13 @@ from lakebound.record.attributes import (
     canonical_key,
     check_bare_numbers,
     check_names,
-    parsed,
-    unwritable,
+    encoding_poison,
+    parse_image,
 )
 from lakebound.record.stream_records import ChangeEvent
 
 if TYPE_CHECKING:
-    from lakebound.record.raw_items import SaidItem
+    from lakebound.record.raw_items import RawItem
 
 SCHEMA: Final = 1
 
@@ -81,7 +81,7 @@ def encode_line(event: ChangeEvent, ingest_time_ms: int) -> bytes:
     try:
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError as refused:
-        raise unwritable(refused) from None
+        raise encoding_poison(refused) from None
     # More nulls than fields without a value: the word in a string, a forged null, or a NaN that was written as one.
     if line.count(b"null") > [*record.values()].count(None):
         for name in ("keys", "new_image", "old_image"):
@@ -89,7 +89,7 @@ def encode_line(event: ChangeEvent, ingest_time_ms: int) -> bytes:
     return line
 
 
-def carried(
+def encode_event(
     encode: Callable[[ChangeEvent, int], bytes], event: ChangeEvent, ingest_time_ms: int
 ) -> tuple[bytes, ChangeEvent]:
     """The event encoded, and as it travels: without its old image where that alone cannot.
@@ -100,16 +100,16 @@ def carried(
     try:
         data = encode(event, ingest_time_ms)
         if len(data) > MAX_NAME_LENGTH:
-            check_names([event.keys, event.old_image, event.new_image and parsed(event.new_image)])
+            check_names([event.keys, event.old_image, event.new_image and parse_image(event.new_image)])
         return data, event
     except Poison as poison:
         if event.old_image is None:
             raise
         without = event._replace(old_image=None, old_image_refused=poison.code)
-    return carried(encode, without, ingest_time_ms)
+    return encode_event(encode, without, ingest_time_ms)
 
 
-def lines_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, Iterable[SaidItem]], bytes]:
+def lines_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, Iterable[RawItem]], bytes]:
     """A function to the lines, in one, of events that are like this one in everything but id and item.
 
     It takes what the ids begin with, the number that the first ends with, and the items. What the records of a page
@@ -126,7 +126,7 @@ def lines_like(event: ChangeEvent, ingest_time_ms: int) -> Callable[[str, int, I
     end = between + b"null" + rest
     key_fields = _key_fields(tuple(event.keys))
 
-    def lines(prefix: str, first: int, items: Iterable[SaidItem]) -> bytes:
+    def lines(prefix: str, first: int, items: Iterable[RawItem]) -> bytes:
         start = begin + b'"' + prefix.encode()
         pieces = [
             piece

@@ -27,14 +27,14 @@ _WIDEST_OFFSET: Final = 18 * 60
 
 
 @dataclass(frozen=True, slots=True)
-class SeenMoment:
+class MomentForm:
     """How a moment is written: whether with an offset, and whether it needs more than microseconds."""
 
     has_offset: bool
     is_finer: bool
 
 
-def seen_moment(text: str) -> SeenMoment | None:
+def moment_form(text: str) -> MomentForm | None:
     """How the text writes a moment; None for one that is none, the 30th of February among them."""
     found = _SEEN.fullmatch(text.upper()) if text.isascii() else None
     if found is None:
@@ -46,7 +46,7 @@ def seen_moment(text: str) -> SeenMoment | None:
         datetime(at[0], at[1], at[2], at[3], at[4], at[5], tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return SeenMoment(offset is not None, bool((finer or "").strip("0")))
+    return MomentForm(offset is not None, bool((finer or "").strip("0")))
 
 
 def offset_minutes(offset: str) -> int:

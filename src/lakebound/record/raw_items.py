@@ -21,7 +21,7 @@ _NOT_READ: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DIGITS = re.compile(r"[0-9]{1,40}").fullmatch
 
 
-class SaidItem(msgspec.Struct, frozen=True, gc=False):
+class RawItem(msgspec.Struct, frozen=True, gc=False):
     """An item: its key attributes by name, its whole JSON text, and when it was last written where that was told."""
 
     keys: Image
@@ -55,7 +55,7 @@ def can_stand_in_a_line(text: bytes) -> bool:
     return True
 
 
-def value_of(text: bytes) -> object:
+def parse_json(text: bytes) -> object:
     """The value of a JSON text, lone surrogates included; the text itself where it is none."""
     try:
         return orjson.loads(text)
@@ -83,7 +83,7 @@ class ItemReader:
         self._alone = len(self.key_names) == 1
 
     def read(self, text: bytes | msgspec.Raw, created_ms: int | None = None) -> object:
-        """A SaidItem, or the parsed value where the text is not carried as it stands.
+        """A RawItem, or the parsed value where the text is not carried as it stands.
 
         `text` is JSON that `can_stand_in_a_line`. Parsed is one that lacks a key attribute of the table, or has a name
         or a nesting that readers cannot read.
@@ -93,9 +93,9 @@ class ItemReader:
                 values = orjson.loads(bytes(text))
                 check_names(values)
                 orjson.dumps([values])
-            return SaidItem(self.keys_of(text), text, created_ms)
+            return RawItem(self.keys_of(text), text, created_ms)
         except (*_NOT_READ, orjson.JSONDecodeError, orjson.JSONEncodeError, Poison):
-            return value_of(bytes(text))
+            return parse_json(bytes(text))
 
     def _may_be_unreadable(self, text: bytes | msgspec.Raw) -> bool:
         """Whether only parsing tells that no name is too long and no nesting too deep."""
@@ -116,7 +116,7 @@ class ItemReader:
         if longest <= MAX_NAME_LENGTH and not any(map(_may_be_deep, texts)):
             keys_of = self._decode if self._alone else self.keys_of
             try:
-                return [*map(SaidItem, map(keys_of, texts), texts)]
+                return [*map(RawItem, map(keys_of, texts), texts)]
             except _NOT_READ:
                 # One of them lacks a key attribute: that one alone is parsed.
                 pass
@@ -163,24 +163,24 @@ class ExportLineReader:
         self._change = msgspec.json.Decoder(_ChangeLine).decode
 
     def read(self, text: bytes) -> object:
-        """A SaidItem, or the line's value: for a delete, and where the item's text is not carried as it stands."""
+        """A RawItem, or the line's value: for a delete, and where the item's text is not carried as it stands."""
         if not can_stand_in_a_line(text):
-            return value_of(text)
+            return parse_json(text)
         try:
             if not self._incremental:
                 item = self._items.read(bytes(self._full(text).Item))
-                return item if type(item) is SaidItem else value_of(text)
+                return item if type(item) is RawItem else parse_json(text)
             line = self._change(text)
             image = bytes(line.NewImage)
             if image in (b"", b"null"):
-                return value_of(text)
+                return parse_json(text)
             item = self._items.read(image, write_ms(line.Metadata))
             # Keys that are spelled otherwise than in the image are compared as values.
-            if type(item) is SaidItem and item.keys == self._items.keys_of(bytes(line.Keys)):
+            if type(item) is RawItem and item.keys == self._items.keys_of(bytes(line.Keys)):
                 return item
-            return value_of(text)
+            return parse_json(text)
         except _NOT_READ:
-            return value_of(text)
+            return parse_json(text)
 
 
 class _FullLine(msgspec.Struct, gc=False):

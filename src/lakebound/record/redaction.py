@@ -16,7 +16,7 @@ import orjson
 
 from lakebound.errors import Misconfigured, Poison
 from lakebound.record.ascii_json import ascii_json
-from lakebound.record.attributes import Image, canonical_item, canonical_key, is_legal, parsed
+from lakebound.record.attributes import Image, canonical_item, canonical_key, is_legal, parse_image
 from lakebound.record.stream_records import ChangeEvent
 
 LEAST_KEY_BYTES: Final = 16
@@ -94,7 +94,7 @@ class Redaction:
         return event._replace(
             keys=keys,
             key=canonical_key(keys),
-            new_image=None if event.new_image is None else self._image(parsed(event.new_image)),
+            new_image=None if event.new_image is None else self._image(parse_image(event.new_image)),
             old_image=None if event.old_image is None else self._image(event.old_image),
         )
 

@@ -24,7 +24,7 @@ _TTL_SERVICE: Final = "dynamodb.amazonaws.com"
 class ChangeEvent(NamedTuple):
     """The contract's record without `schema`, `is_deleted` and the writer's clock, which the envelope adds.
 
-    A new image is values, or the item's text as DynamoDB said it (`attributes.parsed` gives the values of both).
+    A new image is values, or the item's text as DynamoDB said it (`attributes.parse_image` gives the values of both).
     """
 
     event_name: str

@@ -148,7 +148,7 @@ class HasBody(Protocol):
 Sent = TypeVar("Sent", bound=HasBody)
 
 
-def sendable(some: Iterable[Sent]) -> Iterator[list[Sent]]:
+def split_batches(some: Iterable[Sent]) -> Iterator[list[Sent]]:
     """Batches within SendMessageBatch's limits: 10 entries, MAX_BATCH_BYTES of bodies in all."""
     batch: list[Sent] = []
     size = 0
