@@ -15,8 +15,8 @@ from typing import Final
 from lakebound.errors import ObjectMissing
 from lakebound.ports import ObjectStore
 from lakebound.source.delivery_proof import StreamCheck
-from lakebound.source.gaps import Gap
-from lakebound.transport.object_keys import GapKey, StreamCheckKey, gaps_folder
+from lakebound.source.gaps import Gap, read_gaps
+from lakebound.transport.object_keys import StreamCheckKey
 
 OK: Final = "OK"
 UNKNOWN: Final = "UNKNOWN"
@@ -29,7 +29,6 @@ _WORST: Final = (NOTE, OK, UNKNOWN, LAGGING, GAP)
 RETENTION_MS: Final = 24 * 3_600_000
 """How long a stream keeps a record."""
 
-_MAX_GAP_BYTES: Final = 1024 * 1024
 _MAX_SEEN_BYTES: Final = 64 * 1024 * 1024
 
 TABLE: Final = "table"
@@ -52,9 +51,7 @@ NEEDED: Final = frozenset((TABLE, STREAM_MAPPING, QUEUE_MAPPING, BUFFER, DEAD, F
 
 def open_gaps(store: ObjectStore, table: str) -> tuple[Gap, ...]:
     """The recorded gaps that no run has healed. Raises StoreUnavailable, LakeboundError."""
-    found = (stored.key for stored in store.list(gaps_folder(table)) if GapKey.parse(table, stored.key) is not None)
-    gaps = (Gap.decode(key, store.get(key, _MAX_GAP_BYTES)) for key in found)
-    return tuple(gap for gap in gaps if gap.healed_by is None)
+    return tuple(gap for gap in read_gaps(store, table) if gap.healed_by is None)
 
 
 def last_stream_check(store: ObjectStore, table: str) -> StreamCheck | None:

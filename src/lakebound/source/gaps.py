@@ -23,6 +23,8 @@ CAUSES: Final = (*STREAM_CAUSES, *FAILURE_CAUSES, RECORDS_STALE)
 """Why changes may be missing: the stream itself, what Lambda gave up on (gone unredriven, or never written), or
 records that came too late to be merged."""
 
+_MAX_GAP_BYTES: Final = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -68,6 +70,12 @@ class Gap:
             raise LakeboundError(f"{key} is not a gap object", hint="Move it away and look at who wrote it") from None
 
 
+def read_gaps(store: ObjectStore, table: str) -> list[Gap]:
+    """Every recorded gap of a table, the earliest first. Raises StoreUnavailable, LakeboundError."""
+    keys = [stored.key for stored in store.list(gaps_folder(table)) if GapKey.parse(table, stored.key)]
+    return [Gap.decode(key, store.get(key, _MAX_GAP_BYTES)) for key in keys]
+
+
 class GapBook:
     """A table's gaps in the bucket."""
 
@@ -95,14 +103,7 @@ class GapBook:
 
     def all(self) -> list[Gap]:
         """Every gap, the earliest first. Raises StoreUnavailable."""
-        gaps = []
-        for stored in self._store.list(gaps_folder(self._table)):
-            if GapKey.parse(self._table, stored.key) is None:
-                continue
-            document = self._documents.load(stored.key)
-            if document is not None:
-                gaps.append(Gap.decode(stored.key, document[0]))
-        return gaps
+        return read_gaps(self._store, self._table)
 
     def open(self) -> list[Gap]:
         """Those that no run has healed."""
