@@ -12,7 +12,7 @@ import pytest
 from lakebound.errors import Poison
 from lakebound.formats.registry import encoder_of
 from lakebound.record.attributes import Image
-from lakebound.record.envelope import carried, decode_line, encode_line
+from lakebound.record.envelope import decode_line, encode_event, encode_line
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import quarantine
 from tests.support.inputs import (
@@ -29,7 +29,7 @@ from tests.support.stream_records import NOW_MS, TABLE, Record, stream_record
 
 
 def line_of(record: object) -> bytes:
-    line, _ = carried(encode_line, StreamDecoder(TABLE).decode(record, NOW_MS), NOW_MS)
+    line, _ = encode_event(encode_line, StreamDecoder(TABLE).decode(record, NOW_MS), NOW_MS)
     return line
 
 
@@ -101,7 +101,7 @@ def test_a_value_of_no_type_comes_back_exactly(value: Any) -> None:
 def test_an_old_image_that_cannot_be_carried_does_not_cost_the_change(name: str, code: str, old: Any) -> None:
     for file_format in ("ndjson.gz", "avro"):
         event = StreamDecoder(TABLE).decode(stream_record(name=name, old=old), NOW_MS)
-        _, event = carried(encoder_of(file_format).encode, event, NOW_MS)
+        _, event = encode_event(encoder_of(file_format).encode, event, NOW_MS)
         assert (event.old_image, event.old_image_refused) == (None, code)
         assert event.new_image == ({"id": {"S": "k0"}} if name == "MODIFY" else None)
     line = line_of(stream_record(name=name, old=old))
@@ -111,7 +111,7 @@ def test_an_old_image_that_cannot_be_carried_does_not_cost_the_change(name: str,
 def test_no_old_image_costs_its_change() -> None:
     for code, old in REFUSED_OLD_IMAGES.values():
         event = StreamDecoder(TABLE).decode(stream_record(name="MODIFY", old=old), NOW_MS)
-        assert carried(encode_line, event, NOW_MS)[1].old_image_refused == code
+        assert encode_event(encode_line, event, NOW_MS)[1].old_image_refused == code
 
 
 def test_no_poison_value_is_carried() -> None:
