@@ -1,4 +1,4 @@
-"""The account's Lambda concurrency through boto3."""
+"""How much Lambda concurrency the account has left."""
 
 from __future__ import annotations
 

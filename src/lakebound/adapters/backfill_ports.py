@@ -1,4 +1,4 @@
-"""The backfill's ports over boto3."""
+"""The ports of a backfill, over AWS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lakebound.settings import BackfillSettings
 
 
 def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
-    """Everything a backfill of these settings reaches. `client` makes a boto3 client of a service."""
+    """Everything a backfill of these settings reaches. `client` makes a client of an AWS service."""
     clock = SystemClock()
     s3 = client("s3")
     table = BackfillTable(settings.source, client("dynamodb"), clock, pass_through=settings.pass_through)

@@ -1,4 +1,4 @@
-"""What a backfill reads of the source table through boto3: scan pages, items by key, the table's description.
+"""What a backfill reads of the source table: scan pages, items by key, the table's description.
 
 Pages are read as DynamoDB wrote them (`raw_answers`); `pass_through=False` reads the same through botocore's parser.
 """
@@ -38,7 +38,7 @@ _THROTTLES: Final = frozenset(
 
 
 class BackfillTable:
-    """One table through a boto3 client, which is this object's own: the hooks change what its answers hold.
+    """One table. The client must be this object's own: `keep_bodies` changes what its answers hold.
 
     A bare name is a table of this account. Another account's is asked for by its ARN in every call.
     """

@@ -1,6 +1,6 @@
-"""AWS clients as every adapter wants them: standard retries, short connects, no surprise.
+"""AWS clients as every adapter wants them: standard retries and short timeouts.
 
-Made by botocore itself: boto3 would add its resources and s3transfer, 30 ms of every cold start, and nothing we use.
+botocore makes them. boto3 would add 30 ms to every cold start for resources and transfers that nothing here uses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def region() -> str | None:
 
 
 class LateClient:
-    """A client that is made when it is first used: what a function seldom needs is no part of its cold start."""
+    """A client that is made at its first use, so that what a function seldom needs costs no cold start."""
 
     def __init__(self, service: str) -> None:
         self._service = service

@@ -1,4 +1,4 @@
-"""What CloudWatch tells of deliveries and of the buffer queue, through boto3."""
+"""What CloudWatch measured of deliveries and of the buffer queue."""
 
 from __future__ import annotations
 

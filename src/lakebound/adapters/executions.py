@@ -1,4 +1,4 @@
-"""The backfill's state machine through boto3."""
+"""The backfill's state machine, and the executions that are its runs."""
 
 from __future__ import annotations
 

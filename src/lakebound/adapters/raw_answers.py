@@ -1,4 +1,4 @@
-"""Answers that hold items, as DynamoDB wrote them: one hook for the backfill, `verify` and the bench.
+"""Answers that hold items, kept as DynamoDB wrote them: one hook for the backfill, `verify` and the bench.
 
 botocore would turn every AttributeValue into Python objects and every binary into bytes. A `before-parse` hook keeps
 the answer's own JSON instead; signing, retries, checksums and paging stay botocore's.

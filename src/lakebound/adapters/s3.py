@@ -42,7 +42,7 @@ def unavailable(verb: str, bucket: str, key: str, failure: Exception) -> Lakebou
 
 
 class S3Store:
-    """One bucket through a client of S3."""
+    """One bucket."""
 
     def __init__(self, bucket: str, client: Any) -> None:
         self._bucket = bucket

@@ -15,7 +15,7 @@ from lakebound.settings import RedactionSettings
 class AwsSecrets:
     """Secrets by ARN: `arn:…:secretsmanager:…` or `arn:…:ssm:…:parameter/…`.
 
-    `client` makes a boto3 client of a service's name; only the service that is needed is asked for.
+    `client` makes the client of a service, and is called for the one service that is needed.
     """
 
     def __init__(self, client: Callable[[str], Any]) -> None:

@@ -10,7 +10,7 @@ from lakebound.ports import ReceivedMessage
 
 
 class SqsQueue:
-    """One queue through a boto3 client."""
+    """One queue, by its URL."""
 
     def __init__(self, url: str, client: Any) -> None:
         self._url = url

@@ -1,4 +1,4 @@
-"""The source table of `verify` through boto3: consistent parallel scans and reads by key, as DynamoDB said it."""
+"""The source table of `verify`: consistent parallel scans and reads by key, items as DynamoDB wrote them."""
 
 from __future__ import annotations
 
