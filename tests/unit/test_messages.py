@@ -22,7 +22,7 @@ from lakebound.transport.messages import (
     ClaimCheck,
     Line,
     Member,
-    Outgoing,
+    OutgoingMessage,
     Packer,
     decode,
     decode_claimed,
@@ -48,11 +48,11 @@ def line(position: int, data: bytes, partition: str = HOURS[0]) -> Line:
     return Line(position, partition, version(position), data)
 
 
-def pack(lines: list[Line], limit: int = SMALL) -> list[Outgoing]:
+def pack(lines: list[Line], limit: int = SMALL) -> list[OutgoingMessage]:
     return list(Packer(TABLE, limit, NOW_MS).pack(lines))
 
 
-def members_of(message: Outgoing) -> list[Member]:
+def members_of(message: OutgoingMessage) -> list[Member]:
     content = decode(TABLE, message.body)
     if isinstance(content, ClaimCheck):
         assert message.claim is not None
@@ -62,7 +62,7 @@ def members_of(message: Outgoing) -> list[Member]:
     return content
 
 
-def unpacked(messages: list[Outgoing]) -> dict[str, list[bytes]]:
+def unpacked(messages: list[OutgoingMessage]) -> dict[str, list[bytes]]:
     """The lines of each hour partition in the order in which they travel."""
     found: dict[str, list[bytes]] = {}
     for message in messages:

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from lakebound.errors import Poison
 from lakebound.record.ascii_json import ascii_json
 from lakebound.transport.object_keys import QUARANTINE
-from lakebound.transport.quarantine import Quarantined, from_delivery
+from lakebound.transport.quarantine import QuarantineObject, from_delivery
 from tests.support.stream_records import ARN, NOW_MS, TABLE, sequence, stream_record
 
 POISON = Poison("number", "39 significant digits, at most 38 are legal")
 
 
-def keep(record: object) -> Quarantined:
+def keep(record: object) -> QuarantineObject:
     return from_delivery(TABLE, record, POISON, NOW_MS)
 
 
-def payload_of(kept: Quarantined) -> bytes:
+def payload_of(kept: QuarantineObject) -> bytes:
     return b64decode(json.loads(kept.body)["payload"])
 
 

@@ -18,7 +18,7 @@ from lakebound.record.envelope import encode_event
 from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder, sequence_number_of
 from lakebound.transport import messages, quarantine
-from lakebound.transport.messages import Line, Outgoing, Packer
+from lakebound.transport.messages import Line, OutgoingMessage, Packer
 
 RESERVE_SECONDS: Final = 5.0
 """Time kept back to answer: a call in flight ends, the answer is written, metrics are flushed."""
@@ -143,7 +143,7 @@ def _quarantine(
 
 
 def _send_all(
-    outgoing: Iterable[Outgoing],
+    outgoing: Iterable[OutgoingMessage],
     result: IngestResult,
     queue: Queue,
     store: ObjectStore,
@@ -168,13 +168,13 @@ def _send_all(
 
 
 def _send(
-    batch: list[Outgoing],
+    batch: list[OutgoingMessage],
     result: IngestResult,
     queue: Queue,
     store: ObjectStore,
     clock: Clock,
     seconds_left: SecondsLeft,
-) -> list[Outgoing]:
+) -> list[OutgoingMessage]:
     """Send one batch, each refused entry again; what was refused to the end."""
     refused = [message for message in batch if not _claim_kept(message, result, store)]
     pending = [message for message in batch if message not in refused]
@@ -201,7 +201,7 @@ def _send(
     return refused + pending
 
 
-def _claim_kept(message: Outgoing, result: IngestResult, store: ObjectStore) -> bool:
+def _claim_kept(message: OutgoingMessage, result: IngestResult, store: ObjectStore) -> bool:
     """Whether a claimed document is durable (also when there is none): it is written before its message is sent."""
     if message.claim is None:
         return True

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from zlib import crc32
 
 import orjson
@@ -20,6 +20,7 @@ import orjson
 from lakebound.errors import Poison
 from lakebound.formats.ndjson import EXTENSION as NDJSON
 from lakebound.formats.registry import TRAVEL_FORMATS, encoder_of
+from lakebound.ports import ReceivedMessage
 from lakebound.times import MAX_TIME_MS
 from lakebound.transport.object_keys import CLAIMS, is_partition
 
@@ -124,7 +125,7 @@ class ClaimCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingMessage:
     """A message ready to send, and what its loss would mean: the least delivery position it holds.
 
     `claim` is set when the body is a claim check: the object's key and bytes, to be written before the message is sent.
@@ -137,20 +138,12 @@ class Outgoing:
     claim: tuple[str, bytes] | None = None
 
 
-class HasBody(Protocol):
-    """Anything that goes through SQS as one message."""
-
-    @property
-    def body(self) -> str:
-        """The SQS body."""
+AnyMessage = TypeVar("AnyMessage", OutgoingMessage, ReceivedMessage)
 
 
-Sent = TypeVar("Sent", bound=HasBody)
-
-
-def split_batches(some: Iterable[Sent]) -> Iterator[list[Sent]]:
+def split_batches(some: Iterable[AnyMessage]) -> Iterator[list[AnyMessage]]:
     """Batches within SendMessageBatch's limits: 10 entries, MAX_BATCH_BYTES of bodies in all."""
-    batch: list[Sent] = []
+    batch: list[AnyMessage] = []
     size = 0
     for message in some:
         if batch and (len(batch) == ENTRIES_PER_BATCH or size + len(message.body) > MAX_BATCH_BYTES):
@@ -226,7 +219,7 @@ class Packer:
     def _empty_room(self) -> int:
         return self._limit - len(self._head) - len(self._tail)
 
-    def pack(self, lines: Iterable[Line]) -> Iterator[Outgoing]:
+    def pack(self, lines: Iterable[Line]) -> Iterator[OutgoingMessage]:
         """Messages in the order in which they fill; together they hold every line once."""
         for line in lines:
             run = self._open.setdefault(line.partition, [])
@@ -239,7 +232,7 @@ class Packer:
             yield from self._seal(partition)
         yield from self._close()
 
-    def _seal(self, partition: str) -> Iterator[Outgoing]:
+    def _seal(self, partition: str) -> Iterator[OutgoingMessage]:
         runs = [self._open.pop(partition)]
         self._raw.pop(partition)
         while runs:
@@ -271,7 +264,7 @@ class Packer:
             data=self._encoder.compress([line.data for line in run], len(run)),
         )
 
-    def _claim(self, member: str, position: int) -> Outgoing:
+    def _claim(self, member: str, position: int) -> OutgoingMessage:
         document = (self._head + member + self._tail).encode("ascii")
         digest = sha256(document).hexdigest()
         key = CLAIMS.key(self._table, digest)
@@ -282,11 +275,11 @@ class Packer:
                 "claim": {"key": key, "sha256": digest, "bytes": len(document)},
             }
         ).decode("ascii")
-        return Outgoing(body, position, 1, 1, claim=(key, document))
+        return OutgoingMessage(body, position, 1, 1, claim=(key, document))
 
-    def _close(self) -> Iterator[Outgoing]:
+    def _close(self) -> Iterator[OutgoingMessage]:
         if self._sealed:
-            yield Outgoing(
+            yield OutgoingMessage(
                 body=self._head + ",".join([text for text, _, _ in self._sealed]) + self._tail,
                 first_position=min(position for _, position, _ in self._sealed),
                 count=sum(count for _, _, count in self._sealed),

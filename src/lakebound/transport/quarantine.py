@@ -15,7 +15,7 @@ from lakebound.transport.object_keys import QUARANTINE
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
+class QuarantineObject:
     """What to write, under which key, and the metadata people list by."""
 
     key: str
@@ -23,7 +23,7 @@ class Quarantined:
     reason: str
 
 
-def from_delivery(table: str, record: object, poison: Poison, now_ms: int) -> Quarantined:
+def from_delivery(table: str, record: object, poison: Poison, now_ms: int) -> QuarantineObject:
     """The quarantine object of a record that `stream_ingest` cannot carry.
 
     The payload is the record as ASCII-escaped JSON, which keeps lone surrogates.
@@ -36,7 +36,7 @@ def from_delivery(table: str, record: object, poison: Poison, now_ms: int) -> Qu
     return _document(table, "stream_ingest", poison, source, ascii_json(record), now_ms)
 
 
-def from_backfill(table: str, run: str, unit: int, value: object, poison: Poison, now_ms: int) -> Quarantined:
+def from_backfill(table: str, run: str, unit: int, value: object, poison: Poison, now_ms: int) -> QuarantineObject:
     """The quarantine object of an item or export line that a backfill cannot carry; bytes where it is no JSON."""
     payload = value if type(value) is bytes else ascii_json(value)
     return _document(table, "backfill", poison, {"run": run, "unit": str(unit)}, payload, now_ms)
@@ -44,7 +44,7 @@ def from_backfill(table: str, run: str, unit: int, value: object, poison: Poison
 
 def _document(
     table: str, stage: str, poison: Poison, source: dict[str, str | None], payload: bytes, now_ms: int
-) -> Quarantined:
+) -> QuarantineObject:
     document = {
         "stage": stage,
         "reason": poison.code,
@@ -54,4 +54,4 @@ def _document(
         "payload": b64encode(payload).decode("ascii"),
     }
     key = QUARANTINE.key(table, sha256(payload).hexdigest())
-    return Quarantined(key, orjson.dumps(document), poison.code)
+    return QuarantineObject(key, orjson.dumps(document), poison.code)
