@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lakebound.adapters.aws_calls import call
@@ -141,3 +142,21 @@ def ask(
         if not answer.get("NextToken"):
             return dict(values)
         more = {"NextToken": answer["NextToken"]}
+
+
+def datapoints(client: Any, metric: Metric, back: timedelta, period_s: int) -> list[dict[str, Any]]:
+    """The values of the newest stretch, in no order: each with its Timestamp, under the statistic's name."""
+    end = datetime.now(UTC)
+    answer = call(
+        client,
+        "get_metric_statistics",
+        f"metric {metric.name}",
+        Namespace=metric.namespace,
+        MetricName=metric.name,
+        Dimensions=[{"Name": key, "Value": value} for key, value in metric.dimensions.items()],
+        StartTime=end - back,
+        EndTime=end,
+        Period=period_s,
+        Statistics=[metric.statistic],
+    )
+    return answer.get("Datapoints") or []

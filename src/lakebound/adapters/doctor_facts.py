@@ -1,18 +1,20 @@
-"""Gathers what `doctor` judges, with boto3. What cannot be found out is None, and named with its reason."""
+"""Gathers what `doctor` judges. What cannot be found out is None, and named with its reason."""
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from lakebound.adapters.alarms import alarms_of
 from lakebound.adapters.aws_calls import NotThere, call
+from lakebound.adapters.cloudwatch import Metric, datapoints
 from lakebound.adapters.dead_letters import count_messages
+from lakebound.adapters.probes import Probes, describe_table
+from lakebound.adapters.raw_answers import request_key
 from lakebound.adapters.stack import Stack
-from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.doctor import StackFacts, TableFacts
 from lakebound.ports import ObjectStore
@@ -21,7 +23,6 @@ from lakebound.record.table_identity import Source
 from lakebound.transport.object_keys import DataKey
 
 Clients = Callable[[str], Any]
-_Found = TypeVar("_Found")
 _FUNCTIONS = ("StreamIngestName", "FlusherName", "BackfillName")
 _MAX_FILE_BYTES = 512 * 1024 * 1024
 
@@ -33,12 +34,12 @@ def examine_table(clients: Clients, source: Source, key: str = "") -> TableFacts
     """
     dynamodb, table = clients("dynamodb"), source.asked
     try:
-        described = _described(dynamodb, source)
+        described = describe_table(dynamodb, source)
     except NotThere:
         return TableFacts(source.table, exists=False, is_foreign=source.is_foreign)
     stream = described.get("StreamSpecification") or {}
     arn = described.get("LatestStreamArn") if stream.get("StreamEnabled") else None
-    probes = _Probes()
+    probes = Probes()
     ttl = backups = None
     if not source.is_foreign:
         ttl = probes.run(
@@ -81,7 +82,7 @@ def examine_table(clients: Clients, source: Source, key: str = "") -> TableFacts
 
 def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
     """After a deployment."""
-    probes = _Probes()
+    probes = Probes()
     aws_lambda, sqs = clients("lambda"), clients("sqs")
     mappings = {}
     for name, output in (("stream", "StreamMappingId"), ("queue", "QueueMappingId")):
@@ -103,7 +104,7 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
     refused, table = "", None
     try:
         source = stack.source
-        table = probes.run("table", lambda: _described(clients("dynamodb"), source))
+        table = probes.run("table", lambda: describe_table(clients("dynamodb"), source))
     except Misconfigured as error:
         refused = str(error)
     for name, output in (("buffer queue", "BufferQueueUrl"), ("dead-letter queue", "DeadLetterQueueUrl")):
@@ -137,36 +138,7 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
     )
 
 
-def _described(client: Any, source: Source) -> dict[str, Any]:
-    asked = source.asked
-    described: dict[str, Any] = call(client, "describe_table", f"table {asked}", TableName=asked)["Table"]
-    source.check_told(described["TableArn"])
-    return described
-
-
-class _Probes:
-    """What could be looked at, and what could not, by part."""
-
-    def __init__(self) -> None:
-        self.unknown: list[str] = []
-        self.missing: list[str] = []
-
-    def run(self, part: str, look: Callable[[], _Found]) -> _Found | None:
-        """What was found, or None."""
-        try:
-            return look()
-        except NotThere:
-            self.missing.append(part)
-        except LakeboundError as error:
-            self.unknown.append(f"{part}: {error.what}")
-        return None
-
-    def failed(self) -> tuple[str, ...]:
-        """`part: reason` of each that gave no answer."""
-        return tuple(self.unknown)
-
-
-def _key_enabled(probes: _Probes, clients: Clients, key: str) -> bool | None:
+def _key_enabled(probes: Probes, clients: Clients, key: str) -> bool | None:
     if not key:
         return None
     found = probes.run("key", lambda: call(clients("kms"), "describe_key", "key", KeyId=key)["KeyMetadata"])
@@ -187,22 +159,10 @@ def _drifted(cloudformation: Any, name: str) -> tuple[str, ...]:
 
 def _errors(clients: Clients, function: str) -> tuple[float, float] | None:
     """(invocations, errors) of the last hour; None without a value of either. Raises LakeboundError."""
-    end = datetime.now(UTC)
     counted: list[float | None] = []
-    for metric in ("Invocations", "Errors"):
-        answer = call(
-            clients("cloudwatch"),
-            "get_metric_statistics",
-            f"metric {metric}",
-            Namespace="AWS/Lambda",
-            MetricName=metric,
-            Dimensions=[{"Name": "FunctionName", "Value": function}],
-            StartTime=end - timedelta(hours=1),
-            EndTime=end,
-            Period=3600,
-            Statistics=["Sum"],
-        )
-        points = answer.get("Datapoints") or ()
+    for name in ("Invocations", "Errors"):
+        metric = Metric("AWS/Lambda", name, {"FunctionName": function}, "Sum")
+        points = datapoints(clients("cloudwatch"), metric, timedelta(hours=1), 3600)
         counted.append(sum(float(point["Sum"]) for point in points) if points else None)
     invocations, errors = counted
     return None if not invocations and not errors else (invocations or 0.0, errors or 0.0)
@@ -218,19 +178,15 @@ class SmokeItem:
 
     def schema(self) -> list[tuple[str, str]]:
         """(name, type) of the key attributes."""
-        described = _described(self._client, self._source)
+        described = describe_table(self._client, self._source)
         kinds = {one["AttributeName"]: one["AttributeType"] for one in described["AttributeDefinitions"]}
         return [(one["AttributeName"], kinds[one["AttributeName"]]) for one in described["KeySchema"]]
 
     def put(self, item: Image) -> None:
-        call(self._client, "put_item", f"table {self._table}", TableName=self._table, Item=_sendable(item))
+        call(self._client, "put_item", f"table {self._table}", TableName=self._table, Item=request_key(item))
 
     def delete(self, keys: Image) -> None:
-        call(self._client, "delete_item", f"table {self._table}", TableName=self._table, Key=_sendable(keys))
-
-
-def _sendable(image: Image) -> Image:
-    return {name: {"B": b64decode(one["B"])} if "B" in one else one for name, one in image.items()}
+        call(self._client, "delete_item", f"table {self._table}", TableName=self._table, Key=request_key(keys))
 
 
 class LandedInFiles:

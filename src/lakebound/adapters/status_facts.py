@@ -1,17 +1,17 @@
-"""Looks at a running stack with boto3, and gathers what the operator's verbs judge."""
+"""Looks at a running stack, and gathers what the operator's verbs judge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from lakebound.adapters.alarms import alarms_of
-from lakebound.adapters.aws_calls import NotThere, call
-from lakebound.adapters.cloudwatch import function_activity
+from lakebound.adapters.aws_calls import call
+from lakebound.adapters.cloudwatch import Metric, datapoints, function_activity
 from lakebound.adapters.dead_letters import count_messages
+from lakebound.adapters.probes import Probes, describe_table
 from lakebound.adapters.stack import Stack, function_environment
-from lakebound.errors import LakeboundError
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -52,24 +52,23 @@ class Observer:
         self._stack = stack
         self._clients = clients
         self._store = store
-        self._unknown: list[str] = []
-        self._missing: list[str] = []
+        self._probes = Probes()
 
     def look(self, now_ms: int) -> PipelineFacts:
         """Everything `status` judges. What cannot be found out is None and named, so that one missing right or one
         service that does not answer hides nothing else."""
         stack = self._stack
-        table = self._try(TABLE, self._describe_table) or {}
+        table = self._probes.run(TABLE, lambda: describe_table(self._clients("dynamodb"), stack.source)) or {}
         specification = table.get("StreamSpecification") or {}
-        stream = self._try(STREAM_MAPPING, lambda: self._mapping(stack.stream_mapping)) or {}
-        queue = self._try(QUEUE_MAPPING, lambda: self._mapping(stack.output("QueueMappingId"))) or {}
+        stream = self._probes.run(STREAM_MAPPING, lambda: self._mapping(stack.stream_mapping)) or {}
+        queue = self._probes.run(QUEUE_MAPPING, lambda: self._mapping(stack.output("QueueMappingId"))) or {}
         sqs = self._clients("sqs")
-        buffered = self._try(BUFFER, lambda: sum(count_messages(sqs, stack.output("BufferQueueUrl"))))
-        dead = self._try(DEAD, lambda: sum(count_messages(sqs, stack.output("DeadLetterQueueUrl"))))
-        failures = self._try(FAILURES, lambda: pending_failures(self._store, stack.table, stack.stream_mapping))
-        poison = self._try(QUARANTINE, lambda: pending_quarantine(self._store, stack.table))
-        gaps = self._try(GAPS, lambda: open_gaps(self._store, stack.table))
-        look = self._try(LOOKS, lambda: last_stream_check(self._store, stack.table))
+        buffered = self._probes.run(BUFFER, lambda: sum(count_messages(sqs, stack.output("BufferQueueUrl"))))
+        dead = self._probes.run(DEAD, lambda: sum(count_messages(sqs, stack.output("DeadLetterQueueUrl"))))
+        failures = self._probes.run(FAILURES, lambda: pending_failures(self._store, stack.table, stack.stream_mapping))
+        poison = self._probes.run(QUARANTINE, lambda: pending_quarantine(self._store, stack.table))
+        gaps = self._probes.run(GAPS, lambda: open_gaps(self._store, stack.table))
+        look = self._probes.run(LOOKS, lambda: last_stream_check(self._store, stack.table))
         return PipelineFacts(
             now_ms=now_ms,
             stack=stack.name,
@@ -83,8 +82,8 @@ class Observer:
             mapping_state=stream.get("State"),
             mapping_result=stream.get("LastProcessingResult"),
             queue_mapping_state=queue.get("State"),
-            iterator_age_ms=self._try(LAG, self._iterator_age),
-            oldest_message_s=self._try(OLDEST_MESSAGE, self._oldest_message),
+            iterator_age_ms=self._probes.run(LAG, self._iterator_age),
+            oldest_message_s=self._probes.run(OLDEST_MESSAGE, self._oldest_message),
             buffered=buffered or 0,
             dead=dead or 0,
             failure_objects=len(failures.objects) if failures else 0,
@@ -92,33 +91,24 @@ class Observer:
             failure_retention_days=int(stack.parameters.get("FailureRetentionDays") or 30),
             quarantined=len(poison.objects) if poison else 0,
             gaps=gaps or (),
-            newest_file_ms=self._try(NEWEST_FILE, lambda: self._newest_file(now_ms)),
-            alarms=self._try("alarms", self._alarms) or (),
+            newest_file_ms=self._probes.run(NEWEST_FILE, lambda: self._newest_file(now_ms)),
+            alarms=self._probes.run("alarms", self._alarms) or (),
             functions=tuple(self._functions(now_ms)),
             looked_ms=look.looked_ms if look else None,
             delivered_ms=look.delivered_ms if look else None,
             stream_mapping_id=stack.outputs.get("StreamMappingId", ""),
             queue_mapping_id=stack.outputs.get("QueueMappingId", ""),
             # Last: what stands above fills them.
-            unknown=tuple(self._unknown),
-            missing=tuple(self._missing),
+            unknown=tuple(self._probes.unknown),
+            missing=tuple(self._probes.missing),
         )
-
-    def _try(self, name: str, look: Callable[[], Any]) -> Any:
-        try:
-            return look()
-        except NotThere:
-            self._missing.append(name)
-        except LakeboundError as error:
-            self._unknown.append(f"{name}: {error.what}")
-        return None
 
     def _functions(self, now_ms: int) -> Iterator[FunctionFacts]:
         for role, output, group in _ROLES:
             name = self._stack.outputs.get(output)
             if not name:
                 continue  # a stack from before that output
-            activity = self._try(
+            activity = self._probes.run(
                 f"errors of {role}",
                 lambda name=name: function_activity(  # type: ignore[misc]  # a default, so that it is this turn's
                     self._clients("cloudwatch"), name, now_ms - _ACTIVITY_MS, now_ms
@@ -127,14 +117,6 @@ class Observer:
             if activity is not None:
                 logs = self._stack.outputs.get(group) or f"/lakebound/{self._stack.name}/{role}"
                 yield FunctionFacts(role, logs, activity.invocations, activity.errors, activity.throttles)
-
-    def _describe_table(self) -> dict[str, Any]:
-        client = self._clients("dynamodb")
-        source = self._stack.source
-        answer = call(client, "describe_table", f"table {source.asked}", TableName=source.asked)
-        described: dict[str, Any] = answer["Table"]
-        source.check_told(described["TableArn"])
-        return described
 
     def _mapping(self, mapping_id: str) -> dict[str, Any]:
         return call(self._clients("lambda"), "get_event_source_mapping", f"mapping {mapping_id}", UUID=mapping_id)
@@ -154,7 +136,9 @@ class Observer:
         self, namespace: str, name: str, dimensions: dict[str, str], statistic: str, minutes: int = 15
     ) -> float | None:
         """The newest value of five minutes, or None where there is none."""
-        points = self._points(namespace, name, dimensions, statistic, timedelta(minutes=minutes), 300)
+        points = datapoints(
+            self._clients("cloudwatch"), Metric(namespace, name, dimensions, statistic), timedelta(minutes=minutes), 300
+        )
         newest = max(points, key=lambda point: point["Timestamp"], default=None)
         return None if newest is None else float(newest[statistic])
 
@@ -163,26 +147,10 @@ class Observer:
     ) -> float | None:
         """A metric summed up over the last hours; None where CloudWatch has no value of it. Raises LakeboundError."""
         period = 3600 if hours <= 24 * 14 else 86_400
-        points = self._points(namespace, name, dimensions, statistic, timedelta(hours=hours), period)
-        return float(sum(point[statistic] for point in points)) if points else None
-
-    def _points(
-        self, namespace: str, name: str, dimensions: dict[str, str], statistic: str, back: timedelta, period: int
-    ) -> list[dict[str, Any]]:
-        end = datetime.now(UTC)
-        answer = call(
-            self._clients("cloudwatch"),
-            "get_metric_statistics",
-            f"metric {name}",
-            Namespace=namespace,
-            MetricName=name,
-            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
-            StartTime=end - back,
-            EndTime=end,
-            Period=period,
-            Statistics=[statistic],
+        points = datapoints(
+            self._clients("cloudwatch"), Metric(namespace, name, dimensions, statistic), timedelta(hours=hours), period
         )
-        return answer.get("Datapoints") or []
+        return float(sum(point[statistic] for point in points)) if points else None
 
     def _alarms(self) -> tuple[str, ...]:
         return tuple(alarm["AlarmName"] for alarm in self._all_alarms() if alarm.get("StateValue") == "ALARM")
