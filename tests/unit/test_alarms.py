@@ -43,7 +43,7 @@ def test_the_neighbours_alarms_are_not_counted(both: Operated) -> None:
 
 
 def test_only_an_alarm_of_the_stack_itself_is_told_as_on(both: Operated) -> None:
-    assert observer(both).look(0).alarms == ("lake-DeadLetters-0ABC",)
+    assert observer(both).observe(0).alarms == ("lake-DeadLetters-0ABC",)
 
 
 def test_doctor_judges_the_stacks_own_alarms(both: Operated) -> None:

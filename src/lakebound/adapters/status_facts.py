@@ -54,7 +54,7 @@ class Observer:
         self._store = store
         self._probes = Probes()
 
-    def look(self, now_ms: int) -> PipelineFacts:
+    def observe(self, now_ms: int) -> PipelineFacts:
         """Everything `status` judges. What cannot be found out is None and named, so that one missing right or one
         service that does not answer hides nothing else."""
         stack = self._stack
@@ -68,7 +68,7 @@ class Observer:
         failures = self._probes.run(FAILURES, lambda: pending_failures(self._store, stack.table, stack.stream_mapping))
         poison = self._probes.run(QUARANTINE, lambda: pending_quarantine(self._store, stack.table))
         gaps = self._probes.run(GAPS, lambda: open_gaps(self._store, stack.table))
-        look = self._probes.run(LOOKS, lambda: last_stream_check(self._store, stack.table))
+        check = self._probes.run(LOOKS, lambda: last_stream_check(self._store, stack.table))
         return PipelineFacts(
             now_ms=now_ms,
             stack=stack.name,
@@ -94,8 +94,8 @@ class Observer:
             newest_file_ms=self._probes.run(NEWEST_FILE, lambda: self._newest_file(now_ms)),
             alarms=self._probes.run("alarms", self._alarms) or (),
             functions=tuple(self._functions(now_ms)),
-            looked_ms=look.looked_ms if look else None,
-            delivered_ms=look.delivered_ms if look else None,
+            looked_ms=check.looked_ms if check else None,
+            delivered_ms=check.delivered_ms if check else None,
             stream_mapping_id=stack.outputs.get("StreamMappingId", ""),
             queue_mapping_id=stack.outputs.get("QueueMappingId", ""),
             # Last: what stands above fills them.

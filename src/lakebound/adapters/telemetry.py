@@ -67,7 +67,7 @@ def report_flush(logger: Logger, metrics: Metrics, result: FlushResult) -> None:
 def report_backfill(logger: Logger, metrics: Metrics, action: str, answer: dict[str, Any]) -> None:
     """Log what a state of a backfill answered; measure what a finished run wrote."""
     if action == "look":
-        report_look(logger, metrics, answer)
+        report_stream_check(logger, metrics, answer)
         return
     if action == "finish":
         count(metrics, "BackfillRecords", answer["records"])
@@ -76,8 +76,8 @@ def report_backfill(logger: Logger, metrics: Metrics, action: str, answer: dict[
     logger.info("backfill", action=action, answer=told)
 
 
-def report_look(logger: Logger, metrics: Metrics, answer: dict[str, Any]) -> None:
-    """Log what a look at the stream found, and put what the alarms StatusGap and FailureObjectsExpiring look at."""
+def report_stream_check(logger: Logger, metrics: Metrics, answer: dict[str, Any]) -> None:
+    """Log what the check of the stream found, and put what the alarms StatusGap and FailureObjectsExpiring look at."""
     count(metrics, "FailureObjectsExpiring", answer["failure_objects_expiring"])
     # `lakebound status --publish` puts the same metric, and no function's name is in it.
     with single_metric(

@@ -64,7 +64,7 @@ def command(
         notes.append(f"Only the newest {MOST_FILES:,} of {len(files):,} files are shown.")
         files = tuple(sorted(files, key=lambda one: one.written_ms)[-MOST_FILES:])
     figures = Figures(
-        status=assess(observer.look(now_ms)),
+        status=assess(observer.observe(now_ms)),
         files=files,
         verified=verified_of(verification) if verification else None,
         backfill=_backfill(store, found.table),

@@ -41,7 +41,7 @@ def command(
     UNKNOWN: what OK rests on could not be seen, and nothing worse was.
     """
     found = find_stack(stack)
-    status = assess(Observer(found, deployed.clients, store_of(found)).look(SystemClock().now_ms()))
+    status = assess(Observer(found, deployed.clients, store_of(found)).observe(SystemClock().now_ms()))
     if publish:
         put_gap(deployed.clients("cloudwatch"), found.table, status.state == GAP)
     if as_json:
