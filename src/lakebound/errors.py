@@ -1,4 +1,4 @@
-"""What can go wrong, said so that a person knows the object and the next step."""
+"""What can go wrong. Each error names the object that is concerned and what to do next."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ class StoreUnavailable(LakeboundError):
 
 
 class ObjectDenied(StoreUnavailable):
-    """The object store refused one object: S3 answers so for a missing key to who may not list the bucket, and for a
-    key that is there to who may not read it. It answers, so it is no outage: other objects may well be had."""
+    """The object store refused one object. It answers, so this is no outage, and other objects may be readable.
+
+    S3 answers a caller that may not list the bucket in the same way for a key that does not exist and for one that
+    the caller may not read.
+    """
 
 
 class ObjectMissing(LakeboundError):
@@ -33,11 +36,11 @@ class ObjectMissing(LakeboundError):
 
 
 class QueueUnavailable(LakeboundError):
-    """The queue did not answer; nothing that was asked of it may be assumed done."""
+    """The queue did not answer; assume that nothing it was asked for is done."""
 
 
 class UnreadableMember(Exception):
-    """A member that cannot be turned into rows: its place among those given, and the Poison that says why."""
+    """A member that cannot be turned into rows: its place in the list that was given, and the Poison that says why."""
 
     def __init__(self, place: int, poison: Poison) -> None:
         super().__init__(str(poison))

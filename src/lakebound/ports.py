@@ -16,7 +16,7 @@ class Clock(Protocol):
         """UTC in milliseconds since the epoch."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait; a simulated clock only moves on."""
+        """Wait. A simulated clock moves on at once."""
 
 
 SecondsLeft = Callable[[], float]
@@ -44,7 +44,7 @@ class ObjectStore(Protocol):
     def get(self, key: str, max_bytes: int) -> bytes:
         """The object's bytes. Raises ObjectMissing, StoreUnavailable, and LakeboundError above `max_bytes`.
 
-        Where the store does not tell a missing object from one that may not be read, StoreUnavailable is ObjectDenied.
+        Where the store does not tell a missing object from an unreadable one, the StoreUnavailable is ObjectDenied.
         """
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
@@ -53,7 +53,7 @@ class ObjectStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """One message in hand: `receives` counts this receive (1 at the first), `receipt` is good for this receive only."""
+    """One received message. `receives` counts this receive too; `receipt` is valid for this receive only."""
 
     message_id: str
     receipt: str
@@ -65,14 +65,14 @@ class Secrets(Protocol):
     """Where the key of HASH_ATTRIBUTES is kept."""
 
     def fetch(self, name: str) -> bytes:
-        """The secret's bytes. Raises Misconfigured when there is none, or it may not be read."""
+        """The secret's bytes. Raises Misconfigured for a secret that does not exist or may not be read."""
 
 
 class Queue(Protocol):
-    """One queue. Batches of at most 10 entries and 1 MiB in all are the caller's to keep."""
+    """One queue. The caller keeps each batch to 10 entries and 1 MiB of bodies."""
 
     def send(self, bodies: Sequence[str]) -> list[int]:
-        """Send one batch; the positions that were not accepted. Raises QueueUnavailable: none may be assumed sent."""
+        """Send one batch; the positions that were not accepted. Raises QueueUnavailable: assume that none was."""
 
     def receive(self, wait_seconds: int) -> list[ReceivedMessage]:
         """Up to 10 messages, waiting at most so many seconds (0 to 20) for the first. Raises QueueUnavailable."""
@@ -81,7 +81,7 @@ class Queue(Protocol):
         """Delete one batch; the positions that were not deleted. Raises QueueUnavailable."""
 
     def hide(self, receipts: Sequence[str], seconds: int) -> None:
-        """Keep messages in hand out of sight for so many seconds from now. Raises QueueUnavailable."""
+        """Hide received messages for so many seconds from now. Raises QueueUnavailable."""
 
 
 class Overtaken(LakeboundError):

@@ -1,7 +1,7 @@
-"""The use case of the flusher: messages become batch files, and only then are they acknowledged.
+"""The use case of the flusher: messages become batch files, and are acknowledged only then.
 
-Nothing is held between invocations: a record is in a complete object before its message is deleted (G2). The loop
-must not turn an outage into dead letters, so what could not be written is hidden for longer each time it comes back.
+Nothing is kept between invocations, and a record is in a complete object before its message is deleted (G2). An outage
+must not turn messages into dead letters, so a message that could not be written is hidden for longer at each receive.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ RESERVE_SECONDS: Final = 10.0
 """Kept back at the end of an invocation, beside the time for the put and the deletes."""
 
 ALONE_FROM_RECEIVES: Final = 3
-"""A message received so often is written alone: should it be the one that fails, it fails without its neighbours."""
+"""A message received so often is written alone. If it is the one that makes writing fail, its neighbours succeed."""
 
 MAX_FAILED_CALLS: Final = 3
-"""Calls to the store that may fail before the invocation takes it for an outage and tries no other message."""
+"""After so many failed calls to the store the invocation assumes an outage and tries no further message."""
 
 UNREADABLE_HIDE_SECONDS: Final = 5
 """How long a message that no flusher can read stays out of sight before its next receive.
 
-With the queue's visibility timeout (1,020 s) its ten receives would take 2.8 hours, and all that time `verify` waits
-for a queue that never empties. SQS itself moves it after the last one: nothing is
-deleted by us, so a kill loses nothing.
+With the queue's visibility timeout (1,020 s) its ten receives would take 2.8 hours, and `verify` would wait all that
+time for the queue to empty. After the last receive SQS itself moves the message to the dead-letter queue; the flusher
+deletes nothing, so a kill loses nothing.
 """
 
 _LONG_POLL_SECONDS: Final = 20

@@ -1,4 +1,4 @@
-"""Every key of ours in the bucket, with `format` and `parse` side by side, and the hour partition of a record.
+"""Every key that Lakebound writes in the bucket, formatted and parsed side by side, and a record's hour partition.
 
 Data lives under `<prefix>/<hour partition>/`; everything else under `_lakebound/<table>/`.
 """
@@ -31,10 +31,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 def is_partition(text: object) -> bool:
-    """Whether a text can be an hour partition of ours: 1 to 8 plain folder names, no dots, never above the prefix.
+    """Whether a text can be an hour partition: 1 to 8 plain folder names, without dots, so never above the prefix.
 
-    Partitions reach the flusher inside messages; a forged one must not choose where an object lands. A folder whose
-    name starts with `_` is refused unless it holds `=`: Spark takes such folders for its own and reads nothing there.
+    Partitions reach the flusher inside messages, and a forged one must not choose where an object lands. A folder name
+    that starts with `_` is refused unless it contains `=`, because Spark reads nothing in such a folder.
     """
     if type(text) is not str or len(text) > 256:
         return False

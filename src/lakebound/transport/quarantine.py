@@ -1,4 +1,4 @@
-"""The document that keeps a poison record: its bytes, why, where from. One constructor per stage that can fail."""
+"""The document that keeps a poison record: its bytes, the reason and the origin. One constructor for each stage."""
 
 from __future__ import annotations
 
