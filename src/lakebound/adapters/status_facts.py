@@ -32,6 +32,7 @@ from lakebound.operate.status import (
     open_gaps,
 )
 from lakebound.ports import ObjectStore
+from lakebound.settings import Environment
 from lakebound.transport.object_keys import partitioner
 from lakebound.transport.undelivered import pending_failures, pending_quarantine
 
@@ -165,7 +166,7 @@ class Observer:
     def _newest_file(self, now_ms: int) -> int | None:
         """Only the hour partitions of now and the hour before: a listing of everything grows for ever."""
         environment = function_environment(self._clients("lambda"), self._stack.output("StreamIngestName"))
-        partition = partitioner(environment.get("PARTITION_TEMPLATE") or "dt=%Y-%m-%d/HH=%H")
+        partition = partitioner(Environment(environment).text("PARTITION_TEMPLATE"))
         hours = [now_ms - 3_600_000 * back for back in range(_HOURS_LOOKED_AT)]
         partitions = sorted({partition(hour, deletes) for hour in hours for deletes in (False, True)})
         return newest_file(self._store, self._stack.prefix, partitions)
