@@ -1,7 +1,7 @@
 """DynamoDB attribute values: what can travel, when two are equal, and the canonical key of an item.
 
-An image travels as DynamoDB said it (`{"soc": {"N": "81.50"}}`), whatever its values are; nothing here rewrites or
-refuses one for its type. Binary values are base64 text, as they stand in stream events, in exports and in our files.
+An image travels as DynamoDB wrote it (`{"soc": {"N": "81.50"}}`), whatever its values are; nothing here rewrites it, or
+refuses it for a type. Binary values are base64 text, as they stand in stream events, in exports and in our files.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,5}))?"
 
 
 def parse_image(image: Image | orjson.Fragment) -> Image:
-    """An event's image as values."""
+    """The values of an event's image, which may be text."""
     if isinstance(image, orjson.Fragment):
         values: Image = orjson.loads(orjson.dumps(image))
         return values

@@ -15,7 +15,7 @@ from lakebound.record.stream_records import ChangeEvent, check_keys
 class SnapshotDecoder:
     """Turns what one backfill read into base records of one origin (ORDERING.md). Total, as StreamDecoder is.
 
-    What DynamoDB serves itself is legal by construction, so no image is looked through here. `reader` reads items' and
+    What DynamoDB itself serves is legal by construction, so images are not checked here. `reader` reads items' and
     lines' texts into the values that the methods take.
     """
 

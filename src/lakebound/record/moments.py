@@ -1,4 +1,4 @@
-"""Moments written as ISO 8601: one pattern for the merge job that reads them and for `config infer` that sees them.
+"""Moments in an item's texts, as ISO 8601: one pattern for the merge job and for `config infer`.
 
 Java and Python read the pattern alike. It takes the calendar date with the time of day, in the extended form
 (`2025-07-10T04:24:32.5Z`) and the basic one (`20250710T042432Z`), as far as the hour, the minute, the second or any
@@ -35,7 +35,7 @@ class MomentForm:
 
 
 def moment_form(text: str) -> MomentForm | None:
-    """How the text writes a moment; None for one that is none, the 30th of February among them."""
+    """How the text writes a moment; None for a text that is no moment, such as the 30th of February."""
     found = _SEEN.fullmatch(text.upper()) if text.isascii() else None
     if found is None:
         return None

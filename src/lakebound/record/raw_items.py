@@ -1,7 +1,7 @@
-"""Items as the text that DynamoDB said them in: read for their key attributes only, and carried byte for byte.
+"""Items as the JSON text that DynamoDB sent: only their key attributes are read, and the text travels byte for byte.
 
-Making an item's values only to write them again is most of what a scan's page costs. Their text is already what the
-record holds, so an item is parsed only where its text cannot stand in a record, or somebody has to look inside.
+Parsing an item only to write it again would be most of the cost of a scan's page. The text is already what the record
+holds, so an item is parsed only where its text cannot stand in a record, or where redaction has to look inside.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DIGITS = re.compile(r"[0-9]{1,40}").fullmatch
 
 
 class RawItem(msgspec.Struct, frozen=True, gc=False):
-    """An item: its key attributes by name, its whole JSON text, and when it was last written where that was told."""
+    """An item: its key attributes by name, its whole JSON text, and the time of its last write where that is known."""
 
     keys: Image
     text: bytes | msgspec.Raw
@@ -83,10 +83,10 @@ class ItemReader:
         self._alone = len(self.key_names) == 1
 
     def read(self, text: bytes | msgspec.Raw, created_ms: int | None = None) -> object:
-        """A RawItem, or the parsed value where the text is not carried as it stands.
+        """A RawItem, or the parsed value of a text that cannot travel as it stands.
 
-        `text` is JSON that `can_stand_in_a_line`. Parsed is one that lacks a key attribute of the table, or has a name
-        or a nesting that readers cannot read.
+        `text` is JSON that `can_stand_in_a_line`. It is parsed where it lacks a key attribute of the table, or has a
+        name or a nesting that readers cannot read.
         """
         try:
             if self._may_be_unreadable(text):
