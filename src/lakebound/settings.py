@@ -75,7 +75,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "DROP_ATTRIBUTES",
         (_INGEST, _BACKFILL),
         "",
-        "paths of attributes that land nowhere, separated by commas: `email,address.street`; lists are passed through",
+        "paths of attributes that land nowhere, separated by commas: `email,address.street`; paths pass through lists",
     ),
     Setting(
         "HASH_ATTRIBUTES", (_INGEST, _BACKFILL), "", "paths of attributes of which only an HMAC-SHA-256 lands, as an S"
@@ -90,7 +90,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "SNAPSHOT_MARGIN_SECONDS",
         (_BACKFILL,),
         "60",
-        "seconds before a read that its label stands for (MARGIN); smaller only where all clocks are one clock",
+        "seconds by which a label is older than its read (MARGIN); smaller only where all clocks are one clock",
         1,
         3_600,
     ),
@@ -102,20 +102,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         choices=("true", "false"),
     ),
     Setting(
-        "STREAM_MAPPING_ID", (_BACKFILL,), "", "event source mapping of the stream; empty: not looked at", wired=True
+        "STREAM_MAPPING_ID", (_BACKFILL,), "", "event source mapping of the stream; empty: not checked", wired=True
     ),
     Setting(
         "STREAM_INGEST_NAME",
         (_BACKFILL,),
         "",
-        "function that the stream mapping calls, whose metrics prove what was delivered; empty: not looked at",
+        "function that the stream mapping calls, whose metrics prove what was delivered; empty: not checked",
         wired=True,
     ),
     Setting(
         "DEAD_LETTER_QUEUE_URL",
         (_BACKFILL,),
         "",
-        "dead-letter queue of the buffer: a heal waits until it is empty; empty: not looked at",
+        "dead-letter queue of the buffer, which must be empty before a heal reads; empty: not checked",
         wired=True,
     ),
     Setting(
@@ -130,15 +130,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "TABLE_STREAM_ARN",
         (_INGEST, _BACKFILL),
         "",
-        "stream that is read; another account's table is asked for by its ARN; empty: a table of this account",
+        "stream that is read; it gives the ARN of a table of another account; empty: a table of this account",
         wired=True,
     ),
     Setting(
         "STACK_HOME",
         (_INGEST, _BACKFILL),
         "",
-        "partition, region and account of the stack (`aws:us-east-1:123456789012`), which tell whose the table is; "
-        "empty: not looked at",
+        "partition, region and account of the stack (`aws:us-east-1:123456789012`), compared with the "
+        "table's; empty: not compared",
         wired=True,
     ),
     Setting("EXPORT_KMS_KEY", (_BACKFILL,), "", "KMS key that exports are encrypted with; empty: S3's own", wired=True),
