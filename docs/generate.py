@@ -1,4 +1,4 @@
-"""Documentation as output: fills the generated blocks of the documents, or says which are stale.
+"""Writes the generated blocks of the pages, or names the pages whose blocks are stale.
 
     python docs/generate.py           write them
     python docs/generate.py --check   exit 1 and name the stale ones
@@ -88,7 +88,7 @@ def _default(text: str | None) -> str:
 
 
 def commands() -> str:
-    """Every verb of the command with its options, as its own help has them."""
+    """Every verb of the command with its options, from the command's own help."""
     return "\n\n".join(_verbs(typer.main.get_command(app), "lakebound"))
 
 
@@ -115,15 +115,15 @@ def _parameter(parameter: Any) -> str:
     else:
         name = " / ".join([*parameter.opts, *parameter.secondary_opts])
     default = parameter.default
-    told = "" if default in (None, "", False, [], ()) or callable(default) else f" Default: `{default}`."
-    need = " Required." if parameter.required else ""
+    default_note = "" if default in (None, "", False, [], ()) or callable(default) else f" Default: `{default}`."
+    required_note = " Required." if parameter.required else ""
     about = " ".join((getattr(parameter, "help", "") or "").split())
     about = about.replace("|", "\\|").replace("<", "&lt;")
-    return f"| `{name}` | {about}{need}{told} |"
+    return f"| `{name}` | {about}{required_note}{default_note} |"
 
 
 def parameters() -> str:
-    """Every parameter of the template, in its own order."""
+    """Every parameter of the template, in the template's order."""
     found = yaml.load((ROOT / "template.yaml").read_text("utf-8"), _Loose)["Parameters"]
     rows = []
     for name, one in found.items():
@@ -164,7 +164,7 @@ def failing_rules() -> str:
 
 
 class _Loose(yaml.SafeLoader):
-    """Reads CloudFormation's short tags as nothing: no parameter has one."""
+    """Reads CloudFormation's short tags (`!Ref`) as null. No parameter has one."""
 
 
 _Loose.add_multi_constructor("!", lambda loader, suffix, node: None)
@@ -185,18 +185,18 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
 
 
 def filled(text: str) -> str:
-    """A document's text with its blocks as they should be. Raises KeyError for a block nobody makes."""
+    """A page's text with its blocks as the code writes them. Raises KeyError for a block without a generator."""
     return _BLOCK.sub(lambda block: f"{block[1]}{BLOCKS[block['name']]()}\n{block[3]}", text)
 
 
 def stale(folder: Path = ROOT) -> list[Path]:
-    """The documents whose blocks are not as the code would write them."""
+    """The pages whose blocks differ from what the code would write."""
     documents = [*sorted((folder / "docs").rglob("*.md")), folder / "README.md"]
     return [path for path in documents if path.exists() and filled(path.read_text("utf-8")) != path.read_text("utf-8")]
 
 
 def main(arguments: list[str]) -> int:
-    """Write the stale documents, or with `--check` only name them."""
+    """Write the stale pages; with `--check` only name them, and return 1 if there are any."""
     outdated = stale()
     for path in outdated:
         if "--check" in arguments:

@@ -1,7 +1,7 @@
 """Writes docs/LICENCES.md: the licence of every package that a deployment of ours carries (`make licences`).
 
-The Lambda layers carry what src/*.txt pin, the wheel what pyproject.toml names; pip-licenses reads each package's own
-metadata in .venv. Tools that only build or test are not carried, so they are not listed.
+The Lambda layers carry the packages that src/*.txt pin, the wheel those that pyproject.toml names. pip-licenses reads
+each package's own metadata in .venv. The page leaves out tools that only build or test: no deployment carries them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "LICENCES.md"
 ALLOWED: Final = re.compile(r"(Apache|MIT|BSD|PSF|Python Software Foundation|MPL-2\.0|0BSD|ISC)", re.IGNORECASE)
-"""What an Apache-2.0 work may be shipped beside without further duties than the notices themselves."""
+"""Licences that ask of whoever ships such a package to keep its notice, and nothing more."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -32,7 +32,7 @@ def carried(root: Path = ROOT) -> set[str]:
 
 
 def licences(names: set[str]) -> list[dict[str, Any]]:
-    """What pip-licenses says of these packages: Name, Version, License."""
+    """Name, Version and License of each package, from pip-licenses."""
     command = [
         ".venv-audit/bin/pip-licenses",
         f"--python={sys.executable}",
@@ -46,7 +46,7 @@ def licences(names: set[str]) -> list[dict[str, Any]]:
 
 
 def page(entries: list[dict[str, Any]]) -> str:
-    """The document."""
+    """The page's text."""
     rows = [f"| {entry['Name']} | {entry['Version']} | {entry['License']} |" for entry in entries]
     return "\n".join(
         [
@@ -67,13 +67,13 @@ def page(entries: list[dict[str, Any]]) -> str:
 
 
 def listed(text: str) -> dict[str, str]:
-    """Licence by normalised name, of a page."""
+    """The licence of each package on a page, by its normalised name."""
     rows = re.findall(r"^\| ([A-Za-z0-9._-]+) \| [^|]+ \| ([^|]+) \|$", text, re.MULTILINE)
     return {re.sub(r"[-_.]+", "-", name).lower(): licence.strip() for name, licence in rows if name != "package"}
 
 
 def faults(text: str, names: set[str]) -> list[str]:
-    """What is wrong with a page: packages that it lacks, and licences that are not allowed."""
+    """The packages that a page lacks, and those whose licence is not allowed."""
     known = listed(text)
     missing = [f"{name} is not listed: run make licences" for name in sorted(names - known.keys())]
     return missing + [f"{name}: {licence}" for name, licence in sorted(known.items()) if not ALLOWED.search(licence)]
