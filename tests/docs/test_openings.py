@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-_OPENING = re.compile(r"\A# .+\n\nFor [^.]+\. After it you (?:can|know) [^.]+\.(?:\s|\Z)")
+_OPENING = re.compile(r"\A# .+\n\nFor [^.]+\. After it you (?:can|know)\s[^.]+\.(?:\s|\Z)")
 
 
 def opens_well(text: str) -> bool:
