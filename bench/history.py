@@ -1,11 +1,11 @@
-"""What a micro-batch of the history costs while bronze and the history grow, going on and told anew, in one run.
+"""What a micro-batch of the history costs while bronze and the history grow, going on and recomputed, in one run.
 
 python -m bench.history --write         the whole run, into docs/BENCH-HISTORY.md (ten minutes)
 python -m bench.history --records 200000 --records 400000   other lengths, printed only
 
 Bronze holds the same keys each time, with ever more records of each. One micro-batch follows what was told of its
 keys, the next one brings records that are late: the first is the work that a live table makes, the second what it
-would cost if every key were told anew from bronze. Afterwards the history is compared with what all of bronze says.
+would cost if every key were recomputed from bronze. Afterwards the history is compared with what all of bronze says.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ For engineers who run `build_history`. After it you know how its time grows with
 after {warm_ups} that warms up. Each micro-batch has {touched:,} records, each of another key, of {keys:,} keys in all.
 
 - *Going on*: the records are newer than all that the history holds of their keys.
-- *Told anew*: the records are late, so each of their keys is computed from all of its records.
+- *Recomputed*: the records are late, so each of their keys is computed from all of its records.
 
 The factor compares with the shortest bronze in the same run. Quote it: absolute figures depend on the machine.
 
@@ -71,7 +71,7 @@ class Growing:
         )
 
 
-HEAD: Final = "| records in bronze | going on, s | factor | told anew, s | factor |\n|---|---|---|---|---|"
+HEAD: Final = "| records in bronze | going on, s | factor | recomputed, s | factor |\n|---|---|---|---|---|"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,7 +123,7 @@ def measure(spark: SparkSession, folder: Path, growing: Growing, rounds: int, *,
             seconds = time.perf_counter() - started
             if done.anew != (0 if way is growing.on else touched):
                 raise AssertionError(
-                    f"{done.anew} of {touched} keys were told anew; the benchmark measures another thing"
+                    f"{done.anew} of {touched} keys were recomputed; the benchmark measures another thing"
                 )
             if number >= WARM_UPS:
                 way.append(seconds)

@@ -367,7 +367,7 @@ ELSEWHERE: Final = (
     ),
     Elsewhere(faults.FLUSH, "kill -9 of the real process around every side effect", "no loss", KILLED),
     Elsewhere(faults.FLUSH, "disk full: the process can write no file", "no loss; none is written", KILLED_SAMPLE),
-    Elsewhere(faults.FLUSH, "memory full", "stays within its share; out of it the process is killed", MEMORY),
+    Elsewhere(faults.FLUSH, "memory full", "stays within its share; beyond it the process is killed", MEMORY),
     Elsewhere(
         faults.FLUSH,
         "slow or timed-out put",
@@ -383,7 +383,7 @@ ELSEWHERE: Final = (
     Elsewhere(
         faults.FLUSH,
         "hour boundary inside a message",
-        "deleted once both files are there",
+        "deleted once both files exist",
         FLUSH + "test_a_message_over_two_hours_is_done_when_both_files_are",
     ),
     Elsewhere(
@@ -484,7 +484,7 @@ ELSEWHERE: Final = (
     Elsewhere(
         _DELTA,
         "a record older than the purged tombstones",
-        "kept as stale, GAP is told; without the floor it would resurrect a row",
+        "set aside as stale, and a gap is recorded; without the bound it would bring a row back",
         "tests/spark/test_deletes.py::test_purge_stale_records_and_the_red_control",
     ),
     Elsewhere(
