@@ -13,8 +13,9 @@ from typing import Final
 import pytest
 
 from lakebound.operate.discard import discard_messages, discard_objects, undelivered_failures
-from lakebound.operate.redrive import peek_dead_letters, redrive_by_copy, redrive_failures, redrive_quarantine
+from lakebound.operate.redrive import redrive_by_copy, redrive_failures, redrive_quarantine
 from lakebound.operate.status import GAP, LAGGING, OK
+from lakebound.transport.dead_letters import peek_dead_letters
 from lakebound.transport.undelivered import MAX_FAILURE_BYTES, pending_failures, pending_quarantine
 from tests.incidents.oncall import OnCall, Row
 from tests.incidents.plant import MAPPING, Plant

@@ -12,13 +12,13 @@ import pytest
 from lakebound.errors import LakeboundError, QueueUnavailable
 from lakebound.operate.redrive import (
     MoveState,
-    peek_dead_letters,
     redrive_by_copy,
     redrive_by_task,
     redrive_failures,
     redrive_quarantine,
 )
 from lakebound.record.redaction import Redaction
+from lakebound.transport.dead_letters import peek_dead_letters
 from lakebound.transport.object_keys import QUARANTINE
 from lakebound.transport.undelivered import FailureObject, pending_failures, pending_quarantine
 from tests.support.dead_letters import MAPPING, World, a_body, bodies

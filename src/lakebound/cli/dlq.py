@@ -31,13 +31,13 @@ from lakebound.operate.redrive import (
     DEFAULT_RATE,
     MoveUnsupported,
     RedriveResult,
-    peek_dead_letters,
     redrive_by_copy,
     redrive_by_task,
     redrive_failures,
     redrive_quarantine,
 )
 from lakebound.times import iso
+from lakebound.transport.dead_letters import peek_dead_letters
 from lakebound.transport.object_keys import QUARANTINE
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,

@@ -87,6 +87,12 @@ def ingest(
     return result
 
 
+def poison_code(record: object, rules: IngestRules, decoder: StreamDecoder, now_ms: int) -> str | None:
+    """The code with which `ingest` would put the record in quarantine now, None where it would carry it."""
+    _, poisoned, _ = _decode([record], rules, decoder, now_ms, IngestResult(1))
+    return next((poison.code for _, poison in poisoned), None)
+
+
 def _decode(
     records: Sequence[object], rules: IngestRules, decoder: StreamDecoder, now_ms: int, result: IngestResult
 ) -> tuple[list[Line], list[tuple[int, Poison]], list[int]]:

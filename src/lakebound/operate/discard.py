@@ -15,8 +15,9 @@ from typing import Any, Final
 import orjson
 
 from lakebound.errors import LakeboundError, ObjectMissing
-from lakebound.operate.redrive import IngestPipeline, verdict_of_message, verdict_of_quarantined
+from lakebound.operate.redrive import IngestPipeline, verdict_of_quarantined
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
+from lakebound.transport.dead_letters import put_back, verdict_of_message
 from lakebound.transport.object_keys import DISCARDED, REDRIVEN
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
@@ -150,8 +151,7 @@ def discard_messages(table: str, ids: Collection[str], dead: Queue, store: Objec
                 if message.message_id not in ids or not _discard_message(table, message, dead, store, clock, result):
                     back.append(message.receipt)
     finally:
-        for start in range(0, len(back), 10):
-            dead.hide(back[start : start + 10], 0)
+        put_back(dead, back)
     return result
 
 

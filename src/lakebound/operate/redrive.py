@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import orjson
 
-from lakebound.errors import LakeboundError, ObjectMissing, Poison
-from lakebound.live.ingest import IngestResult, IngestRules, ingest
-from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage, StoredObject
+from lakebound.errors import LakeboundError, ObjectMissing
+from lakebound.live.ingest import IngestResult, IngestRules, ingest, poison_code
+from lakebound.ports import Clock, ObjectStore, Queue
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
-from lakebound.transport.messages import ClaimCheck
+from lakebound.transport.dead_letters import put_back, verdict_of_message
 from lakebound.transport.object_keys import (
     REDRIVEN,
 )
@@ -41,9 +41,6 @@ DEFAULT_RATE: Final = 500
 RECORDS_TOGETHER: Final = 500
 _EMPTY_RECEIVES: Final = 2
 _NO_HURRY: Final = 86_400.0
-
-
-# ── the dead-letter queue ───────────────────────────────────────────────────────────────────────────────────
 
 
 class MoveUnsupported(LakeboundError):
@@ -95,15 +92,11 @@ class RedriveResult:
 
 
 Progress = Callable[[int], None]
-"""Told how many more were redriven."""
-
-
-def _silent(more: int) -> None:
-    del more
+"""Called with how many more were redriven."""
 
 
 def redrive_by_task(
-    task: MoveTask, clock: Clock, *, rate: int = DEFAULT_RATE, progress: Progress = _silent
+    task: MoveTask, clock: Clock, *, rate: int = DEFAULT_RATE, progress: Progress = lambda more: None
 ) -> RedriveResult:
     """Have SQS move everything back, and wait for it.
 
@@ -140,7 +133,7 @@ def redrive_by_copy(
     *,
     rate: int = DEFAULT_RATE,
     limit: int = 0,
-    progress: Progress = _silent,
+    progress: Progress = lambda more: None,
     store: ObjectStore | None = None,
 ) -> RedriveResult:
     """Receive, send to the buffer, and only then delete; a message that no flusher can ever read stays where it is.
@@ -155,8 +148,7 @@ def redrive_by_copy(
         _copy_all(table, dead, buffer, _Pace(clock, rate), limit, progress, store, result, kept)
     finally:
         # What stays is seen at once by the next command: `dlq discard` would else find nothing for half a minute.
-        for start in range(0, len(kept), 10):
-            dead.hide(kept[start : start + 10], 0)
+        put_back(dead, kept)
     return result
 
 
@@ -204,75 +196,6 @@ def _copy_all(
             progress(len(sent))
 
 
-def verdict_of_message(table: str, message: ReceivedMessage, store: ObjectStore | None) -> str:
-    """The code of why no flusher can read the message now, or nothing. Raises StoreUnavailable.
-
-    Without a store a claim check is taken for good: what it points to is not read.
-    """
-    try:
-        content = messages.decode(table, message.body)
-        if isinstance(content, ClaimCheck) and store is not None:
-            messages.decode_claimed(table, content, store.get(content.key, MAX_FAILURE_BYTES))
-    except Poison as poison:
-        return poison.code
-    except ObjectMissing:
-        return "claim_missing"
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """What one dead message holds, without a value: `verdict` is empty when a flusher could write it."""
-
-    message_id: str
-    size: int
-    records: int
-    partitions: tuple[str, ...]
-    claim: str
-    verdict: str
-
-
-def peek_dead_letters(table: str, dead: Queue, store: ObjectStore, most: int) -> list[DeadLetter]:
-    """Up to `most` messages, put back at once. Raises QueueUnavailable."""
-    found: dict[str, DeadLetter] = {}
-    receipts: list[str] = []
-    while len(found) < most:
-        received = [message for message in dead.receive(0) if message.message_id not in found]
-        if not received:
-            break
-        found.update({message.message_id: _dead_letter(table, message, store) for message in received})
-        receipts += [message.receipt for message in received]
-    # Only now: a message put back at once would be what the next receive brings.
-    for start in range(0, len(receipts), 10):
-        dead.hide(receipts[start : start + 10], 0)
-    return list(found.values())[:most]
-
-
-def _dead_letter(table: str, message: ReceivedMessage, store: ObjectStore) -> DeadLetter:
-    claim, verdict = "", ""
-    members: list[messages.Member] = []
-    try:
-        content = messages.decode(table, message.body)
-        if isinstance(content, ClaimCheck):
-            claim = content.key
-            content = messages.decode_claimed(table, content, store.get(content.key, content.bytes))
-        members = content
-    except Poison as poison:
-        verdict = poison.code
-    except ObjectMissing:
-        verdict = "claim_missing"
-    except LakeboundError:
-        verdict = "claim_unreadable_now"
-    return DeadLetter(
-        message.message_id,
-        len(message.body),
-        sum(member.count for member in members),
-        tuple(sorted({member.partition for member in members})),
-        claim,
-        verdict,
-    )
-
-
 # ── Lambda's failure objects ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -296,8 +219,7 @@ class IngestPipeline:
 
     def poison_of(self, record: object) -> str | None:
         """The code of what would keep a record from being carried now; nothing is sent or written."""
-        nowhere = IngestPipeline(self.rules, self.decoder, _Nowhere(), _NoStore(), self.clock)
-        return next(iter(nowhere.carry([record]).quarantined), None)
+        return poison_code(record, self.rules, self.decoder, self.clock.now_ms())
 
 
 def redrive_failures(
@@ -307,7 +229,7 @@ def redrive_failures(
     rate: int = DEFAULT_RATE,
     limit: int = 0,
     dry_run: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = lambda more: None,
 ) -> RedriveResult:
     """Carry the records of failure objects with their own sequence numbers; what is poison goes to quarantine."""
     result = RedriveResult("stream", "ingest", found=len(pending.objects), already=pending.already)
@@ -358,7 +280,7 @@ def redrive_quarantine(
     limit: int = 0,
     reason: str = "",
     dry_run: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = lambda more: None,
 ) -> RedriveResult:
     """Carry quarantined stream records from their original bytes; what is still poison is kept and named.
 
@@ -449,38 +371,3 @@ class _Pace:
         early = due_ms - self._clock.now_ms()
         if early > 0:
             self._clock.sleep(early / 1000)
-
-
-class _Nowhere:
-    """A queue that accepts everything and keeps nothing."""
-
-    def send(self, bodies: Sequence[str]) -> list[int]:
-        del bodies
-        return []
-
-    def receive(self, wait_seconds: int) -> list[ReceivedMessage]:
-        del wait_seconds
-        return []
-
-    def delete(self, receipts: Sequence[str]) -> list[int]:
-        del receipts
-        return []
-
-    def hide(self, receipts: Sequence[str], seconds: int) -> None:
-        del receipts, seconds
-
-
-class _NoStore:
-    """A bucket that accepts everything and keeps nothing."""
-
-    def put_if_absent(self, key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
-        del key, body, metadata
-        return True
-
-    def get(self, key: str, max_bytes: int) -> bytes:
-        del max_bytes
-        raise ObjectMissing(f"{key} does not exist")
-
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        del prefix
-        return iter(())
