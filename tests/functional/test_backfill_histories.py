@@ -72,7 +72,7 @@ def read_inside_the_gap_only(monkeypatch: pytest.MonkeyPatch) -> World:
     made.clock.pass_ms(end - made.clock.ms)
     GapBook("cars", made.bucket, made.bucket).record(Gap(begin, end, "mapping_behind", detected_at_ms=made.clock.ms))
     # Writes beside the healing may touch the key; without them nothing but the reread can take the ghost away.
-    monkeypatch.setattr("tests.functional.test_backfill_histories.KEYS", KEYS[1:])
+    monkeypatch.setattr("tests.support.backfill_histories.KEYS", KEYS[1:])
     heal(made, random.Random(1), "incremental_export", monkeypatch)
     return made
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakebound.backfill.exports import Exporter
-from lakebound.backfill.gap_closing import Closing, decide
+from lakebound.backfill.gap_closing import Closing, RunMergeCheck, decide_closing
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.run_context import Ports, RunContext, RunRules
 from lakebound.backfill.segment_worker import Page, PageSource
@@ -74,18 +74,6 @@ class WholeTable:
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
         return self.decoder.item(value, label_ms, event_id)
-
-
-@dataclass(frozen=True)
-class InSilver:
-    """What Spark would find: everything in the bucket is merged."""
-
-    records: int
-    ghosts: int
-    missing: tuple[str, ...] = ()
-    damaged: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-    unmerged: int = 0
 
 
 class Healing:
@@ -178,10 +166,13 @@ class Healing:
 
     def close(self, manifest: Manifest) -> Closing:
         """`lakebound backfill close`."""
-        merged = InSilver(len(self._of_run(manifest)), len(self._ghosts(manifest)))
+        merged = RunMergeCheck(records=len(self._of_run(manifest)), ghosts=len(self._ghosts(manifest)))
         plant = self._plant
-        failures = len(pending_failures(plant.bucket, TABLE, plant.mapping().mapping_id).objects)
-        closing = decide(manifest, self.book.all(), self._rules.wait_ms, merged, len(plant.dead.messages), failures)
+        dead, failures = (
+            len(plant.dead.messages),
+            len(pending_failures(plant.bucket, TABLE, plant.mapping().mapping_id).objects),
+        )
+        closing = decide_closing(manifest, self.book.all(), self._rules.wait_ms, merged, dead, failures)
         for gap in closing.gaps:
             self.book.close(gap, manifest.run)
         return closing

@@ -154,9 +154,9 @@ class _Empty:
         return iter(())
 
     def look(self, source: str, manifest: Any) -> Any:
-        from lakebound_spark.upkeep.run_merge_check import RunMergeCheck
+        from lakebound.backfill.gap_closing import RunMergeCheck
 
-        return RunMergeCheck((), (), (), 5, 0, 0)
+        return RunMergeCheck(records=5, ghosts=0)
 
     def mark(self, gaps: Sequence[Any]) -> str:
         return ""

@@ -162,7 +162,7 @@ PROMISES: Final = (
             "template.yaml:StatusGap",
             CORE + "source/delivery_proof.py:find_gaps",
             CORE + "backfill/stream_check.py:check_stream",
-            CORE + "backfill/gap_closing.py:decide",
+            CORE + "backfill/gap_closing.py:decide_closing",
             "spark/lakebound_spark/silver/stale_mark.py:mark_stale",
             "spark/lakebound_spark/silver/stale_mark.py:record_stale_gap",
         ),

@@ -288,7 +288,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "save the checkpoint before the file",
         "lakebound.backfill.segment_worker",
         "        for file in files.take_files()",
-        "        tag = self._documents.save(key, state.encode(), tag)\n        for file in files.take_files()",
+        "        tag = self.documents.save(key, state.encode(), tag)\n        for file in files.take_files()",
         BACKFILLS,
     ),
     Mutant(
@@ -329,8 +329,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "save over another writer's checkpoint",
         "lakebound.backfill.segment_worker",
-        "self._documents.save(key, state.encode(), tag)",
-        'self._documents.save(key, state.encode(), (self._documents.load(key) or (b"", None))[1])',
+        "self.documents.save(key, state.encode(), tag)",
+        'self.documents.save(key, state.encode(), (self.documents.load(key) or (b"", None))[1])',
         SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
     ),
     Mutant(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
-from lakebound.backfill.gap_closing import decide
+from lakebound.backfill.gap_closing import RunMergeCheck, decide_closing
 from lakebound.backfill.manifest import Manifest, digest_of
 from lakebound.source.gaps import Gap
 from tests.support.operator_stack import Lakebound, Operated
@@ -17,14 +18,7 @@ GAP = Gap(1_000_000, 2_000_000, "mapping_behind", detected_at_ms=2_100_000)
 OTHER = Gap(5_000_000, None, "mapping_disabled")
 
 
-@dataclass(frozen=True)
-class InSilver:
-    missing: tuple[str, ...] = ()
-    damaged: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-    records: int = 7
-    unmerged: int = 0
-    ghosts: int | None = None
+merged = partial(RunMergeCheck, records=7)
 
 
 def manifest(**changed: Any) -> Manifest:
@@ -52,54 +46,54 @@ def manifest(**changed: Any) -> Manifest:
 
 
 def test_a_heal_by_windows_that_is_merged_closes_its_gap_and_no_other() -> None:
-    closing = decide(manifest(), [GAP, OTHER], W, InSilver(), 0, 0)
+    closing = decide_closing(manifest(), [GAP, OTHER], W, merged(), 0, 0)
     assert (closing.gaps, closing.refusals) == ((GAP,), ())
 
 
 @pytest.mark.parametrize("mode", ["scan", "export"])
 def test_a_heal_that_read_the_whole_table_closes_its_gap_once_no_ghost_is_left(mode: str) -> None:
     whole = manifest(mode=mode)
-    assert decide(whole, [GAP], W, InSilver(ghosts=0), 0, 0).gaps == (GAP,)
-    (refused,) = decide(whole, [GAP], W, InSilver(ghosts=3), 0, 0).refusals
+    assert decide_closing(whole, [GAP], W, merged(ghosts=0), 0, 0).gaps == (GAP,)
+    (refused,) = decide_closing(whole, [GAP], W, merged(ghosts=3), 0, 0).refusals
     assert refused.what.startswith("3 rows are still there")
     assert refused.command == "spark/jobs/sweep.py --run heal-1, then spark/jobs/merge_changes.py"
-    assert decide(whole, [GAP], W, InSilver(ghosts=None), 0, 0).is_refused
+    assert decide_closing(whole, [GAP], W, merged(ghosts=None), 0, 0).is_refused
 
 
 def test_a_gap_that_is_healed_already_is_left_as_it_is() -> None:
-    closing = decide(manifest(), [replace(GAP, healed_by="heal-0")], W, InSilver(), 0, 0)
+    closing = decide_closing(manifest(), [replace(GAP, healed_by="heal-0")], W, merged(), 0, 0)
     assert (closing.gaps, closing.refusals) == ((), ())
 
 
-REFUSED: dict[str, tuple[dict[str, Any], InSilver, tuple[int, int], str, str]] = {
-    "not merged": ({}, InSilver(unmerged=2), (0, 0), "2 keys of the run are not merged", "merge_changes"),
-    "not landed": ({}, InSilver(missing=("a",), records=3), (0, 0), "files are not there", "files mirror"),
-    "damaged": ({}, InSilver(damaged=("a",), records=3), (0, 0), "not as they were written", "files check"),
-    "left out": ({}, InSilver(left_out=("a",), unmerged=1), (0, 0), "the merge left out 1 files", "replay"),
-    "another count": ({}, InSilver(records=6), (0, 0), "has 7 records, its files 6", "files mirror"),
-    "in quarantine": ({"quarantined": 1}, InSilver(), (0, 0), "1 records of the run are in quarantine", "dlq list"),
-    "dead letters": ({}, InSilver(), (4, 0), "4 messages wait", "--from buffer, then lakebound backfill start"),
-    "failure objects": ({}, InSilver(), (0, 2), "2 failure objects", "--from stream, then lakebound backfill start"),
-    "dead letters after a scan": ({"mode": "scan"}, InSilver(ghosts=0), (4, 0), "4 messages wait", "merge_changes"),
-    "no heal": ({"heals": ()}, InSilver(), (0, 0), "names no gap", "start --mode heal"),
-    "begun too early": ({"started_ms": 2_000_000 + W - 1}, InSilver(), (0, 0), "ended after the run", "--mode heal"),
+REFUSED: dict[str, tuple[dict[str, Any], RunMergeCheck, tuple[int, int], str, str]] = {
+    "not merged": ({}, merged(unmerged=2), (0, 0), "2 keys of the run are not merged", "merge_changes"),
+    "not landed": ({}, merged(missing=("a",), records=3), (0, 0), "files are not there", "files mirror"),
+    "damaged": ({}, merged(damaged=("a",), records=3), (0, 0), "not as they were written", "files check"),
+    "left out": ({}, merged(left_out=("a",), unmerged=1), (0, 0), "the merge left out 1 files", "replay"),
+    "another count": ({}, merged(records=6), (0, 0), "has 7 records, its files 6", "files mirror"),
+    "in quarantine": ({"quarantined": 1}, merged(), (0, 0), "1 records of the run are in quarantine", "dlq list"),
+    "dead letters": ({}, merged(), (4, 0), "4 messages wait", "--from buffer, then lakebound backfill start"),
+    "failure objects": ({}, merged(), (0, 2), "2 failure objects", "--from stream, then lakebound backfill start"),
+    "dead letters after a scan": ({"mode": "scan"}, merged(ghosts=0), (4, 0), "4 messages wait", "merge_changes"),
+    "no heal": ({"heals": ()}, merged(), (0, 0), "names no gap", "start --mode heal"),
+    "begun too early": ({"started_ms": 2_000_000 + W - 1}, merged(), (0, 0), "ended after the run", "--mode heal"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_whatever_is_missing_refuses_with_the_command_that_comes_before(name: str) -> None:
     changed, merged, waiting, sentence, command = REFUSED[name]
-    closing = decide(manifest(**changed), [GAP], W, merged, *waiting)
+    closing = decide_closing(manifest(**changed), [GAP], W, merged, *waiting)
     assert closing.gaps == ()
     assert any(sentence in one.what and command in one.command for one in closing.refusals), closing.refusals
 
 
 def test_a_gap_without_an_end_is_never_closed() -> None:
-    assert decide(manifest(), [replace(GAP, to_ms=None)], W, InSilver(), 0, 0).is_refused
+    assert decide_closing(manifest(), [replace(GAP, to_ms=None)], W, merged(), 0, 0).is_refused
 
 
 def test_a_file_that_was_left_out_once_and_is_merged_now_refuses_nothing() -> None:
-    assert not decide(manifest(), [GAP], W, InSilver(left_out=("a",)), 0, 0).is_refused
+    assert not decide_closing(manifest(), [GAP], W, merged(left_out=("a",)), 0, 0).is_refused
 
 
 def test_a_run_that_has_not_ended_is_a_usage_error(

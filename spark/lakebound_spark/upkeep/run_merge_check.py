@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
 from lakebound_spark.platform.tables import companion_table, exists, open_table, require_silver
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register, base_register_text
 from lakebound_spark.reading.source import DataFile, literal_path, parse_data_file
-
-
-@dataclass(frozen=True, slots=True)
-class RunMergeCheck:
-    """How far a run is merged. Names of files, counts; never a key.
-
-    `missing` are not below the source; `damaged` differ from their names; `left_out` are recorded as bad by the merge
-    job. `ghosts` is None where the run did not read the whole table, or where the rest does not allow to count them.
-    """
-
-    missing: tuple[str, ...]
-    damaged: tuple[str, ...]
-    left_out: tuple[str, ...]
-    records: int
-    unmerged: int
-    ghosts: int | None
 
 
 def check_run_merge(spark: SparkSession, source: str, target: str, manifest: Manifest) -> RunMergeCheck:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any, Final
+from typing import Final
 
 from lakebound import prices
 from lakebound.backfill.run_input import BackfillRequest
@@ -42,7 +42,7 @@ _QUICK_MINUTES: Final = 240.0
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way. `possible` is empty, or why it cannot be taken."""
+    """One way to read the table. `impossible` says why it cannot be taken; it is empty where it can."""
 
     mode: str
     items: int
@@ -66,10 +66,6 @@ class Estimate:
     def option(self, mode: str) -> Option:
         """The option of that mode."""
         return next(option for option in self.options if option.mode == mode)
-
-    def fields(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +127,9 @@ def estimate(
     share = changed / facts.size if facts.size else 0.0
     incremental = _export("incremental_export", facts, min(facts.items, ceil(facts.items * share)), changed)
     if changed_bytes is None and not incremental.impossible:
-        incremental = _impossible(incremental, "needs from and to, or a gap to heal")
+        incremental = replace(incremental, impossible="needs from and to, or a gap to heal")
     if barred and not incremental.impossible:
-        incremental = _impossible(incremental, barred)
+        incremental = replace(incremental, impossible=barred)
     recommended, reason = _choose(scan, export, incremental)
     if barred:
         reason = f"{reason}; an incremental export {barred}"
@@ -159,16 +155,10 @@ def _export(mode: str, facts: TableDescription, items: int, size: int) -> Option
     dollars = size / _GB * prices.EXPORT_GB + work * _READER_GB * prices.LAMBDA_GB_SECOND
     option = Option(mode, items, size, 0, round(dollars, 2), round(minutes, 1))
     if facts.is_foreign:
-        return _impossible(option, FOREIGN)
+        return replace(option, impossible=FOREIGN)
     if facts.recovery_from_ms is None:
-        return _impossible(option, "needs point-in-time recovery, which is off")
+        return replace(option, impossible="needs point-in-time recovery, which is off")
     return option
-
-
-def _impossible(option: Option, why: str) -> Option:
-    return Option(
-        option.mode, option.items, option.bytes, option.read_units, option.dollars, option.minutes, impossible=why
-    )
 
 
 def _choose(scan: Option, export: Option, incremental: Option) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from hashlib import sha256
 from math import ceil
 from typing import Any, Final
@@ -112,7 +112,7 @@ def plan_files(context: RunContext, state: RunState) -> RunState:
             raise LakeboundError("a completed export names no manifest", hint="Start a new backfill")
         files += exports.read_manifest(context.ports.store, export.manifest_key, expected)
     files = [file for file in files if file.items]
-    units = [[file.fields() for file in unit] for unit in _spread(files, MAX_UNITS)]
+    units = [[astuple(file) for file in unit] for unit in _spread(files, MAX_UNITS)]
     work = save_work(context, plan.run, "files", {"units": units, "items": sum(file.items for file in files)})
     return replace(state, units=range(len(work["units"])), concurrency=plan.concurrency)
 

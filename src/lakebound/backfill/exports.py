@@ -73,10 +73,6 @@ class DataFile:
     label_ms: int
     kind: str
 
-    def fields(self) -> list[Any]:
-        """As a JSON array."""
-        return [self.key, self.items, self.md5, self.label_ms, self.kind]
-
 
 def windows(from_ms: int, to_ms: int) -> list[Window]:
     """Equal windows of 15 minutes to 24 hours that cover the range; a shorter range is begun earlier.

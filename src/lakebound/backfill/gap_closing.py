@@ -1,41 +1,30 @@
-"""May a gap be closed? Once all that its run wrote is merged, and nothing dead can bring back what it removed."""
+"""Whether a gap may be closed: all that its run wrote is merged, and no dead record can bring back what it removed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from lakebound.backfill.manifest import Manifest
 from lakebound.source.gaps import Gap
 
 
-class RunInSilver(Protocol):
-    """How far a run is merged, as Spark finds it (lakebound_spark.upkeep.run_merge_check)."""
+@dataclass(frozen=True, slots=True)
+class RunMergeCheck:
+    """How far a run is merged, as Spark finds it (lakebound_spark.upkeep.run_merge_check): files and counts, no key.
 
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Files that are not where Spark reads."""
+    `missing` files are not where Spark reads, `damaged` ones differ from their names, the merge job recorded
+    `left_out` ones as bad. `records` are those in the whole files, `unmerged` the keys whose record is not merged.
+    `ghosts` are rows that the source no longer has; None where they were not counted: the run did not read the whole
+    table, or its files are not all there, whole and merged.
+    """
 
-    @property
-    def damaged(self) -> tuple[str, ...]:
-        """Files that differ from their names."""
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        """Files that the merge job recorded as bad."""
-
-    @property
-    def records(self) -> int:
-        """Records in the whole files."""
-
-    @property
-    def unmerged(self) -> int:
-        """Keys whose record is not merged."""
-
-    @property
-    def ghosts(self) -> int | None:
-        """Rows that the source no longer has; None where they were not counted."""
+    missing: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    records: int = 0
+    unmerged: int = 0
+    ghosts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +47,25 @@ class Closing:
         return bool(self.refusals)
 
 
-def decide(
-    manifest: Manifest, gaps: Sequence[Gap], wait_ms: int, merged: RunInSilver, dead: int, failures: int
+def decide_closing(
+    manifest: Manifest, gaps: Sequence[Gap], wait_ms: int, merged: RunMergeCheck, dead: int, failures: int
 ) -> Closing:
-    """Which of the recorded gaps this run closes. `wait_ms` is W; `dead` and `failures` are what waits to be redriven.
+    """Which of the recorded gaps this run closes, or why none.
 
-    A gap that the manifest names and that another run has healed meanwhile is left as it is.
+    `wait_ms` is W of ORDERING.md; `dead` messages and `failures` (objects of the stream) wait to be redriven. A gap
+    that the manifest names and that another run has healed meanwhile is left as it is.
     """
     wanted = set(manifest.heals)
     mine = tuple(gap for gap in gaps if (gap.from_ms, gap.cause) in wanted and gap.healed_by is None)
     refusals = [
-        *_of_gaps(manifest, mine, wait_ms),
-        *_of_files(manifest, merged),
-        *_of_what_waits(manifest, dead, failures),
+        *_refuse_gaps(manifest, mine, wait_ms),
+        *_refuse_files(manifest, merged),
+        *_refuse_dead_records(manifest, dead, failures),
     ]
     return Closing(() if refusals else mine, tuple(refusals))
 
 
-def _of_gaps(manifest: Manifest, gaps: Sequence[Gap], wait_ms: int) -> list[Refusal]:
+def _refuse_gaps(manifest: Manifest, gaps: Sequence[Gap], wait_ms: int) -> list[Refusal]:
     heal = "lakebound backfill start --mode heal"
     if not manifest.heals:
         return [Refusal(f"run {manifest.run} was no heal: it names no gap", heal)]
@@ -84,7 +74,7 @@ def _of_gaps(manifest: Manifest, gaps: Sequence[Gap], wait_ms: int) -> list[Refu
     return [Refusal(f"{len(late)} of its gaps ended after the run had begun", heal)] if late else []
 
 
-def _of_files(manifest: Manifest, merged: RunInSilver) -> list[Refusal]:
+def _refuse_files(manifest: Manifest, merged: RunMergeCheck) -> list[Refusal]:
     merge, refusals = "spark/jobs/merge_changes.py", list[Refusal]()
     if manifest.quarantined:
         what = f"{manifest.quarantined} records of the run are in quarantine, so the lake lacks them"
@@ -111,10 +101,10 @@ def _of_files(manifest: Manifest, merged: RunInSilver) -> list[Refusal]:
     return refusals
 
 
-def _of_what_waits(manifest: Manifest, dead: int, failures: int) -> list[Refusal]:
-    """Redriven after the gap is closed, it could bring back what the run removed, and nothing would tell.
+def _refuse_dead_records(manifest: Manifest, dead: int, failures: int) -> list[Refusal]:
+    """What a redrive after the closing could bring back, although the run removed it, and nothing would show that.
 
-    After a run that read the whole table, merging it and counting ghosts again tells; else only another heal does.
+    After a run that read the whole table, merging it and counting ghosts again shows it; else only another heal does.
     """
     then = "spark/jobs/merge_changes.py" if manifest.is_complete else "lakebound backfill start --mode heal"
     refusals = []

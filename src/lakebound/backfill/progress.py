@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from lakebound.backfill.checkpoints import Checkpoint
 
@@ -29,10 +28,6 @@ class RunProgress:
     items_per_second: float
     remaining_seconds: float | None
     unit: str = "segments"
-
-    def fields(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return asdict(self)
 
     def __str__(self) -> str:
         left = f", about {_duration(self.remaining_seconds)} left" if self.remaining_seconds else ""

@@ -124,7 +124,7 @@ def save_plan(
         windows=tuple((window.from_ms, window.to_ms) for window in windows),
         reread=(reread.from_ms, reread.to_ms) if reread else None,
         heals=state.heals,
-        reason=state.estimate.reason if state.is_heal and state.estimate else "",
+        reason=str(state.estimate["reason"]) if state.is_heal and state.estimate else "",
     )
     if ports.store.put_if_absent(context.folder(plan.run).plan(), plan.encode(), {}):
         return plan

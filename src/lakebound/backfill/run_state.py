@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from lakebound.backfill.exports import Window
 from lakebound.backfill.run_input import BackfillRequest
-
-
-@dataclass(frozen=True, slots=True)
-class ModeEstimate:
-    """What the run will take in its mode, and which mode the estimate recommends."""
-
-    items: int
-    bytes: int
-    read_units: int
-    dollars: float
-    minutes: float
-    mode: str
-    recommended: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +26,8 @@ class RunState:
     """(from, cause) of the gaps that this run heals."""
     stretch: Window | None = None
     """The hours that were asked for, or the gap's; None where the run is not about some hours."""
-    estimate: ModeEstimate | None = None
+    estimate: Mapping[str, Any] | None = None
+    """What the run will take in its mode, for whoever looks at the execution."""
     waiting_for: str | None = None
     covered_from: str | None = None
     units: Sequence[int] | None = None
@@ -60,11 +47,8 @@ class RunState:
         fields["request"] = self.request.fields()
         del fields["heals"]
         if self.estimate is not None:
-            fields |= {
-                "heals": [list(gap) for gap in self.heals],
-                "stretch": [self.stretch.from_ms, self.stretch.to_ms] if self.stretch else None,
-                "estimate": asdict(self.estimate),
-            }
+            fields["heals"] = [list(gap) for gap in self.heals]
+            fields["stretch"] = [self.stretch.from_ms, self.stretch.to_ms] if self.stretch else None
         if self.units is not None:
             fields["units"] = list(self.units)
         return fields
@@ -77,6 +61,4 @@ class RunState:
         fields["heals"] = tuple((begin, cause) for begin, cause in fields.get("heals", ()))
         if "stretch" in fields:
             fields["stretch"] = Window(*fields["stretch"])
-        if "estimate" in fields:
-            fields["estimate"] = ModeEstimate(**fields["estimate"])
         return RunState(**fields)

@@ -1,4 +1,4 @@
-"""A backfill's run as its folder in the bucket tells of it, for whoever watches it."""
+"""How a backfill's run stands, read from its folder in the bucket."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import orjson
 
 from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.progress import RunProgress, progress_of
+from lakebound.backfill.run_context import MAX_PLAN_BYTES
 from lakebound.backfill.run_plan import RunPlan
 from lakebound.errors import ObjectMissing
 from lakebound.ports import Documents, ObjectStore
 from lakebound.transport.object_keys import RunFolder
-
-_MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class RunWatcher:
         self._plan: RunPlan | None = None
         self._work: dict[str, dict[str, Any]] = {}
 
-    def look(self, now_ms: int, stage: str = "") -> RunStatus:
+    def status(self, now_ms: int, stage: str = "") -> RunStatus:
         """How the run stands; `stage` is the state of the machine that it is in, where that is known.
 
         Raises StoreUnavailable, Misconfigured where there is no such bucket.
@@ -120,6 +119,6 @@ class RunWatcher:
 
     def _get(self, key: str) -> bytes | None:
         try:
-            return self._store.get(key, _MAX_DOCUMENT_BYTES)
+            return self._store.get(key, MAX_PLAN_BYTES)
         except ObjectMissing:
             return None

@@ -163,25 +163,16 @@ def encode_value(
         return RefusedValue(shown if redaction is None else redaction.base_value(shown), poison)
 
 
+@dataclass(frozen=True, slots=True)
 class SegmentWorker:
-    """Carries one segment as far as this invocation's time allows."""
+    """Reads one segment as far as this invocation's time allows."""
 
-    def __init__(
-        self,
-        rules: SegmentRules,
-        source: PageSource,
-        store: ObjectStore,
-        documents: Documents,
-        clock: Clock,
-        seconds_left: SecondsLeft,
-    ) -> None:
-        self._rules = rules
-        self._encoder = encoder_of(rules.file_format)
-        self._source = source
-        self._store = store
-        self._documents = documents
-        self._clock = clock
-        self._seconds_left = seconds_left
+    rules: SegmentRules
+    source: PageSource
+    store: ObjectStore
+    documents: Documents
+    clock: Clock
+    seconds_left: SecondsLeft
 
     def read(self, key: str, fresh: Checkpoint) -> Checkpoint:
         """Go on from the checkpoint under `key`, or start with `fresh`; the checkpoint now.
@@ -189,47 +180,47 @@ class SegmentWorker:
         Not `done` means: call again. Raises Misconfigured where the checkpoint does not fit, TableBusy where a whole
         invocation read nothing, and what the ports raise; the checkpoint then stands where it stood.
         """
-        stored = self._documents.load(key)
+        stored = self.documents.load(key)
         tag = stored[1] if stored else None
         state = Checkpoint.decode(key, stored[0]) if stored else fresh
         state.check(fresh.run, fresh.number, fresh.total, fresh.table_id)
         if state.done:
             return state
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         state = replace(state, invocations=state.invocations + 1, started_ms=state.started_ms or now)
         try:
             return self._read_pages(
-                key, state, tag, RateLimiter(self._rules.share, now, rate=state.rate, ready_ms=state.ready_ms)
+                key, state, tag, RateLimiter(self.rules.share, now, rate=state.rate, ready_ms=state.ready_ms)
             )
         except Overtaken:
             # The same segment runs twice (an aborted child whose function still lives, then a redrive): the one that
             # saved first goes on, and this one tells what is true now.
-            winner = self._documents.load(key)
+            winner = self.documents.load(key)
             return Checkpoint.decode(key, winner[0]) if winner else state
 
     def _read_pages(self, key: str, state: Checkpoint, tag: str | None, pace: RateLimiter) -> Checkpoint:
-        files = FileBuilder(self._rules.prefix, self._source.origin, self._rules.file_format)
+        files = FileBuilder(self.rules.prefix, self.source.origin, self.rules.file_format)
         pages, skewed = 0, 0
         while True:
-            wait = pace.wait_seconds(self._clock.now_ms()) if self._rules.share else 0.0
-            if self._seconds_left() < RESERVE_SECONDS + wait:
+            wait = pace.wait_seconds(self.clock.now_ms()) if self.rules.share else 0.0
+            if self.seconds_left() < RESERVE_SECONDS + wait:
                 break
             if wait:
-                self._clock.sleep(wait)
+                self.clock.sleep(wait)
             try:
-                page = self._source.page(state.start, pace.page_limit() if self._rules.share else None)
+                page = self.source.page(state.start, pace.page_limit() if self.rules.share else None)
             except Throttled:
-                pace.throttled(self._clock.now_ms())
+                pace.throttled(self.clock.now_ms())
                 state = replace(state, throttles=state.throttles + 1)
                 continue
             except ClockSkewed:
                 skewed += 1
                 if skewed == _SKEWED_PAGES:
                     raise
-                self._clock.sleep(_SKEW_PAUSE_SECONDS)
+                self.clock.sleep(_SKEW_PAUSE_SECONDS)
                 continue
             pages += 1
-            now = self._clock.now_ms()
+            now = self.clock.now_ms()
             pace.spent(page.units, len(page.values), now)
             state = self._take(state, page, files, now)
             if state.done or self._is_full(files):
@@ -246,14 +237,14 @@ class SegmentWorker:
 
     def _take(self, state: Checkpoint, page: Page, files: FileBuilder, now_ms: int) -> Checkpoint:
         run, number = state.run, state.number
-        folders = {is_delete: self._rules.partition(now_ms, is_delete) for is_delete in (False, True)}
+        folders = {is_delete: self.rules.partition(now_ms, is_delete) for is_delete in (False, True)}
         # Counted over the whole segment: two pages of an export file may be read within one millisecond.
         place = EventIds(f"{run}|{number}|{page.asked_ms}|", state.read)
-        poisoned = 0
-        for line in encode_page(page, self._source.decode, self._encoder, self._rules.redaction, place, now_ms):
+        poisoned, encoder, redaction = 0, encoder_of(self.rules.file_format), self.rules.redaction
+        for line in encode_page(page, self.source.decode, encoder, redaction, place, now_ms):
             if isinstance(line, RefusedValue):
-                kept = quarantine.from_backfill(self._rules.table, run, number, line.value, line.poison, now_ms)
-                self._store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
+                kept = quarantine.from_backfill(self.rules.table, run, number, line.value, line.poison, now_ms)
+                self.store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
                 poisoned += 1
                 continue
             files.add(folders[line.is_delete], line.data, line.count, now_ms)
@@ -273,11 +264,11 @@ class SegmentWorker:
 
     def _is_full(self, files: FileBuilder) -> bool:
         # A file may pass its limits by a page, never by a member of 4 MB of text.
-        age_ms = 0 if files.since_ms is None else self._clock.now_ms() - files.since_ms
+        age_ms = 0 if files.since_ms is None else self.clock.now_ms() - files.since_ms
         return (
-            files.size >= self._rules.max_file_bytes
-            or (0 < self._rules.max_records <= files.records)
-            or (self._rules.max_seconds * 1000 <= age_ms and files.records > 0)
+            files.size >= self.rules.max_file_bytes
+            or (0 < self.rules.max_records <= files.records)
+            or (self.rules.max_seconds * 1000 <= age_ms and files.records > 0)
         )
 
     def _save(
@@ -285,10 +276,10 @@ class SegmentWorker:
     ) -> tuple[Checkpoint, str]:
         written = list(state.files)
         for file in files.take_files():
-            self._store.put_if_absent(file.key, file.body, file.metadata)
+            self.store.put_if_absent(file.key, file.body, file.metadata)
             written.append(WrittenFile(file.key, file.count, len(file.body)))
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         state = replace(
             state, files=tuple(written), saved_ms=now, rate=round(pace.rate, 3), ready_ms=pace.ready_ms(now)
         )
-        return state, self._documents.save(key, state.encode(), tag)
+        return state, self.documents.save(key, state.encode(), tag)

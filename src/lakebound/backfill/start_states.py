@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import ceil
 from typing import Final
 
@@ -15,7 +15,7 @@ from lakebound.backfill.exports import Window
 from lakebound.backfill.key_reread import TimeRange, batch_files
 from lakebound.backfill.run_context import RunContext, covered_from_ms
 from lakebound.backfill.run_input import BackfillRequest
-from lakebound.backfill.run_state import ModeEstimate, RunState
+from lakebound.backfill.run_state import RunState
 from lakebound.backfill.stream_check import failure_objects, last_check
 from lakebound.errors import Misconfigured
 from lakebound.record.table_identity import TableArn
@@ -83,16 +83,8 @@ def estimate(context: RunContext, state: RunState) -> RunState:
     if option.impossible:
         hint = "Use mode scan" if described.is_foreign else "Enable it, or use mode scan"
         raise Misconfigured(f"mode {mode} {option.impossible}", hint=hint)
-    chosen = ModeEstimate(
-        items=option.items,
-        bytes=option.bytes,
-        read_units=option.read_units,
-        dollars=option.dollars,
-        minutes=option.minutes,
-        mode=mode,
-        recommended=ways.recommended,
-        reason=ways.reason,
-    )
+    chosen = asdict(option) | {"recommended": ways.recommended, "reason": ways.reason}
+    del chosen["impossible"]
     return replace(state, mode=mode, heals=heals, stretch=stretch, estimate=chosen)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Final
 
 import typer
@@ -124,7 +124,7 @@ def print_estimate(
     facts = BackfillTable(place.source, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
     told = estimate(facts, BackfillRequest(read_capacity=read_capacity, consistent=consistent))
     if as_json:
-        echo_json(told.fields())
+        echo_json(asdict(told))
         return
     echo(f"Backfill of {told.table}: what each way would take")
     echo_table(*_estimate_table(told))
@@ -253,7 +253,7 @@ def watch(
         task = bar.add_task("", total=None)
         while True:
             state = executions.state(run)
-            seen = watcher.look(clock.now_ms(), "" if watcher.is_reading else executions.stage(run))
+            seen = watcher.status(clock.now_ms(), "" if watcher.is_reading else executions.stage(run))
             share = seen.progress and seen.progress.share
             bar.update(task, description=seen.brief, total=None if share is None else 1.0, completed=share or 0.0)
             if state.ended:
@@ -317,7 +317,7 @@ def _print_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: b
                 "status": state.status,
                 "cause": state.cause or None,
                 "result": state.output,
-                "progress": seen.progress.fields() if seen.progress else None,
+                "progress": asdict(seen.progress) if seen.progress else None,
             }
         )
     elif seen.progress is not None:

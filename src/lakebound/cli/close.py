@@ -10,7 +10,7 @@ from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.stack import Stack
 from lakebound.adapters.status_facts import put_gap
-from lakebound.backfill.gap_closing import Closing, decide
+from lakebound.backfill.gap_closing import Closing, decide_closing
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.margin import wait_ms
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
@@ -54,7 +54,7 @@ def command(
         merged = silver.look(source, manifest)
         dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
         failures = len(pending_failures(store, found.table, found.stream_mapping).objects)
-        closing = decide(manifest, book.all(), _wait_ms(found), merged, dead, failures)
+        closing = decide_closing(manifest, book.all(), _wait_ms(found), merged, dead, failures)
         if not dry_run and not closing.is_refused:
             for gap in closing.gaps:
                 book.close(gap, run)

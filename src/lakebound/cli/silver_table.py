@@ -9,6 +9,7 @@ from pathlib import Path
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.verify import LakeRow
@@ -16,7 +17,7 @@ from lakebound.source.gaps import Gap
 from lakebound_spark.platform.session import job_session
 from lakebound_spark.silver.silver_reader import read_silver
 from lakebound_spark.silver.stale_mark import mark_stale
-from lakebound_spark.upkeep.run_merge_check import RunMergeCheck, check_run_merge
+from lakebound_spark.upkeep.run_merge_check import check_run_merge
 
 
 class SilverTable:
