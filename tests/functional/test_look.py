@@ -178,14 +178,14 @@ def test_two_looks_at_once_do_not_overwrite_each_other(made: World) -> None:
 
 def test_a_clock_that_jumps_sees_nothing(made: World) -> None:
     kept = dict(made.bucket.objects)
-    made.mapping.facts = replace(made.mapping.facts, told_ms=made.clock.ms)
+    made.mapping.facts = replace(made.mapping.facts, service_ms=made.clock.ms)
     for jump in (25 * HOUR, -2 * HOUR):
         made.clock.ms += jump
         with pytest.raises(ClockSkewed):
             look(made)
         made.clock.ms -= jump
     # Without the service's own clock, one that goes back is seen by the last look.
-    made.mapping.facts = replace(made.mapping.facts, told_ms=None)
+    made.mapping.facts = replace(made.mapping.facts, service_ms=None)
     made.clock.ms -= HOUR
     with pytest.raises(ClockSkewed):
         look(made)

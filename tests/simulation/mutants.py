@@ -315,7 +315,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "read no key again after the windows",
         "lakebound.backfill.export_states",
-        "[stored.key for stored in files]",
+        "[stored.key for stored in batch_files(context, TimeRange(*plan.reread))]",
         "[]",
         REREAD + "test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again",
     ),

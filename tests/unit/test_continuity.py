@@ -235,7 +235,7 @@ def test_what_was_seen_is_read_back_and_anything_else_is_refused() -> None:
     assert StreamCheck.decode("key", one.encode()) == one
     assert StreamCheck.decode("key", seen(None).encode()) == seen(None)
     for body in (b"", b"[]", b'{"stream_arn":1}'):
-        with pytest.raises(LakeboundError, match="key is not what a look"):
+        with pytest.raises(LakeboundError, match="key is not the result of a stream check"):
             StreamCheck.decode("key", body)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakebound.backfill.exports import FULL
-from lakebound.backfill.segment_worker import RUN, EncodedRecords, Page, encode_page
+from lakebound.backfill.segment_worker import ENCODED_ITEMS_MAX, EncodedRecords, Page, encode_page
 from lakebound.errors import Poison
 from lakebound.formats import ndjson
 from lakebound.formats.registry import encoder_of
@@ -89,11 +89,11 @@ def test_an_exports_lines_give_the_record_of_their_values(item: Any, written: An
 
 def test_more_items_than_are_encoded_at_once_keep_their_numbers() -> None:
     decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
-    count = 2 * RUN + 3
+    count = 2 * ENCODED_ITEMS_MAX + 3
     # One parsed item in between: numbers go on across it.
     values = [{"id": {"S": f"k{place}"}} for place in range(count)]
     said: list[Any] = [read(value) for value in values]
-    said[RUN + 7] = values[RUN + 7]
+    said[ENCODED_ITEMS_MAX + 7] = values[ENCODED_ITEMS_MAX + 7]
     records, refused = carried(said, decoder, "ndjson.gz")
     assert not refused
     assert [record["event_id"] for record in records] == [f"{PLACE.prefix}{place}" for place in range(count)]

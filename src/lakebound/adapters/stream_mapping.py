@@ -27,7 +27,7 @@ class LambdaMapping:
             str(answer.get("State", "")),
             epoch_ms(answer["LastModified"]),
             result=str(answer.get("LastProcessingResult", "")),
-            told_ms=_answered_ms(answer),
+            service_ms=_answered_ms(answer),
         )
 
     def _error_of(self, failure: Exception) -> LakeboundError:

@@ -13,9 +13,10 @@ import orjson
 from lakebound.backfill import estimate as estimates
 from lakebound.backfill import exports
 from lakebound.backfill.exports import DataFile, ExpectedExport, ExportState, Window
-from lakebound.backfill.key_reread import TimeRange, batch_files
+from lakebound.backfill.key_reread import TimeRange
 from lakebound.backfill.run_context import (
     RunContext,
+    batch_files,
     covered_from_ms,
     free_readers,
     load_plan,
@@ -119,11 +120,10 @@ def plan_files(context: RunContext, state: RunState) -> RunState:
 
 def plan_reread(context: RunContext, state: RunState) -> RunState:
     """List keys to read again: the batch files that hold them, as `units` that follow the export's."""
-    plan, rules, ports = load_plan(context, state.run), context.rules, context.ports
+    plan = load_plan(context, state.run)
     assert plan.reread is not None
     first = len(load_work(context, plan.run, "files")["units"])
-    files = batch_files(ports.store, rules.prefix, rules.partition, TimeRange(*plan.reread), ports.clock.now_ms())
-    keys = [stored.key for stored in files]
+    keys = [stored.key for stored in batch_files(context, TimeRange(*plan.reread))]
     units = _spread(keys, min(MAX_UNITS, max(1, ceil(len(keys) / FILES_PER_REREAD))))
     work = save_work(context, plan.run, "reread", {"units": units})
     return replace(state, units=range(first, first + len(work["units"])), concurrency=plan.concurrency)

@@ -1,27 +1,25 @@
-"""The re-read of ORDERING.md: keys of which anything was told around a gap are read again, consistently.
+"""The re-read of ORDERING.md: every key with a record from around a gap is read again, consistently.
 
 An incremental export leaves out an item that was inserted and deleted inside one window. If its INSERT was delivered,
-or a scan inside the gap read it, and its DELETE was lost, only this read tells that it is gone.
+or a scan inside the gap read it, and its DELETE was lost, only this read shows that it is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from lakebound.backfill.segment_worker import Page, Throttled
 from lakebound.errors import LakeboundError, Poison
 from lakebound.formats.registry import reader_of
-from lakebound.ports import Clock, ObjectStore, StoredObject
+from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
-from lakebound.transport.object_keys import DataKey
 
 KEYS_PER_READ: Final = 100
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024
-_HOUR_MS: Final = 3_600_000
 _ROUNDS: Final = 8
 
 
@@ -40,31 +38,6 @@ class TimeRange:
     to_ms: int
 
 
-def batch_files(
-    store: ObjectStore,
-    prefix: str,
-    partition: Callable[[int, bool], str],
-    hours: TimeRange,
-    now_ms: int,
-) -> Iterator[StoredObject]:
-    """The batch files that can hold a record of these hours.
-
-    A stream record is written when it arrives: at any time from its creation until now, days later after a redrive. A
-    base record's label is earlier than its writing.
-    """
-    seen: set[str] = set()
-    for hour in range(hours.from_ms // _HOUR_MS, now_ms // _HOUR_MS + 1):
-        for is_delete in (False, True):
-            folder = partition(hour * _HOUR_MS, is_delete)
-            if folder in seen:
-                continue
-            seen.add(folder)
-            for stored in store.list(f"{prefix}/{folder}/"):
-                key = DataKey.parse(prefix, stored.key)
-                if key is not None and key.time_ms >= hours.from_ms - _HOUR_MS:
-                    yield stored
-
-
 @dataclass(frozen=True, slots=True)
 class RereadUnit:
     """What one unit of a run reads again: the keys of these batch files' records in the range."""
@@ -78,7 +51,7 @@ class RereadUnit:
 
 
 class KeyReread:
-    """Port PageSource: the keys of some batch files' records but for the run's own, 100 at a time.
+    """Port PageSource: the keys of some batch files' records, except the run's own records, 100 at a time.
 
     A start is `{"file": n, "line": n}`. A page is one consistent read; its values are (keys, item or None).
     """

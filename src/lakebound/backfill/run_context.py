@@ -6,7 +6,7 @@ What a state needs beyond its document lies in the run's folder: `plan.json` onc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -22,7 +22,7 @@ from lakebound.backfill.run_plan import RunPlan
 from lakebound.backfill.run_state import RunState
 from lakebound.backfill.segment_worker import PageSource, SegmentRules
 from lakebound.errors import Misconfigured, ObjectMissing
-from lakebound.ports import Clock, Documents, ObjectStore
+from lakebound.ports import Clock, Documents, ObjectStore, StoredObject
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.source.facts import (
     Account,
@@ -34,9 +34,10 @@ from lakebound.source.facts import (
 )
 from lakebound.source.gaps import GapBook
 from lakebound.times import parse_iso
-from lakebound.transport.object_keys import RunFolder
+from lakebound.transport.object_keys import DataKey, RunFolder
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024
+_HOUR_MS: Final = 3_600_000
 
 
 class Source(TableDescriber, KeyReader, Protocol):
@@ -165,6 +166,26 @@ def free_readers(context: RunContext, wanted: int) -> int:
     """How many readers the run takes at once: what it wants, or its share of the account's free concurrency."""
     account = context.ports.account
     return wanted if account is None else min(wanted, estimates.free_readers(account.concurrency()))
+
+
+def batch_files(context: RunContext, hours: TimeRange) -> Iterator[StoredObject]:
+    """The batch files that can hold a record of these hours.
+
+    A stream record is written when it arrives: at any time from its creation until now, days later after a redrive. A
+    base record's label is earlier than its writing.
+    """
+    rules, store = context.rules, context.ports.store
+    listed: set[str] = set()
+    for hour in range(hours.from_ms // _HOUR_MS, context.ports.clock.now_ms() // _HOUR_MS + 1):
+        for is_delete in (False, True):
+            folder = rules.partition(hour * _HOUR_MS, is_delete)
+            if folder in listed:
+                continue
+            listed.add(folder)
+            for stored in store.list(f"{rules.prefix}/{folder}/"):
+                key = DataKey.parse(rules.prefix, stored.key)
+                if key is not None and key.time_ms >= hours.from_ms - _HOUR_MS:
+                    yield stored
 
 
 def covered_from_ms(context: RunContext, described: TableDescription) -> int:

@@ -1,8 +1,8 @@
-"""The use case of a backfill's worker: one segment's pages become base records in batch files.
+"""The worker of one segment: the pages that it reads become base records in batch files.
 
-An invocation ends in good time and the next one goes on from the segment's checkpoint. A page's file is durable before
-the checkpoint moves past it, so what a crash leaves unread is read again, and what it wrote twice is harmless
-(ORDERING.md).
+An invocation ends before its time is up, and the next one goes on from the segment's checkpoint. A page's file is
+durable before the checkpoint moves past it, so what a crash leaves unread is read again, and what it wrote twice is
+harmless (ORDERING.md).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from lakebound.transport import quarantine
 from lakebound.transport.batch_files import FileBuilder
 
 RESERVE_SECONDS: Final = 20.0
-"""Time kept back to put the open file (at most MAX_FILE_BYTES), save the checkpoint and answer."""
+"""Time refused back to put the open file (at most MAX_FILE_BYTES), save the checkpoint and answer."""
 
-RUN: Final = 500
-"""Most items that are encoded at once: how far a member passes its limits."""
+ENCODED_ITEMS_MAX: Final = 500
+"""Items that are encoded at once: a member passes its limits by fewer than that."""
 
 _SKEWED_PAGES: Final = 3
 _SKEW_PAUSE_SECONDS: Final = 1.0
@@ -126,7 +126,7 @@ def encode_page(
     prefix, number = place
     like: Callable[[str, int, Iterable[RawItem]], bytes] | None = None
     for kind, group in groupby(page.values, type):
-        while values := list(islice(group, RUN)):
+        while values := list(islice(group, ENCODED_ITEMS_MAX)):
             if kind is RawItem and redaction is None:
                 try:
                     if like is None:
@@ -198,19 +198,19 @@ class SegmentWorker:
             winner = self.documents.load(key)
             return Checkpoint.decode(key, winner[0]) if winner else state
 
-    def _read_pages(self, key: str, state: Checkpoint, tag: str | None, pace: RateLimiter) -> Checkpoint:
+    def _read_pages(self, key: str, state: Checkpoint, tag: str | None, limiter: RateLimiter) -> Checkpoint:
         files = FileBuilder(self.rules.prefix, self.source.origin, self.rules.file_format)
         pages, skewed = 0, 0
         while True:
-            wait = pace.wait_seconds(self.clock.now_ms()) if self.rules.share else 0.0
+            wait = limiter.wait_seconds(self.clock.now_ms()) if self.rules.share else 0.0
             if self.seconds_left() < RESERVE_SECONDS + wait:
                 break
             if wait:
                 self.clock.sleep(wait)
             try:
-                page = self.source.page(state.start, pace.page_limit() if self.rules.share else None)
+                page = self.source.page(state.start, limiter.page_limit() if self.rules.share else None)
             except Throttled:
-                pace.throttled(self.clock.now_ms())
+                limiter.throttled(self.clock.now_ms())
                 state = replace(state, throttles=state.throttles + 1)
                 continue
             except ClockSkewed:
@@ -221,10 +221,10 @@ class SegmentWorker:
                 continue
             pages += 1
             now = self.clock.now_ms()
-            pace.spent(page.units, len(page.values), now)
-            state = self._take(state, page, files, now)
+            limiter.spent(page.units, len(page.values), now)
+            state = self._add_page(state, page, files, now)
             if state.done or self._is_full(files):
-                state, tag = self._save(key, state, tag, files, pace)
+                state, tag = self._save(key, state, tag, files, limiter)
             if state.done:
                 return state
         if not pages:
@@ -232,10 +232,10 @@ class SegmentWorker:
                 f"segment {state.number} of run {state.run} read no page in a whole invocation",
                 hint="The table is throttled or the read capacity is too small: raise one, then redrive the execution",
             )
-        state, _ = self._save(key, state, tag, files, pace)
+        state, _ = self._save(key, state, tag, files, limiter)
         return state
 
-    def _take(self, state: Checkpoint, page: Page, files: FileBuilder, now_ms: int) -> Checkpoint:
+    def _add_page(self, state: Checkpoint, page: Page, files: FileBuilder, now_ms: int) -> Checkpoint:
         run, number = state.run, state.number
         folders = {is_delete: self.rules.partition(now_ms, is_delete) for is_delete in (False, True)}
         # Counted over the whole segment: two pages of an export file may be read within one millisecond.
@@ -243,8 +243,8 @@ class SegmentWorker:
         poisoned, encoder, redaction = 0, encoder_of(self.rules.file_format), self.rules.redaction
         for line in encode_page(page, self.source.decode, encoder, redaction, place, now_ms):
             if isinstance(line, RefusedValue):
-                kept = quarantine.from_backfill(self.rules.table, run, number, line.value, line.poison, now_ms)
-                self.store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
+                refused = quarantine.from_backfill(self.rules.table, run, number, line.value, line.poison, now_ms)
+                self.store.put_if_absent(refused.key, refused.body, {"reason": refused.reason})
                 poisoned += 1
                 continue
             files.add(folders[line.is_delete], line.data, line.count, now_ms)
@@ -272,7 +272,7 @@ class SegmentWorker:
         )
 
     def _save(
-        self, key: str, state: Checkpoint, tag: str | None, files: FileBuilder, pace: RateLimiter
+        self, key: str, state: Checkpoint, tag: str | None, files: FileBuilder, limiter: RateLimiter
     ) -> tuple[Checkpoint, str]:
         written = list(state.files)
         for file in files.take_files():
@@ -280,6 +280,6 @@ class SegmentWorker:
             written.append(WrittenFile(file.key, file.count, len(file.body)))
         now = self.clock.now_ms()
         state = replace(
-            state, files=tuple(written), saved_ms=now, rate=round(pace.rate, 3), ready_ms=pace.ready_ms(now)
+            state, files=tuple(written), saved_ms=now, rate=round(limiter.rate, 3), ready_ms=limiter.ready_ms(now)
         )
         return state, self.documents.save(key, state.encode(), tag)

@@ -12,8 +12,8 @@ import orjson
 from lakebound.backfill import estimate as estimates
 from lakebound.backfill import exports
 from lakebound.backfill.exports import Window
-from lakebound.backfill.key_reread import TimeRange, batch_files
-from lakebound.backfill.run_context import RunContext, covered_from_ms
+from lakebound.backfill.key_reread import TimeRange
+from lakebound.backfill.run_context import RunContext, batch_files, covered_from_ms
 from lakebound.backfill.run_input import BackfillRequest
 from lakebound.backfill.run_state import RunState
 from lakebound.backfill.stream_check import failure_objects, last_check
@@ -124,10 +124,9 @@ def _open_gaps(context: RunContext) -> tuple[Window, tuple[tuple[int, str], ...]
 def _changed_bytes(context: RunContext, stretch: Window | None) -> int | None:
     if stretch is None:
         return None
-    rules, ports = context.rules, context.ports
-    hours = TimeRange(stretch.from_ms - rules.wait_ms, stretch.to_ms + rules.wait_ms)
-    files = batch_files(ports.store, rules.prefix, rules.partition, hours, ports.clock.now_ms())
-    return _CHANGES_EXPAND * sum(stored.size for stored in files)
+    wait_ms = context.rules.wait_ms
+    hours = TimeRange(stretch.from_ms - wait_ms, stretch.to_ms + wait_ms)
+    return _CHANGES_EXPAND * sum(stored.size for stored in batch_files(context, hours))
 
 
 def wait_for_coverage(context: RunContext, state: RunState) -> RunState:

@@ -38,7 +38,7 @@ def check_stream(context: RunContext) -> dict[str, Any]:
     previous, tag = last_check(context)
     now = ports.clock.now_ms()
     mapping, described = ports.mapping.mapping(), ports.source.describe()
-    service_ms = mapping.told_ms if mapping.told_ms is not None else now
+    service_ms = mapping.service_ms if mapping.service_ms is not None else now
     if abs(service_ms - now) > MAX_SKEW_MS or (previous is not None and now < previous.looked_ms - MAX_SKEW_MS):
         raise ClockSkewed(
             "this function's clock is not the service's, or it went back since the last look",

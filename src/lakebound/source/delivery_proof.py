@@ -1,4 +1,4 @@
-"""Until when everything was delivered, and where changes may be missing: what a look at the stream proves.
+"""Until when everything was delivered, and where changes may be missing: what a stream check proves.
 
 A gap is [G, C]: G must not be too late, C not too early (ORDERING.md, healing a gap). Both rest on one moment, before
 which every change was delivered, or is in a gap that is known. It moves on only with proof:
@@ -7,7 +7,7 @@ which every change was delivered, or is in a gap that is known. It moves on only
   failed. A delivery of a shard in them succeeded, and its last record was at most `age_ms` old: what was written to
   that shard before the stretch less that age was delivered. A shard without a delivery had nothing to deliver.
 - A slice without a value proves nothing by itself: a disabled mapping has none either. It counts as quiet only in the
-  last hour before a look that sees the mapping enabled and without a problem.
+  last hour before a check that sees the mapping enabled and without a problem.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ SLACK_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class StreamCheck:
-    """What was last seen: which stream, until when everything was delivered or is in a known gap, and which failure
-    objects wait (key: when Lambda wrote it). `delivered_ms` is None as long as nothing was ever proved."""
+    """The result of a stream check: which stream, until when everything was delivered or is in a known gap, and which
+    failure objects wait (key: when Lambda wrote it). `delivered_ms` is None as long as nothing was ever proved."""
 
     stream_arn: str
     delivered_ms: int | None
@@ -63,14 +63,14 @@ class StreamCheck:
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             raise LakeboundError(
-                f"{key} is not what a look at the stream leaves",
+                f"{key} is not the result of a stream check",
                 hint="Move it away and heal: what was missed until now is not known",
             ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """What a look finds: the table's stream (None: it has none) and its label, the mapping, the metrics' slices (None:
+    """What a check finds: the table's stream (None: it has none) and its label, the mapping, the metrics' slices (None:
     they could not be read)."""
 
     stream_arn: str | None
@@ -102,15 +102,15 @@ class Proof:
     at_ms: int
 
 
-def proofs(seen: StreamFacts) -> list[Proof]:
+def proofs(facts: StreamFacts) -> list[Proof]:
     """Every proof that the slices give, the earliest first."""
-    since = seen.delivers_since_ms
-    if since is None or seen.slices is None:
+    since = facts.delivers_since_ms
+    if since is None or facts.slices is None:
         return []
-    measured = {one.start_ms: one for one in seen.slices}
-    quiet_from = seen.now_ms - QUIET_MS
+    measured = {one.start_ms: one for one in facts.slices}
+    quiet_from = facts.now_ms - QUIET_MS
     first = -(-max(since, min([*measured, quiet_from])) // SLICE_MS) * SLICE_MS
-    last = (seen.now_ms - SETTLED_MS) // SLICE_MS * SLICE_MS
+    last = (facts.now_ms - SETTLED_MS) // SLICE_MS * SLICE_MS
     found = []
     for start in range(first, last - STRETCH * SLICE_MS + 1, SLICE_MS):
         stretch = [measured.get(start + number * SLICE_MS) for number in range(STRETCH)]
@@ -125,23 +125,23 @@ def proofs(seen: StreamFacts) -> list[Proof]:
 
 
 def find_gaps(
-    previous: StreamCheck | None, seen: StreamFacts, open_ended: Sequence[Gap]
+    previous: StreamCheck | None, facts: StreamFacts, open_ended: Sequence[Gap]
 ) -> tuple[int | None, str, list[Gap]]:
     """(until when everything was delivered or is in a gap, the stream that this is about, gaps found or ended).
 
     The moment is None as long as nothing was ever proved. `open_ended` are the recorded gaps of the stream without an
     end. A gap that is found again has the same start and cause.
     """
-    stream = seen.stream_arn or (previous.stream_arn if previous else "")
+    stream = facts.stream_arn or (previous.stream_arn if previous else "")
     if previous is None or previous.delivered_ms is None:
-        return _first(seen, stream)
+        return _first_check(facts, stream)
     delivered = previous.delivered_ms
-    if stream != previous.stream_arn or seen.stream_arn is None:
+    if stream != previous.stream_arn or facts.stream_arn is None:
         # Records of the old stream that nobody took before it ended, and all writes until the new one began.
-        gaps = [] if open_ended else [_found(seen, delivered, "stream_recreated")]
+        gaps = [] if open_ended else [_open_gap(facts, delivered, "stream_recreated")]
         return delivered, stream, gaps
     gaps = list(open_ended)
-    for proof in proofs(seen):
+    for proof in proofs(facts):
         if proof.delivered_ms <= delivered:
             continue
         missed = proof.at_ms - delivered > RETENTION_MS
@@ -150,32 +150,36 @@ def find_gaps(
         if proof.at_ms - proof.delivered_ms > most:
             continue
         if missed and not gaps:
-            gaps.append(_found(seen, delivered, "mapping_behind"))
+            gaps.append(_open_gap(facts, delivered, "mapping_behind"))
         delivered = proof.delivered_ms
     if delivered > previous.delivered_ms:
-        end = max(delivered, seen.label_ms, seen.mapping.modified_ms)
+        end = max(delivered, facts.label_ms, facts.mapping.modified_ms)
         return delivered, stream, [Gap(gap.from_ms, end, gap.cause, gap.shards, gap.detected_at_ms) for gap in gaps]
-    if not gaps and seen.now_ms - delivered > RETENTION_MS:
-        return delivered, stream, [_found(seen, delivered, "mapping_disabled" if seen.is_off else "mapping_behind")]
+    if not gaps and facts.now_ms - delivered > RETENTION_MS:
+        return (
+            delivered,
+            stream,
+            [_open_gap(facts, delivered, "mapping_disabled" if facts.is_off else "mapping_behind")],
+        )
     return delivered, stream, []
 
 
-def _first(seen: StreamFacts, stream: str) -> tuple[int | None, str, list[Gap]]:
-    """The first look finds what it can: before it, nothing was known that could be missed, but for a mapping that is
-    off for longer than the stream keeps records."""
-    proved = proofs(seen)
+def _first_check(facts: StreamFacts, stream: str) -> tuple[int | None, str, list[Gap]]:
+    """The first check: before it nothing is known that could have been missed, except where a mapping has been off for
+    longer than the stream keeps records."""
+    proved = proofs(facts)
     if proved:
         return proved[-1].delivered_ms, stream, []
-    off_since = seen.mapping.modified_ms
-    if seen.is_off and stream and seen.now_ms - off_since > RETENTION_MS:
+    off_since = facts.mapping.modified_ms
+    if facts.is_off and stream and facts.now_ms - off_since > RETENTION_MS:
         # What it had not delivered when it was switched off was at most as old as the stream keeps records.
-        begin = max(seen.label_ms, off_since - RETENTION_MS)
-        return begin, stream, [_found(seen, begin, "mapping_disabled")]
+        begin = max(facts.label_ms, off_since - RETENTION_MS)
+        return begin, stream, [_open_gap(facts, begin, "mapping_disabled")]
     return None, stream, []
 
 
-def _found(seen: StreamFacts, from_ms: int, cause: str) -> Gap:
-    return Gap(from_ms, None, cause, detected_at_ms=seen.now_ms)
+def _open_gap(facts: StreamFacts, from_ms: int, cause: str) -> Gap:
+    return Gap(from_ms, None, cause, detected_at_ms=facts.now_ms)
 
 
 def lost_failures(slices: Sequence[Slice], now_ms: int) -> list[Gap]:

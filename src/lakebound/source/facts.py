@@ -39,8 +39,8 @@ class MappingFacts:
     modified_ms: int
     result: str = ""
     """LastProcessingResult: begins with PROBLEM when the stream cannot be read or the function not be called."""
-    told_ms: int | None = None
-    """The service's own clock when it told this; None where it does not say."""
+    service_ms: int | None = None
+    """The service's own clock when it answered this; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
