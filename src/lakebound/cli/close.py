@@ -48,7 +48,7 @@ def command(
     store = store_of(found)
     manifest = _manifest(store, found.table, run)
     book = GapBook(found.table, store, S3Documents(found.bucket, aws_client("s3")))
-    from lakebound.cli.silver_table import open_healed  # Spark takes seconds to load, and few verbs need it
+    from lakebound.cli.spark_silver import open_healed  # Spark takes seconds to load, and few verbs need it
 
     with open_healed(target) as silver:
         merged = silver.look(source, manifest)

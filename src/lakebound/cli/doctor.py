@@ -110,7 +110,7 @@ def _smoke(stack: Stack, limit: float, target: str) -> Smoke:
     keys = smoke_keys(item.schema(), secrets.token_hex(8))
     if not target:
         return smoke(item, keys, files, clock, limit_s=limit)
-    from lakebound.cli.silver_table import open_silver  # Spark takes seconds to load
+    from lakebound.cli.spark_silver import open_silver  # Spark takes seconds to load
 
     with open_silver(target) as silver:
 

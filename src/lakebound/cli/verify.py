@@ -84,7 +84,7 @@ def command(
     clock = SystemClock()
     source = subject.open(clock, segments)
     queue_url = queue or subject.queue_url
-    from lakebound.cli.silver_table import open_silver  # Spark takes seconds to load, and few verbs need it
+    from lakebound.cli.spark_silver import open_silver  # Spark takes seconds to load, and few verbs need it
 
     with ExitStack() as opened:
         silver = opened.enter_context(open_silver(target))
