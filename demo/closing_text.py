@@ -37,10 +37,14 @@ class Query:
     def of(paths: Paths) -> Query:
         sql = (
             "SELECT airline, count(*) AS flown, round(avg(dep_delay), 1) AS minutes_late "
-            f"FROM delta.`{paths.silver}` WHERE NOT _is_deleted "
+            "FROM flights WHERE NOT _is_deleted "
             "GROUP BY airline ORDER BY flown DESC, airline LIMIT 5"
         )
-        code = f'from lakebound_spark.platform.session import local_session; local_session("look").sql("{sql}").show()'
+        code = (
+            "from deltalake import DeltaTable, QueryBuilder; "
+            f'flights = QueryBuilder().register("flights", DeltaTable("{shown(paths.silver)}")); '
+            f'print(flights.execute("{sql}").read_all())'
+        )
         return Query((shown(BIN / "python"), "-c", code))
 
     def answer(self) -> str:

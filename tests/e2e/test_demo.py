@@ -117,7 +117,7 @@ def test_the_summary_tells_of_every_record_and_times_each(demo_run: DemoRun) -> 
     assert re.fullmatch(r"p50 \d+\.\d s, p99 \d+\.\d s", told(demo_run, "change to silver"))
     assert told(demo_run, "merge job").endswith("inexact=0 refused=0 bad_files=0")
     assert "not timed" not in demo_run.out
-    assert re.search(r"JetBlue Airways\| +\d+\|", demo_run.out)  # the query's own answer
+    assert re.search(r"JetBlue Airways +\| +\d+ +\|", demo_run.out)  # the query's own answer
 
 
 def test_a_share_of_the_rows_shows_what_the_backfill_read(demo_run: DemoRun, spark: SparkSession) -> None:

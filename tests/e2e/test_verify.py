@@ -77,6 +77,10 @@ def test_an_untouched_table_is_equal(verify: Verify, demo_run: DemoRun) -> None:
     assert (status, report["equal"], report["keys"], report["read_again"]) == (0, True, 458, 0)
 
 
+def test_spark_gives_the_same_report(verify: Verify, demo_run: DemoRun) -> None:
+    assert verify(demo_run.silver, "--engine", "spark") == verify(demo_run.silver)
+
+
 @pytest.mark.soak
 def test_an_edited_row_is_found(verify: Verify, spark: SparkSession, silver: Path) -> None:
     item = item_of(spark, silver, KEY)

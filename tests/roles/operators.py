@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 import pytest
 
-from lakebound.cli import app, spark_silver
+from lakebound.cli import app, silver_table, spark_silver
 from lakebound.transport.object_keys import RunFolder
 from tests.roles.deployed import Deployed, Right, filled
 from tests.roles.judging import ACCOUNT, Request, Statement
@@ -105,7 +105,7 @@ def operate(
         here = life.here
         here.roles[OPERATOR] = list(rights_of(statements, placeholders(here, parameters)))
         here.taken = taken
-        patch.setattr(spark_silver, "open_silver", lambda target: nullcontext(_Empty()))
+        patch.setattr(silver_table, "open_silver", lambda target, engine: nullcontext(_Empty()))
         patch.setattr(spark_silver, "open_healed", lambda target: nullcontext(_Empty()))
         patch.setenv("LAKEBOUND_STACK", STACK)
         patch.chdir(folder)

@@ -129,7 +129,8 @@ def test_a_bucket_that_is_not_there_is_a_sentence(
     assert capsys.readouterr().err.startswith("lakebound: The bucket nowhere does not exist")
 
 
-def test_the_command_starts_without_loading_spark() -> None:
-    loaded = "import sys, lakebound.cli.app; print([m for m in sys.modules if m.split('.')[0] in ('pyspark', 'delta')])"
+def test_the_command_starts_without_loading_what_reads_delta() -> None:
+    readers = ("pyspark", "delta", "deltalake", "arro3")
+    loaded = f"import sys, lakebound.cli.app; print([m for m in sys.modules if m.split('.')[0] in {readers}])"
     out = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

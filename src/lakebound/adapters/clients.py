@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import NoCredentialsError
 
 _CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
@@ -34,6 +36,15 @@ def region() -> str | None:
     """The region of the environment, or of its profile. Raises BotoCoreError for a profile that is not there."""
     found = os.environ.get("AWS_REGION") or _session().get_config_variable("region")
     return str(found) if found else None
+
+
+def credentials() -> ReadOnlyCredentials:
+    """The credentials of now, for a client that is not botocore's. Raises BotoCoreError where there are none."""
+    found = _session().get_credentials()
+    if found is None:
+        raise NoCredentialsError
+    keys: ReadOnlyCredentials = found.get_frozen_credentials()
+    return keys
 
 
 class LateClient:

@@ -12,9 +12,10 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.doctor_facts import LandedInFiles, SmokeItem, examine_stack, examine_table
 from lakebound.adapters.stack import Stack
-from lakebound.cli import deployed
+from lakebound.cli import deployed, silver_table
 from lakebound.cli.deployed import StackName, configured_table, find_stack, home_of_caller, ingest_pipeline
 from lakebound.cli.output import AsJson, echo, echo_json
+from lakebound.cli.silver_table import Engine, EngineName
 from lakebound.errors import Misconfigured
 from lakebound.operate.doctor import BAD, UNKNOWN, Check, Smoke, check_stack, check_table, smoke, smoke_keys
 from lakebound.record.table_identity import Refused, Source, TableArn, decide, named
@@ -39,6 +40,7 @@ def command(
         bool, typer.Option("--smoke", help="Put, change and remove one test item, and time it to its file.")
     ] = False,
     target: Annotated[str, typer.Option(help="With --smoke: silver (path or name); times the way to it as well.")] = "",
+    engine: EngineName = None,
     limit: Annotated[float, typer.Option(min=1, help="With --smoke: seconds to wait.")] = 300.0,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +59,7 @@ def command(
         found = find_stack(stack)
         checks = list(check_stack(examine_stack(deployed.clients, found)))
         if is_smoke:
-            timed = _smoke(found, limit, target)
+            timed = _smoke(found, limit, target, engine)
             checks.append(_smoke_check(timed, limit, target))
     if as_json:
         echo_json({"checks": [asdict(one) for one in checks], "smoke": asdict(timed) if timed else None})
@@ -96,7 +98,7 @@ def _before(table: str, stream: str, stack: str, key: str, *, is_new: bool) -> l
         return [Check("table", BAD, refused.what, fix)]
 
 
-def _smoke(stack: Stack, limit: float, target: str) -> Smoke:
+def _smoke(stack: Stack, limit: float, target: str, engine: Engine | None) -> Smoke:
     clock = SystemClock()
     pipeline = ingest_pipeline(stack)
     item = SmokeItem(stack.source, deployed.clients("dynamodb"))
@@ -110,9 +112,7 @@ def _smoke(stack: Stack, limit: float, target: str) -> Smoke:
     keys = smoke_keys(item.schema(), secrets.token_hex(8))
     if not target:
         return smoke(item, keys, files, clock, limit_s=limit)
-    from lakebound.cli.spark_silver import open_silver  # Spark takes seconds to load
-
-    with open_silver(target) as silver:
+    with silver_table.open_silver(target, engine) as silver:
 
         class Tombstone:
             def count(self, key: str) -> int:

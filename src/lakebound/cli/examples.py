@@ -15,7 +15,7 @@ lakebound smoke --stack lakebound-cars --table cars --dry-run
 lakebound smoke --stack lakebound-cars --only item --only alarms
 lakebound status
 lakebound status --stack lakebound-cars --publish
-lakebound verify --table cars --target /lake/silver/cars
+lakebound verify --table cars --target s3a://lake/silver/cars
 lakebound verify --stack lakebound-cars --target lake.cars --repair --dry-run
 lakebound trace vin=WLB0000000000042
 lakebound trace WLB0000000000042 --since 2026-11-24T03:00:00Z --json

@@ -1,4 +1,4 @@
-"""The lake's table through a local Spark session with Delta. Imported only by the verbs that read it."""
+"""Silver through a local Spark session with Delta: for `--engine spark`, and for `backfill close`, which marks it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lakebound_spark.silver.stale_mark import mark_stale
 from lakebound_spark.upkeep.run_merge_check import check_run_merge
 
 
-class SilverTable:
+class SparkSilver:
     """Port LakeTable of `verify` over the silver table at a path or under a name."""
 
     def __init__(self, spark: SparkSession, target: str) -> None:
@@ -39,13 +39,13 @@ class SilverTable:
 
 
 @contextmanager
-def open_silver(target: str) -> Iterator[SilverTable]:
+def open_silver(target: str) -> Iterator[SparkSilver]:
     """The table for as long as it is read, in the session that runs already or in one of its own.
 
     Raises Misconfigured when Spark does not start or there is no silver table, LakeboundError when it cannot be read.
     """
     with _session("lakebound verify", target) as spark:
-        yield SilverTable(spark, _absolute(target))
+        yield SparkSilver(spark, _absolute(target))
 
 
 class HealedSilver:

@@ -19,8 +19,10 @@ from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.folder import images_in_folder
 from lakebound.adapters.stack import function_environment
 from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.cli import silver_table
 from lakebound.cli.deployed import StackName, find_stack, ingest_pipeline, store_of, table_named
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
+from lakebound.cli.silver_table import EngineName
 from lakebound.errors import Misconfigured
 from lakebound.operate.repair import RepairResult, RepairRules
 from lakebound.operate.repair import repair as repair_keys
@@ -35,7 +37,9 @@ _LINE_EVERY_MS = 60_000
 
 
 def command(
-    target: Annotated[str, typer.Option(help="The silver table: a Delta path, or a table's name.", show_default=False)],
+    target: Annotated[
+        str, typer.Option(help="The silver table: a folder, an s3:// or s3a:// address, or a name.", show_default=False)
+    ],
     table: Annotated[
         str | None,
         typer.Option(help="The DynamoDB table by name or ARN, where no stack is named.", show_default=False),
@@ -66,6 +70,7 @@ def command(
         Path | None,
         typer.Option(dir_okay=False, help="Also write what --json says to this file, for `lakebound report`."),
     ] = None,
+    engine: EngineName = None,
     segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table scanned side by side.")] = 4,
     show: Annotated[int, typer.Option(min=0, help="Keys shown of each list; --json gives them all.")] = 20,
     as_json: AsJson = False,
@@ -84,10 +89,8 @@ def command(
     clock = SystemClock()
     source = subject.open(clock, segments)
     queue_url = queue or subject.queue_url
-    from lakebound.cli.spark_silver import open_silver  # Spark takes seconds to load, and few verbs need it
-
     with ExitStack() as opened:
-        silver = opened.enter_context(open_silver(target))
+        silver = opened.enter_context(silver_table.open_silver(target, engine))
         count = opened.enter_context(bars(quiet=as_json))
         report = verify(
             source,
