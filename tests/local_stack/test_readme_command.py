@@ -1,4 +1,7 @@
-"""README's production command, as printed, on S3 of the local stack: the S3A settings alone say where that S3 is."""
+"""README's production command, as printed, on S3 of the local stack: the S3A settings alone say where that S3 is.
+
+Beside it, a second driver on the same table is refused by the lease.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import os
 import re
 import shlex
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from demo.local_stack import LocalStack
+from lakebound_spark.platform.lease import Lease, S3LeaseStore, held
 from tests.support.independent_writer import item, stream, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +32,7 @@ def command(config: Path, endpoint: str) -> list[str]:
     return [words[0], *(f"--conf=spark.hadoop.fs.s3a.{name}={value}" for name, value in settings.items()), *words[1:]]
 
 
-def test_readmes_production_command_merges_and_then_finds_nothing_new(tmp_path: Path) -> None:
+def test_readmes_production_command_merges_refuses_a_second_driver_and_then_finds_nothing_new(tmp_path: Path) -> None:
     (tmp_path / "cars.yaml").write_text("source_table: flights\ncolumns:\n  v: decimal(5,2)\n")
     write_records(tmp_path / "files", [stream("k", 1, item("k", v={"N": "1.50"})), stream("j", 2, item("j"))])
     with LocalStack() as stack:
@@ -38,7 +43,18 @@ def test_readmes_production_command_merges_and_then_finds_nothing_new(tmp_path: 
             s3.put_object(Bucket="lake", Key=key, Body=file.read_bytes())
         words = command(tmp_path / "cars.yaml", stack.endpoint)
         environment = os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-        for last in ("merged 2 records", "nothing new"):
+
+        def run(status: int) -> str:
             done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-            assert last in (done.stdout + done.stderr), done.stdout[-2000:] + done.stderr[-2000:]
+            assert done.returncode == status, done.stdout[-2000:] + done.stderr[-4000:]
+            return done.stdout + done.stderr
+
+        assert "merged 2 records" in run(0)
+        # Another driver, as this process: it renews its lease, so the job is refused, and says who is there.
+        target = words[words.index("--target") + 1]
+        other = Lease(target, "maintain on another host, process 7", S3LeaseStore(target, s3))
+        with held([other], threading.Event(), lambda: pytest.fail("the job took the lease of a living driver")):
+            told = run(2)
+        assert f"another driver commits to {target}: maintain on another host, process 7, since" in told
+        assert "nothing new" in run(0)
+        assert not s3.list_objects_v2(Bucket="lake", Prefix="silver/_lakebound/").get("Contents")

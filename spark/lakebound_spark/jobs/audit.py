@@ -16,7 +16,7 @@ from lakebound_spark.audits.chain_audit import audit, record_audit, records_to_a
 from lakebound_spark.bronze.bronze_table import source_table_of
 from lakebound_spark.platform.job_main import run_job
 from lakebound_spark.platform.metrics import count_text
-from lakebound_spark.platform.tables import absolute_table
+from lakebound_spark.platform.tables import absolute_table, companion_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"audited {looked}, {time.monotonic() - started:.0f} s: {verdict}")
         return 0 if found.is_clean else 1
 
-    return run_job("audit", work, bronze, again="audits again")
+    return run_job("audit", work, bronze, commits=[companion_table(bronze, "_audits")], again="audits again")
 
 
 def _publish(table: str, breaks: int) -> None:

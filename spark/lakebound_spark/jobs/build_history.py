@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"told {count_text(rows, 'row')} of {target}, {seconds:.0f} s" if rows else f"nothing new for {target}")
         return 0
 
-    return run_job("build_history", work, target, bronze)
+    return run_job("build_history", work, target, bronze, commits=[target])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(totals.sentence(job.target, time.monotonic() - started))
         return 0
 
-    return run_job("ingest_bronze", work, job.target)
+    return run_job("ingest_bronze", work, job.target, commits=[job.target])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
-from lakebound_spark.platform.tables import absolute_table
+from lakebound_spark.platform.tables import absolute_table, companion_table
 from lakebound_spark.silver.config import load_config
 from lakebound_spark.upkeep.maintenance import MIN_RETENTION_HOURS, UpkeepJob, maintain
 
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{did}, {time.monotonic() - started:.0f} s")
         return 0
 
-    return run_job("maintain", work, job.target, again="goes on")
+    # Each has a driver of its own: the merge or bronze, the history, the audit.
+    commits = [job.target, *(companion_table(job.target, suffix) for suffix in ("_history", "_audits"))]
+    return run_job("maintain", work, job.target, commits=[] if job.dry_run else commits, again="goes on")
 
 
 def _parser() -> argparse.ArgumentParser:

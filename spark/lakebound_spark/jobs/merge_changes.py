@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(totals.sentence(job.target, time.monotonic() - started))
         return 0
 
-    return run_job("merge_changes", work, job.target)
+    return run_job("merge_changes", work, job.target, commits=[job.target])
 
 
 def _print_totals(totals: Totals, target: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import Cause, Retry, cause_of
+from lakebound_spark.platform.lease import Lease, S3LeaseStore, held, needs_lease, s3_client, this_driver
 from lakebound_spark.platform.session import default_log, job_session
-from lakebound_spark.platform.tables import is_path
+from lakebound_spark.platform.tables import is_path, location
 
 
 def run_job(
@@ -22,22 +23,25 @@ def run_job(
     work: Callable[[SparkSession, threading.Event], int],
     at: str,
     *others: str,
+    commits: Sequence[str] = (),
     again: str = "goes on from where it was",
 ) -> int:
     """Run ``work`` with a session and an event that Ctrl-C and SIGTERM set; the process's exit status.
 
     It is what ``work`` returns, 1 after a failure (told with ``at``, the table it was about), 2 for what a person set
     wrong: Misconfigured, and a failure that would come again until somebody sets it right. The session has a catalog
-    when ``at`` or one of ``others``, the further tables of the job, is a name and not a path. ``again`` says what the
-    same command does when it is started again.
+    when ``at`` or one of ``others``, the further tables of the job, is a name and not a path. On S3 the job holds a
+    lease of each table that it ``commits`` to. ``again`` says what the same command does when it is started again.
     """
     spark: SparkSession | None = None
     ours = False
     log: Path | None = default_log()
     try:
         spark, ours = job_session(f"lakebound {name}", catalog=not all(map(is_path, (at, *others))))
-        with stop_signal() as stop:
+        with stop_signal() as stop, _sole_driver(spark, name, commits, stop) as lost:
             status = work(spark, stop)
+        if lost.is_set():
+            status = refuse(name, Misconfigured(f"stopped: another driver took over the lease of {at}"))
     except Misconfigured as error:
         status = refuse(name, error)
         if spark is None:
@@ -55,6 +59,32 @@ def run_job(
     if log is not None:
         log.unlink(missing_ok=True)
     return status
+
+
+@contextmanager
+def _sole_driver(
+    spark: SparkSession, name: str, commits: Sequence[str], stop: threading.Event
+) -> Iterator[threading.Event]:
+    """Hold the leases of the tables that the job commits to; an event that tells of a lost one."""
+    lost = threading.Event()
+
+    def setting(key: str) -> str | None:
+        return spark.conf.get(key, None)
+
+    places = [place for table in commits if needs_lease(place := location(spark, table), setting)]
+    if not places:
+        yield lost
+        return
+    client = s3_client(setting)
+    leases = [Lease(place, this_driver(name), S3LeaseStore(place, client)) for place in places]
+
+    def stop_streams() -> None:
+        lost.set()
+        for query in spark.streams.active:
+            query.stop()
+
+    with held(leases, stop, stop_streams):
+        yield lost
 
 
 def failure_message(cause: Cause, at: str, again: str, log: Path | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from delta.tables import DeltaTable, DeltaTableBuilder
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
@@ -57,6 +58,22 @@ def table_sql(target: str) -> str:
 def exists(spark: SparkSession, target: str) -> bool:
     """Whether the Delta table is there."""
     return DeltaTable.isDeltaTable(spark, target) if is_path(target) else spark.catalog.tableExists(target)
+
+
+def location(spark: SparkSession, target: str) -> str:
+    """Where a table lies, or will lie once it is made. Raises Misconfigured where its schema is missing."""
+    if is_path(target):
+        return target
+    if exists(spark, target):
+        (detail,) = spark.sql(f"DESCRIBE DETAIL {table_sql(target)}").collect()
+        return str(detail["location"])
+    schema, _, name = target.rpartition(".")
+    try:
+        rows = spark.sql(f"DESCRIBE SCHEMA {schema or spark.catalog.currentDatabase()}").collect()
+    except AnalysisException:
+        raise Misconfigured(f"there is no schema {schema} for the table {target}; create it first") from None
+    (folder,) = (row["info_value"] for row in rows if row["info_name"] == "Location")
+    return f"{folder}/{name}"
 
 
 def open_table(spark: SparkSession, target: str) -> DeltaTable:
