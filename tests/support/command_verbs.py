@@ -55,5 +55,8 @@ def arguments(path: tuple[str, ...], without: str = "") -> list[str]:
     return made + EXTRA.get(path, [])
 
 
-ASKS_AWS = {" ".join(path): arguments(path)[len(path) :] for path in VERBS}
+NO_AWS = {("spark-conf",)}
+"""The verbs that read the installed package only."""
+
+ASKS_AWS = {" ".join(path): arguments(path)[len(path) :] for path in VERBS if path not in NO_AWS}
 """What follows each verb's name to get it as far as its first call."""
