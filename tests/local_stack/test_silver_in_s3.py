@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,7 +27,7 @@ MISSING, GHOST, DIFFERENT = "k7", "nobody's", "k8"
 Verify = Callable[..., tuple[int, Any]]
 
 
-def rows_of(items: dict[str, dict[str, Any] | None]) -> pa.Table:
+def rows_of(items: Mapping[str, Mapping[str, Any] | None]) -> pa.Table:
     """Rows of silver, a tombstone for None."""
     texts = [None if item is None else json.dumps(item) for item in items.values()]
     constant = {"_version": "1", "_stream_time_ms": 1, "_base": "", "_ttl_expired": False}

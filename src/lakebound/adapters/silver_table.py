@@ -37,12 +37,12 @@ class SilverTable:
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
         """The rows of these keys in the newest version."""
         wanted = frozenset(keys)
-        listed = ", ".join("'" + key.replace("'", "''") + "'" for key in wanted)
         if not wanted:
             return iter(())
-        if len(wanted) <= _KEYS_A_QUERY:
-            return self._rows(f"{_ROWS} WHERE _key IN ({listed})")
-        return (row for row in self._rows(_ROWS) if row.key in wanted)
+        if len(wanted) > _KEYS_A_QUERY:
+            return (row for row in self._rows(_ROWS) if row.key in wanted)
+        listed = ", ".join("'" + key.replace("'", "''") + "'" for key in wanted)
+        return self._rows(f"{_ROWS} WHERE _key IN ({listed})")
 
     def _rows(self, sql: str) -> Iterator[LakeRow]:
         for key, item, from_base in self._newest().query(sql):
