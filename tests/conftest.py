@@ -5,8 +5,7 @@ A fixture imports what it needs: the Spark tests on Spark 3.5 run in an environm
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def lakebound(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs the command with these arguments and returns its exit status."""
-    from lakebound.cli import app
+def lakebound(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """The command in this process, and what it prints."""
+    from tests.support.operator_stack import Lakebound
 
-    def call(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["lakebound", *arguments])
-        with pytest.raises(SystemExit) as left:
-            app.main()
-        return int(left.value.code or 0)
-
-    return call
+    return Lakebound(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,10 +24,7 @@ def source(make: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> Sour
 
 
 def test_the_columns_of_a_table_are_proposed_with_what_would_not_fit(
-    source: Source,
-    lakebound: Lakebound,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    source: Source, lakebound: Lakebound, tmp_path: Path
 ) -> None:
     for number in range(60):
         source.put(
@@ -41,7 +37,7 @@ def test_the_columns_of_a_table_are_proposed_with_what_would_not_fit(
         )
     out = tmp_path / "cars.yaml"
     assert lakebound("config", "infer", "--table", source.name, "--output", str(out)) == 0
-    capsys.readouterr()
+    lakebound.printed()
     proposed = yaml.safe_load(out.read_text())
     assert proposed["source_table"] == source.name
     columns = proposed["columns"]
@@ -51,30 +47,22 @@ def test_the_columns_of_a_table_are_proposed_with_what_would_not_fit(
     assert {column.name for column in parse_config(proposed).columns} >= {"id", "soc", "km", "doors", "broken"}
 
     assert lakebound("config", "infer", "--table", source.name, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    told = lakebound.document()
     assert told["items"] == 60
     by_path = {one["path"]: one for one in told["columns"]}
     assert by_path["soc"]["exceptions"] == 0
     assert by_path["km"]["seen"] == 60
 
 
-def test_a_sample_reads_no_more_than_was_asked_for(
-    source: Source,
-    lakebound: Lakebound,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_sample_reads_no_more_than_was_asked_for(source: Source, lakebound: Lakebound) -> None:
     for number in range(40):
         source.put(id={"S": f"k{number:02}"}, v={"N": str(number)})
     assert lakebound("config", "infer", "--table", source.name, "--sample", "7", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["items"] == 7
+    assert lakebound.document()["items"] == 7
 
 
-def test_a_table_without_items_and_one_that_is_not_there_are_told(
-    source: Source,
-    lakebound: Lakebound,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_table_without_items_and_one_that_is_not_there_are_told(source: Source, lakebound: Lakebound) -> None:
     assert lakebound("config", "infer", "--table", source.name) == 2
-    assert "holds no item" in capsys.readouterr().err
+    assert "holds no item" in lakebound.err()
     assert lakebound("config", "infer", "--table", "nowhere") == 2
-    assert "nowhere" in capsys.readouterr().err
+    assert "nowhere" in lakebound.err()

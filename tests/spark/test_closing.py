@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,11 +46,11 @@ class Healed:
         key = RunFolder.of(TABLE, RUN).manifest()
         self._stack.client("s3").put_object(Bucket=BUCKET, Key=key, Body=manifest.encode())
 
-    def close(self, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, Any]:
-        capsys.readouterr()
+    def close(self, *more: str) -> tuple[int, Any]:
+        self._command.printed()
         places = ("--source", str(self.folder / "source"), "--target", self.silver.path)
         status = self._command("backfill", "close", "--run", RUN, *places, "--json", *more)
-        return status, json.loads(capsys.readouterr().out)
+        return status, self._command.document()
 
     def metric(self) -> list[float]:
         cloudwatch = self._stack.client("cloudwatch")
@@ -68,7 +67,7 @@ def healed(spark: SparkSession, tmp_path: Path, operated: Operated, lakebound: L
 
 
 @pytest.mark.soak
-def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed) -> None:
     before = write_records(healed.folder / "source", [stream("k1", 1, item("k1")), stream("k2", 2, item("k2"))])
     healed.silver.merge(before)
     records = [
@@ -79,7 +78,7 @@ def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed, capsys: p
     run = write_records(healed.folder / "source", records)
     healed.ran("incremental_export", [run])
 
-    status, told = healed.close(capsys)
+    status, told = healed.close()
     assert (status, told["closed"]) == (1, [])
     assert told["refused"] == [{"what": "3 keys of the run are not merged", "command": "spark/jobs/merge_changes.py"}]
     assert [gap.healed_by for gap in healed.book.all()] == [None]
@@ -87,59 +86,57 @@ def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed, capsys: p
     healed.silver.merge(run)
     spark, target = healed.silver.spark, healed.silver.path
     mark_stale(spark, target, healed.book.all())
-    status, told = healed.close(capsys, "--dry-run")
+    status, told = healed.close("--dry-run")
     assert (status, len(told["closed"]), len(told["still_open"])) == (0, 1, 1)
     assert [gap.healed_by for gap in healed.book.all()] == [None]
     assert healed.metric() == []
     assert STALE_PROPERTY in properties(spark, target)
 
-    status, told = healed.close(capsys)
+    status, told = healed.close()
     assert (status, len(told["closed"]), told["still_open"]) == (0, 1, [])
     assert [(gap.healed_by, gap.to_ms) for gap in healed.book.all()] == [(RUN, GAP.to_ms)]
     assert healed.metric() == [0.0]
     assert STALE_PROPERTY not in properties(spark, target)
 
-    status, told = healed.close(capsys)
+    status, told = healed.close()
     assert (status, told["closed"], told["refused"]) == (0, [], [])
 
 
 @pytest.mark.soak
-def test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too(
-    healed: Healed, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too(healed: Healed) -> None:
     before = write_records(healed.folder / "source", BEFORE)
     run = write_records(
         healed.folder / "source", [base("kept", LABEL, item("kept")), base("new", LABEL + 10, item("new"))]
     )
     healed.ran("scan", [run])
     healed.silver.merge(before, run)
-    status, told = healed.close(capsys)
+    status, told = healed.close()
     assert (status, told["closed"]) == (1, [])
     (refused,) = told["refused"]
     assert refused["what"].startswith("2 rows are still there")
     assert f"sweep.py --run {RUN}" in refused["command"]
 
     swept = sweep(healed.silver.spark, job(healed.folder), NOW)
-    assert healed.close(capsys)[0] == 1, "what the sweep wrote is not merged"
+    assert healed.close()[0] == 1, "what the sweep wrote is not merged"
     healed.silver.merge(*(Path(path) for path in swept.files))
-    status, told = healed.close(capsys)
+    status, told = healed.close()
     assert (status, len(told["closed"])) == (0, 1)
     assert healed.book.open() == []
 
 
 @pytest.mark.soak
-def test_files_that_are_gone_or_damaged_keep_the_gap_open(healed: Healed, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_are_gone_or_damaged_keep_the_gap_open(healed: Healed) -> None:
     whole = write_records(healed.folder / "source", [base("k1", LABEL, item("k1"), origin="incremental_export")])
     other = write_records(healed.folder / "source", [base("k2", LABEL, item("k2"), origin="incremental_export")])
     healed.ran("incremental_export", [whole, other])
     healed.silver.merge(whole, other)
     body = other.read_bytes()
     other.write_bytes(body[:-9])
-    assert "files are not as they were written" in healed.close(capsys)[1]["refused"][0]["what"]
+    assert "files are not as they were written" in healed.close()[1]["refused"][0]["what"]
     other.unlink()
-    assert "1 of 2 files are not there" in healed.close(capsys)[1]["refused"][0]["what"]
+    assert "1 of 2 files are not there" in healed.close()[1]["refused"][0]["what"]
     other.write_bytes(body)
-    assert healed.close(capsys)[0] == 0
+    assert healed.close()[0] == 0
 
 
 @pytest.mark.soak

@@ -7,6 +7,7 @@ is a description each, and is answered from `answers`, by operation.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lakebound.cli import deployed
+from lakebound.cli import app, deployed
 from lakebound.source.delivery_proof import StreamCheck
 from lakebound.transport.object_keys import StreamCheckKey
 
@@ -28,8 +29,33 @@ BUCKET = "lake-files"
 MAPPING = "11111111-2222-3333-4444-555555555555"
 QUEUE_MAPPING = "66666666-7777-8888-9999-000000000000"
 
-Lakebound = Callable[..., int]
-"""The fixture `lakebound`: runs the command with these arguments and returns its exit status."""
+
+@dataclass(frozen=True, slots=True)
+class Lakebound:
+    """The command in this process: a call runs it with these arguments and returns its exit status."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> int:
+        self.monkeypatch.setattr(sys, "argv", ["lakebound", *arguments])
+        with pytest.raises(SystemExit) as left:
+            app.main()
+        return int(left.value.code or 0)
+
+    def printed(self) -> Any:
+        """What was written to stdout (`out`) and stderr (`err`) since the last reading; each method below reads too."""
+        return self.capsys.readouterr()
+
+    def out(self) -> str:
+        return self.capsys.readouterr().out
+
+    def err(self) -> str:
+        return self.capsys.readouterr().err
+
+    def document(self) -> Any:
+        """The JSON document on stdout."""
+        return json.loads(self.out())
 
 
 @dataclass(slots=True)
@@ -197,10 +223,6 @@ def remove(operated: Operated, part: str) -> None:
         operated.answers[operation] = refused(operation, "ResourceNotFoundException")
     else:
         operated.client("sqs").delete_queue(QueueUrl=operated.buffer_url if part == "buffer" else operated.dead_url)
-
-
-def told(capsys: pytest.CaptureFixture[str]) -> Any:
-    return json.loads(capsys.readouterr().out)
 
 
 def waiting(operated: Operated, url: str) -> int:

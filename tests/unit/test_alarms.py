@@ -51,11 +51,9 @@ def test_doctor_judges_the_stacks_own_alarms(both: Operated) -> None:
     assert (facts.alarms, facts.alarms_without_action) == (2, 0)
 
 
-def test_the_verb_names_no_neighbours_alarm(
-    both: Operated, lakebound: Lakebound, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_names_no_neighbours_alarm(both: Operated, lakebound: Lakebound) -> None:
     lakebound("status")
-    told = capsys.readouterr().out
+    told = lakebound.out()
     assert "lake-DeadLetters-0ABC" in told
     assert not [name for name in NEIGHBOURS if f"{name} " in told]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,40 +53,34 @@ def copied(folder: Path) -> dict[str, bytes]:
         ["verify", "--table", "flights", "--target", "/silver", "--lag", "60", "--limit", "100"],
     ],
 )
-def test_a_usage_error_exits_with_2_and_no_traceback(
-    lakebound: Lakebound, arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_usage_error_exits_with_2_and_no_traceback(lakebound: Lakebound, arguments: list[str]) -> None:
     assert lakebound(*arguments) == 2
-    told = capsys.readouterr()
+    told = lakebound.printed()
     assert told.err
     assert told.out == ""
     assert "Traceback" not in told.err
 
 
-def test_help_names_every_verb_and_exits_with_0(lakebound: Lakebound, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_verb_and_exits_with_0(lakebound: Lakebound) -> None:
     assert lakebound("--help") == 0
-    told = capsys.readouterr().out
+    told = lakebound.out()
     assert "verify" in told
     assert "files" in told
 
 
-def test_a_table_that_is_not_there_is_one_sentence_and_the_next_step(
-    lakebound: Lakebound, aws: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_that_is_not_there_is_one_sentence_and_the_next_step(lakebound: Lakebound, aws: None) -> None:
     assert lakebound("verify", "--table", "flights", "--target", "/silver") == 2
-    told = capsys.readouterr().err
+    told = lakebound.err()
     assert told.startswith("lakebound: There is no table flights at ")
     assert told.endswith("Check its name, the region and AWS_ENDPOINT_URL\n")
 
 
-def test_a_missing_region_is_a_sentence(
-    lakebound: Lakebound, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_region_is_a_sentence(lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     assert lakebound("verify", "--table", "flights", "--target", "/silver") == 2
-    assert "Set AWS_REGION" in capsys.readouterr().err
+    assert "Set AWS_REGION" in lakebound.err()
 
 
 def test_mirror_copies_batch_files_and_nothing_else(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
@@ -96,25 +89,21 @@ def test_mirror_copies_batch_files_and_nothing_else(lakebound: Lakebound, bucket
     assert [path.name for path in tmp_path.iterdir()] == ["mirror"]
 
 
-def test_mirror_copies_only_what_is_new(
-    lakebound: Lakebound, bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mirror_copies_only_what_is_new(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
     lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path))
     new = f"{PREFIX}/dt=2026-11-24/HH=05/stream-20261124T050534123Z-1-{'e' * 32}.ndjson.gz"
     bucket.put_object(Key=new, Body=b"third")
-    capsys.readouterr()
+    lakebound.printed()
     assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path), "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    told = lakebound.document()
     assert (told["copied"], told["bytes"], told["present"]) == (1, 5, 2)
     assert copied(tmp_path) == {**FILES, new: b"third"}
 
 
-def test_mirror_dry_run_names_the_files_and_copies_none(
-    lakebound: Lakebound, bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mirror_dry_run_names_the_files_and_copies_none(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
     folder = tmp_path / "mirror"
     assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(folder), "--dry-run") == 0
-    told = capsys.readouterr().out.splitlines()
+    told = lakebound.out().splitlines()
     assert told == [
         *[f"would copy {key} ({len(body)} bytes)" for key, body in FILES.items()],
         f"would copy 2 files, 11 bytes, into {folder}; 0 were there",
@@ -122,11 +111,9 @@ def test_mirror_dry_run_names_the_files_and_copies_none(
     assert not folder.exists()
 
 
-def test_a_bucket_that_is_not_there_is_a_sentence(
-    lakebound: Lakebound, aws: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bucket_that_is_not_there_is_a_sentence(lakebound: Lakebound, aws: None, tmp_path: Path) -> None:
     assert lakebound("files", "mirror", "s3://nowhere/prefix", str(tmp_path)) == 2
-    assert capsys.readouterr().err.startswith("lakebound: The bucket nowhere does not exist")
+    assert lakebound.err().startswith("lakebound: The bucket nowhere does not exist")
 
 
 def test_the_command_starts_without_loading_what_reads_delta() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.dead_letters import a_body, failure
-from tests.support.operator_stack import BUCKET, MAPPING, Lakebound, Operated, told, waiting
+from tests.support.operator_stack import BUCKET, MAPPING, Lakebound, Operated, waiting
 from tests.support.stream_records import stream_record
 
 CANARY = "canary-9d1c"
@@ -20,80 +20,74 @@ def put_failure(operated: Operated, *records: object) -> str:
     return key
 
 
-def test_dead_letters_are_listed_then_redriven_by_copy(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dead_letters_are_listed_then_redriven_by_copy(lakebound: Lakebound, operated: Operated) -> None:
     for number in range(3):
         operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=a_body(number))
     assert lakebound("dlq", "list", "--from", "buffer", "--json") == 1
-    assert told(capsys)["waiting"] == 3
+    assert lakebound.document()["waiting"] == 3
     assert lakebound("dlq", "redrive", "--from", "buffer", "--dry-run", "--json") == 0
-    assert told(capsys)["redriven"] == 3
+    assert lakebound.document()["redriven"] == 3
     assert waiting(operated, operated.buffer_url) == 0
 
 
 def test_dead_letters_are_copied_where_there_is_no_move_task(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
         operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=a_body(number))
     assert lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy", "--json") == 0
-    result = told(capsys)
+    result = lakebound.document()
     assert (result["way"], result["redriven"], result["done"]) == ("copy", 3, True)
     assert (waiting(operated, operated.dead_url), waiting(operated, operated.buffer_url)) == (0, 3)
     assert lakebound("dlq", "list", "--from", "buffer") == 0
 
 
-def test_failure_objects_are_listed_shown_and_redriven_once(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failure_objects_are_listed_shown_and_redriven_once(lakebound: Lakebound, operated: Operated) -> None:
     key = put_failure(operated, stream_record(1), stream_record(2))
     assert lakebound("dlq", "list", "--from", "stream", "--json") == 1
-    (row,) = told(capsys)["rows"]
+    (row,) = lakebound.document()["rows"]
     assert (row["id"], row["records"], row["why"]) == (key, 2, "RetryAttemptsExhausted")
     assert lakebound("dlq", "show", key, "--from", "stream", "--json") == 0
-    assert told(capsys)["shard"] == "shardId-00000001-abc"
+    assert lakebound.document()["shard"] == "shardId-00000001-abc"
     assert lakebound("dlq", "redrive", "--from", "stream", "--json") == 0
-    assert told(capsys)["records"] == 2
+    assert lakebound.document()["records"] == 2
     assert waiting(operated, operated.buffer_url) == 1
     assert lakebound("dlq", "redrive", "--from", "stream", "--json") == 0
-    assert told(capsys)["already"] == 1
+    assert lakebound.document()["already"] == 1
     assert waiting(operated, operated.buffer_url) == 1
     assert lakebound("dlq", "list", "--from", "stream") == 0
 
 
 def test_poison_is_kept_listed_by_its_reason_and_shown_without_a_value(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated
 ) -> None:
     bad = stream_record(1, keys={"id": {"N": "1E400"}}, attributes={"secret": {"S": CANARY}})
     put_failure(operated, bad)
     assert lakebound("dlq", "redrive", "--from", "stream") == 1
-    assert "1 stay: number" in capsys.readouterr().out
+    assert "1 stay: number" in lakebound.out()
     assert lakebound("dlq", "list", "--from", "quarantine", "--json") == 1
-    listed = capsys.readouterr().out
+    listed = lakebound.out()
     (row,) = json.loads(listed)["rows"]
     assert lakebound("dlq", "show", row["id"], "--from", "quarantine") == 0
-    shown = capsys.readouterr().out
+    shown = lakebound.out()
     assert "number" in shown
     assert CANARY not in listed + shown
     assert lakebound("dlq", "show", row["id"], "--from", "quarantine", "--payload") == 0
-    assert CANARY in capsys.readouterr().out
+    assert CANARY in lakebound.out()
     assert lakebound("dlq", "redrive", "--from", "quarantine", "--json") == 1
-    assert list(told(capsys)["kept"].values()) == ["number"]
+    assert list(lakebound.document()["kept"].values()) == ["number"]
 
 
-def test_a_stack_that_is_not_there_is_a_sentence(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stack_that_is_not_there_is_a_sentence(lakebound: Lakebound, operated: Operated) -> None:
     assert lakebound("dlq", "list", "--from", "stream", "--stack", "nowhere") == 2
-    assert capsys.readouterr().err.startswith("lakebound: There is no stack nowhere at ")
+    assert lakebound.err().startswith("lakebound: There is no stack nowhere at ")
 
 
 def test_without_a_stack_the_command_says_how_to_name_one(
-    lakebound: Lakebound, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.delenv("LAKEBOUND_STACK", raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.chdir(tmp_path)
     assert lakebound("dlq", "list", "--from", "stream") == 2
-    assert "Give --stack NAME, or set LAKEBOUND_STACK" in capsys.readouterr().err
+    assert "Give --stack NAME, or set LAKEBOUND_STACK" in lakebound.err()

@@ -136,11 +136,7 @@ VERBS = {
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_narrow_terminal_is_told_every_number_of_a_wide_one(
-    lakebound: Lakebound,
-    operated: Operated,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    verb: str,
+    lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     stands_still(monkeypatch)
     operated.measure("Invocations", 1_234_567)
@@ -156,7 +152,7 @@ def test_a_narrow_terminal_is_told_every_number_of_a_wide_one(
     for width in (200, 120, 80, 60, 40, 30, 20):
         monkeypatch.setenv("COLUMNS", str(width))
         lakebound(*VERBS[verb])
-        shown = capsys.readouterr()
+        shown = lakebound.printed()
         assert "Traceback" not in shown.err
         assert "…" not in shown.out or verb == "trace", width
         told[width] = sorted(numbers(shown.out))
@@ -173,9 +169,9 @@ def stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lakebound.adapters.clock.SystemClock.now_ms", now_ms)
 
 
-def test_the_version_is_the_one_that_was_packed(lakebound: Lakebound, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_the_one_that_was_packed(lakebound: Lakebound) -> None:
     import tomllib
 
     assert lakebound("--version") == 0
     packed = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
-    assert capsys.readouterr().out == f"lakebound {packed}\n"
+    assert lakebound.out() == f"lakebound {packed}\n"

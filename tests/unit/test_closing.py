@@ -96,8 +96,6 @@ def test_a_file_that_was_left_out_once_and_is_merged_now_refuses_nothing() -> No
     assert not decide_closing(manifest(), [GAP], W, merged(left_out=("a",)), 0, 0).is_refused
 
 
-def test_a_run_that_has_not_ended_is_a_usage_error(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_has_not_ended_is_a_usage_error(lakebound: Lakebound, operated: Operated) -> None:
     assert lakebound("backfill", "close", "--run", "heal-1", "--source", "/s", "--target", "/t") == 2
-    assert "There is no manifest of a run heal-1 of flights" in capsys.readouterr().err
+    assert "There is no manifest of a run heal-1 of flights" in lakebound.err()

@@ -12,7 +12,7 @@ import pytest
 from lakebound.operate.discard import discard_messages, verdict_of_failure
 from tests.support.dead_letters import a_body, failure
 from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
-from tests.support.operator_stack import BUCKET, MAPPING, Lakebound, Operated, told, waiting
+from tests.support.operator_stack import BUCKET, MAPPING, Lakebound, Operated, waiting
 from tests.support.stream_records import TABLE, stream_record
 
 QUARANTINED = f"_lakebound/{TABLE}/quarantine/{'a' * 64}.json"
@@ -28,16 +28,14 @@ def copies(operated: Operated) -> list[dict[str, Any]]:
     return [json.loads(s3.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read()) for one in found]
 
 
-def test_a_junk_message_is_discarded_with_a_copy_and_a_good_one_stays(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_junk_message_is_discarded_with_a_copy_and_a_good_one_stays(lakebound: Lakebound, operated: Operated) -> None:
     for body in ("hello", a_body(1)):
         operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=body)
     assert lakebound("dlq", "discard", "--from", "buffer", "--all", "--dry-run", "--json") == 0
-    dry = told(capsys)
+    dry = lakebound.document()
     assert waiting(operated, operated.dead_url) == 2
     assert lakebound("dlq", "discard", "--from", "buffer", "--all", "--yes", "--json") == 0
-    result = told(capsys)
+    result = lakebound.document()
     assert result == dry | {"dry_run": False}
     assert (list(result["discarded"].values()), list(result["kept"].values())) == (["message_shape"], ["redrive_helps"])
     assert [b64decode(copy["body"]) for copy in copies(operated)] == [b"hello"]
@@ -55,85 +53,75 @@ def test_a_junk_message_is_discarded_with_a_copy_and_a_good_one_stays(
     ],
 )
 def test_a_junk_object_is_discarded_and_status_goes_back(
-    source: str,
-    key: str,
-    body: bytes,
-    why: str,
-    lakebound: Lakebound,
-    operated: Operated,
-    capsys: pytest.CaptureFixture[str],
+    source: str, key: str, body: bytes, why: str, lakebound: Lakebound, operated: Operated
 ) -> None:
     put(operated, key, body)
     assert lakebound("dlq", "list", "--from", source, "--json") == 1
-    assert [row["why"] for row in told(capsys)["rows"]] == [why]
+    assert [row["why"] for row in lakebound.document()["rows"]] == [why]
     assert lakebound("dlq", "redrive", "--from", source, "--dry-run", "--json") == 1
-    dry = told(capsys)
+    dry = lakebound.document()
     assert lakebound("dlq", "redrive", "--from", source, "--json") == 1
-    assert told(capsys) == dry | {"dry_run": False}
+    assert lakebound.document() == dry | {"dry_run": False}
     assert lakebound("dlq", "discard", "--from", source, "--all", "--yes") == 0
-    assert "discarded 1 of 1" in capsys.readouterr().out
+    assert "discarded 1 of 1" in lakebound.out()
     assert [b64decode(copy["body"]) for copy in copies(operated)] == [body]
     assert lakebound("dlq", "list", "--from", source) == 0
-    capsys.readouterr()
+    lakebound.printed()
     lakebound("status", "--json")
-    seen = told(capsys)["seen"]
+    seen = lakebound.document()["seen"]
     assert (seen["failure_objects"], seen["quarantined"]) == (0, 0)
 
 
-def test_what_a_redrive_carries_is_refused_by_its_name(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_redrive_carries_is_refused_by_its_name(lakebound: Lakebound, operated: Operated) -> None:
     key = f"aws/lambda/{MAPPING}/x"
     put(operated, key, failure([stream_record(1)]))
     assert lakebound("dlq", "discard", key, "--from", "stream", "--yes", "--json") == 1
-    assert told(capsys)["kept"] == {key: "redrive_helps"}
+    assert lakebound.document()["kept"] == {key: "redrive_helps"}
     assert copies(operated) == []
     assert lakebound("dlq", "discard", "nothing", "--from", "stream", "--yes") == 2
 
 
 def test_a_delivery_whose_records_are_missing_is_a_gap_that_no_discard_hides(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated
 ) -> None:
     key = f"aws/lambda/{MAPPING}/x"
     put(operated, key, b'{"DDBStreamBatchInfo": {"shardId": "s"}}')
     assert lakebound("dlq", "discard", key, "--from", "stream", "--yes", "--json") == 1
-    assert told(capsys)["kept"] == {key: "delivery_without_records"}
+    assert lakebound.document()["kept"] == {key: "delivery_without_records"}
     assert verdict_of_failure(key, b'{"DDBStreamBatchInfo": {"shar') == "delivery_without_records"
 
 
-def test_where_nobody_can_be_asked_nothing_goes(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_nobody_can_be_asked_nothing_goes(lakebound: Lakebound, operated: Operated) -> None:
     operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody="hello")
     assert lakebound("dlq", "discard", "--from", "buffer", "--all", "--json") == 2
-    assert "Give --yes" in capsys.readouterr().err
+    assert "Give --yes" in lakebound.err()
     assert lakebound("dlq", "discard", "--from", "buffer", "--yes") == 2
     assert waiting(operated, operated.dead_url) == 1
 
 
 @pytest.mark.parametrize("bodies", [("hello",), ("hello", "good"), ("good",)])
 def test_a_dry_redrive_of_the_dead_letters_judges_as_the_run_does(
-    bodies: tuple[str, ...], lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+    bodies: tuple[str, ...], lakebound: Lakebound, operated: Operated
 ) -> None:
     for number, body in enumerate(bodies):
         sent = body if body == "hello" else a_body(number)
         operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=sent)
     status = lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy", "--dry-run", "--json")
-    dry = told(capsys)
+    dry = lakebound.document()
     assert lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy", "--json") == status
-    run = told(capsys)
+    run = lakebound.document()
     for name in ("way", "found", "redriven", "kept", "done"):
         assert run[name] == dry[name], name
 
 
 def test_a_dry_redrive_of_failure_objects_names_the_poison_that_the_run_would_keep(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated
 ) -> None:
     put(operated, f"aws/lambda/{MAPPING}/x", failure([stream_record(2), {"no": "record"}]))
     assert lakebound("dlq", "redrive", "--from", "stream", "--dry-run", "--json") == 1
-    dry = told(capsys)
+    dry = lakebound.document()
     assert lakebound("dlq", "redrive", "--from", "stream", "--json") == 1
-    run = told(capsys)
+    run = lakebound.document()
     assert {**run, "messages": 0} == {**dry, "dry_run": False}
 
 
@@ -165,14 +153,12 @@ def test_killed_between_the_copy_and_the_delete_the_next_run_ends_it() -> None:
     assert len(dead.messages) == 1
 
 
-def test_what_is_shown_is_json_and_lists_have_heads(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_shown_is_json_and_lists_have_heads(lakebound: Lakebound, operated: Operated) -> None:
     key = f"aws/lambda/{MAPPING}/x"
     put(operated, key, failure([stream_record(1)]))
     assert lakebound("dlq", "show", key, "--from", "stream") == 0
-    assert told(capsys)["records"] == 1
+    assert lakebound.document()["records"] == 1
     assert lakebound("dlq", "list", "--from", "stream") == 1
-    lines = capsys.readouterr().out.splitlines()
+    lines = lakebound.out().splitlines()
     assert lines[1].split() == ["ID", "SINCE", "RECORDS", "WHY"]
     assert lines[2].split()[0] == key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from dataclasses import replace
@@ -114,29 +113,25 @@ def test_after_each_thing_that_is_wrong_is_found_with_its_fix(change: dict[str, 
     assert not any("…" in check.fix for check in checks), "a fix is there to be pasted"
 
 
-def test_the_verb_looks_at_a_real_table_before(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_looks_at_a_real_table_before(lakebound: Lakebound, operated: Operated) -> None:
     assert lakebound("doctor", "--before", "--table", "flights", "--json") == 0
-    checks = {one["name"]: one["level"] for one in json.loads(capsys.readouterr().out)["checks"]}
+    checks = {one["name"]: one["level"] for one in lakebound.document()["checks"]}
     assert checks["stream"] == "good"
     assert checks["recovery"] == "warn"
 
 
-def test_the_verb_names_a_disabled_mapping(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_names_a_disabled_mapping(lakebound: Lakebound, operated: Operated) -> None:
     operated.answers["get_event_source_mapping"] = lambda UUID: {"State": "Disabled"}  # noqa: N803
     assert lakebound("doctor") == 1
-    assert "✗ stream mapping       it is Disabled" in capsys.readouterr().out
+    assert "✗ stream mapping       it is Disabled" in lakebound.out()
 
 
-def levels(told: str) -> dict[str, str]:
-    return {one["name"]: one["level"] for one in json.loads(told)["checks"]}
+def levels(told: Any) -> dict[str, str]:
+    return {one["name"]: one["level"] for one in told["checks"]}
 
 
 def test_a_table_that_is_not_there_passes_only_where_the_stack_is_to_create_it(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated
 ) -> None:
     for table, new, status in (
         ("nothing", False, 1),
@@ -146,20 +141,20 @@ def test_a_table_that_is_not_there_passes_only_where_the_stack_is_to_create_it(
     ):
         options = ["--new-table"] if new else []
         assert lakebound("doctor", "--before", "--table", table, *options) == status, (table, new)
-    assert "lakebound doctor --before --table nothing --new-table" in capsys.readouterr().out
+    assert "lakebound doctor --before --table nothing --new-table" in lakebound.out()
     assert lakebound("doctor", "--new-table") == 2
 
 
 def test_a_stack_that_is_well_passes_and_a_function_that_fails_does_not(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated
 ) -> None:
     operated.make_alarm("lake-DeadLetters-0ABC", topic=TOPIC)
     operated.measure("Invocations", 7)
     assert lakebound("doctor", "--json") == 0
-    assert levels(capsys.readouterr().out)["errors of ingest"] == GOOD
+    assert levels(lakebound.document())["errors of ingest"] == GOOD
     operated.measure("Errors", 7)
     assert lakebound("doctor") == 1
-    assert "✗ errors of ingest     7 of 7 invocations of the last hour failed" in capsys.readouterr().out
+    assert "✗ errors of ingest     7 of 7 invocations of the last hour failed" in lakebound.out()
 
 
 @pytest.mark.parametrize("part", ["table", "buffer", "dead", "bucket", "mapping", "function"])
@@ -185,26 +180,18 @@ def test_each_part_that_is_gone_is_found(lakebound: Lakebound, operated: Operate
     ],
 )
 def test_what_may_not_be_looked_at_is_never_called_good(
-    lakebound: Lakebound,
-    operated: Operated,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    service: str,
-    operation: str,
-    status: int,
+    lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch, service: str, operation: str, status: int
 ) -> None:
     operated.make_alarm("lake-DeadLetters-0ABC", topic=TOPIC)
     take_away(operated, monkeypatch, service, operation)
     assert lakebound("doctor") == status
-    assert "could not be looked at" in capsys.readouterr().out
+    assert "could not be looked at" in lakebound.out()
 
 
-def test_a_stack_without_alarms_is_not_told_of_those_of_the_account(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stack_without_alarms_is_not_told_of_those_of_the_account(lakebound: Lakebound, operated: Operated) -> None:
     operated.make_alarm("another-x", ours=False, topic=TOPIC)
     assert lakebound("doctor") == 1
-    assert "✗ alarms               0 alarms" in capsys.readouterr().out
+    assert "✗ alarms               0 alarms" in lakebound.out()
 
 
 # ── smoke ──
@@ -341,26 +328,22 @@ def test_what_rounds_to_nothing_is_not_called_free() -> None:
     assert [amount(CostLine("x", value, "puts", 0)) for value in (0, 0.2, 3)] == ["0 puts", "< 1 puts", "3 puts"]
 
 
-def test_the_verb_says_what_was_not_measured(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_says_what_was_not_measured(lakebound: Lakebound, operated: Operated) -> None:
     assert lakebound("cost") == 0
-    told = capsys.readouterr().out
+    told = lakebound.out()
     assert told.startswith("at least $0.00 a month, measured over 24 hours")
     assert re.search(r"^SQS +not measured", told, re.MULTILINE)
     assert "0 puts" not in told
     operated.measure("Invocations", 1_000)
     assert lakebound("cost", "--json") == 0
-    lines = {line["part"]: line for line in json.loads(capsys.readouterr().out)["lines"]}
+    lines = {line["part"]: line for line in lakebound.document()["lines"]}
     assert lines["Lambda requests"]["measured"]
     assert not lines["SQS"]["measured"]
 
 
-def test_the_estimate_of_the_verb_names_its_prices(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_estimate_of_the_verb_names_its_prices(lakebound: Lakebound, operated: Operated) -> None:
     assert lakebound("cost", "--writes", "100", "--table", "flights", "--json") == 0
-    bill = json.loads(capsys.readouterr().out)
+    bill = lakebound.document()
     assert bill["dollars"] == pytest.approx(sum(line["dollars"] for line in bill["lines"]))
     assert bill["prices_as_of"]
     assert lakebound("cost", "--json") == 0

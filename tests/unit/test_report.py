@@ -136,11 +136,9 @@ def test_a_chart_of_one_file_and_one_of_a_week_are_drawn() -> None:
         parsed(page(replace(FULL, files=files)))
 
 
-def test_a_page_that_cannot_be_written_is_a_sentence(
-    lakebound: Lakebound, operated: Operated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_page_that_cannot_be_written_is_a_sentence(lakebound: Lakebound, operated: Operated, tmp_path: Path) -> None:
     assert lakebound("report", "--out", str(tmp_path / "no" / "page.html")) == 2
-    assert "There is no folder" in capsys.readouterr().err
+    assert "There is no folder" in lakebound.err()
 
 
 def test_the_verb_writes_the_page(lakebound: Lakebound, operated: Operated, tmp_path: Path) -> None:

@@ -102,11 +102,9 @@ def test_a_policy_pastes_and_grants_a_stacks_roles_what_they_use_and_nobody_else
             assert set(statement["Action"]) <= (stream_actions if "/stream/" in one.resource else table_actions)
 
 
-def test_init_prints_both_policies_and_writes_the_stream(
-    lakebound: Lakebound, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_init_prints_both_policies_and_writes_the_stream(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     assert lakebound("init", "--table", THEIRS) == 0
-    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    lines = [line.strip() for line in lakebound.out().splitlines()]
     (of_table, table), (of_stream, stream) = (document(line) for line in lines if line.startswith("aws "))
     assert (of_table, of_stream) == (THEIRS, THEIR_STREAM)
     roles = "arn:aws:iam::123456789012:role/lakebound-flights"
@@ -125,17 +123,17 @@ def test_init_prints_both_policies_and_writes_the_stream(
 
 
 def test_init_before_the_owners_policy_prints_the_tables_and_writes_nothing(
-    lakebound: Lakebound, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, dynamodb: TwoAccounts
 ) -> None:
     """A file without the stream's ARN would make `make deploy` create a table of that name in this account."""
     dynamodb.policy_is_there = False
     assert lakebound("init", "--table", THEIRS) == 0
-    told = capsys.readouterr().out
+    told = lakebound.out()
     assert told.count("put-resource-policy") == 1
     assert "Nothing is written yet" in told
     assert not Path("samconfig.toml").exists()
     assert lakebound("init", "--table", "flights", "--stream", THEIR_STREAM, "--json") == 0
-    answer = json.loads(capsys.readouterr().out)
+    answer = lakebound.document()
     assert [one["resource"] for one in answer["policies"]] == [THEIRS, THEIR_STREAM]
     assert answer["parameters"] == {"TableName": "flights", "TableStreamArn": THEIR_STREAM}
     assert Path("samconfig.toml").exists()
@@ -163,14 +161,10 @@ def test_init_before_the_owners_policy_prints_the_tables_and_writes_nothing(
     ids=["another table", "another account", "another region", "its stream", "another stream", "no name", "operator"],
 )
 def test_init_refuses_what_would_follow_one_table_and_read_another(
-    lakebound: Lakebound,
-    dynamodb: TwoAccounts,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    sentence: str,
+    lakebound: Lakebound, dynamodb: TwoAccounts, arguments: list[str], sentence: str
 ) -> None:
     assert lakebound("init", *arguments) == 2
-    told = capsys.readouterr()
+    told = lakebound.printed()
     assert sentence in told.err
     assert (told.out, list(Path().iterdir())) == ("", [])
 
@@ -178,18 +172,16 @@ def test_init_refuses_what_would_follow_one_table_and_read_another(
 # ── doctor ──
 
 
-def checks(capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, str]]:
-    return {one["name"]: (one["level"], one["told"]) for one in json.loads(capsys.readouterr().out)["checks"]}
+def checks(lakebound: Lakebound) -> dict[str, tuple[str, str]]:
+    return {one["name"]: (one["level"], one["told"]) for one in lakebound.document()["checks"]}
 
 
-def test_doctor_before_looks_at_what_make_deploy_would_use(
-    lakebound: Lakebound, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_doctor_before_looks_at_what_make_deploy_would_use(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     assert lakebound("init", "--table", THEIRS) == 0
-    capsys.readouterr()
+    lakebound.printed()
     dynamodb.asked.clear()
     assert lakebound("doctor", "--before", "--json") == 0
-    told = checks(capsys)
+    told = checks(lakebound)
     assert told["table"] == ("good", "flights of another account can be described")
     assert told["stream"][0] == "good"
     assert told["recovery"][0] == told["time to live"][0] == "warn"
@@ -198,7 +190,7 @@ def test_doctor_before_looks_at_what_make_deploy_would_use(
     file.write_text(file.read_text().replace(":table/flights/", ":table/trains/"))
     dynamodb.asked.clear()
     assert lakebound("doctor", "--before", "--json") == 1
-    assert checks(capsys)["source"][1].startswith("The stream is of table trains, and TableName is flights")
+    assert checks(lakebound)["source"][1].startswith("The stream is of table trains, and TableName is flights")
     assert dynamodb.asked == []
 
 
@@ -213,33 +205,27 @@ def test_doctor_before_looks_at_what_make_deploy_would_use(
     ids=["stream of another region", "table of another region", "another table", "another account"],
 )
 def test_doctor_before_refuses_before_anything_is_created(
-    lakebound: Lakebound,
-    dynamodb: TwoAccounts,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    finding: str,
+    lakebound: Lakebound, dynamodb: TwoAccounts, arguments: list[str], finding: str
 ) -> None:
     assert lakebound("doctor", "--before", *arguments, "--json") == 1
-    level, told = checks(capsys)["source"]
+    level, told = checks(lakebound)["source"]
     assert level == "bad"
     assert finding in told
 
 
-def test_doctor_before_without_the_owners_policy_names_it(
-    lakebound: Lakebound, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_doctor_before_without_the_owners_policy_names_it(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     dynamodb.policy_is_there = False
     assert lakebound("doctor", "--before", "--table", THEIRS) == 1
-    assert f"lakebound init --table {THEIRS} prints" in capsys.readouterr().out
+    assert f"lakebound init --table {THEIRS} prints" in lakebound.out()
 
 
 def test_doctor_names_a_deployed_stack_that_follows_another_table(
-    lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts
 ) -> None:
     of_their_stream(operated)
     operated.outputs["TableName"] = "trains"
     assert lakebound("doctor", "--json") == 1
-    assert checks(capsys)["source"][1].startswith("The stream is of table flights, and TableName is trains")
+    assert checks(lakebound)["source"][1].startswith("The stream is of table flights, and TableName is trains")
     assert dynamodb.asked == []
 
 
@@ -247,16 +233,16 @@ def test_doctor_names_a_deployed_stack_that_follows_another_table(
 
 
 def test_verbs_of_a_stack_ask_for_the_table_by_its_arn(
-    lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts
 ) -> None:
     of_their_stream(operated)
     lakebound("doctor", "--json")
-    assert "source" not in checks(capsys)
+    assert "source" not in checks(lakebound)
     lakebound("status", "--json")
-    seen = json.loads(capsys.readouterr().out)["seen"]
+    seen = lakebound.document()["seen"]
     assert (seen["table"], seen["table_stream"]) == ("flights", THEIR_STREAM)
     assert lakebound("backfill", "estimate", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    told = lakebound.document()
     assert (told["table"], told["recommended"]) == ("flights", "scan")
     assert all("an account's own tables only" in one["impossible"] for one in told["options"] if one["mode"] != "scan")
     assert dynamodb.names == {THEIRS}
@@ -285,21 +271,17 @@ def test_verify_and_its_repair_read_by_arn_and_write_records_with_the_bare_name(
         verify.Subject.find("flights", "lake", repair=False)
 
 
-def test_verbs_take_an_arn_where_they_take_a_table(
-    lakebound: Lakebound, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verbs_take_an_arn_where_they_take_a_table(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     assert lakebound("config", "infer", "--table", THEIRS, "--json") == 0
     # The bare name: the merge job compares it with each record's source_table.
-    assert json.loads(capsys.readouterr().out)["source_table"] == "flights"
+    assert lakebound.document()["source_table"] == "flights"
     assert lakebound("backfill", "estimate", "--table", THEIRS, "--json") == 0
     assert lakebound("cost", "--writes", "1", "--table", THEIRS, "--json") == 0
     assert dynamodb.names == {THEIRS}
     assert {operation for operation, _ in dynamodb.asked} == {"DescribeTable", "Scan"}
 
 
-def test_the_arn_of_an_own_table_is_its_name(
-    lakebound: Lakebound, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_arn_of_an_own_table_is_its_name(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     assert lakebound("backfill", "estimate", "--table", OWN, "--json") == 0
     assert dynamodb.names == {"flights"}
 
@@ -315,23 +297,21 @@ def test_the_arn_of_an_own_table_is_its_name(
     ids=lambda arguments: arguments[0],
 )
 def test_a_table_of_another_region_is_refused_by_every_verb(
-    lakebound: Lakebound, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str], arguments: list[str]
+    lakebound: Lakebound, dynamodb: TwoAccounts, arguments: list[str]
 ) -> None:
     assert lakebound(*arguments, THEIRS.replace("us-east-1", "eu-west-1")) == 2
-    assert "Work in eu-west-1 (AWS_REGION=eu-west-1)" in capsys.readouterr().err
+    assert "Work in eu-west-1 (AWS_REGION=eu-west-1)" in lakebound.err()
     assert dynamodb.asked == []
 
 
-def test_what_cuts_an_arn_down_to_the_name_is_not_believed(
-    lakebound: Lakebound, dynamodb: TwoAccounts, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cuts_an_arn_down_to_the_name_is_not_believed(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     """DynamoDB Local does (the contract tests show it): its answer is about this account's table."""
     dynamodb.items[THEIRS] = dynamodb.items[OWN]
     answer = dynamodb._answer
     dynamodb._answer = lambda operation, given: answer(operation, {"TableName": "flights"})  # type: ignore[method-assign]
     for verb in (["config", "infer"], ["backfill", "estimate"], ["cost", "--writes", "1"]):
         assert lakebound(*verb, "--table", THEIRS) == 2
-        assert "knows no tables of other accounts" in capsys.readouterr().err
+        assert "knows no tables of other accounts" in lakebound.err()
 
 
 def test_verify_of_an_own_tables_arn_reads_what_moto_finds_by_it(operated: Operated) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -311,7 +310,7 @@ def test_a_function_that_cannot_be_put_back_is_told_with_what_ends_it(operated: 
 
 
 def test_what_a_killed_smoke_test_left_is_put_back_by_the_stacks_parameters(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated
 ) -> None:
     """CloudFormation would find nothing to change: the template says what it said before."""
     aws_lambda, made = deliveries(operated)
@@ -327,14 +326,14 @@ def test_what_a_killed_smoke_test_left_is_put_back_by_the_stacks_parameters(
     before = dict(aws_lambda.variables)
     made.refuse()
     assert lakebound("smoke", "--mend", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["mended"] is True
+    assert lakebound.document()["mended"] is True
     assert (aws_lambda.variables, aws_lambda.retries) == (before, 100)
     aws_lambda.retries = 0
     assert lakebound("smoke", "--mend") == 0
     assert aws_lambda.retries == 100, "killed between the two"
     changes = len(aws_lambda.history)
     assert lakebound("smoke", "--mend") == 0
-    assert "nothing to put back" in capsys.readouterr().out
+    assert "nothing to put back" in lakebound.out()
     assert len(aws_lambda.history) == changes
 
 
@@ -392,35 +391,29 @@ def test_alarms_and_keys_are_read_by_name_and_place(operated: Operated) -> None:
 # ── the verb ──
 
 
-def test_a_dry_run_tells_every_step_and_changes_nothing(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_tells_every_step_and_changes_nothing(lakebound: Lakebound, operated: Operated) -> None:
     aws_lambda, _ = deliveries(operated)
     assert lakebound("smoke", "--dry-run") == 0
-    told = capsys.readouterr().out
+    told = lakebound.out()
     assert all(f"{number}. {name}:" in told for number, name in enumerate(NAMES, 1))
     assert aws_lambda.history == []
     assert boto3.client("dynamodb").scan(TableName="flights")["Items"] == []
 
 
-def test_another_tables_stack_is_refused(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_tables_stack_is_refused(lakebound: Lakebound, operated: Operated) -> None:
     assert lakebound("smoke", "--table", "cars") == 2
-    assert "is of table flights, not of cars" in capsys.readouterr().err
+    assert "is of table flights, not of cars" in lakebound.err()
     assert lakebound("smoke", "--only", "items") == 2
-    assert "The steps are: item, failure destination" in capsys.readouterr().err
+    assert "The steps are: item, failure destination" in lakebound.err()
 
 
-def test_each_step_that_fails_is_in_the_table_with_what_is_next(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_step_that_fails_is_in_the_table_with_what_is_next(lakebound: Lakebound, operated: Operated) -> None:
     operated.answers["list_stack_resources"] = lambda **given: {"StackResourceSummaries": []}
     status = lakebound(
         "smoke", "--limit", "1", "--only", "item", "--only", "alarms", "--only", "customer key", "--json"
     )
     assert status == 1
-    told = {one["name"]: one for one in json.loads(capsys.readouterr().out)["steps"]}
+    told = {one["name"]: one for one in lakebound.document()["steps"]}
     assert (told["item"]["state"], told["alarms"]["state"]) == ("failed", "failed")
     assert "lakebound status" in told["item"]["next"]
     assert "AlarmTopicArn" in told["alarms"]["next"]

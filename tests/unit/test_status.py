@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -180,46 +179,38 @@ def test_failure_objects_in_their_last_day_are_said_to_expire() -> None:
 # ── the verb over real clients ──
 
 
-def state_of(capsys: pytest.CaptureFixture[str]) -> Any:
-    return json.loads(capsys.readouterr().out)
-
-
-def test_the_verb_says_ok(lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_says_ok(lakebound: Lakebound, operated: Operated) -> None:
     assert lakebound("status", "--json") == 0
-    assert state_of(capsys)["state"] == OK
+    assert lakebound.document()["state"] == OK
 
 
-def test_the_verb_sees_what_waits(lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_sees_what_waits(lakebound: Lakebound, operated: Operated) -> None:
     operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=a_body())
     s3 = operated.client("s3")
     s3.put_object(Bucket=BUCKET, Key=f"aws/lambda/{MAPPING}/s/2026/11/24/x", Body=failure([stream_record()]))
     assert lakebound("status", "--json") == 1
-    found = state_of(capsys)
+    found = lakebound.document()
     assert found["state"] == LAGGING
     assert (found["seen"]["dead"], found["seen"]["failure_objects"]) == (1, 1)
     assert lakebound("dlq", "redrive", "--from", "stream") == 0
     assert lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy") == 0
-    capsys.readouterr()
+    lakebound.printed()
     assert lakebound("status", "--json") == 0
 
 
-def test_the_verb_sees_a_stream_that_was_switched_off_and_on(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_sees_a_stream_that_was_switched_off_and_on(lakebound: Lakebound, operated: Operated) -> None:
     operated.stream_arn = operated.stream_arn.replace("/stream/", "/stream/old-")
     assert lakebound("status") == 1
-    told = capsys.readouterr().out
+    told = lakebound.out()
     assert told.startswith("GAP")
     assert "docs/OPERATIONS.md#stream-recreated" in told
 
 
-def test_one_service_that_refuses_hides_nothing_else(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_service_that_refuses_hides_nothing_else(lakebound: Lakebound, operated: Operated) -> None:
     operated.answers["get_event_source_mapping"] = refused("GetEventSourceMapping")
     operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody="x")
     assert lakebound("status", "--json") == 1
-    found = state_of(capsys)
+    found = lakebound.document()
     assert (found["state"], found["seen"]["dead"]) == (LAGGING, 1)
     assert any("stream mapping" in one for one in found["seen"]["unknown"])
 
@@ -240,54 +231,44 @@ def test_one_service_that_refuses_hides_nothing_else(
     ],
 )
 def test_each_right_that_is_missing_is_named_and_ok_never_rests_on_it(
-    lakebound: Lakebound,
-    operated: Operated,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    service: str,
-    operation: str,
-    state: str,
+    lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch, service: str, operation: str, state: str
 ) -> None:
     operated.make_alarm("lake-DeadLetters-0ABC")
     assert lakebound("status", "--json") == 0
-    capsys.readouterr()
+    lakebound.printed()
     take_away(operated, monkeypatch, service, operation)
     status = lakebound("status", "--json")
-    found = state_of(capsys)
+    found = lakebound.document()
     assert (found["state"], status) == (state, int(state != OK))
     assert found["seen"]["unknown"]
 
 
-def test_every_invocation_that_fails_is_no_ok(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_invocation_that_fails_is_no_ok(lakebound: Lakebound, operated: Operated) -> None:
     operated.measure("Invocations", 9, function="flusher")
     operated.measure("Errors", 9, function="flusher")
     assert lakebound("status") == 1
-    told = capsys.readouterr().out
+    told = lakebound.out()
     assert "flusher fails: all 9 invocations in five minutes" in told
     assert "docs/OPERATIONS.md#function-errors" in told
 
 
 def test_no_metrics_and_no_look_is_unknown_and_says_what_it_does_not_know(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, operated: Operated
 ) -> None:
     operated.outputs["StreamIngestName"] = "another"
     operated.client("s3").delete_object(Bucket=BUCKET, Key=StreamCheckKey("flights").format())
     assert lakebound("status") == 1
-    told = capsys.readouterr().out
+    told = lakebound.out()
     assert told.startswith("UNKNOWN   stack lake, table flights")
     assert "no look at the stream is recorded" in told
     assert "CloudWatch knows of no delivery in the last 15 minutes" in told
 
 
 @pytest.mark.parametrize("part", ["table", "buffer", "dead", "bucket", "mapping", "function"])
-def test_each_part_that_is_gone_is_a_finding(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str], part: str
-) -> None:
+def test_each_part_that_is_gone_is_a_finding(lakebound: Lakebound, operated: Operated, part: str) -> None:
     remove(operated, part)
     assert lakebound("status", "--json") == 1
-    found = state_of(capsys)
+    found = lakebound.document()
     assert found["state"] == (GAP if part == "table" else LAGGING)
     assert found["seen"]["missing"]
     assert {one["page"].partition("#")[2] for one in found["findings"]} & {"part-missing", "table-missing"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -115,9 +114,7 @@ def test_a_stream_of_new_images_only_is_not_audited() -> None:
     assert trace(KEY, files(stream(1, "a", 1), stream(3, "c", 3))).breaks == ()
 
 
-def test_the_verb_reads_a_mirror_and_tells_no_value(
-    lakebound: Lakebound, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_reads_a_mirror_and_tells_no_value(lakebound: Lakebound, tmp_path: Path) -> None:
     from lakebound.transport import batch_files, messages
     from tests.support.dead_letters import World
 
@@ -132,7 +129,7 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(
             place.write_bytes(file.body)
     for typed in ("id=S:k1", "k1", "id=k1", '{"id": "k1"}', '{"id": {"S": "k1"}}'):
         assert lakebound("trace", typed, "--files", str(tmp_path)) == 0, typed
-        told = capsys.readouterr().out
+        told = lakebound.out()
         assert told.startswith("id=S:k1\n")
         assert "1 records of the stream" in told
         assert "visible: the greatest version of the stream" in told
@@ -140,16 +137,16 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(
 
 
 def test_what_is_not_found_says_what_was_looked_for_and_where(
-    lakebound: Lakebound, tmp_path: Path, operated: Operated, capsys: pytest.CaptureFixture[str]
+    lakebound: Lakebound, tmp_path: Path, operated: Operated
 ) -> None:
     body = encode_line(StreamDecoder("flights").decode(stream_record(1), NOW_MS), NOW_MS)
     name = f"stream-{format_time(NOW_MS)}-1-{'a' * 32}.ndjson.gz"
     key = f"ddb/flights/dt=2026-11-24/HH=03/{name}"
     operated.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
     assert lakebound("trace", "k1") == 0
-    capsys.readouterr()
+    lakebound.printed()
     assert lakebound("trace", "OP1#JFK") == 1
-    told = capsys.readouterr().out
+    told = lakebound.out()
     for part in (
         "nothing found of OP1#JFK",
         "id=S:OP1#JFK",
@@ -159,7 +156,7 @@ def test_what_is_not_found_says_what_was_looked_for_and_where(
     ):
         assert part in told
     assert lakebound("trace", "OP1#JFK", "--json") == 1
-    document = json.loads(capsys.readouterr().out)
+    document = lakebound.document()
     assert document["looked_for"] == ["id=S:OP1#JFK"]
     assert document["searched"] == {
         "where": "s3://lake-files/ddb/flights/",
@@ -168,12 +165,10 @@ def test_what_is_not_found_says_what_was_looked_for_and_where(
         "quarantined": 0,
     }
     assert lakebound("trace", "k1", "--files", str(tmp_path)) == 1
-    assert "the table's key is not known" in capsys.readouterr().out
+    assert "the table's key is not known" in lakebound.out()
 
 
-def test_a_record_that_only_quarantine_has_is_told(
-    lakebound: Lakebound, operated: Operated, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_record_that_only_quarantine_has_is_told(lakebound: Lakebound, operated: Operated) -> None:
     from lakebound.adapters.s3 import S3Store
     from tests.support.dead_letters import World
 
@@ -183,7 +178,7 @@ def test_a_record_that_only_quarantine_has_is_told(
     for name, kept in world.store.objects.items():
         store.put_if_absent(name, kept.body if hasattr(kept, "body") else kept, {})
     assert lakebound("trace", "k2") == 1
-    assert "quarantine:" in capsys.readouterr().out
+    assert "quarantine:" in lakebound.out()
 
 
 # ── replay ──

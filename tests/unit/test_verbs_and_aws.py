@@ -283,12 +283,7 @@ SAMPLE = ("", "1e999", "soon", "/proc/none/x")
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["a sample", "all"])
 @pytest.mark.parametrize("path", list(COMMANDS), ids=" ".join)
 def test_junk_in_any_option_is_a_sentence(
-    every: bool,
-    path: tuple[str, ...],
-    lakebound: Lakebound,
-    person: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    every: bool, path: tuple[str, ...], lakebound: Lakebound, person: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Paths that are missing, folders, unreadable or no text; numbers, times and names of every shape."""
     with_credentials(person)
@@ -311,7 +306,7 @@ def test_junk_in_any_option_is_a_sentence(
             given = [value] if parameter.param_type_name == "argument" else [f"{parameter.opts[0]}={value}"]
             line = arguments_of(path, without=parameter.name)
             status = lakebound(*line, *given)
-            told = capsys.readouterr()
+            told = lakebound.printed()
             assert status in (0, 1, 2), (parameter.name, value)
             assert "Traceback" not in told.err + told.out, (parameter.name, value)
             assert len(told.err) < 1_500, (parameter.name, value, told.err)
