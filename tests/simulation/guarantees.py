@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,10 @@ KILLED_JOB: Final = "tests/spark/test_killed_job.py::test_a_job_killed_at_any_si
 KILLED_COMMIT: Final = "tests/spark/test_killed_job.py::test_a_job_killed_around_deltas_commit_ends_right"
 INGEST: Final = "tests/functional/test_ingest.py::"
 FLUSH: Final = "tests/functional/test_flush.py::"
+INCIDENT: Final = "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page"
+GAPS: Final = "tests/functional/test_backfill_histories.py::"
+HEAL: Final = "tests/functional/test_heal.py::"
+LIMITS: Final = "tests/functional/test_backfill_limits.py::"
 SCAN: Final = "tests/functional/test_backfill_scan.py::"
 MERGE: Final = "tests/spark/"
 SPARK_MUTANTS: Final = MERGE + "test_spark_mutants.py::test_a_mutant_on_spark_is_killed"
@@ -176,7 +181,7 @@ PROMISES: Final = (
             "tests/spark/test_stale_mark.py::test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed",
             "tests/spark/test_stale_mark.py::test_records_that_came_too_late_raise_a_gap",
             "tests/spark/test_closing.py::test_a_heal_by_windows_is_closed_once_it_is_merged",
-            "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page",
+            INCIDENT,
         ),
     ),
     Promise(
@@ -243,343 +248,276 @@ PROMISES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A fault that is not injected by the simulation: the test that meets it, or what it waits for."""
+    """A fault that the simulation does not inject, its outcome, and the test that meets it."""
 
-    hop: str
     what: str
     outcome: str
     test: str
 
 
-_DELTA: Final = "S3 → Delta"
-
-ELSEWHERE: Final = (
-    Elsewhere(
-        faults.SOURCE,
-        "creation time missing, in milliseconds, or over an hour ahead",
-        "quarantined with its reason",
-        "tests/unit/test_inputs.py::test_a_poison_record_has_its_code",
+ELSEWHERE: Final = {
+    faults.SOURCE: (
+        Elsewhere(
+            "creation time missing, in milliseconds, or over an hour ahead",
+            "quarantined with its reason",
+            "tests/unit/test_inputs.py::test_a_poison_record_has_its_code",
+        ),
+        Elsewhere("6 MB delivery", "carried within the configured memory", MEMORY),
+        Elsewhere(
+            "KEYS_ONLY or OLD_IMAGE view",
+            "every record quarantined",
+            SIM + "test_scenes.py::test_a_stream_without_images_goes_to_quarantine",
+        ),
     ),
-    Elsewhere(faults.SOURCE, "6 MB delivery", "carried within the configured memory", MEMORY),
-    Elsewhere(
-        faults.SOURCE,
-        "KEYS_ONLY or OLD_IMAGE view",
-        "every record quarantined",
-        SIM + "test_scenes.py::test_a_stream_without_images_goes_to_quarantine",
+    faults.INGEST: (
+        Elsewhere(
+            "writer's clock an hour behind",
+            "no good record is quarantined",
+            SIM + "test_scenes.py::test_a_writers_clock_an_hour_behind_keeps_good_records",
+        ),
+        Elsewhere(
+            "malformed answer",
+            "nothing counts as sent",
+            SQS + "test_an_answer_of_something_else_than_sqs_means_nothing_was_done",
+        ),
+        Elsewhere(
+            "old and new envelope versions mixed",
+            "the other version is refused and kept, its neighbours go on",
+            FLUSH + "test_what_it_cannot_have_written_is_refused_and_kept_and_its_neighbours_go_on",
+        ),
+        Elsewhere(
+            "timeout in the middle of a delivery",
+            "each attempt carries some of it",
+            INGEST + "test_a_slow_queue_makes_progress_delivery_by_delivery",
+        ),
+        Elsewhere(
+            "entry too long or with illegal characters",
+            "refused by entry; none is sent like that",
+            "tests/contract/test_queue.py::test_control_characters_are_refused_by_entry",
+        ),
+        Elsewhere(
+            "batch over the total limit though each entry fits",
+            "batches keep within what SQS takes",
+            INGEST + "test_batches_keep_within_what_sqs_takes",
+        ),
+        Elsewhere(
+            "record over the message limit",
+            "the claim is written first, or nothing is sent",
+            INGEST + "test_a_claim_that_cannot_be_written_is_not_sent",
+        ),
+        Elsewhere(
+            "queue deleted",
+            "the delivery comes again, and not for ever",
+            INGEST + "test_a_queue_that_is_gone_returns_the_first_record_and_not_for_ever",
+        ),
+        Elsewhere("KMS denied", "nothing is lost once the key is back", INCIDENT),
+        Elsewhere("retries exhausted", "failure objects carry the records, and are redriven", INCIDENT),
+        Elsewhere("kill -9 of the real process around every side effect", "no loss", KILLED),
     ),
-    Elsewhere(
-        faults.INGEST,
-        "writer's clock an hour behind",
-        "no good record is quarantined",
-        SIM + "test_scenes.py::test_a_writers_clock_an_hour_behind_keeps_good_records",
+    faults.SQS: (
+        Elsewhere("reordering across hours", faults.NO_LOSS, HISTORIES),
+        Elsewhere(
+            "maxReceiveCount through an outage",
+            "the DLQ stays empty; without hiding it would fill",
+            FLUSH + "test_without_hiding_the_same_hour_would_fill_the_dead_letter_queue",
+        ),
+        Elsewhere(
+            "redrive days later",
+            "lands, and a heal waits for it",
+            HEAL + "test_a_record_that_is_dead_is_redriven_and_written_before_the_heal_reads",
+        ),
     ),
-    Elsewhere(
-        faults.INGEST,
-        "malformed answer",
-        "nothing counts as sent",
-        SQS + "test_an_answer_of_something_else_than_sqs_means_nothing_was_done",
+    faults.FLUSH: (
+        Elsewhere(
+            "an hour of S3 outage",
+            "the DLQ stays empty",
+            SIM + "test_scenes.py::test_an_hour_of_s3_outage_leaves_the_dlq_empty",
+        ),
+        Elsewhere(
+            "an hour of S3 outage over claim checks",
+            "the DLQ stays empty",
+            SIM + "test_scenes.py::test_an_hour_of_s3_outage_over_claim_checks_leaves_the_dlq_empty",
+        ),
+        Elsewhere(
+            "claims deleted, or forbidden to the role, that S3 answers with 403",
+            "their neighbours are written; they come again",
+            FLUSH + "test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour",
+        ),
+        Elsewhere(
+            "a conflict (409) that lasts", "no success, tried again", S3 + "test_a_conflict_that_lasts_is_no_success"
+        ),
+        Elsewhere("kill -9 of the real process around every side effect", "no loss", KILLED),
+        Elsewhere("disk full: the process can write no file", "no loss; none is written", KILLED_SAMPLE),
+        Elsewhere("memory full", "stays within its share; beyond it the process is killed", MEMORY),
+        Elsewhere(
+            "slow or timed-out put",
+            "what there is no time for comes again",
+            FLUSH + "test_a_slow_bucket_leaves_what_there_is_no_time_for",
+        ),
+        Elsewhere(
+            "two flushers in one second with equal counts",
+            "two files",
+            FLUSH + "test_two_flushers_in_one_second_with_equal_counts_write_two_files",
+        ),
+        Elsewhere(
+            "hour boundary inside a message",
+            "deleted once both files exist",
+            FLUSH + "test_a_message_over_two_hours_is_done_when_both_files_are",
+        ),
+        Elsewhere(
+            "deadline too near",
+            "nothing is written, everything is named",
+            FLUSH + "test_too_near_its_deadline_it_writes_nothing_and_names_everything",
+        ),
     ),
-    Elsewhere(
-        faults.INGEST,
-        "old and new envelope versions mixed",
-        "the other version is refused and kept, its neighbours go on",
-        FLUSH + "test_what_it_cannot_have_written_is_refused_and_kept_and_its_neighbours_go_on",
+    "S3 → Delta": (
+        Elsewhere(
+            "new checkpoint over merged files",
+            "no row changes",
+            E2E + "test_merging_every_file_again_under_a_new_checkpoint_adds_nothing_to_the_change_feed",
+        ),
+        Elsewhere(
+            "file truncated, edited, with a bad line",
+            "left out whole, named with its reason",
+            MERGE + "test_files.py::test_every_bad_file_is_named_once_with_its_reason",
+        ),
+        Elsewhere(
+            "file that vanished",
+            "noted, the rest is merged",
+            MERGE + "test_files.py::test_a_file_that_vanished_is_noted_and_the_rest_is_merged",
+        ),
+        Elsewhere("records in two files", "no row changes", E2E + "test_records_in_two_files_change_nothing_in_silver"),
+        Elsewhere(
+            "names differing by case",
+            "columns stay apart",
+            MERGE + "test_rows.py::test_names_that_differ_only_by_case_stay_apart",
+        ),
+        Elsewhere(
+            "crash between Delta commit and Spark commit",
+            "no row changes",
+            MERGE + "test_job.py::test_the_same_files_again_change_nothing",
+        ),
+        Elsewhere("kill -9 before Delta's commit, and after it before Spark's", "no row changes", KILLED_COMMIT),
+        Elsewhere("driver killed with its Java at any side effect", "no row is lost or counted twice", KILLED_JOB),
+        Elsewhere(
+            "killed while it made the table",
+            "the next run makes it",
+            MERGE + "test_unborn.py::test_a_table_whose_making_was_killed_is_made",
+        ),
+        Elsewhere(
+            "crash between bronze and silver",
+            "files that come again add nothing",
+            MERGE + "test_bronze.py::test_files_that_come_again_add_nothing_and_a_restored_one_goes_in_whole",
+        ),
+        Elsewhere(
+            "VACUUM, and a person's DDL on silver",
+            "the person's column stays, the merge goes on",
+            MERGE + "test_persons.py::test_a_vacuum_and_a_persons_ddl_between_two_micro_batches_change_nothing",
+        ),
+        Elsewhere(
+            "file listed twice or copied, ten versions of a key, only deletes, every grouping",
+            "silver equals the source",
+            SPARK + "test_delivering_everything_again_in_another_grouping_changes_nothing",
+        ),
+        Elsewhere(
+            "several versions of a key in a batch",
+            "one row, the greatest of both registers",
+            MERGE + "test_latest.py::test_before_and_after",
+        ),
+        Elsewhere(
+            "empty batch",
+            "nothing happens",
+            MERGE + "test_job.py::test_a_missing_source_is_refused_and_an_empty_one_is_fine",
+        ),
+        Elsewhere(
+            "5,000 attributes", "all are there", MERGE + "test_rows.py::test_five_thousand_attributes_and_a_deep_item"
+        ),
+        Elsewhere(
+            "concurrent commit (OPTIMIZE) in the middle of a MERGE, its outcome unknown to the other",
+            "the MERGE is refused and tried again",
+            MERGE + "test_upkeep.py::test_an_optimize_in_the_middle_of_a_merge",
+        ),
+        Elsewhere(
+            "attribute type changes, names no column can bear",
+            "rescued and counted, the stream goes on",
+            MERGE + "test_auto.py::test_what_has_no_column_is_rescued_and_counted",
+        ),
+        Elsewhere(
+            "a record older than the purged tombstones",
+            "set aside as stale, and a gap is recorded; without the bound it would bring a row back",
+            MERGE + "test_deletes.py::test_purge_stale_records_and_the_red_control",
+        ),
     ),
-    Elsewhere(
-        faults.INGEST,
-        "timeout in the middle of a delivery",
-        "each attempt carries some of it",
-        INGEST + "test_a_slow_queue_makes_progress_delivery_by_delivery",
+    faults.BACKFILL: (
+        Elsewhere(
+            "timeout before scan, after scan, after put, after checkpoint",
+            "goes on from the checkpoint",
+            SCAN + "test_a_kill_at_any_write_loses_nothing",
+        ),
+        Elsewhere("kill -9 of the real process around every side effect", "no loss", KILLED),
+        Elsewhere(
+            "a segment run twice at once",
+            "whoever saved first goes on",
+            SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
+        ),
+        Elsewhere(
+            "a table that throttles all the time",
+            "read slower, to the end",
+            LIMITS + "test_a_table_that_throttles_is_read_slower_and_to_the_end",
+        ),
+        Elsewhere(
+            "resume with another segment count", "refused", SCAN + "test_another_segment_count_is_refused_on_resume"
+        ),
+        Elsewhere(
+            "item put, updated, deleted, re-inserted before, during, after its page",
+            "silver equals the source",
+            GAPS + "test_a_backfill_of_a_filled_table_beside_writes",
+        ),
+        Elsewhere("scanner's clock far off", "nothing is read", SCAN + "test_a_clock_that_is_far_off_reads_nothing"),
+        Elsewhere(
+            "eventually consistent read",
+            "no sweep from such a run",
+            MERGE + "test_sweep.py::test_an_incomplete_run_is_refused",
+        ),
+        Elsewhere(
+            "redrive within 14 days",
+            "goes on from the checkpoint",
+            SCAN + "test_a_redrive_after_a_timeout_in_mid_segment_goes_on_from_the_checkpoint",
+        ),
+        Elsewhere(
+            "no redrive within 14 days",
+            "a new run takes its place",
+            "tests/functional/test_backfill_given_up.py::test_a_run_left_alone_for_fifteen_days_is_followed_by_a_new_one",
+        ),
+        Elsewhere(
+            "256 KiB of state, 25,000 events",
+            "10,000 segments fit",
+            LIMITS + "test_ten_thousand_segments_fit_a_state_and_a_history",
+        ),
+        Elsewhere(
+            "manifest naming a missing file",
+            "refused, with the next step",
+            SCAN + "test_a_file_that_disappeared_fails_the_manifest",
+        ),
+        Elsewhere(
+            "backfill while the status is GAP", "the gap is healed", GAPS + "test_a_gap_is_healed_by_a_scan_and_a_sweep"
+        ),
     ),
-    Elsewhere(
-        faults.INGEST,
-        "entry too long or with illegal characters",
-        "refused by entry; none is sent like that",
-        "tests/contract/test_queue.py::test_control_characters_are_refused_by_entry",
+    faults.OPERATOR: (
+        Elsewhere(
+            "rebuild silver from raw",
+            "equal to the live table",
+            E2E + "test_silver_rebuilt_from_the_files_equals_the_live_one",
+        ),
+        Elsewhere("deploy and rollback under load", "no loss", INCIDENT),
+        Elsewhere(
+            "Delta restored to an older version",
+            "equal again once every file is merged again",
+            MERGE + "test_repairs.py::test_a_table_restored_to_an_older_version_is_equal_again_after_every_file_is_"
+            "merged_again",
+        ),
     ),
-    Elsewhere(
-        faults.INGEST,
-        "batch over the total limit though each entry fits",
-        "batches keep within what SQS takes",
-        INGEST + "test_batches_keep_within_what_sqs_takes",
-    ),
-    Elsewhere(
-        faults.INGEST,
-        "record over the message limit",
-        "the claim is written first, or nothing is sent",
-        INGEST + "test_a_claim_that_cannot_be_written_is_not_sent",
-    ),
-    Elsewhere(
-        faults.INGEST,
-        "queue deleted",
-        "the delivery comes again, and not for ever",
-        INGEST + "test_a_queue_that_is_gone_returns_the_first_record_and_not_for_ever",
-    ),
-    Elsewhere(
-        faults.INGEST,
-        "KMS denied",
-        "nothing is lost once the key is back",
-        "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page",
-    ),
-    Elsewhere(
-        faults.INGEST,
-        "retries exhausted",
-        "failure objects carry the records, and are redriven",
-        "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page",
-    ),
-    Elsewhere(faults.INGEST, "kill -9 of the real process around every side effect", "no loss", KILLED),
-    Elsewhere(faults.SQS, "reordering across hours", faults.NO_LOSS, HISTORIES),
-    Elsewhere(
-        faults.SQS,
-        "maxReceiveCount through an outage",
-        "the DLQ stays empty; without hiding it would fill",
-        FLUSH + "test_without_hiding_the_same_hour_would_fill_the_dead_letter_queue",
-    ),
-    Elsewhere(
-        faults.SQS,
-        "redrive days later",
-        "lands, and a heal waits for it",
-        "tests/functional/test_heal.py::test_a_record_that_is_dead_is_redriven_and_written_before_the_heal_reads",
-    ),
-    Elsewhere(
-        faults.FLUSH,
-        "an hour of S3 outage",
-        "the DLQ stays empty",
-        SIM + "test_scenes.py::test_an_hour_of_s3_outage_leaves_the_dlq_empty",
-    ),
-    Elsewhere(
-        faults.FLUSH,
-        "an hour of S3 outage over claim checks",
-        "the DLQ stays empty",
-        SIM + "test_scenes.py::test_an_hour_of_s3_outage_over_claim_checks_leaves_the_dlq_empty",
-    ),
-    Elsewhere(
-        faults.FLUSH,
-        "claims deleted, or forbidden to the role, that S3 answers with 403",
-        "their neighbours are written; they come again",
-        FLUSH + "test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour",
-    ),
-    Elsewhere(
-        faults.FLUSH,
-        "a conflict (409) that lasts",
-        "no success, tried again",
-        S3 + "test_a_conflict_that_lasts_is_no_success",
-    ),
-    Elsewhere(faults.FLUSH, "kill -9 of the real process around every side effect", "no loss", KILLED),
-    Elsewhere(faults.FLUSH, "disk full: the process can write no file", "no loss; none is written", KILLED_SAMPLE),
-    Elsewhere(faults.FLUSH, "memory full", "stays within its share; beyond it the process is killed", MEMORY),
-    Elsewhere(
-        faults.FLUSH,
-        "slow or timed-out put",
-        "what there is no time for comes again",
-        FLUSH + "test_a_slow_bucket_leaves_what_there_is_no_time_for",
-    ),
-    Elsewhere(
-        faults.FLUSH,
-        "two flushers in one second with equal counts",
-        "two files",
-        FLUSH + "test_two_flushers_in_one_second_with_equal_counts_write_two_files",
-    ),
-    Elsewhere(
-        faults.FLUSH,
-        "hour boundary inside a message",
-        "deleted once both files exist",
-        FLUSH + "test_a_message_over_two_hours_is_done_when_both_files_are",
-    ),
-    Elsewhere(
-        faults.FLUSH,
-        "deadline too near",
-        "nothing is written, everything is named",
-        FLUSH + "test_too_near_its_deadline_it_writes_nothing_and_names_everything",
-    ),
-    Elsewhere(
-        _DELTA,
-        "new checkpoint over merged files",
-        "no row changes",
-        E2E + "test_merging_every_file_again_under_a_new_checkpoint_adds_nothing_to_the_change_feed",
-    ),
-    Elsewhere(
-        _DELTA,
-        "file truncated, edited, with a bad line",
-        "left out whole, named with its reason",
-        "tests/spark/test_files.py::test_every_bad_file_is_named_once_with_its_reason",
-    ),
-    Elsewhere(
-        _DELTA,
-        "file that vanished",
-        "noted, the rest is merged",
-        "tests/spark/test_files.py::test_a_file_that_vanished_is_noted_and_the_rest_is_merged",
-    ),
-    Elsewhere(
-        _DELTA, "records in two files", "no row changes", E2E + "test_records_in_two_files_change_nothing_in_silver"
-    ),
-    Elsewhere(
-        _DELTA,
-        "names differing by case",
-        "columns stay apart",
-        "tests/spark/test_rows.py::test_names_that_differ_only_by_case_stay_apart",
-    ),
-    Elsewhere(
-        _DELTA,
-        "crash between Delta commit and Spark commit",
-        "no row changes",
-        "tests/spark/test_job.py::test_the_same_files_again_change_nothing",
-    ),
-    Elsewhere(_DELTA, "kill -9 before Delta's commit, and after it before Spark's", "no row changes", KILLED_COMMIT),
-    Elsewhere(_DELTA, "driver killed with its Java at any side effect", "no row is lost or counted twice", KILLED_JOB),
-    Elsewhere(
-        _DELTA,
-        "killed while it made the table",
-        "the next run makes it",
-        MERGE + "test_unborn.py::test_a_table_whose_making_was_killed_is_made",
-    ),
-    Elsewhere(
-        _DELTA,
-        "crash between bronze and silver",
-        "files that come again add nothing",
-        MERGE + "test_bronze.py::test_files_that_come_again_add_nothing_and_a_restored_one_goes_in_whole",
-    ),
-    Elsewhere(
-        _DELTA,
-        "VACUUM, and a person's DDL on silver",
-        "the person's column stays, the merge goes on",
-        MERGE + "test_persons.py::test_a_vacuum_and_a_persons_ddl_between_two_micro_batches_change_nothing",
-    ),
-    Elsewhere(
-        _DELTA,
-        "file listed twice or copied, ten versions of a key, only deletes, every grouping",
-        "silver equals the source",
-        SPARK + "test_delivering_everything_again_in_another_grouping_changes_nothing",
-    ),
-    Elsewhere(
-        _DELTA,
-        "several versions of a key in a batch",
-        "one row, the greatest of both registers",
-        MERGE + "test_latest.py::test_before_and_after",
-    ),
-    Elsewhere(
-        _DELTA,
-        "empty batch",
-        "nothing happens",
-        MERGE + "test_job.py::test_a_missing_source_is_refused_and_an_empty_one_is_fine",
-    ),
-    Elsewhere(
-        _DELTA,
-        "5,000 attributes",
-        "all are there",
-        MERGE + "test_rows.py::test_five_thousand_attributes_and_a_deep_item",
-    ),
-    Elsewhere(
-        _DELTA,
-        "concurrent commit (OPTIMIZE) in the middle of a MERGE, its outcome unknown to the other",
-        "the MERGE is refused and tried again",
-        "tests/spark/test_upkeep.py::test_an_optimize_in_the_middle_of_a_merge",
-    ),
-    Elsewhere(
-        _DELTA,
-        "attribute type changes, names no column can bear",
-        "rescued and counted, the stream goes on",
-        "tests/spark/test_auto.py::test_what_has_no_column_is_rescued_and_counted",
-    ),
-    Elsewhere(
-        _DELTA,
-        "a record older than the purged tombstones",
-        "set aside as stale, and a gap is recorded; without the bound it would bring a row back",
-        "tests/spark/test_deletes.py::test_purge_stale_records_and_the_red_control",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "timeout before scan, after scan, after put, after checkpoint",
-        "goes on from the checkpoint",
-        SCAN + "test_a_kill_at_any_write_loses_nothing",
-    ),
-    Elsewhere(faults.BACKFILL, "kill -9 of the real process around every side effect", "no loss", KILLED),
-    Elsewhere(
-        faults.BACKFILL,
-        "a segment run twice at once",
-        "whoever saved first goes on",
-        SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "a table that throttles all the time",
-        "read slower, to the end",
-        "tests/functional/test_backfill_limits.py::test_a_table_that_throttles_is_read_slower_and_to_the_end",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "resume with another segment count",
-        "refused",
-        SCAN + "test_another_segment_count_is_refused_on_resume",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "item put, updated, deleted, re-inserted before, during, after its page",
-        "silver equals the source",
-        "tests/functional/test_backfill_histories.py::test_a_backfill_of_a_filled_table_beside_writes",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "scanner's clock far off",
-        "nothing is read",
-        SCAN + "test_a_clock_that_is_far_off_reads_nothing",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "eventually consistent read",
-        "no sweep from such a run",
-        MERGE + "test_sweep.py::test_an_incomplete_run_is_refused",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "redrive within 14 days",
-        "goes on from the checkpoint",
-        SCAN + "test_a_redrive_after_a_timeout_in_mid_segment_goes_on_from_the_checkpoint",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "no redrive within 14 days",
-        "a new run takes its place",
-        "tests/functional/test_backfill_given_up.py::test_a_run_left_alone_for_fifteen_days_is_followed_by_a_new_one",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "256 KiB of state, 25,000 events",
-        "10,000 segments fit",
-        "tests/functional/test_backfill_limits.py::test_ten_thousand_segments_fit_a_state_and_a_history",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "manifest naming a missing file",
-        "refused, with the next step",
-        SCAN + "test_a_file_that_disappeared_fails_the_manifest",
-    ),
-    Elsewhere(
-        faults.BACKFILL,
-        "backfill while the status is GAP",
-        "the gap is healed",
-        "tests/functional/test_backfill_histories.py::test_a_gap_is_healed_by_a_scan_and_a_sweep",
-    ),
-    Elsewhere(
-        faults.OPERATOR,
-        "rebuild silver from raw",
-        "equal to the live table",
-        E2E + "test_silver_rebuilt_from_the_files_equals_the_live_one",
-    ),
-    Elsewhere(
-        faults.OPERATOR,
-        "deploy and rollback under load",
-        "no loss",
-        "tests/incidents/test_incidents.py::test_the_incident_is_repaired_by_its_page",
-    ),
-    Elsewhere(
-        faults.OPERATOR,
-        "Delta restored to an older version",
-        "equal again once every file is merged again",
-        "tests/spark/test_repairs.py::test_a_table_restored_to_an_older_version_is_equal_again_after_every_file_is_"
-        "merged_again",
-    ),
-)
+}
 
 
 def missing() -> list[str]:
@@ -590,7 +528,7 @@ def missing() -> list[str]:
         wrong += [f"{promise.name}: no test {node}" for node in promise.tests if not has_test(node)]
         if not promise.tests:
             wrong.append(f"{promise.name}: no test")
-    for row in ELSEWHERE:
+    for row in chain(*ELSEWHERE.values()):
         if not has_test(row.test):
             wrong.append(f"fault {row.what!r}: no test {row.test or 'named'}")
     if not has_test(FIRES):
@@ -693,14 +631,12 @@ def rendered() -> str:
         "| hop | fault | where injected, or the test that meets it | outcome |",
         "|---|---|---|---|",
     ]
-    hops = list(dict.fromkeys([fault.hop for fault in faults.FAULTS] + [row.hop for row in ELSEWHERE]))
-    for hop in hops:
+    for hop in dict.fromkeys([*(fault.hop for fault in faults.FAULTS), *ELSEWHERE]):
         for fault in faults.FAULTS:
             if fault.hop == hop:
                 lines.append(f"| {hop} | {fault.what} | simulation `{fault.name}`: {fault.where} | {fault.outcome} |")
-        for row in ELSEWHERE:
-            if row.hop == hop:
-                lines.append(f"| {hop} | {row.what} | `{row.test}` | {row.outcome} |")
+        for row in ELSEWHERE.get(hop, ()):
+            lines.append(f"| {hop} | {row.what} | `{row.test}` | {row.outcome} |")
     lines += [
         "",
         "## Rules that fail",

@@ -47,344 +47,313 @@ class Mutant:
     killed_by: str
 
 
+def edits_of(module: str, *edits: tuple[str, str, str, str]) -> Iterator[Mutant]:
+    """Mutants of one module: of each its name, the old text, the new text, and the test that kills it."""
+    for name, old, new, killed_by in edits:
+        yield Mutant(name, module, old, new, killed_by)
+
+
 INGEST, FLUSH = "lakebound.live.ingest", "lakebound.live.flush"
 
 MUTANTS: tuple[Mutant, ...] = (
-    Mutant(
-        "ignore Failed",
+    *edits_of(
         INGEST,
-        "pending = [message for place, message in enumerate(pending) if place in positions]",
-        "pending = []",
-        HISTORIES,
+        (
+            "ignore Failed",
+            "pending = [message for place, message in enumerate(pending) if place in positions]",
+            "pending = []",
+            HISTORIES,
+        ),
+        (
+            "take a queue error for success",
+            "            continue\n        accepted",
+            "            pending = []\n            break\n        accepted",
+            HISTORIES,
+        ),
+        ("answer the highest failed number", "first = min((", "first = max((", POISON),
+        (
+            "acknowledge past poison that was not kept",
+            'result.unsent_why = "quarantine"\n            return position',
+            'result.unsent_why = "quarantine"\n            continue',
+            POISON,
+        ),
+        ("drop poison", 'store.put_if_absent(item.key, item.body, {"reason": item.reason})', "pass", HISTORIES),
+        ("send a claim check without its document", "store.put_if_absent(key, document, {})", "pass", HISTORIES),
+        (
+            "send a claim check whose document failed",
+            'result.unsent_why = "claim"\n        return False',
+            'result.unsent_why = "claim"\n        return True',
+            HISTORIES,
+        ),
+        ("forget what was not sent for lack of time", "unsent = batch\n", "unsent = []\n", HURRY),
+        ("forget the quarantine's stop", "in (stop, failed) if", "in (failed,) if", POISON),
+        (
+            "let one poison record fail the delivery",
+            "except Poison as poison:\n            poisoned.append((position, poison))\n            continue",
+            "except Poison as poison:\n            raise",
+            HISTORIES,
+        ),
     ),
-    Mutant(
-        "take a queue error for success",
-        INGEST,
-        "            continue\n        accepted",
-        "            pending = []\n            break\n        accepted",
-        HISTORIES,
-    ),
-    Mutant("answer the highest failed number", INGEST, "first = min((", "first = max((", POISON),
-    Mutant(
-        "acknowledge past poison that was not kept",
-        INGEST,
-        'result.unsent_why = "quarantine"\n            return position',
-        'result.unsent_why = "quarantine"\n            continue',
-        POISON,
-    ),
-    Mutant(
-        "drop poison",
-        INGEST,
-        'store.put_if_absent(item.key, item.body, {"reason": item.reason})',
-        "pass",
-        HISTORIES,
-    ),
-    Mutant(
-        "send a claim check without its document", INGEST, "store.put_if_absent(key, document, {})", "pass", HISTORIES
-    ),
-    Mutant(
-        "send a claim check whose document failed",
-        INGEST,
-        'result.unsent_why = "claim"\n        return False',
-        'result.unsent_why = "claim"\n        return True',
-        HISTORIES,
-    ),
-    Mutant("forget what was not sent for lack of time", INGEST, "unsent = batch\n", "unsent = []\n", HURRY),
-    Mutant("forget the quarantine's stop", INGEST, "in (stop, failed) if", "in (failed,) if", POISON),
-    Mutant(
-        "let one poison record fail the delivery",
-        INGEST,
-        "except Poison as poison:\n            poisoned.append((position, poison))\n            continue",
-        "except Poison as poison:\n            raise",
-        HISTORIES,
-    ),
-    Mutant(
-        "swallow a put error",
+    *edits_of(
         FLUSH,
-        "self._count_failed_call()\n                break",
-        "self._count_failed_call()",
-        HISTORIES,
+        (
+            "swallow a put error",
+            "self._count_failed_call()\n                break",
+            "self._count_failed_call()",
+            HISTORIES,
+        ),
+        (
+            "call every message durable",
+            "one.durable = all((member.partition, member.format) in written for member in one.members)",
+            "one.durable = True",
+            HISTORIES,
+        ),
+        (
+            "call a message durable with one of its files",
+            "one.durable = all((member",
+            "one.durable = any((member",
+            HISTORIES,
+        ),
+        (
+            "delete all messages in hand",
+            "for one in opened if one.durable and not one.mapping_deletes for",
+            "for one in opened for",
+            HISTORIES,
+        ),
+        (
+            "answer only with messages that were decoded",
+            "if m.message_id not in durable))",
+            "if m.message_id in self._messages and m.message_id not in durable))",
+            HISTORIES,
+        ),
+        ("hide nothing during an outage", "30 * 2 ** min(one.receives, 10)", "0", OUTAGE),
     ),
-    Mutant(
-        "call every message durable",
-        FLUSH,
-        "one.durable = all((member.partition, member.format) in written for member in one.members)",
-        "one.durable = True",
-        HISTORIES,
-    ),
-    Mutant(
-        "call a message durable with one of its files",
-        FLUSH,
-        "one.durable = all((member",
-        "one.durable = any((member",
-        HISTORIES,
-    ),
-    Mutant(
-        "delete all messages in hand",
-        FLUSH,
-        "for one in opened if one.durable and not one.mapping_deletes for",
-        "for one in opened for",
-        HISTORIES,
-    ),
-    Mutant(
-        "answer only with messages that were decoded",
-        FLUSH,
-        "if m.message_id not in durable))",
-        "if m.message_id in self._messages and m.message_id not in durable))",
-        HISTORIES,
-    ),
-    Mutant("hide nothing during an outage", FLUSH, "30 * 2 ** min(one.receives, 10)", "0", OUTAGE),
-    Mutant(
-        "name files by second and count",
+    *edits_of(
         "lakebound.transport.batch_files",
-        "sha256(body).hexdigest()[:32]",
-        '"0" * 32',
-        HISTORIES,
+        ("name files by second and count", "sha256(body).hexdigest()[:32]", '"0" * 32', HISTORIES),
+        ("count members, not records", "sum(member.count for member in members)", "len(members)", HISTORIES),
+        ("take members for equal by their header", "[member.digest()]", "[member.data[:8]]", HISTORIES),
+        (
+            "keep members in order of arrival",
+            "for digest in sorted(group)",
+            "for digest in group",
+            CODEC + "test_the_same_members_give_the_same_file",
+        ),
     ),
-    Mutant(
-        "count members, not records",
-        "lakebound.transport.batch_files",
-        "sum(member.count for member in members)",
-        "len(members)",
-        HISTORIES,
-    ),
-    Mutant(
-        "take members for equal by their header",
-        "lakebound.transport.batch_files",
-        "[member.digest()]",
-        "[member.data[:8]]",
-        HISTORIES,
-    ),
-    Mutant(
-        "keep members in order of arrival",
-        "lakebound.transport.batch_files",
-        "for digest in sorted(group)",
-        "for digest in group",
-        CODEC + "test_the_same_members_give_the_same_file",
-    ),
-    Mutant(
-        "skip the check of a member's bytes",
+    *edits_of(
         "lakebound.transport.messages",
-        'value.get("crc32") != member.crc32()',
-        "False",
-        CODEC + "test_a_member_with_a_flipped_bit_is_refused",
+        (
+            "skip the check of a member's bytes",
+            'value.get("crc32") != member.crc32()',
+            "False",
+            CODEC + "test_a_member_with_a_flipped_bit_is_refused",
+        ),
+        (
+            "lose the lines of a member that had to be split",
+            "runs += [run[middle:], run[:middle]]",
+            "runs += [run[:middle]]",
+            HISTORIES,
+        ),
     ),
-    Mutant(
-        "lose the lines of a member that had to be split",
-        "lakebound.transport.messages",
-        "runs += [run[middle:], run[:middle]]",
-        "runs += [run[:middle]]",
-        HISTORIES,
-    ),
-    Mutant(
-        "leave sequence numbers as they are",
+    *edits_of(
         "lakebound.record.stream_records",
-        "sequence_number.zfill(40)",
-        "sequence_number",
-        HISTORIES,
+        ("leave sequence numbers as they are", "sequence_number.zfill(40)", "sequence_number", HISTORIES),
+        (
+            "keep seconds for milliseconds",
+            "value * 1000 if type(value) is int else",
+            "value if type(value) is int else",
+            HISTORIES,
+        ),
+        (
+            "drop the old image",
+            "            new_image,\n            old_image,\n",
+            "            new_image,\n            None,\n",
+            HISTORIES,
+        ),
+        (
+            "let an old image of another key cost the change",
+            "old_image, refused = None, poison.code",
+            "raise",
+            INPUTS + "test_no_old_image_costs_its_change",
+        ),
+        (
+            "take every service delete for a TTL delete",
+            'event_name == "REMOVE" and _is_ttl(record.get("userIdentity"))',
+            'event_name == "REMOVE"',
+            HISTORIES,
+        ),
     ),
-    Mutant(
-        "keep seconds for milliseconds",
-        "lakebound.record.stream_records",
-        "value * 1000 if type(value) is int else",
-        "value if type(value) is int else",
-        HISTORIES,
-    ),
-    Mutant(
-        "drop the old image",
-        "lakebound.record.stream_records",
-        "            new_image,\n            old_image,\n",
-        "            new_image,\n            None,\n",
-        HISTORIES,
-    ),
-    Mutant(
-        "let an old image that cannot travel cost the change",
+    *edits_of(
         "lakebound.record.envelope",
-        "        if event.old_image is None:\n            raise",
-        "        raise",
-        INPUTS + "test_no_old_image_costs_its_change",
+        (
+            "let an old image that cannot travel cost the change",
+            "        if event.old_image is None:\n            raise",
+            "        raise",
+            INPUTS + "test_no_old_image_costs_its_change",
+        ),
+        (
+            "write NaN as null",
+            "[*record.values()].count(None)",
+            "len(line)",
+            INPUTS + "test_no_poison_value_is_carried",
+        ),
+        (
+            "never look at the length of names",
+            "if len(data) > MAX_NAME_LENGTH:",
+            "if not data:",
+            INPUTS + "test_no_poison_value_is_carried",
+        ),
+        ("mark no REMOVE as deleted", 'in ("REMOVE", "ABSENT")', 'in ("ABSENT",)', HISTORIES),
+        (
+            "put the item's keys for its image",
+            '"new_image": event.new_image',
+            '"new_image": event.new_image and event.keys',
+            HISTORIES,
+        ),
     ),
-    Mutant(
-        "let an old image of another key cost the change",
-        "lakebound.record.stream_records",
-        "old_image, refused = None, poison.code",
-        "raise",
-        INPUTS + "test_no_old_image_costs_its_change",
-    ),
-    Mutant(
-        "write NaN as null",
-        "lakebound.record.envelope",
-        "[*record.values()].count(None)",
-        "len(line)",
-        INPUTS + "test_no_poison_value_is_carried",
-    ),
-    Mutant(
-        "never look at the length of names",
-        "lakebound.record.envelope",
-        "if len(data) > MAX_NAME_LENGTH:",
-        "if not data:",
-        INPUTS + "test_no_poison_value_is_carried",
-    ),
-    Mutant(
-        "take every service delete for a TTL delete",
-        "lakebound.record.stream_records",
-        'event_name == "REMOVE" and _is_ttl(record.get("userIdentity"))',
-        'event_name == "REMOVE"',
-        HISTORIES,
-    ),
-    Mutant(
-        "mark no REMOVE as deleted", "lakebound.record.envelope", 'in ("REMOVE", "ABSENT")', 'in ("ABSENT",)', HISTORIES
-    ),
-    Mutant(
-        "put the item's keys for its image",
-        "lakebound.record.envelope",
-        '"new_image": event.new_image',
-        '"new_image": event.new_image and event.keys',
-        HISTORIES,
-    ),
-    Mutant(
-        "leave `|` in a key's value unescaped",
+    *edits_of(
         "lakebound.record.attributes",
-        'text = text.replace("\\\\", "\\\\\\\\").replace("|", "\\\\|")',
-        "pass",
-        HISTORIES,
+        (
+            "leave `|` in a key's value unescaped",
+            'text = text.replace("\\\\", "\\\\\\\\").replace("|", "\\\\|")',
+            "pass",
+            HISTORIES,
+        ),
+        (
+            "let numbers as keys be texts",
+            '    elif tag == "N":\n        text = _number_of(inner)\n    elif tag == "B":\n        text = b64',
+            '    elif tag == "N":\n        text = _string_of(inner)\n    elif tag == "B":\n        text = b64',
+            CODEC + "test_equal_numbers_are_one_key",
+        ),
     ),
-    Mutant(
-        "let numbers as keys be texts",
-        "lakebound.record.attributes",
-        '    elif tag == "N":\n        text = _number_of(inner)\n    elif tag == "B":\n        text = b64',
-        '    elif tag == "N":\n        text = _string_of(inner)\n    elif tag == "B":\n        text = b64',
-        CODEC + "test_equal_numbers_are_one_key",
-    ),
-    Mutant(
-        "keep part of a poison record",
+    *edits_of(
         "lakebound.transport.quarantine",
-        "source, ascii_json(record), now_ms)",
-        'source, ascii_json(record["dynamodb"]), now_ms)',
-        HISTORIES,
+        (
+            "keep part of a poison record",
+            "source, ascii_json(record), now_ms)",
+            'source, ascii_json(record["dynamodb"]), now_ms)',
+            HISTORIES,
+        ),
     ),
-    Mutant(
-        "stream_ingest answers that all went well",
+    *edits_of(
         "functions.stream_ingest.app",
-        'return {"batchItemFailures": failures}',
-        'return {"batchItemFailures": []}',
-        HANDLERS,
+        (
+            "stream_ingest answers that all went well",
+            'return {"batchItemFailures": failures}',
+            'return {"batchItemFailures": []}',
+            HANDLERS,
+        ),
     ),
-    Mutant(
-        "the flusher answers that all went well",
+    *edits_of(
         "functions.flusher.app",
-        "for message_id in result.failed]}",
-        "for message_id in result.failed[:0]]}",
-        HANDLERS,
+        (
+            "the flusher answers that all went well",
+            "for message_id in result.failed]}",
+            "for message_id in result.failed[:0]]}",
+            HANDLERS,
+        ),
+        (
+            "the flusher answers with receipts",
+            'message_id=record["messageId"]',
+            'message_id=record["receiptHandle"]',
+            HANDLERS,
+        ),
     ),
-    Mutant(
-        "the flusher answers with receipts",
-        "functions.flusher.app",
-        'message_id=record["messageId"]',
-        'message_id=record["receiptHandle"]',
-        HANDLERS,
-    ),
-    Mutant(
-        "save the checkpoint before the file",
+    *edits_of(
         "lakebound.backfill.segment_worker",
-        "        for file in files.take_files()",
-        "        tag = self.documents.save(key, state.encode(), tag)\n        for file in files.take_files()",
-        BACKFILLS,
+        (
+            "save the checkpoint before the file",
+            "        for file in files.take_files()",
+            "        tag = self.documents.save(key, state.encode(), tag)\n        for file in files.take_files()",
+            BACKFILLS,
+        ),
+        (
+            "take an empty page for the end",
+            "done=page.next is None",
+            "done=page.next is None or not page.values",
+            BACKFILLS,
+        ),
+        (
+            "save over another writer's checkpoint",
+            "self.documents.save(key, state.encode(), tag)",
+            'self.documents.save(key, state.encode(), (self.documents.load(key) or (b"", None))[1])',
+            SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
+        ),
+        (
+            "let a manifest's least label be its last",
+            "min(least, page.label_ms)",
+            "page.label_ms",
+            SCAN + "test_the_label_is_the_time_before_the_page_less_the_margin",
+        ),
     ),
-    Mutant(
-        "take an empty page for the end",
-        "lakebound.backfill.segment_worker",
-        "done=page.next is None",
-        "done=page.next is None or not page.values",
-        BACKFILLS,
-    ),
-    Mutant(
-        "label an export after its moment",
+    *edits_of(
         "lakebound.backfill.export_states",
-        "return export.export_time_ms - plan.margin_ms",
-        "return export.export_time_ms + plan.margin_ms",
-        BACKFILLS,
+        (
+            "label an export after its moment",
+            "return export.export_time_ms - plan.margin_ms",
+            "return export.export_time_ms + plan.margin_ms",
+            BACKFILLS,
+        ),
+        (
+            "read no key again after the windows",
+            "[stored.key for stored in batch_files(context, TimeRange(*plan.reread))]",
+            "[]",
+            REREAD + "test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again",
+        ),
     ),
-    Mutant(
-        "read before the stream covers the first page",
+    *edits_of(
         "lakebound.backfill.start_states",
-        "covered_from_ms(context, described) + wait_ms",
-        "covered_from_ms(context, described)",
-        SCAN + "test_a_run_waits_until_the_stream_covers_it",
+        (
+            "read before the stream covers the first page",
+            "covered_from_ms(context, described) + wait_ms",
+            "covered_from_ms(context, described)",
+            SCAN + "test_a_run_waits_until_the_stream_covers_it",
+        ),
     ),
-    Mutant(
-        "read no key again after the windows",
-        "lakebound.backfill.export_states",
-        "[stored.key for stored in batch_files(context, TimeRange(*plan.reread))]",
-        "[]",
-        REREAD + "test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again",
-    ),
-    Mutant(
-        "take a throttled key for an absent one",
+    *edits_of(
         "lakebound.backfill.key_reread",
-        "    if wanted:\n        raise",
-        "    if False:\n        raise",
-        REPAIR + "test_what_the_table_leaves_unread_is_asked_for_again_and_refused_in_the_end",
+        (
+            "take a throttled key for an absent one",
+            "    if wanted:\n        raise",
+            "    if False:\n        raise",
+            REPAIR + "test_what_the_table_leaves_unread_is_asked_for_again_and_refused_in_the_end",
+        ),
     ),
-    Mutant(
-        "save over another writer's checkpoint",
-        "lakebound.backfill.segment_worker",
-        "self.documents.save(key, state.encode(), tag)",
-        'self.documents.save(key, state.encode(), (self.documents.load(key) or (b"", None))[1])',
-        SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
-    ),
-    Mutant(
-        "end a run before its segments are done",
+    *edits_of(
         "lakebound.backfill.finish_state",
-        "checkpoint is None or not checkpoint.done",
-        "checkpoint is None",
-        SCAN + "test_a_run_with_a_segment_that_is_not_done_has_no_manifest",
+        (
+            "end a run before its segments are done",
+            "checkpoint is None or not checkpoint.done",
+            "checkpoint is None",
+            SCAN + "test_a_run_with_a_segment_that_is_not_done_has_no_manifest",
+        ),
+        ("forget what a run heals", "heals=plan.heals", "heals=()", HEAL + "test_a_tiny_table_is_read_whole_and_swept"),
     ),
-    Mutant(
-        "forget what a run heals",
-        "lakebound.backfill.finish_state",
-        "heals=plan.heals",
-        "heals=()",
-        HEAL + "test_a_tiny_table_is_read_whole_and_swept",
-    ),
-    Mutant(
-        "let a manifest's least label be its last",
-        "lakebound.backfill.segment_worker",
-        "min(least, page.label_ms)",
-        "page.label_ms",
-        SCAN + "test_the_label_is_the_time_before_the_page_less_the_margin",
-    ),
-    Mutant("merge: the scan wins ties", f"{HERE}.silver", "time >= base[0]", "time > base[0]", SCOPE),
-    Mutant(
-        "merge: the last batch's time counts",
+    *edits_of(
         f"{HERE}.silver",
-        "time = max(row.time, batch.time)",
-        "time = batch.time",
-        SCOPE,
-    ),
-    Mutant(
-        "merge: no guard on the stream image",
-        f"{HERE}.silver",
-        "image = batch.stream_image if newer else row.image",
-        "image = batch.stream_image",
-        SCOPE,
-    ),
-    Mutant("merge: the last base record counts", f"{HERE}.silver", "batch.base > row.base", "bool(batch.base)", SCOPE),
-    Mutant(
-        "merge: base records hide whatever they meet",
-        f"{HERE}.silver",
-        "stream_visible = not base or time >= base[0]",
-        "stream_visible = not newer_base",
-        SCOPE,
-    ),
-    Mutant(
-        "reduce: the newest by time, not by version",
-        f"{HERE}.silver",
-        "            if change.version > version:\n                version, stream_image = change.version, "
-        "change.image\n    return",
-        "            if change.time >= time:\n                version, stream_image = change.version, "
-        "change.image\n    return",
-        SCOPE,
+        ("merge: the scan wins ties", "time >= base[0]", "time > base[0]", SCOPE),
+        ("merge: the last batch's time counts", "time = max(row.time, batch.time)", "time = batch.time", SCOPE),
+        (
+            "merge: no guard on the stream image",
+            "image = batch.stream_image if newer else row.image",
+            "image = batch.stream_image",
+            SCOPE,
+        ),
+        ("merge: the last base record counts", "batch.base > row.base", "bool(batch.base)", SCOPE),
+        (
+            "merge: base records hide whatever they meet",
+            "stream_visible = not base or time >= base[0]",
+            "stream_visible = not newer_base",
+            SCOPE,
+        ),
+        (
+            "reduce: the newest by time, not by version",
+            "            if change.version > version:\n                version, stream_image = change.version, "
+            "change.image\n    return",
+            "            if change.time >= time:\n                version, stream_image = change.version, "
+            "change.image\n    return",
+            SCOPE,
+        ),
     ),
 )
 

@@ -41,6 +41,6 @@ def test_a_row_that_names_what_is_not_there_is_found(
 
 
 def test_a_fault_without_a_test_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = replace(guarantees.ELSEWHERE[0], test="")
-    monkeypatch.setattr(guarantees, "ELSEWHERE", (row, *guarantees.ELSEWHERE[1:]))
+    hop, (row, *others) = next(iter(guarantees.ELSEWHERE.items()))
+    monkeypatch.setitem(guarantees.ELSEWHERE, hop, (replace(row, test=""), *others))
     assert len(guarantees.missing()) == 1

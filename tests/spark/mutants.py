@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.session import local_session
 from lakebound_spark.upkeep.sweep import SweepRefusal
-from tests.simulation.mutants import Mutant, applied
+from tests.simulation.mutants import Mutant, applied, edits_of
 
 MERGE, LATEST = "lakebound_spark.silver.merge", "lakebound_spark.reading.latest"
 HISTORY, HISTORY_TABLE = "lakebound_spark.history.stretches", "lakebound_spark.history.history_table"
@@ -36,160 +36,157 @@ BRANCHES = HERE + "test_history.py::test_each_branch_of_the_story"
 GOING_ON = HERE + "test_history_table.py::test_a_key_that_continues_ends_as_if_it_were_computed_again"
 
 PLAIN: Final = (
-    Mutant(
-        "sweep: the guard takes the least of its bounds",
+    *edits_of(
         SWEEP,
-        "allowed = max(MIN_GUARD",
-        "allowed = min(MIN_GUARD",
-        HERE + "test_sweep.py::test_the_guard_allows_a_thousand_or_one_in_a_hundred_and_what_was_approved",
+        (
+            "sweep: the guard takes the least of its bounds",
+            "allowed = max(MIN_GUARD",
+            "allowed = min(MIN_GUARD",
+            HERE + "test_sweep.py::test_the_guard_allows_a_thousand_or_one_in_a_hundred_and_what_was_approved",
+        ),
+        (
+            "sweep: from an incomplete run",
+            "if not manifest.is_complete:",
+            "if False:",
+            HERE + "test_sweep.py::test_an_incomplete_run_is_refused",
+        ),
     ),
-    Mutant(
-        "sweep: from an incomplete run",
-        SWEEP,
-        "if not manifest.is_complete:",
-        "if False:",
-        HERE + "test_sweep.py::test_an_incomplete_run_is_refused",
-    ),
-    Mutant(
-        "horizon: shorter than what may still arrive",
+    *edits_of(
         HORIZON,
-        "if days < total:",
-        "if days < 0:",
-        HERE + "test_config.py::test_a_mistake_is_refused_with_its_name",
+        (
+            "horizon: shorter than what may still arrive",
+            "if days < total:",
+            "if days < 0:",
+            HERE + "test_config.py::test_a_mistake_is_refused_with_its_name",
+        ),
+        (
+            "horizon: the floor is in the future",
+            "now_ms - self.purge_after_days",
+            "now_ms + self.purge_after_days",
+            HERE + "test_config.py::test_a_shorter_way_makes_a_shorter_horizon_legal",
+        ),
     ),
-    Mutant(
-        "horizon: the floor is in the future",
-        HORIZON,
-        "now_ms - self.purge_after_days",
-        "now_ms + self.purge_after_days",
-        HERE + "test_config.py::test_a_shorter_way_makes_a_shorter_horizon_legal",
-    ),
-    Mutant(
-        "files: a file with fewer records than its name says is whole",
+    *edits_of(
         FILES,
-        "if read == whole == file.count:",
-        "if read == whole:",
-        HERE + "test_files.py::test_the_count_in_the_name_decides",
+        (
+            "files: a file with fewer records than its name says is whole",
+            "if read == whole == file.count:",
+            "if read == whole:",
+            HERE + "test_files.py::test_the_count_in_the_name_decides",
+        ),
     ),
 )
 """Killed without a session."""
 
 ON_SPARK: Final = (
-    Mutant("merge: the scan wins ties", MERGE, "_time_ms']} >= {label}", "_time_ms']} > {label}", STORY),
-    Mutant("merge: no guard on the stream image", MERGE, 'f"s.version > t._version AND {t.', 'f"{t.', STORY),
-    Mutant("merge: no guard on the base image", MERGE, 'f"s.base > t._base AND NOT (', 'f"NOT (', STORY),
-    Mutant(
-        "merge: the last batch's time counts",
+    *edits_of(
         MERGE,
-        "greatest({self.time}, s.stream_time_ms)",
-        "coalesce(s.stream_time_ms, {self.time})",
-        REGISTERS,
+        ("merge: the scan wins ties", "_time_ms']} >= {label}", "_time_ms']} > {label}", STORY),
+        ("merge: no guard on the stream image", 'f"s.version > t._version AND {t.', 'f"{t.', STORY),
+        ("merge: no guard on the base image", 'f"s.base > t._base AND NOT (', 'f"NOT (', STORY),
+        (
+            "merge: the last batch's time counts",
+            "greatest({self.time}, s.stream_time_ms)",
+            "coalesce(s.stream_time_ms, {self.time})",
+            REGISTERS,
+        ),
+        (
+            "merge: the last base record counts",
+            "greatest({self.base}, s.base)",
+            "CASE WHEN s.base = '' THEN {self.base} ELSE s.base END",
+            HERE + "test_histories.py::test_silver_holds_both_registers_of_the_reference",
+        ),
     ),
-    Mutant(
-        "merge: the last base record counts",
-        MERGE,
-        "greatest({self.base}, s.base)",
-        "CASE WHEN s.base = '' THEN {self.base} ELSE s.base END",
-        HERE + "test_histories.py::test_silver_holds_both_registers_of_the_reference",
-    ),
-    Mutant(
-        "bad files: one is noted at each replay",
+    *edits_of(
         "lakebound_spark.platform.tables",
-        'f"t.{name} <=> s.{name}"',
-        '"false"',
-        HERE + "test_files.py::test_bad_files_that_come_again_are_noted_once",
+        (
+            "bad files: one is noted at each replay",
+            'f"t.{name} <=> s.{name}"',
+            '"false"',
+            HERE + "test_files.py::test_bad_files_that_come_again_are_noted_once",
+        ),
     ),
-    Mutant(
-        "files: base records feed no register",
+    *edits_of(
         FILES,
-        '"base": self.count - self.from_stream',
-        '"base": 0',
-        HERE + "test_files.py::test_the_registers_that_whole_files_feed_are_counted",
+        (
+            "files: base records feed no register",
+            '"base": self.count - self.from_stream',
+            '"base": 0',
+            HERE + "test_files.py::test_the_registers_that_whole_files_feed_are_counted",
+        ),
     ),
-    Mutant("latest: ABSENT beats present", LATEST, '"1").otherwise("0")', '"0").otherwise("1")', REDUCED),
-    Mutant(
-        "latest: labels as they are",
+    *edits_of(
         LATEST,
-        'F.lpad(F.col("snapshot_label_ms").cast("string"), LABEL_DIGITS, "0")',
-        'F.col("snapshot_label_ms").cast("string")',
-        REDUCED,
+        ("latest: ABSENT beats present", '"1").otherwise("0")', '"0").otherwise("1")', REDUCED),
+        (
+            "latest: labels as they are",
+            'F.lpad(F.col("snapshot_label_ms").cast("string"), LABEL_DIGITS, "0")',
+            'F.col("snapshot_label_ms").cast("string")',
+            REDUCED,
+        ),
+        (
+            "latest: the newest by time, not by version",
+            'F.max_by(F.struct("new_image", "ttl_expired"), version)',
+            'F.max_by(F.struct("new_image", "ttl_expired"), F.when(is_stream, F.col("approx_creation_time_ms")))',
+            REDUCED,
+        ),
     ),
-    Mutant(
-        "latest: the newest by time, not by version",
-        LATEST,
-        'F.max_by(F.struct("new_image", "ttl_expired"), version)',
-        'F.max_by(F.struct("new_image", "ttl_expired"), F.when(is_stream, F.col("approx_creation_time_ms")))',
-        REDUCED,
-    ),
-    Mutant(
-        "history: a change begins at its own time",
+    *edits_of(
         HISTORY,
-        'F.max("time_ms").over(versions)).otherwise',
-        'F.col("time_ms")).otherwise',
-        BRANCHES,
+        (
+            "history: a change begins at its own time",
+            'F.max("time_ms").over(versions)).otherwise',
+            'F.col("time_ms")).otherwise',
+            BRANCHES,
+        ),
+        (
+            "history: only a later time explains a base entry",
+            ' | (within_run & (F.col("explaining_chain") == F.col("chain")))',
+            "",
+            BRANCHES,
+        ),
+        (
+            "history: every stretch is exact",
+            '(F.col("is_stream") & ~F.coalesce(contradicted, F.lit(False)))',
+            'F.col("is_stream")',
+            BRANCHES,
+        ),
     ),
-    Mutant(
-        "history: only a later time explains a base entry",
-        HISTORY,
-        ' | (within_run & (F.col("explaining_chain") == F.col("chain")))',
-        "",
-        BRANCHES,
-    ),
-    Mutant(
-        "history: every stretch is exact",
-        HISTORY,
-        '(F.col("is_stream") & ~F.coalesce(contradicted, F.lit(False)))',
-        'F.col("is_stream")',
-        BRANCHES,
-    ),
-    Mutant(
-        "history table: a key goes on whatever a scan read of it",
+    *edits_of(
         HISTORY_TABLE,
-        ' & F.col("near").isNull() & ',
-        " & ",
-        GOING_ON,
+        ("history table: a key goes on whatever a scan read of it", ' & F.col("near").isNull() & ', " & ", GOING_ON),
+        (
+            "history table: a sweep's label is as near as a scan's",
+            'F.when(F.col("is_deleted"), RUN_MS).otherwise(READ_MS)',
+            "F.lit(READ_MS)",
+            GOING_ON,
+        ),
+        (
+            "history table: a version that was told goes on",
+            'F.col("first") > F.col("current._version")',
+            'F.col("first") >= F.col("current._version")',
+            GOING_ON,
+        ),
+        ("history table: what a sweep removed goes on", 'F.col("current._item").isNotNull()', "F.lit(True)", GOING_ON),
+        ("history table: records of a scan go on", 'continues = F.col("from_stream") & ', "continues = ", GOING_ON),
     ),
-    Mutant(
-        "history table: a sweep's label is as near as a scan's",
-        HISTORY_TABLE,
-        'F.when(F.col("is_deleted"), RUN_MS).otherwise(READ_MS)',
-        "F.lit(READ_MS)",
-        GOING_ON,
-    ),
-    Mutant(
-        "history table: a version that was told goes on",
-        HISTORY_TABLE,
-        'F.col("first") > F.col("current._version")',
-        'F.col("first") >= F.col("current._version")',
-        GOING_ON,
-    ),
-    Mutant(
-        "history table: what a sweep removed goes on",
-        HISTORY_TABLE,
-        'F.col("current._item").isNotNull()',
-        "F.lit(True)",
-        GOING_ON,
-    ),
-    Mutant(
-        "history table: records of a scan go on",
-        HISTORY_TABLE,
-        'continues = F.col("from_stream") & ',
-        "continues = ",
-        GOING_ON,
-    ),
-    Mutant(
-        "sweep: before the run is merged",
+    *edits_of(
         SWEEP,
-        "        if late:\n",
-        "        if False:\n",
-        HERE + "test_sweep.py::test_a_run_that_is_not_merged_yet_is_refused",
+        (
+            "sweep: before the run is merged",
+            "        if late:\n",
+            "        if False:\n",
+            HERE + "test_sweep.py::test_a_run_that_is_not_merged_yet_is_refused",
+        ),
     ),
-    Mutant(
-        "horizon: late records are merged",
+    *edits_of(
         HORIZON,
-        "record_time_ms() < floor_ms",
-        "record_time_ms() < F.lit(0)",
-        HERE + "test_deletes.py::test_purge_stale_records_and_the_red_control",
+        (
+            "horizon: late records are merged",
+            "record_time_ms() < floor_ms",
+            "record_time_ms() < F.lit(0)",
+            HERE + "test_deletes.py::test_purge_stale_records_and_the_red_control",
+        ),
     ),
 )
 
