@@ -15,9 +15,16 @@ from moto import mock_aws
 
 from tests.support.function_stack import BUCKET, REGION, Stack
 from tests.support.stream_records import TABLE
+from tests.support.use_case_world import World
 
 FUNCTIONS: Final = Path(__file__).resolve().parents[2] / "functions"
 _names = count(1)
+
+
+@pytest.fixture
+def world() -> World:
+    """A use case's world in memory, in which nothing goes wrong yet."""
+    return World()
 
 
 @pytest.fixture

@@ -67,21 +67,26 @@ def lake_numbers(world: World) -> list[int]:
 def drain(world: World, rounds: int = 200) -> None:
     """Wake the flusher every 15 seconds until the queue is empty."""
     for _ in range(rounds):
-        world.invoke()
+        world.wake()
         if not world.buffer.messages:
             return
         world.clock.sleep(15)
     raise AssertionError(f"{len(world.buffer.messages)} messages are left")
 
 
+def recover(world: World) -> None:
+    """Nothing goes wrong any more, and what was in flight comes back: the flusher empties the queue."""
+    world.repair()
+    world.clock.sleep(VISIBILITY_SECONDS)
+    drain(world)
+
+
 # Writing and acknowledging
 
 
-def test_what_the_mapping_brought_and_what_the_queue_still_had_is_one_file() -> None:
-    world = World()
+def test_what_the_mapping_brought_and_what_the_queue_still_had_is_one_file(world: World) -> None:
     world.send(*(one_body(number) for number in range(15)))
     result = world.invoke(at_most=4)
-    assert result is not None
     assert result.failed == []
     assert (result.messages, result.records, len(result.files)) == (15, 15, 1)
     assert lake_numbers(world) == list(range(15))
@@ -90,8 +95,7 @@ def test_what_the_mapping_brought_and_what_the_queue_still_had_is_one_file() -> 
     assert world.bucket.objects[key.format(PREFIX)].metadata["records"] == "15"
 
 
-def test_a_file_is_complete_before_a_message_is_deleted() -> None:
-    world = World()
+def test_a_file_is_complete_before_a_message_is_deleted(world: World) -> None:
     world.send(*(one_body(number) for number in range(5)))
     calls: list[str] = []
     world.store.after = world.queue.before = calls.append
@@ -101,8 +105,7 @@ def test_a_file_is_complete_before_a_message_is_deleted() -> None:
     assert "delete" not in calls[:put]
 
 
-def test_nothing_received_is_nothing_done() -> None:
-    world = World()
+def test_nothing_received_is_nothing_done(world: World) -> None:
     world.send(one_body(0))
     calls: list[str] = []
     world.store.before = world.queue.before = calls.append
@@ -111,15 +114,13 @@ def test_nothing_received_is_nothing_done() -> None:
     assert calls == []
 
 
-def test_each_hour_has_its_file() -> None:
-    world = World()
+def test_each_hour_has_its_file(world: World) -> None:
     world.send(one_body(0, count=4, hours=[HOUR, NEXT_HOUR]), one_body(4, count=4, hours=[NEXT_HOUR, HOUR]))
     world.invoke()
     assert sorted((key.partition, key.count) for key in world.files()) == [(HOUR, 4), (NEXT_HOUR, 4)]
 
 
-def test_two_flushers_in_one_second_with_equal_counts_write_two_files() -> None:
-    world = World()
+def test_two_flushers_in_one_second_with_equal_counts_write_two_files(world: World) -> None:
     world.send(one_body(0), one_body(1))
     first, second = world.take()
     for message in (first, second):
@@ -131,8 +132,7 @@ def test_two_flushers_in_one_second_with_equal_counts_write_two_files() -> None:
 # Crashes
 
 
-def test_killed_after_the_put_the_same_messages_meet_their_own_file() -> None:
-    world = World()
+def test_killed_after_the_put_the_same_messages_meet_their_own_file(world: World) -> None:
     world.send(*(one_body(number) for number in range(3)))
 
     def kill(call: str) -> None:
@@ -148,7 +148,6 @@ def test_killed_after_the_put_the_same_messages_meet_their_own_file() -> None:
     world.repair()
     world.clock.sleep(VISIBILITY_SECONDS)
     result = world.invoke()
-    assert result is not None
     assert (result.existing, result.failed) == (1, [])
     assert world.bucket.objects == written
     assert world.buffer.messages == []
@@ -176,8 +175,7 @@ def calls_of_an_invocation() -> int:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("place", range(calls_of_an_invocation()))
-def test_killed_at_any_call_no_record_is_lost(when: str, place: int) -> None:
-    world = World()
+def test_killed_at_any_call_no_record_is_lost(world: World, when: str, place: int) -> None:
     records = scenario(world)
     calls = 0
 
@@ -192,9 +190,7 @@ def test_killed_at_any_call_no_record_is_lost(when: str, place: int) -> None:
     with pytest.raises(Killed):
         world.invoke(at_most=3, max_file_bytes=3_000)
     assert held(world) >= set(records)
-    world.repair()
-    world.clock.sleep(VISIBILITY_SECONDS)
-    drain(world)
+    recover(world)
     assert set(lake_numbers(world)) == set(records)
     assert world.dead.messages == []
 
@@ -239,7 +235,7 @@ def test_no_record_is_lost_whatever_the_calls_come_to(fates: list[str], max_reco
     world.queue.refuse = lambda call, entries: {0} if fate == "some" else set()
     for _ in range(6):
         with suppress(Killed):
-            world.invoke(at_most, max_records=max_records)
+            world.wake(at_most, max_records=max_records)
         assert held(world) >= set(records)
         world.clock.sleep(400)
     world.repair()
@@ -259,7 +255,7 @@ def outage(world: World, seconds: int, visibility: bool) -> int:
     until = world.clock.now_ms() + seconds * 1000
     invocations = 0
     while world.clock.now_ms() < until:
-        invocations += world.invoke() is not None
+        invocations += world.wake() is not None
         world.clock.sleep(15)
     return invocations
 
@@ -289,8 +285,7 @@ def test_without_hiding_the_same_hour_would_fill_the_dead_letter_queue() -> None
 @pytest.mark.parametrize(
     ("receives", "seconds"), [(1, 60), (2, 120), (3, 240), (4, 480), (5, 900), (9, 900), (5_000, 900)]
 )
-def test_what_could_not_be_written_is_hidden_for_longer_each_time(receives: int, seconds: int) -> None:
-    world = World()
+def test_what_could_not_be_written_is_hidden_for_longer_each_time(world: World, receives: int, seconds: int) -> None:
     world.send(one_body(0))
     world.buffer.messages[0].receives = receives - 1
     world.buffer._max_receives = 0
@@ -303,8 +298,7 @@ def test_what_could_not_be_written_is_hidden_for_longer_each_time(receives: int,
     assert hidden == seconds * 1000
 
 
-def test_an_outage_is_not_tried_on_every_message() -> None:
-    world = World()
+def test_an_outage_is_not_tried_on_every_message(world: World) -> None:
     world.send(*(one_body(number) for number in range(10)))
     for waiting in world.buffer.messages:
         waiting.receives = ALONE_FROM_RECEIVES - 1
@@ -316,15 +310,13 @@ def test_an_outage_is_not_tried_on_every_message() -> None:
 
     world.store.before = down
     result = world.invoke()
-    assert result is not None
     assert len(result.failed) == 10
     assert len(calls) == MAX_FAILED_CALLS
 
 
 @pytest.mark.parametrize("missing", [1, MAX_FAILED_CALLS, 3 * MAX_FAILED_CALLS])
-def test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour(missing: int) -> None:
+def test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour(world: World, missing: int) -> None:
     """S3 answers 403 for each of them to a role that may not list the bucket."""
-    world = World()
     world.send(*(one_claim(world, number, 60_000) for number in range(missing)))
     world.send(one_claim(world, missing, 60_000), *(one_body(number) for number in range(missing + 1, missing + 6)))
     gone = {json.loads(waiting.body)["claim"]["key"] for waiting in world.buffer.messages[:missing]}
@@ -335,7 +327,6 @@ def test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour(missing: int)
 
     world.store.before = denied
     result = world.invoke()
-    assert result is not None
     assert lake_numbers(world) == list(range(missing, missing + 6))
     assert set(result.refused.values()) == {"ObjectDenied"}
     assert len(result.failed) == missing
@@ -346,17 +337,15 @@ def test_claims_that_are_missing_or_forbidden_hold_up_no_neighbour(missing: int)
     assert lake_numbers(world) == list(range(missing + 6))
 
 
-def test_claims_that_an_outage_hides_stop_the_invocation() -> None:
+def test_claims_that_an_outage_hides_stop_the_invocation(world: World) -> None:
     """The red control of the test above: what S3 does not answer is tried three times and no more."""
-    world = World()
     world.send(*(one_claim(world, number, 60_000) for number in range(5)), *(one_body(n) for n in range(5, 8)))
     world.store.before = lambda call: store_down(call) if call.startswith("get") else None
     world.invoke()
     assert lake_numbers(world) == []
 
 
-def test_after_a_failed_call_nothing_more_is_received() -> None:
-    world = World()
+def test_after_a_failed_call_nothing_more_is_received(world: World) -> None:
     world.send(one_claim(world, 0, 60_000), one_body(1), *(one_body(number) for number in range(2, 20)))
     world.store.before = store_down
     calls: list[str] = []
@@ -365,8 +354,7 @@ def test_after_a_failed_call_nothing_more_is_received() -> None:
     assert "receive" not in calls
 
 
-def test_a_bucket_that_does_not_exist_fails_the_invocation_with_its_sentence() -> None:
-    world = World()
+def test_a_bucket_that_does_not_exist_fails_the_invocation_with_its_sentence(world: World) -> None:
     world.send(one_body(0), one_claim(world, 1, 60_000))
 
     def no_bucket(call: str) -> None:
@@ -379,8 +367,7 @@ def test_a_bucket_that_does_not_exist_fails_the_invocation_with_its_sentence() -
     assert held(world) == {0, 1}
 
 
-def test_a_queue_that_fails_at_topping_up_does_not_keep_what_is_in_hand_from_its_file() -> None:
-    world = World()
+def test_a_queue_that_fails_at_topping_up_does_not_keep_what_is_in_hand_from_its_file(world: World) -> None:
     world.send(one_body(0))
     received = world.take()
     world.queue.before = queue_down
@@ -392,8 +379,7 @@ def test_a_queue_that_fails_at_topping_up_does_not_keep_what_is_in_hand_from_its
 # Parts of messages
 
 
-def test_a_message_over_two_hours_is_done_when_both_files_are() -> None:
-    world = World()
+def test_a_message_over_two_hours_is_done_when_both_files_are(world: World) -> None:
     world.send(one_body(0, count=4, hours=[HOUR, NEXT_HOUR]), one_body(4, hours=[HOUR]))
 
     def no_next_hour(call: str) -> None:
@@ -407,9 +393,7 @@ def test_a_message_over_two_hours_is_done_when_both_files_are() -> None:
     assert result.put_failed
     assert [key.partition for key in world.files()] == [HOUR]
     world.buffer.delete([within.receipt])
-    world.repair()
-    world.clock.sleep(VISIBILITY_SECONDS)
-    drain(world)
+    recover(world)
     assert set(lake_numbers(world)) == set(range(5))
     assert {key.partition for key in world.files()} == {HOUR, NEXT_HOUR}
 
@@ -442,7 +426,6 @@ def test_a_copy_that_comes_while_topping_up_is_deleted_too() -> None:
     world = World(visibility_seconds=10)
     world.send(one_body(0))
     result = world.invoke(max_seconds=25)
-    assert result is not None
     assert (result.failed, result.records) == ([], 1)
     assert lake_numbers(world) == [0]
     assert world.buffer.messages == []
@@ -459,12 +442,10 @@ def test_a_copy_of_what_is_already_written_is_deleted_and_not_written_again() ->
     assert world.buffer.messages == []
 
 
-def test_two_messages_of_one_content_are_one_file_and_both_done() -> None:
+def test_two_messages_of_one_content_are_one_file_and_both_done(world: World) -> None:
     """stream_ingest sent again after a lost answer."""
-    world = World()
     world.send(one_body(0), one_body(0))
     result = world.invoke()
-    assert result is not None
     assert (result.failed, result.messages, result.records) == ([], 2, 1)
     assert lake_numbers(world) == [0]
 
@@ -517,8 +498,9 @@ REFUSED: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("code", "body"), REFUSED.values(), ids=REFUSED)
-def test_what_it_cannot_have_written_is_refused_and_kept_and_its_neighbours_go_on(code: str, body: str) -> None:
-    world = World()
+def test_what_it_cannot_have_written_is_refused_and_kept_and_its_neighbours_go_on(
+    world: World, code: str, body: str
+) -> None:
     world.send(one_body(0), body, one_body(1))
     received = world.take()
     result = world.flush(received)
@@ -528,31 +510,27 @@ def test_what_it_cannot_have_written_is_refused_and_kept_and_its_neighbours_go_o
     world.buffer.delete([received[0].receipt, received[2].receipt])
     for _ in range(MAX_RECEIVES + 1):
         world.clock.sleep(VISIBILITY_SECONDS)
-        world.invoke()
+        world.wake()
     assert world.buffer.messages == []
     assert [letter.body for letter in world.dead.messages] == [body]
     assert lake_numbers(world) == [0, 1]
 
 
-def test_a_refused_message_that_topping_up_brought_is_kept_too() -> None:
-    world = World()
+def test_a_refused_message_that_topping_up_brought_is_kept_too(world: World) -> None:
     world.send(one_body(0), "hello")
     result = world.invoke(at_most=1)
-    assert result is not None
     assert list(result.refused.values()) == ["message_shape"]
     assert [waiting.body for waiting in world.buffer.messages] == ["hello"]
     assert result.failed == [], "the mapping did not bring it, so it is not named to the mapping"
 
 
-def test_a_claimed_object_larger_than_its_claim_is_not_read() -> None:
-    world = World()
+def test_a_claimed_object_larger_than_its_claim_is_not_read(world: World) -> None:
     body = one_claim(world, 0, 60_000)
     claim = json.loads(body)["claim"]
     del world.bucket.objects[claim["key"]]
     world.bucket.put_if_absent(claim["key"], b"x" * (claim["bytes"] + 1), {})
     world.send(body)
     result = world.invoke()
-    assert result is not None
     assert list(result.refused.values()) == ["claim_digest"]
     assert world.store.asked == [claim["bytes"]]
 
@@ -566,8 +544,7 @@ def peak_bytes(act: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def test_a_member_that_inflates_to_200_megabytes_is_never_inflated() -> None:
-    world = World()
+def test_a_member_that_inflates_to_200_megabytes_is_never_inflated(world: World) -> None:
     bomb = igzip.compress(b"\0" * 200_000_000, 3, mtime=0)
     member = Member(HOUR, "ndjson.gz", 1, None, None, START_MS, bytes(bomb))
     world.send(f'{{"v":1,"table":"{TABLE}","members":[{member.encode()}]}}')
@@ -596,8 +573,7 @@ def test_a_delivery_of_claim_checks_is_not_held_at_once() -> None:
 # Written alone
 
 
-def test_a_message_received_often_is_written_alone() -> None:
-    world = World()
+def test_a_message_received_often_is_written_alone(world: World) -> None:
     world.send(*(one_body(number) for number in range(4)))
     for waiting in world.buffer.messages[:2]:
         waiting.receives = ALONE_FROM_RECEIVES - 1
@@ -607,9 +583,8 @@ def test_a_message_received_often_is_written_alone() -> None:
 
 
 @pytest.mark.parametrize("place", range(4))
-def test_one_message_that_always_fails_does_not_charge_its_neighbours(place: int) -> None:
+def test_one_message_that_always_fails_does_not_charge_its_neighbours(world: World, place: int) -> None:
     """Its put is refused whatever is done. Its neighbours share two failures with it and then go their own way."""
-    world = World()
     world.send(*(one_body(number) for number in range(4)))
     bad = world.buffer.messages[place].message_id
 
@@ -622,15 +597,14 @@ def test_one_message_that_always_fails_does_not_charge_its_neighbours(place: int
 
     world.bucket.put_if_absent = refuse_bad  # type: ignore[method-assign]
     for _ in range(400):
-        world.invoke()
+        world.wake()
         world.clock.sleep(60)
     assert lake_numbers(world) == [number for number in range(4) if number != place]
     assert [letter.message_id for letter in world.dead.messages] == [bad]
 
 
-def test_those_received_least_often_are_tried_first() -> None:
+def test_those_received_least_often_are_tried_first(world: World) -> None:
     """Three messages that always fail come before a good one: it is written ahead of them, or it would never be."""
-    world = World()
     world.send(*(one_body(number) for number in range(4)))
     for waiting, receives in zip(world.buffer.messages, (5, 5, 5, 3), strict=True):
         waiting.receives = receives
@@ -649,8 +623,7 @@ def test_those_received_least_often_are_tried_first() -> None:
 # When a file closes
 
 
-def test_a_file_closes_at_its_bytes() -> None:
-    world = World()
+def test_a_file_closes_at_its_bytes(world: World) -> None:
     world.send(*(one_body(number, size=10_000) for number in range(30)))
     world.invoke(at_most=3, max_file_bytes=60_000)
     largest = max(len(member.data) for member in world.members_of(one_body(0, size=10_000)))
@@ -661,33 +634,29 @@ def test_a_file_closes_at_its_bytes() -> None:
     assert lake_numbers(world) == list(range(30))
 
 
-def test_a_file_closes_at_its_records() -> None:
-    world = World()
+def test_a_file_closes_at_its_records(world: World) -> None:
     world.send(*(one_body(number * 7, count=7) for number in range(10)))
     world.invoke(max_records=20)
     assert sorted(key.count for key in world.files()) == [7, 21, 21, 21]
     assert lake_numbers(world) == list(range(70))
 
 
-def test_a_file_closes_when_its_oldest_record_is_old_enough() -> None:
-    world = World()
+def test_a_file_closes_when_its_oldest_record_is_old_enough(world: World) -> None:
     world.send(one_body(0, at=START_MS - 12_000))
     world.invoke(seconds=120, max_seconds=30)
     assert world.clock.now_ms() - START_MS == 18_000
     assert lake_numbers(world) == [0]
 
 
-def test_a_writers_clock_that_is_ahead_does_not_keep_a_file_open() -> None:
-    world = World()
+def test_a_writers_clock_that_is_ahead_does_not_keep_a_file_open(world: World) -> None:
     world.send(one_body(0, at=START_MS + 3_600_000))
     world.invoke(seconds=800, max_seconds=30)
     assert world.clock.now_ms() - START_MS == 30_000
     assert lake_numbers(world) == [0]
 
 
-def test_a_backlog_is_gathered_without_waiting() -> None:
+def test_a_backlog_is_gathered_without_waiting(world: World) -> None:
     """Every record is older than MAX_SECONDS, and still the queue's forty messages make one file, not four."""
-    world = World()
     world.send(*(one_body(number, at=START_MS - 3_600_000) for number in range(40)))
     world.invoke()
     assert [key.count for key in world.files()] == [40]
@@ -695,8 +664,7 @@ def test_a_backlog_is_gathered_without_waiting() -> None:
     assert world.buffer.messages == []
 
 
-def test_new_messages_do_not_keep_an_old_file_open() -> None:
-    world = World()
+def test_new_messages_do_not_keep_an_old_file_open(world: World) -> None:
     world.send(one_body(0))
     arriving = iter(range(1, 1_000))
     world.queue.before = lambda call: (
@@ -707,8 +675,7 @@ def test_new_messages_do_not_keep_an_old_file_open() -> None:
     assert world.clock.now_ms() - START_MS <= 13_000
 
 
-def test_topping_up_stops_while_there_is_time_to_write() -> None:
-    world = World()
+def test_topping_up_stops_while_there_is_time_to_write(world: World) -> None:
     world.send(one_body(0))
     world.invoke(seconds=40, max_seconds=600)
     assert lake_numbers(world) == [0]
@@ -716,8 +683,7 @@ def test_topping_up_stops_while_there_is_time_to_write() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 5, 14])
-def test_too_near_its_deadline_it_writes_nothing_and_names_everything(seconds: int) -> None:
-    world = World()
+def test_too_near_its_deadline_it_writes_nothing_and_names_everything(world: World, seconds: int) -> None:
     world.send(one_body(0), one_body(1))
     received = world.take()
     result = world.flush(received, seconds=seconds)
@@ -728,27 +694,22 @@ def test_too_near_its_deadline_it_writes_nothing_and_names_everything(seconds: i
     assert lake_numbers(world) == [0, 1]
 
 
-def test_a_slow_bucket_leaves_what_there_is_no_time_for() -> None:
-    world = World()
+def test_a_slow_bucket_leaves_what_there_is_no_time_for(world: World) -> None:
     world.send(*(one_body(number) for number in range(6)))
     for waiting in world.buffer.messages:
         waiting.receives = ALONE_FROM_RECEIVES - 1
     world.store.before = lambda call: world.clock.sleep(40)
     result = world.invoke(seconds=120)
-    assert result is not None
     assert 0 < len(result.failed) < 6
     assert len(world.files()) == 6 - len(result.failed)
-    world.repair()
-    world.clock.sleep(VISIBILITY_SECONDS)
-    drain(world)
+    recover(world)
     assert lake_numbers(world) == list(range(6))
 
 
 # Deletes
 
 
-def test_a_delete_that_is_refused_is_made_once_more() -> None:
-    world = World()
+def test_a_delete_that_is_refused_is_made_once_more(world: World) -> None:
     world.send(*(one_body(number) for number in range(6)))
     calls = 0
 
@@ -759,39 +720,30 @@ def test_a_delete_that_is_refused_is_made_once_more() -> None:
 
     world.queue.refuse = refuse_first
     result = world.invoke(at_most=1)
-    assert result is not None
     assert result.undeleted == 0
     assert world.buffer.messages == []
 
 
-def test_what_cannot_be_deleted_comes_again_and_changes_nothing() -> None:
-    world = World()
+def test_what_cannot_be_deleted_comes_again_and_changes_nothing(world: World) -> None:
     world.send(*(one_body(number) for number in range(6)))
     world.queue.refuse = lambda call, receipts: set(range(10)) if call == "delete" else set()
     result = world.invoke(at_most=1)
-    assert result is not None
     assert result.undeleted == 5
     assert len(world.buffer.messages) == 5
-    world.repair()
-    world.clock.sleep(VISIBILITY_SECONDS)
-    drain(world)
+    recover(world)
     assert set(lake_numbers(world)) == set(range(6))
 
 
-def test_more_than_ten_deletes_are_made_in_tens() -> None:
-    world = World()
+def test_more_than_ten_deletes_are_made_in_tens(world: World) -> None:
     world.send(*(one_body(number) for number in range(45)))
     result = world.invoke(at_most=1)
-    assert result is not None
     assert (result.undeleted, result.messages) == (0, 45)
     assert world.buffer.messages == []
 
 
-def test_the_result_tells_the_age_of_the_oldest_record() -> None:
-    world = World()
+def test_the_result_tells_the_age_of_the_oldest_record(world: World) -> None:
     world.send(one_body(0, at=START_MS - 50_000), one_body(1, at=START_MS - 10_000))
     result = world.invoke()
-    assert result is not None
     assert result.oldest_age_ms == 50_000
     assert NOW_MS > START_MS
 
@@ -801,26 +753,24 @@ UNREADABLE = {name: one for name, one in REFUSED.items() if one[0] != "ObjectMis
 
 
 @pytest.mark.parametrize(("code", "body"), UNREADABLE.values(), ids=UNREADABLE)
-def test_what_no_flusher_reads_is_a_dead_letter_within_minutes(code: str, body: str) -> None:
+def test_what_no_flusher_reads_is_a_dead_letter_within_minutes(world: World, code: str, body: str) -> None:
     """The mapping of the template: ten receives, gathered for 15 seconds each."""
-    world = World()
     world.send(body)
     started = world.clock.now_ms()
     while world.buffer.messages and world.clock.now_ms() - started < 600_000:
         world.clock.sleep(15)
-        result = world.invoke()
+        result = world.wake()
         assert result is None or result.refused == {} or set(result.refused.values()) == {code}
     assert [letter.body for letter in world.dead.messages] == [body]
     assert world.clock.now_ms() - started <= 300_000
 
 
-def test_what_no_flusher_reads_is_given_back_before_the_file_is_full_and_starves_no_neighbour() -> None:
-    world = World()
+def test_what_no_flusher_reads_is_given_back_before_the_file_is_full_and_starves_no_neighbour(world: World) -> None:
     world.send(*(["hello"] * 30), one_body(0), one_body(1))
     hidden: list[str] = []
     world.queue.before = hidden.append
     for _ in range(40):
-        world.invoke(max_seconds=60)
+        world.wake(max_seconds=60)
         world.clock.sleep(5)
     assert lake_numbers(world) == [0, 1]
     assert len(world.dead.messages) == 30
@@ -828,8 +778,7 @@ def test_what_no_flusher_reads_is_given_back_before_the_file_is_full_and_starves
     assert "hide" in hidden
 
 
-def test_killed_while_it_is_given_back_an_unreadable_message_is_not_lost() -> None:
-    world = World()
+def test_killed_while_it_is_given_back_an_unreadable_message_is_not_lost(world: World) -> None:
     world.send("hello", one_body(0))
 
     def kill(call: str) -> None:
@@ -838,11 +787,11 @@ def test_killed_while_it_is_given_back_an_unreadable_message_is_not_lost() -> No
 
     world.queue.before = kill
     with pytest.raises(Killed):
-        world.invoke()
+        world.wake()
     world.repair()
     world.clock.sleep(VISIBILITY_SECONDS)
     for _ in range(20):
-        world.invoke()
+        world.wake()
         world.clock.sleep(15)
     assert lake_numbers(world) == [0]
     assert [letter.body for letter in world.dead.messages] == ["hello"]

@@ -55,8 +55,7 @@ def numbers(*positions: int) -> list[str]:
     return [sequence(position) for position in positions]
 
 
-def test_a_delivery_becomes_messages() -> None:
-    world = World()
+def test_a_delivery_becomes_messages(world: World) -> None:
     result = deliver(world, [stream_record(number) for number in range(1_200)])
     assert sent(world) == numbers(*range(1_200))
     assert (result.delivered, result.sent, result.unsent_from) == (1_200, 1_200, None)
@@ -65,8 +64,7 @@ def test_a_delivery_becomes_messages() -> None:
 
 
 @pytest.mark.parametrize("failing", FOUR_SUBSETS, ids=str)
-def test_entries_that_stay_refused_are_reported_from_the_lowest(failing: set[int]) -> None:
-    world = World()
+def test_entries_that_stay_refused_are_reported_from_the_lowest(world: World, failing: set[int]) -> None:
     records = [large(number) for number in range(4)]
     marks = [record["dynamodb"]["SequenceNumber"] for record in records]
 
@@ -83,8 +81,7 @@ def test_entries_that_stay_refused_are_reported_from_the_lowest(failing: set[int
 
 @pytest.mark.parametrize("failing", FOUR_SUBSETS, ids=str)
 @pytest.mark.parametrize("times", [1, SEND_ATTEMPTS - 1])
-def test_entries_refused_for_a_while_are_sent_once(failing: set[int], times: int) -> None:
-    world = World()
+def test_entries_refused_for_a_while_are_sent_once(world: World, failing: set[int], times: int) -> None:
     calls = 0
 
     def refuse(call: str, entries: Sequence[str]) -> set[int]:
@@ -100,9 +97,8 @@ def test_entries_refused_for_a_while_are_sent_once(failing: set[int], times: int
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_call_that_fails_is_made_again(when: str) -> None:
+def test_a_call_that_fails_is_made_again(world: World, when: str) -> None:
     """Throttled before anything was taken, or accepted with the answer lost: then records are there twice."""
-    world = World()
     calls = 0
 
     def fail_twice(call: str) -> None:
@@ -117,8 +113,7 @@ def test_a_call_that_fails_is_made_again(when: str) -> None:
     assert sent(world) == sorted(numbers(0, 1, 2) * (1 if when == "before" else 3))
 
 
-def test_a_queue_that_is_gone_returns_the_first_record_and_not_for_ever() -> None:
-    world = World()
+def test_a_queue_that_is_gone_returns_the_first_record_and_not_for_ever(world: World) -> None:
     world.queue.before = queue_down
     result = deliver(world, [stream_record(number) for number in range(50)])
     assert result.unsent_from == sequence(0)
@@ -127,8 +122,7 @@ def test_a_queue_that_is_gone_returns_the_first_record_and_not_for_ever() -> Non
 
 
 @pytest.mark.parametrize("places", [{0}, {3}, {6}, {0, 6}, {2, 3, 4}, set(range(7))], ids=str)
-def test_poison_goes_to_quarantine_and_its_neighbours_go_on(places: set[int]) -> None:
-    world = World()
+def test_poison_goes_to_quarantine_and_its_neighbours_go_on(world: World, places: set[int]) -> None:
     records = [poison(number) if number in places else stream_record(number) for number in range(7)]
     result = deliver(world, records)
     assert result.unsent_from is None
@@ -140,8 +134,7 @@ def test_poison_goes_to_quarantine_and_its_neighbours_go_on(places: set[int]) ->
     )
 
 
-def test_poison_delivered_again_meets_its_own_object() -> None:
-    world = World()
+def test_poison_delivered_again_meets_its_own_object(world: World) -> None:
     deliver(world, [poison(0)])
     world.clock.sleep(60)
     result = deliver(world, [poison(0)])
@@ -149,8 +142,7 @@ def test_poison_delivered_again_meets_its_own_object() -> None:
     assert len(world.quarantined()) == 1
 
 
-def test_a_quarantine_that_cannot_be_written_stops_the_delivery_there() -> None:
-    world = World()
+def test_a_quarantine_that_cannot_be_written_stops_the_delivery_there(world: World) -> None:
     world.store.before = store_down
     result = deliver(world, [stream_record(0), stream_record(1), poison(2), stream_record(3), poison(4)])
     assert result.unsent_from == sequence(2)
@@ -159,8 +151,7 @@ def test_a_quarantine_that_cannot_be_written_stops_the_delivery_there() -> None:
     assert kept(world) == set()
 
 
-def test_poison_without_a_sequence_number_fails_the_whole_delivery() -> None:
-    world = World()
+def test_poison_without_a_sequence_number_fails_the_whole_delivery(world: World) -> None:
     world.store.before = store_down
     nameless = poison(1)
     del nameless["dynamodb"]["SequenceNumber"]
@@ -175,8 +166,7 @@ def test_poison_without_a_sequence_number_fails_the_whole_delivery() -> None:
     assert len(world.quarantined()) == 1
 
 
-def test_time_that_runs_out_at_poison_without_a_sequence_number_fails_the_whole_delivery() -> None:
-    world = World()
+def test_time_that_runs_out_at_poison_without_a_sequence_number_fails_the_whole_delivery(world: World) -> None:
     records = [poison(number) for number in range(2)]
     del records[1]["dynamodb"]["SequenceNumber"]
     world.store.after = lambda call: world.clock.sleep(55)
@@ -184,8 +174,7 @@ def test_time_that_runs_out_at_poison_without_a_sequence_number_fails_the_whole_
     assert result.unsent_from == "", "Lambda reads an empty identifier as: nothing of this delivery is done"
 
 
-def test_a_record_too_large_for_a_message_goes_by_claim_check() -> None:
-    world = World()
+def test_a_record_too_large_for_a_message_goes_by_claim_check(world: World) -> None:
     huge = stream_record(1, attributes={"noise": {"S": noise(300_000, 1)}})
     result = deliver(world, [stream_record(0), huge, stream_record(2)])
     assert result.unsent_from is None
@@ -194,9 +183,8 @@ def test_a_record_too_large_for_a_message_goes_by_claim_check() -> None:
     assert max(len(waiting.body) for waiting in world.buffer.messages) <= SMALL
 
 
-def test_after_a_refusal_nothing_more_is_sent() -> None:
+def test_after_a_refusal_nothing_more_is_sent(world: World) -> None:
     """It would come again with the next delivery, and once more with each one that fails."""
-    world = World()
     lowest = sequence(3)
     world.queue.refuse = lambda call, entries: {
         place for place, body in enumerate(entries) if str(world.members_of(body)[0].min_version).endswith(lowest)
@@ -206,15 +194,13 @@ def test_after_a_refusal_nothing_more_is_sent() -> None:
     assert sent(world) == numbers(*(number for number in range(10) if number != 3)), "the first batch, and no other"
 
 
-def test_one_poison_record_is_kept_however_little_time_is_left() -> None:
-    world = World()
+def test_one_poison_record_is_kept_however_little_time_is_left(world: World) -> None:
     result = deliver(world, [poison(0), poison(1), stream_record(2)], seconds=3)
     assert result.unsent_from == sequence(1)
     assert kept(world) == {sequence(0)}
 
 
-def test_a_claim_that_cannot_be_written_is_not_sent() -> None:
-    world = World()
+def test_a_claim_that_cannot_be_written_is_not_sent(world: World) -> None:
     world.store.before = store_down
     huge = stream_record(1, attributes={"noise": {"S": noise(300_000, 1)}})
     result = deliver(world, [stream_record(0), huge, stream_record(2)])
@@ -224,17 +210,15 @@ def test_a_claim_that_cannot_be_written_is_not_sent() -> None:
     assert sequence(0) in sent(world)
 
 
-def test_the_largest_legal_record_is_carried() -> None:
-    world = World()
+def test_the_largest_legal_record_is_carried(world: World) -> None:
     image = {"id": {"S": "k0"}, "nul": {"S": "\0" * 399_000}, "é": {"S": noise(399_000, 0)}}
     result = deliver(world, [stream_record(0, new=image, old=image)])
     assert result.unsent_from is None
     assert sent(world) == numbers(0)
 
 
-def test_a_slow_queue_makes_progress_delivery_by_delivery() -> None:
+def test_a_slow_queue_makes_progress_delivery_by_delivery(world: World) -> None:
     """Each call takes 20 of the 60 seconds: the delivery is cut short, and comes again from where it stopped."""
-    world = World()
     world.queue.before = lambda call: world.clock.sleep(20)
     records = [large(number) for number in range(45)]
     positions = {record["dynamodb"]["SequenceNumber"]: place for place, record in enumerate(records)}
@@ -251,23 +235,20 @@ def test_a_slow_queue_makes_progress_delivery_by_delivery() -> None:
     assert rounds > 1
 
 
-def test_one_batch_is_sent_however_little_time_is_left() -> None:
-    world = World()
+def test_one_batch_is_sent_however_little_time_is_left(world: World) -> None:
     result = deliver(world, [large(number) for number in range(25)], seconds=1)
     assert result.unsent_why == "time"
     assert result.unsent_from == sequence(10)
     assert sent(world) == numbers(*range(10))
 
 
-def test_a_retry_waits_only_while_there_is_time() -> None:
-    world = World()
+def test_a_retry_waits_only_while_there_is_time(world: World) -> None:
     world.queue.before = queue_down
     deliver(world, [stream_record(0)], seconds=5.5)
     assert world.clock.now_ms() - World().clock.now_ms() <= 500
 
 
-def test_event_time_spreads_records_over_their_hours() -> None:
-    world = World()
+def test_event_time_spreads_records_over_their_hours(world: World) -> None:
     hour = 3_600
     records = [stream_record(number, created=CREATED - hour * (number % 3)) for number in range(9)]
     deliver(world, records, by_event_time=True)
@@ -278,9 +259,8 @@ def test_event_time_spreads_records_over_their_hours() -> None:
     ]
 
 
-def test_with_event_time_a_later_message_can_hold_the_lowest_record() -> None:
+def test_with_event_time_a_later_message_can_hold_the_lowest_record(world: World) -> None:
     """Hours fill at different speeds: record 0 waits in a thin hour while a full one is sent before it."""
-    world = World()
     records = [stream_record(0, created=CREATED - 3_600)] + [large(number) for number in range(1, 25)]
     first = True
 
@@ -298,8 +278,7 @@ def test_with_event_time_a_later_message_can_hold_the_lowest_record() -> None:
 
 
 @pytest.mark.parametrize("failing", range(4))
-def test_with_event_time_the_lowest_unsent_record_is_reported(failing: int) -> None:
-    world = World()
+def test_with_event_time_the_lowest_unsent_record_is_reported(world: World, failing: int) -> None:
     records = [large(number, created=CREATED - 3_600 * (3 - number // 2)) for number in range(8)]
     refused = {sequence(2 * failing), sequence(2 * failing + 1)}
 
@@ -317,23 +296,20 @@ def test_with_event_time_the_lowest_unsent_record_is_reported(failing: int) -> N
 
 
 @pytest.mark.parametrize("limit", [65_536, 262_144, 1_048_576])
-def test_batches_keep_within_what_sqs_takes(limit: int) -> None:
+def test_batches_keep_within_what_sqs_takes(world: World, limit: int) -> None:
     """The twin refuses more than ten entries and more than 1 MiB in all, as SQS does."""
-    world = World()
     result = deliver(world, [large(number) for number in range(60)], limit=limit)
     assert result.unsent_from is None
     assert sent(world) == numbers(*range(60))
 
 
-def test_an_empty_delivery_is_carried() -> None:
-    world = World()
+def test_an_empty_delivery_is_carried(world: World) -> None:
     result = deliver(world, [])
     assert (result.delivered, result.unsent_from, result.newest_age_ms) == (0, None, None)
     assert world.buffer.messages == []
 
 
-def test_a_keys_only_stream_is_quarantined_and_still_makes_progress() -> None:
-    world = World()
+def test_a_keys_only_stream_is_quarantined_and_still_makes_progress(world: World) -> None:
     records = []
     for number in range(40):
         record = stream_record(number)
@@ -352,8 +328,7 @@ def test_a_keys_only_stream_is_quarantined_and_still_makes_progress() -> None:
     assert world.buffer.messages == []
 
 
-def test_the_same_delivery_twice_gives_the_same_claims_and_quarantine() -> None:
-    world = World()
+def test_the_same_delivery_twice_gives_the_same_claims_and_quarantine(world: World) -> None:
     records = [poison(0), stream_record(1, attributes={"noise": {"S": noise(300_000, 1)}}), stream_record(2)]
     deliver(world, records)
     objects = dict(world.bucket.objects)

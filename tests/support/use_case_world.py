@@ -132,7 +132,13 @@ class World:
     def flush(self, received: Sequence[ReceivedMessage], seconds: float = 120, **rules: int) -> FlushResult:
         return flush(received, flush_rules(**rules), self.queue, self.store, self.clock, self.seconds_left(seconds))
 
-    def invoke(self, at_most: int = 10, seconds: float = 120, **rules: int) -> FlushResult | None:
+    def invoke(self, at_most: int = 10, seconds: float = 120, **rules: int) -> FlushResult:
+        """One round of the mapping with messages in the queue."""
+        result = self.wake(at_most, seconds, **rules)
+        assert result is not None
+        return result
+
+    def wake(self, at_most: int = 10, seconds: float = 120, **rules: int) -> FlushResult | None:
         """One round of the mapping: receive, call, delete what the answer does not name. None with an empty queue."""
         received = self.take(at_most)
         if not received:
