@@ -32,8 +32,42 @@ from tests.support.rendered_template import (
 from tests.support.translated_template import translated
 
 TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/flights"
+SIX_TIMES_ONLY = {"Fn::FindInMap": ["VisibilityTimeout", "60", "Seconds"]}
+POLICY = "Properties.Policies.0.PolicyDocument.Statement"
+BUCKET = "BucketPolicy.Properties.PolicyDocument.Statement"
+ENCRYPTION = "Bucket.Properties.BucketEncryption.ServerSideEncryptionConfiguration.0.ServerSideEncryptionByDefault"
 STATES = "arn:aws:states:us-east-1:123456789012"
 MACHINE = "lakebound-backfill-51af3dc0-da77-11e4-872e-1234567db123"
+
+
+def removing(path: str) -> Edit:
+    def edit(template: dict[str, Any]) -> None:
+        node: Any = template["Resources"]
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        for part in parents:
+            node = node[part]
+        del node[last]
+
+    return edit
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    holds: Callable[[Resources], None]
+    broken_by: tuple[Edit, ...]
+
+
+PROMISES: list[Promise] = []
+
+
+def broken_by(*edits: Edit) -> Callable[[Callable[[Resources], None]], Callable[[Resources], None]]:
+    """Makes a promise of a function that asserts it; each of these edits of the template has to break it."""
+
+    def promise(holds: Callable[[Resources], None]) -> Callable[[Resources], None]:
+        PROMISES.append(Promise(holds, edits))
+        return holds
+
+    return promise
 
 
 def statements(resources: Resources, role: str) -> list[dict[str, Any]]:
@@ -44,9 +78,15 @@ def statements(resources: Resources, role: str) -> list[dict[str, Any]]:
     ]
 
 
-# ── promises ──
+# ── promises, each with edits of the template that break it ──
 
 
+@broken_by(
+    setting("DeadLetterQueue.DeletionPolicy", "Delete"),
+    setting("Table.DeletionPolicy", "Retain"),
+    setting("BucketPolicy.DeletionPolicy", "Delete"),
+    setting("Bucket.UpdateReplacePolicy", "Delete"),
+)
 def nothing_that_holds_data_goes_with_the_stack(resources: Resources) -> None:
     kinds = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue")
     holders = {name: one for name, one in resources.items() if one["Type"] in kinds}
@@ -60,6 +100,7 @@ def nothing_that_holds_data_goes_with_the_stack(resources: Resources) -> None:
         assert resources["BucketPolicy"]["DeletionPolicy"] == resources["Bucket"]["DeletionPolicy"]
 
 
+@broken_by(setting("Table.Properties.StreamSpecification.StreamViewType", "NEW_IMAGE"))
 def a_new_table_has_both_images_recovery_and_encryption(resources: Resources) -> None:
     for table in of_type(resources, "AWS::DynamoDB::Table").values():
         assert table["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
@@ -68,6 +109,10 @@ def a_new_table_has_both_images_recovery_and_encryption(resources: Resources) ->
         assert table["BillingMode"] == "PAY_PER_REQUEST"
 
 
+@broken_by(
+    setting("Bucket.Properties.PublicAccessBlockConfiguration.BlockPublicPolicy", False),
+    removing("Bucket.Properties.BucketEncryption"),
+)
 def a_new_bucket_is_encrypted_and_closed(resources: Resources) -> None:
     for bucket in of_type(resources, "AWS::S3::Bucket").values():
         assert all(bucket["PublicAccessBlockConfiguration"].values())
@@ -77,6 +122,12 @@ def a_new_bucket_is_encrypted_and_closed(resources: Resources) -> None:
         assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
 
 
+@broken_by(
+    removing(f"{BUCKET}.2"),
+    removing(f"{BUCKET}.3"),
+    setting(f"{BUCKET}.4.Fn::If.1.Action", "s3:*"),
+    setting(f"{BUCKET}.4.Fn::If.1.Resource", {"Fn::Sub": "${Bucket.Arn}/*"}),
+)
 def readers_of_other_accounts_read_data_and_nothing_else(resources: Resources) -> None:
     """By the statements' own logic: what an outside role that its account allows everything may still do."""
     for policy in of_type(resources, "AWS::S3::BucketPolicy").values():
@@ -103,12 +154,14 @@ def readers_of_other_accounts_read_data_and_nothing_else(resources: Resources) -
 READS = {"s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"}
 
 
+@broken_by(setting("Bucket.Properties.LifecycleConfiguration.Rules.1.Prefix", ""))
 def only_failure_objects_expire(resources: Resources) -> None:
     for bucket in of_type(resources, "AWS::S3::Bucket").values():
         expiring = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule]
         assert [rule["Prefix"] for rule in expiring] == ["aws/lambda/"]
 
 
+@broken_by(removing("BucketPolicy"), setting("BufferQueuePolicy.Properties.PolicyDocument.Statement.0.Effect", "Allow"))
 def everything_is_tls_only(resources: Resources) -> None:
     policies = [
         *of_type(resources, "AWS::S3::BucketPolicy").values(),
@@ -126,6 +179,15 @@ def everything_is_tls_only(resources: Resources) -> None:
     assert covered == wanted
 
 
+@broken_by(
+    setting("BufferQueuePolicy.Properties.Queues", [{"Ref": "BufferQueue"}, {"Ref": "DeadLetterQueue"}]),
+    setting("DeadLetterQueuePolicy.Properties.Queues", [{"Ref": "BufferQueue"}]),
+    setting(
+        "DeadLetterQueuePolicy.Properties.PolicyDocument.Statement.1.Resource",
+        [{"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}, {"Fn::GetAtt": ["BufferQueue", "Arn"]}],
+    ),
+    removing("DeadLetterQueuePolicy"),
+)
 def each_queue_has_a_policy_of_its_own(resources: Resources) -> None:
     """SQS refuses a policy with a statement about another queue than the one it is put on."""
     found = {}
@@ -137,23 +199,33 @@ def each_queue_has_a_policy_of_its_own(resources: Resources) -> None:
     assert found == {f"<{name}>": {f"<{name}.Arn>"} for name in of_type(resources, "AWS::SQS::Queue")}
 
 
+@broken_by(
+    removing("BufferQueue.Properties.SqsManagedSseEnabled"),
+    removing("DeadLetterQueue.Properties.MessageRetentionPeriod"),
+)
 def queues_are_encrypted_and_keep_messages_for_fourteen_days(resources: Resources) -> None:
     for name, queue in of_type(resources, "AWS::SQS::Queue").items():
         assert queue.get("SqsManagedSseEnabled") is True or queue.get("KmsMasterKeyId") == KEY, name
         assert queue["MessageRetentionPeriod"] == 14 * 86_400, name
 
 
+@broken_by(setting("BufferQueue.Properties.MaximumMessageSize", 262144))
 def queues_take_the_largest_message(resources: Resources) -> None:
     for queue in of_type(resources, "AWS::SQS::Queue").values():
         assert queue["MaximumMessageSize"] == 1_048_576
 
 
+@broken_by(setting("BufferQueue.Properties.RedrivePolicy.maxReceiveCount", 3))
 def an_outage_is_no_poison(resources: Resources) -> None:
     redrive = properties(resources, "BufferQueue")["RedrivePolicy"]
     assert int(redrive["maxReceiveCount"]) >= 10
     assert redrive["deadLetterTargetArn"] == "<DeadLetterQueue.Arn>"
 
 
+@broken_by(
+    setting("DeadLetterQueue.Properties.RedriveAllowPolicy.redrivePermission", "allowAll"),
+    setting("BufferQueue.Properties.QueueName", "another"),
+)
 def dead_letters_can_be_redriven_to_the_buffer_only(resources: Resources) -> None:
     allow = properties(resources, "DeadLetterQueue")["RedriveAllowPolicy"]
     buffer = properties(resources, "BufferQueue")["QueueName"]
@@ -161,6 +233,10 @@ def dead_letters_can_be_redriven_to_the_buffer_only(resources: Resources) -> Non
     assert allow["sourceQueueArns"] == [f"arn:aws:sqs:us-east-1:123456789012:{buffer}"]
 
 
+@broken_by(
+    setting("DeadLetterQueue.Properties.QueueName", "lake-dead"),
+    setting("BackfillMachine.Properties.StateMachineName", "lake-backfill"),
+)
 def a_stack_made_again_does_not_meet_what_the_first_one_left(resources: Resources) -> None:
     """Queues stay, and Step Functions deletes a machine in its own time: their names are those of one stack alone."""
     names = [queue["QueueName"] for queue in of_type(resources, "AWS::SQS::Queue").values()]
@@ -171,6 +247,14 @@ def a_stack_made_again_does_not_meet_what_the_first_one_left(resources: Resource
     assert sorted(names) == [f"lakebound-{what}-{of_the_stack}" for what in ("backfill", "buffer", "dead")]
 
 
+@broken_by(
+    setting("StreamMapping.Properties.StartingPosition", "LATEST"),
+    removing("StreamMapping.Properties.FunctionResponseTypes"),
+    setting("StreamMapping.Properties.BisectBatchOnFunctionError", False),
+    setting("StreamMapping.Properties.MaximumRetryAttempts", -1),
+    setting("StreamMapping.Properties.MaximumRecordAgeInSeconds", -1),
+    removing("StreamMapping.Properties.DestinationConfig"),
+)
 def the_stream_mapping_loses_nothing_and_blocks_nobody(resources: Resources) -> None:
     mapping = properties(resources, "StreamMapping")
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
@@ -185,6 +269,7 @@ def the_stream_mapping_loses_nothing_and_blocks_nobody(resources: Resources) -> 
     assert given in ("", STREAM, FOREIGN_STREAM)
 
 
+@broken_by(removing("QueueMapping.Properties.FunctionResponseTypes"), removing("QueueMapping.Properties.ScalingConfig"))
 def the_queue_mapping_names_each_failure_and_leaves_messages_for_topping_up(resources: Resources) -> None:
     mapping = properties(resources, "QueueMapping")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -194,6 +279,7 @@ def the_queue_mapping_names_each_failure_and_leaves_messages_for_topping_up(reso
     assert mapping["EventSourceArn"] == "<BufferQueue.Arn>"
 
 
+@broken_by(setting("BufferQueue.Properties.VisibilityTimeout", SIX_TIMES_ONLY))
 def messages_stay_hidden_while_their_flusher_may_run(resources: Resources) -> None:
     visibility = properties(resources, "BufferQueue")["VisibilityTimeout"]
     window = int(properties(resources, "QueueMapping")["MaximumBatchingWindowInSeconds"])
@@ -203,6 +289,7 @@ def messages_stay_hidden_while_their_flusher_may_run(resources: Resources) -> No
 ROLES = {"StreamIngest": "StreamIngestRole", "Flusher": "FlusherRole", "Backfill": "BackfillRole"}
 
 
+@broken_by(setting("Flusher.Properties.Role", {"Fn::GetAtt": ["StreamIngestRole", "Arn"]}))
 def each_function_has_a_role_of_its_own(resources: Resources) -> None:
     functions = of_type(resources, "AWS::Lambda::Function")
     assert {name: one["Role"] for name, one in functions.items()} == {n: f"<{r}.Arn>" for n, r in ROLES.items()}
@@ -278,6 +365,12 @@ RIGHTS = {
 }
 
 
+@broken_by(
+    setting(f"FlusherRole.{POLICY}.1.Action", "s3:*"),
+    setting(f"StreamIngestRole.{POLICY}.2.Resource", "*"),
+    removing(f"StreamIngestRole.{POLICY}.4"),
+    setting(f"BackfillRole.{POLICY}.0.Resource", TABLE),
+)
 def roles_have_exactly_these_rights(resources: Resources) -> None:
     bucket = "arn:aws:s3:::" + ("<Bucket>" if "Bucket" in resources else "lake-files")
     stream = properties(resources, "StreamMapping")["EventSourceArn"]
@@ -298,6 +391,7 @@ def roles_have_exactly_these_rights(resources: Resources) -> None:
         }
 
 
+@broken_by(removing(f"FlusherRole.{POLICY}.5"))
 def roles_may_use_no_key_but_the_given_one(resources: Resources) -> None:
     encrypted = any("KmsMasterKeyId" in queue for queue in of_type(resources, "AWS::SQS::Queue").values())
     for role in ROLES.values():
@@ -306,6 +400,14 @@ def roles_may_use_no_key_but_the_given_one(resources: Resources) -> None:
         assert not encrypted or {"kms:Decrypt", "kms:GenerateDataKey"} <= set(listed(keys[0]["Action"]))
 
 
+@broken_by(
+    removing("DeadLetterQueue.Properties.KmsMasterKeyId"),
+    removing("BackfillLogs.Properties.KmsKeyId"),
+    removing("Table.Properties.SSESpecification.KMSMasterKeyId"),
+    removing(f"{ENCRYPTION}.KMSMasterKeyID"),
+    setting("Backfill.Properties.Environment.Variables.EXPORT_KMS_KEY", ""),
+    setting("StreamMapping.Properties.DestinationConfig.OnFailure.Destination", "arn:aws:s3:::another"),
+)
 def a_customer_key_is_on_all_that_the_stack_creates(resources: Resources) -> None:
     """Table, bucket (what Lambda gives up on goes there too), queues, logs, and what DynamoDB exports."""
     places: dict[str, Any] = {
@@ -328,6 +430,11 @@ def a_customer_key_is_on_all_that_the_stack_creates(resources: Resources) -> Non
         assert not of_type(resources, "AWS::S3::Bucket") or destination == "arn:aws:s3:::<Bucket>"
 
 
+@broken_by(
+    removing(f"FlusherRole.{POLICY}.3"),
+    setting(f"FlusherRole.{POLICY}.3.Condition", {"StringLike": {"s3:prefix": "_lakebound/flights/claims/*"}}),
+    setting(f"BackfillRole.{POLICY}.10.Action", "s3:ListBucketVersions"),
+)
 def who_gets_objects_is_told_which_are_missing(resources: Resources) -> None:
     """S3 answers 404 for a missing key only to who may list the bucket, and 403 to others, as in an outage."""
     for role in ROLES.values():
@@ -349,6 +456,7 @@ def who_gets_objects_is_told_which_are_missing(resources: Resources) -> None:
 RESOURCE_ACCOUNT = "s3:ResourceAccount"
 
 
+@broken_by(removing(f"FlusherRole.{POLICY}.1.Condition.Null"))
 def our_objects_are_never_replaced(resources: Resources) -> None:
     """G4 once more, outside the code: without If-None-Match the role may not write where our objects are."""
     puts = [
@@ -363,6 +471,11 @@ def our_objects_are_never_replaced(resources: Resources) -> None:
         assert exempt or put["Condition"]["Null"] == {"s3:if-none-match": "false"}
 
 
+@broken_by(
+    setting("LookSchedule.Properties.ScheduleExpression", "rate(1 hour)"),
+    setting("LookSchedule.Properties.Targets.0.Input", "{}"),
+    removing("LookPermission.Properties.SourceArn"),
+)
 def the_stream_is_looked_at_every_five_minutes_by_nobody_else(resources: Resources) -> None:
     rule = properties(resources, "LookSchedule")
     assert rule["ScheduleExpression"] == "rate(5 minutes)"
@@ -376,6 +489,7 @@ def the_stream_is_looked_at_every_five_minutes_by_nobody_else(resources: Resourc
     assert permission["SourceArn"] == "<LookSchedule.Arn>"
 
 
+@broken_by(removing("FlusherLogs.Properties.RetentionInDays"))
 def logs_are_kept_for_a_stated_time(resources: Resources) -> None:
     for function in of_type(resources, "AWS::Lambda::Function").values():
         group = resources[function["LoggingConfig"]["LogGroup"].strip("<>")]
@@ -383,6 +497,10 @@ def logs_are_kept_for_a_stated_time(resources: Resources) -> None:
         assert int(group["Properties"]["RetentionInDays"]) > 0
 
 
+@broken_by(
+    removing("StreamIngest.Properties.Environment.Variables.MESSAGE_BYTES"),
+    setting("Flusher.Properties.Environment.Variables.S3_PREFIX", ""),
+)
 def functions_get_every_setting_they_read(resources: Resources) -> None:
     for name, logical in (("stream_ingest", "StreamIngest"), ("flusher", "Flusher"), ("backfill", "Backfill")):
         variables = properties(resources, logical)["Environment"]["Variables"]
@@ -394,6 +512,10 @@ def functions_get_every_setting_they_read(resources: Resources) -> None:
         assert variables["S3_PREFIX"] == "ddb/flights"
 
 
+@broken_by(
+    setting("Backfill.Properties.Environment.Variables.TABLE_STREAM_ARN", ""),
+    setting("StreamIngest.Properties.Environment.Variables.STACK_HOME", "aws:eu-west-1:123456789012"),
+)
 def functions_know_whose_table_it_is(resources: Resources) -> None:
     """Both functions decide at start; the mapping reads the stream that they are told of."""
     stream = properties(resources, "StreamMapping")["EventSourceArn"]
@@ -403,177 +525,6 @@ def functions_know_whose_table_it_is(resources: Resources) -> None:
         assert variables["STACK_HOME"] == "aws:us-east-1:123456789012"
 
 
-# ── and an edit of the template that breaks each ──
-
-
-def removing(path: str) -> Edit:
-    def edit(template: dict[str, Any]) -> None:
-        node: Any = template["Resources"]
-        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-        for part in parents:
-            node = node[part]
-        del node[last]
-
-    return edit
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    holds: Callable[[Resources], None]
-    broken_by: tuple[Edit, ...]
-
-
-SIX_TIMES_ONLY = {"Fn::FindInMap": ["VisibilityTimeout", "60", "Seconds"]}
-POLICY = "Properties.Policies.0.PolicyDocument.Statement"
-BUCKET = "BucketPolicy.Properties.PolicyDocument.Statement"
-ENCRYPTION = "Bucket.Properties.BucketEncryption.ServerSideEncryptionConfiguration.0.ServerSideEncryptionByDefault"
-PROMISES = [
-    Promise(
-        nothing_that_holds_data_goes_with_the_stack,
-        (
-            setting("DeadLetterQueue.DeletionPolicy", "Delete"),
-            setting("Table.DeletionPolicy", "Retain"),
-            setting("BucketPolicy.DeletionPolicy", "Delete"),
-            setting("Bucket.UpdateReplacePolicy", "Delete"),
-        ),
-    ),
-    Promise(
-        a_new_table_has_both_images_recovery_and_encryption,
-        (setting("Table.Properties.StreamSpecification.StreamViewType", "NEW_IMAGE"),),
-    ),
-    Promise(
-        a_new_bucket_is_encrypted_and_closed,
-        (
-            setting("Bucket.Properties.PublicAccessBlockConfiguration.BlockPublicPolicy", False),
-            removing("Bucket.Properties.BucketEncryption"),
-        ),
-    ),
-    Promise(only_failure_objects_expire, (setting("Bucket.Properties.LifecycleConfiguration.Rules.1.Prefix", ""),)),
-    Promise(
-        everything_is_tls_only,
-        (removing("BucketPolicy"), setting("BufferQueuePolicy.Properties.PolicyDocument.Statement.0.Effect", "Allow")),
-    ),
-    Promise(
-        each_queue_has_a_policy_of_its_own,
-        (
-            setting("BufferQueuePolicy.Properties.Queues", [{"Ref": "BufferQueue"}, {"Ref": "DeadLetterQueue"}]),
-            setting("DeadLetterQueuePolicy.Properties.Queues", [{"Ref": "BufferQueue"}]),
-            setting(
-                "DeadLetterQueuePolicy.Properties.PolicyDocument.Statement.1.Resource",
-                [{"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}, {"Fn::GetAtt": ["BufferQueue", "Arn"]}],
-            ),
-            removing("DeadLetterQueuePolicy"),
-        ),
-    ),
-    Promise(
-        queues_are_encrypted_and_keep_messages_for_fourteen_days,
-        (
-            removing("BufferQueue.Properties.SqsManagedSseEnabled"),
-            removing("DeadLetterQueue.Properties.MessageRetentionPeriod"),
-        ),
-    ),
-    Promise(queues_take_the_largest_message, (setting("BufferQueue.Properties.MaximumMessageSize", 262144),)),
-    Promise(
-        readers_of_other_accounts_read_data_and_nothing_else,
-        (
-            removing(f"{BUCKET}.2"),
-            removing(f"{BUCKET}.3"),
-            setting(f"{BUCKET}.4.Fn::If.1.Action", "s3:*"),
-            setting(f"{BUCKET}.4.Fn::If.1.Resource", {"Fn::Sub": "${Bucket.Arn}/*"}),
-        ),
-    ),
-    Promise(an_outage_is_no_poison, (setting("BufferQueue.Properties.RedrivePolicy.maxReceiveCount", 3),)),
-    Promise(
-        dead_letters_can_be_redriven_to_the_buffer_only,
-        (
-            setting("DeadLetterQueue.Properties.RedriveAllowPolicy.redrivePermission", "allowAll"),
-            setting("BufferQueue.Properties.QueueName", "another"),
-        ),
-    ),
-    Promise(
-        a_stack_made_again_does_not_meet_what_the_first_one_left,
-        (
-            setting("DeadLetterQueue.Properties.QueueName", "lake-dead"),
-            setting("BackfillMachine.Properties.StateMachineName", "lake-backfill"),
-        ),
-    ),
-    Promise(
-        the_stream_mapping_loses_nothing_and_blocks_nobody,
-        (
-            setting("StreamMapping.Properties.StartingPosition", "LATEST"),
-            removing("StreamMapping.Properties.FunctionResponseTypes"),
-            setting("StreamMapping.Properties.BisectBatchOnFunctionError", False),
-            setting("StreamMapping.Properties.MaximumRetryAttempts", -1),
-            setting("StreamMapping.Properties.MaximumRecordAgeInSeconds", -1),
-            removing("StreamMapping.Properties.DestinationConfig"),
-        ),
-    ),
-    Promise(
-        the_queue_mapping_names_each_failure_and_leaves_messages_for_topping_up,
-        (removing("QueueMapping.Properties.FunctionResponseTypes"), removing("QueueMapping.Properties.ScalingConfig")),
-    ),
-    Promise(
-        messages_stay_hidden_while_their_flusher_may_run,
-        (setting("BufferQueue.Properties.VisibilityTimeout", SIX_TIMES_ONLY),),
-    ),
-    Promise(
-        each_function_has_a_role_of_its_own,
-        (setting("Flusher.Properties.Role", {"Fn::GetAtt": ["StreamIngestRole", "Arn"]}),),
-    ),
-    Promise(
-        roles_have_exactly_these_rights,
-        (
-            setting(f"FlusherRole.{POLICY}.1.Action", "s3:*"),
-            setting(f"StreamIngestRole.{POLICY}.2.Resource", "*"),
-            removing(f"StreamIngestRole.{POLICY}.4"),
-            setting(f"BackfillRole.{POLICY}.0.Resource", TABLE),
-        ),
-    ),
-    Promise(
-        functions_know_whose_table_it_is,
-        (
-            setting("Backfill.Properties.Environment.Variables.TABLE_STREAM_ARN", ""),
-            setting("StreamIngest.Properties.Environment.Variables.STACK_HOME", "aws:eu-west-1:123456789012"),
-        ),
-    ),
-    Promise(roles_may_use_no_key_but_the_given_one, (removing(f"FlusherRole.{POLICY}.5"),)),
-    Promise(
-        a_customer_key_is_on_all_that_the_stack_creates,
-        (
-            removing("DeadLetterQueue.Properties.KmsMasterKeyId"),
-            removing("BackfillLogs.Properties.KmsKeyId"),
-            removing("Table.Properties.SSESpecification.KMSMasterKeyId"),
-            removing(f"{ENCRYPTION}.KMSMasterKeyID"),
-            setting("Backfill.Properties.Environment.Variables.EXPORT_KMS_KEY", ""),
-            setting("StreamMapping.Properties.DestinationConfig.OnFailure.Destination", "arn:aws:s3:::another"),
-        ),
-    ),
-    Promise(
-        who_gets_objects_is_told_which_are_missing,
-        (
-            removing(f"FlusherRole.{POLICY}.3"),
-            setting(f"FlusherRole.{POLICY}.3.Condition", {"StringLike": {"s3:prefix": "_lakebound/flights/claims/*"}}),
-            setting(f"BackfillRole.{POLICY}.10.Action", "s3:ListBucketVersions"),
-        ),
-    ),
-    Promise(our_objects_are_never_replaced, (removing(f"FlusherRole.{POLICY}.1.Condition.Null"),)),
-    Promise(
-        the_stream_is_looked_at_every_five_minutes_by_nobody_else,
-        (
-            setting("LookSchedule.Properties.ScheduleExpression", "rate(1 hour)"),
-            setting("LookSchedule.Properties.Targets.0.Input", "{}"),
-            removing("LookPermission.Properties.SourceArn"),
-        ),
-    ),
-    Promise(logs_are_kept_for_a_stated_time, (removing("FlusherLogs.Properties.RetentionInDays"),)),
-    Promise(
-        functions_get_every_setting_they_read,
-        (
-            removing("StreamIngest.Properties.Environment.Variables.MESSAGE_BYTES"),
-            setting("Flusher.Properties.Environment.Variables.S3_PREFIX", ""),
-        ),
-    ),
-]
 named = pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.holds.__name__)
 
 
