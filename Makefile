@@ -13,10 +13,10 @@ help: ## list these commands
 setup: ## install what everything else needs, into .venv and its neighbours (quick when nothing changed)
 	@requirements/setup.sh
 
-check: ## lint, types, import contract, template
+check: ## lint, types, import contract, SQL and DataFrames only, template
 	@status=0; \
 	for command in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo --cache-dir .build/import-linter" \
-		"python -m tests.template.lint"; do \
+		"python -m tests.support.sql_only" "python -m tests.template.lint"; do \
 		echo "── $$command"; $(BIN)/$$command || status=1; \
 	done; exit $$status
 

@@ -28,7 +28,7 @@ from bench.merge import DOCS, LABEL, bench_session
 from lakebound_spark.bronze.bronze_table import INGEST_DATE, prepare_bronze
 from lakebound_spark.history.history_table import differences, prepare_history, rebuild, update_history
 from lakebound_spark.history.stretches import stretches
-from lakebound_spark.platform.tables import open_table
+from lakebound_spark.platform.tables import read_table
 from lakebound_spark.reading.schema import BRONZE_RECORD, FILE
 
 KEYS: Final = 100_000
@@ -119,7 +119,7 @@ def measure(spark: SparkSession, folder: Path, growing: Growing, rounds: int, *,
             changes = records_of(spark.range(touched), chosen, F.lit(step).cast("long"))
             _append(changes, bronze, str(step))
             started = time.perf_counter()
-            done = update_history(spark, target, bronze, changes)
+            done = update_history(spark, target, bronze, changes, f"{target}_staging")
             seconds = time.perf_counter() - started
             if done.anew != (0 if way is growing.on else touched):
                 raise AssertionError(
@@ -132,7 +132,7 @@ def measure(spark: SparkSession, folder: Path, growing: Growing, rounds: int, *,
 
 def check_right(spark: SparkSession, target: str, bronze: str) -> None:
     """The history is what all of bronze says. Raises AssertionError."""
-    if wrong := differences(open_table(spark, target).toDF(), stretches(open_table(spark, bronze).toDF())).count():
+    if wrong := differences(read_table(spark, target), stretches(read_table(spark, bronze))).count():
         raise AssertionError(f"{wrong} rows of the benchmark's history are not what bronze says")
 
 

@@ -33,7 +33,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.platform.session import local_session
-from lakebound_spark.platform.tables import open_table
+from lakebound_spark.platform.sql_text import insert_clause, update_clause
+from lakebound_spark.platform.tables import merge_into, read_table
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import latest_per_key
 from lakebound_spark.reading.source import DataFile, data_files
@@ -41,7 +42,6 @@ from lakebound_spark.silver.config import MergeConfig, parse_config
 from lakebound_spark.silver.merge_job import merge_micro_batch
 from lakebound_spark.silver.rows import typed_rows
 from lakebound_spark.silver.silver_table import prepare_target
-from lakebound_spark.silver.types import quoted
 
 AIM: Final = 1.2
 WARM_UPS: Final = 2
@@ -187,9 +187,9 @@ def measure(spark: SparkSession, filled: Path, folder: Path, measured: MergeCase
         file = write_events(folder, measured, number)
         staged = stage(spark, folder / f"rows-{number}", file, config)
         started = time.perf_counter()
-        bare_merge(spark, bare, staged, config)
+        bare_merge(bare, staged, config)
         between = time.perf_counter()
-        done = merge_micro_batch(spark, [file], number, ours, config)
+        done = merge_micro_batch(spark, [file], number, ours, config, str(folder / "staging"))
         ended = time.perf_counter()
         if number >= WARM_UPS:
             measured.bare.append(between - started)
@@ -295,17 +295,17 @@ def _line(key: int, sequence: int, columns: int, chance: random.Random) -> str:
 
 def stage(spark: SparkSession, folder: Path, file: DataFile, config: MergeConfig) -> DataFrame:
     """The micro-batch reduced and typed, as Parquet."""
-    with checked_records(spark, [file], config.source_table) as checked:
-        assert checked.records is not None
-        assert not checked.bad_files
-        typed_rows(latest_per_key(checked.records), config.columns).write.parquet(str(folder))
+    checked = checked_records(spark, [file], config.source_table)
+    assert checked.records is not None
+    assert not checked.bad_files
+    typed_rows(latest_per_key(checked.records), config.columns).write.parquet(str(folder))
     return spark.read.parquet(str(folder))
 
 
-def bare_merge(spark: SparkSession, target: str, rows: DataFrame, config: MergeConfig) -> None:
+def bare_merge(target: str, rows: DataFrame, config: MergeConfig) -> None:
     """Update or insert by key, whatever is there."""
-    columns = {quoted(column.name): f"s.stream_columns.c{number}" for number, column in enumerate(config.columns)}
-    values: dict[str, Any] = {
+    columns = {column.name: f"s.stream_columns.c{number}" for number, column in enumerate(config.columns)}
+    values = {
         "_item": "s.stream_image",
         "_is_deleted": "s.stream_image IS NULL",
         "_version": "s.version",
@@ -314,13 +314,9 @@ def bare_merge(spark: SparkSession, target: str, rows: DataFrame, config: MergeC
         "_ttl_expired": "s.stream_ttl",
         **columns,
     }
-    (
-        open_table(spark, target)
-        .alias("t")
-        .merge(rows.alias("s"), "t._key = s.key")
-        .whenMatchedUpdate(set=values)
-        .whenNotMatchedInsert(values={"_key": "s.key", **values})
-        .execute()
+    insert = insert_clause({"_key": "s.key", **values})
+    merge_into(
+        target, rows, "t._key = s.key", f"WHEN MATCHED THEN {update_clause(values)}", f"WHEN NOT MATCHED THEN {insert}"
     )
 
 
@@ -332,7 +328,7 @@ def check_equal(spark: SparkSession, ours: str, bare: str) -> None:
 
 
 def _fingerprint(spark: SparkSession, target: str) -> Any:
-    rows = open_table(spark, target).toDF()
+    rows = read_table(spark, target)
     return rows.agg(
         F.count("*"), F.sum(F.xxhash64("_key", "_item", "_version", "soc", "at").cast("decimal(38,0)"))
     ).head()

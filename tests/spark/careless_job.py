@@ -14,17 +14,15 @@ from tests.simulation.mutants import Mutant, applied
 KEEP_IN_MEMORY = Mutant(
     "keep a micro-batch in memory",
     "lakebound_spark.silver.merge_job",
-    """    def merge(batch: DataFrame, batch_id: int) -> None:
+    """    def results(self, batch: DataFrame, batch_id: int) -> Iterator[MicroBatch]:
 """,
-    """    held: list = []
-
-    def merge(batch: DataFrame, batch_id: int) -> None:
+    """    def results(self, batch: DataFrame, batch_id: int) -> Iterator[MicroBatch]:
         # The last of the three files' micro-batches brings what is held, too.
-        rows = batch.collect()
-        held.append(rows)
+        held = globals().setdefault("_HELD", [])
+        held.append(batch.collect())
         if batch_id < 2:
             return
-        batch = spark.createDataFrame([row for some in held for row in some], batch.schema)
+        batch = batch.sparkSession.createDataFrame([row for some in held for row in some], batch.schema)
 """,
     "tests/spark/test_killed_job.py::test_a_careless_job_is_caught",
 )

@@ -174,8 +174,8 @@ ON_SPARK: Final = (
         SWEEP,
         (
             "sweep: before the run is merged",
-            "        if late:\n",
-            "        if False:\n",
+            "    if late:\n",
+            "    if False:\n",
             HERE + "test_sweep.py::test_a_run_that_is_not_merged_yet_is_refused",
         ),
     ),

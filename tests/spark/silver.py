@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delta.tables import DeltaTable
 from pyspark.sql import Row, SparkSession
 
 from lakebound_spark.jobs.merge_changes import main
 from lakebound_spark.platform.metrics import MicroBatch
+from lakebound_spark.platform.tables import newest_version
 from lakebound_spark.reading.source import DataFile, data_files
 from lakebound_spark.silver.config import MergeConfig, parse_config
 from lakebound_spark.silver.merge_job import merge_micro_batch
@@ -39,7 +39,7 @@ class Silver:
 
     def merge(self, *files: Path) -> MicroBatch:
         """One micro-batch of these files, without the stream around it."""
-        return merge_micro_batch(self.spark, data_files_at(files), 0, self.path, self.config)
+        return merge_micro_batch(self.spark, data_files_at(files), 0, self.path, self.config, f"{self.path}_staging")
 
     def rows(self) -> dict[str, Row]:
         found = self.spark.read.format("delta").load(self.path).collect()
@@ -48,9 +48,7 @@ class Silver:
         return by_key
 
     def version(self) -> int:
-        newest = DeltaTable.forPath(self.spark, self.path).history(1).head()
-        assert newest is not None
-        return int(newest["version"])
+        return newest_version(self.spark, self.path)
 
     def changes(self, after: int) -> list[Row]:
         """The change feed's rows of every commit after version ``after``."""

@@ -168,8 +168,7 @@ def test_the_registers_that_whole_files_feed_are_counted(spark: SparkSession, tm
     read = write_records(tmp_path, [base("b", 99_000, item("b")), base("c", 99_000, None)])
     broken = write_lines(tmp_path, [line(base("d", 99_000, item("d"))), "{}\n"])
     for files, expected in (([live, broken], ("stream",)), ([read], ("base",)), ([live, read], ("stream", "base"))):
-        with checked_records(spark, data_files_at(files), TABLE) as checked:
-            assert checked.registers == expected
+        assert checked_records(spark, data_files_at(files), TABLE).registers == expected
 
 
 def test_no_record_feeds_no_register() -> None:

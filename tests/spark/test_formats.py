@@ -31,11 +31,11 @@ def test_every_format_reads_back_as_the_same_rows(spark: SparkSession, tmp_path:
         path.parent.mkdir()
         path.write_bytes(file.body)
         files = data_files([(f"file:{path}", f"file:{path}", 0)])
-        with checked_records(spark, files, "cars") as checked:
-            assert checked.bad_files == ()
-            assert checked.count == len(events)
-            assert checked.records is not None
-            rows = checked.records.select(*RECORD.names).collect()
+        checked = checked_records(spark, files, "cars")
+        assert checked.bad_files == ()
+        assert checked.count == len(events)
+        assert checked.records is not None
+        rows = checked.records.select(*RECORD.names).collect()
         found = sorted((tuple(row) for row in rows), key=str)
         if file_format == "ndjson.gz" and not PRESERVES_JSON_TEXT:
             assert sorted(map(_values, found), key=str) == sorted(map(_values, expected), key=str)

@@ -157,7 +157,7 @@ def test_older_files_of_bronze_are_read_only_for_a_key_that_is_told_anew(spark: 
     def deliver(name: str, *records: Record) -> HistoryUpdate:
         frame = bronze_frame(spark, records)
         append_to_bronze(bronze, frame, name)
-        return update_history(spark, str(target), str(bronze), frame)
+        return update_history(spark, str(target), str(bronze), frame, f"{target}_staging")
 
     later_ms = START_MS + 30 * DAY
     assert deliver(

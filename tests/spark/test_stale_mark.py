@@ -112,7 +112,7 @@ def test_records_that_came_too_late_raise_a_gap(spark: SparkSession, tmp_path: P
     late = [stream("a", 1, item("a"), time_ms=4_000), stream("b", 1, item("b"), time_ms=4_700)]
     files = data_files_at([write_records(tmp_path, [*late, stream("c", 1, item("c"), time_ms=5_000)])])
     aside = str(tmp_path / "aside")
-    done = merge_micro_batch(spark, files, 0, silver.path, silver.config, aside)
+    done = merge_micro_batch(spark, files, 0, silver.path, silver.config, f"{silver.path}_staging", aside)
     assert (done.stale, done.records) == (2, 1)
     (gap,) = read_gaps(spark, aside, TABLE)
     assert (gap.from_ms, gap.to_ms, gap.cause, gap.healed_by) == (4_000, 4_700, "records_stale", None)

@@ -17,8 +17,8 @@ from lakebound_spark.jobs.maintain import main as maintain_main
 from lakebound_spark.platform import job_main
 from lakebound_spark.platform.failure_causes import Retry, cause_of
 from lakebound_spark.platform.job_main import run_job as run_work
-from lakebound_spark.platform.streams import path_exists
-from lakebound_spark.platform.tables import absolute_path, new_table
+from lakebound_spark.platform.tables import absolute_path, create_table
+from lakebound_spark.reading.source import stream_of_files
 from tests.spark.jobs import run_main
 from tests.spark.silver import run_job, write_config
 from tests.support.independent_writer import item, stream, write_lines, write_records
@@ -63,7 +63,7 @@ def test_relative_paths_work_and_every_job_ends_with_a_sentence(spark: SparkSess
     audited = run_main(audit_main, "--bronze", "lake/bronze")
     assert re.fullmatch(rf"audited 10 records of 4 keys in {here}/lake/bronze, \d+ s: .*", audited.sentence)
     kept = run_main(maintain_main, "--target", "lake/silver", *config, "--dry-run")
-    assert kept.sentence.startswith(f"would look at 3 tables of {here}/lake/silver: 0 tombstones to purge")
+    assert kept.sentence.startswith(f"would look at 4 tables of {here}/lake/silver: 0 tombstones to purge")
 
 
 @pytest.mark.parametrize(
@@ -140,14 +140,18 @@ def test_a_cause_is_told_with_its_class_its_message_and_what_to_do(
     inside = str(tmp_path / "file" / "silver")
     for work, status, says in (
         (
-            lambda: path_exists(spark, "s3a://bucket/x"),
+            lambda: stream_of_files(spark, "s3a://bucket/x", "files", 1),
             2,
             r"ClassNotFoundException: Class org\.apache\.hadoop\.fs\.s3a\.S3AFileSystem not found at /lake/silver"
             r": this Spark .*hadoop-aws:\d+\.\d+\.\d+ .*then the same command goes on",
         ),
-        (lambda: path_exists(spark, "s3://bucket/x"), 2, r'No FileSystem for scheme "s3".*write s3a://'),
         (
-            lambda: new_table(spark, inside).addColumn("a", "INT").execute(),
+            lambda: stream_of_files(spark, "s3://bucket/x", "files", 1),
+            2,
+            r'No FileSystem for scheme "s3".*write s3a://',
+        ),
+        (
+            lambda: create_table(spark, inside, ["a INT"]),
             2,
             r"(ParentNotDirectoryException|DELTA_CANNOT_CREATE_LOG_PATH): .*file.*make sure that --source",
         ),

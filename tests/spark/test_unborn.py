@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakebound_spark.platform.tables import new_table
+from lakebound_spark.platform.tables import create_table
 from lakebound_spark.silver.config import parse_config
 from lakebound_spark.silver.silver_table import prepare_target
 from tests.support.independent_writer import TABLE
@@ -21,5 +21,5 @@ def test_a_table_whose_making_was_killed_is_made(spark: SparkSession, tmp_path: 
         (log / name).write_text("{")
     config = parse_config({"source_table": TABLE, "columns": {"id": "string"}})
     made = prepare_target(spark, str(tmp_path / "silver"), config)
-    new_table(spark, str(tmp_path / "silver")).execute()  # a log with a commit is left alone
+    create_table(spark, str(tmp_path / "silver"), ["a INT"])  # a log with a commit is left alone
     assert prepare_target(spark, str(tmp_path / "silver"), config) == made

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from lakebound.errors import Misconfigured
 from lakebound.record.attributes import canonical_key, parse_key
 from lakebound_spark.jobs.maintain import main as maintain_main
-from lakebound_spark.platform.metrics import METRICS
+from lakebound_spark.platform.metrics import MicroBatch
 from lakebound_spark.platform.spark_compat import is_conflict
 from lakebound_spark.reading.schema import BRONZE_RECORD
 from lakebound_spark.reading.source import DataFile, split_by_bytes
@@ -71,8 +72,9 @@ def silver(spark: SparkSession, folder: Path, bronze: Path) -> Silver:
         (0, 20, 0, 0, 20),
     ]
     metrics = spark.read.format("delta").load(f"{folder}/silver_metrics").orderBy("batch")
-    assert [row.asDict() for row in metrics.drop("detected_at").collect()] == done.batches
-    assert set(metrics.columns) == {*METRICS.names, "detected_at"}
+    assert [row.asDict() for row in metrics.drop("detected_at", "run", "part").collect()] == done.batches
+    assert set(metrics.columns) == {*(one.name for one in fields(MicroBatch)), "detected_at", "run", "part"}
+    assert {row["part"] for row in metrics.collect()} == {0}
     return Silver(
         spark, str(folder / "silver"), parse_config({"source_table": TABLE, "columns": {"id": "string", "v": "int"}})
     )

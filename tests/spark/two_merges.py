@@ -7,13 +7,14 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
+from lakebound_spark.platform.sql_text import quoted
+from lakebound_spark.platform.tables import table_sql
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.silver_table import prepare_target
-from lakebound_spark.silver.types import Scalar, StructOf, quoted
+from lakebound_spark.silver.types import Scalar, StructOf
 from tests.spark.silver import Silver
 from tests.support.independent_writer import TABLE, Record, stream, write_records
 
@@ -67,7 +68,7 @@ def _fault(
         silver = Silver(spark, str(folder / "silver"), config)
         silver.merge(write_records(folder, [put("a", 1), put("b", 1), put("c", 1)]))
         silver.merge(write_records(folder, [put("a", 2), stream("b", 2, None), put("d", 2)], hour="2"))
-        DeltaTable.forPath(spark, silver.path).delete("_is_deleted")
+        spark.sql(f"DELETE FROM {table_sql(silver.path)} WHERE _is_deleted")
         changes = silver.changes(0)
         rows = silver.rows()
         read = ", ".join(f"s.{quoted(name)}" if member else quoted(name) for name in names)

@@ -7,7 +7,7 @@ with old images; a record without one is counted as unchecked, never as right.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession, Window
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import LongType, StructField, StructType
 
 from lakebound_spark.history.stretches import entries, value_digest
-from lakebound_spark.platform.tables import companion_table, new_table, open_table, write_rows
+from lakebound_spark.platform.tables import append_rows, columns_sql, companion_table, create_table, read_table
 
 REGRESSION_ALARM_MS: Final = 30_000
 """Half of MARGIN. Creation times further back than that in version order come near what the margin allows."""
@@ -98,42 +98,39 @@ def conflicts(records: DataFrame) -> DataFrame:
 
 def audit(records: DataFrame, *, examples: int = 20) -> Audit:
     """Audit bronze's records: all of them, or all of some keys."""
-    joined = links(records).persist()
-    twins = conflicts(records).persist()
+    joined, twins = links(records), conflicts(records)
     is_late = F.col("back_ms") > REGRESSION_ALARM_MS
-    try:
-        counts = joined.agg(
-            F.countDistinct("key").alias("keys"),
-            F.count("*").alias("records"),
-            F.count_if("is_link").alias("links"),
-            F.count_if("is_broken").alias("chain_breaks"),
-            F.count_if("is_unchecked").alias("unchecked"),
-            F.count_if(is_late).alias("time_regressions"),
-            F.coalesce(F.max("back_ms"), F.lit(0)).alias("greatest_regression_ms"),
-        ).head()
-        assert counts is not None
-        what = F.when(F.col("is_broken"), "chain broken").otherwise("time went back")
-        found = joined.where(F.col("is_broken") | is_late).select("key", "version", what.alias("what"))
-        found = found.unionByName(twins.withColumn("what", F.lit("two images")))
-        named = found.orderBy("key", "version", "what").limit(examples).collect()
-        return Audit(**counts.asDict(), conflicts=twins.count(), examples=tuple((r[0], r[1], r[2]) for r in named))
-    finally:
-        joined.unpersist()
-        twins.unpersist()
+    counts = joined.agg(
+        F.countDistinct("key").alias("keys"),
+        F.count("*").alias("records"),
+        F.count_if("is_link").alias("links"),
+        F.count_if("is_broken").alias("chain_breaks"),
+        F.count_if("is_unchecked").alias("unchecked"),
+        F.count_if(is_late).alias("time_regressions"),
+        F.coalesce(F.max("back_ms"), F.lit(0)).alias("greatest_regression_ms"),
+    ).head()
+    assert counts is not None
+    found = Audit(**counts.asDict(), conflicts=twins.count(), examples=())
+    if found.is_clean:
+        return found
+    what = F.when(F.col("is_broken"), "chain broken").otherwise("time went back")
+    wrong = joined.where(F.col("is_broken") | is_late).select("key", "version", what.alias("what"))
+    wrong = wrong.unionByName(twins.withColumn("what", F.lit("two images")))
+    named = wrong.orderBy("key", "version", "what").limit(examples).collect()
+    return replace(found, examples=tuple((row[0], row[1], row[2]) for row in named))
 
 
 def record_audit(spark: SparkSession, bronze: str, found: Audit) -> None:
     """Add the counts of an audit to `<bronze>_audits`, one row with the time."""
     place = companion_table(bronze, "_audits")
-    new_table(spark, place).addColumn("audited_at", "TIMESTAMP").addColumns(COUNTS).execute()
+    create_table(spark, place, ["audited_at TIMESTAMP", *columns_sql(COUNTS)])
     row = spark.createDataFrame([tuple(getattr(found, name) for name in COUNTS.names)], COUNTS)
-    row = row.withColumn("audited_at", F.current_timestamp()).select("audited_at", *COUNTS.names)
-    write_rows(row, place, "append")
+    append_rows(row.withColumn("audited_at", F.current_timestamp()), place)
 
 
 def records_to_audit(spark: SparkSession, bronze: str, days: int) -> DataFrame:
     """Bronze's records: all, or (``days`` above 0) all of the keys that a record of the last days of ingest touches."""
-    records = open_table(spark, bronze).toDF()
+    records = read_table(spark, bronze)
     if days <= 0:
         return records
     recent = records.where(F.col("_ingest_date") >= F.date_sub(F.current_date(), days)).select("key").distinct()

@@ -7,14 +7,12 @@ run is merged this shows what it will repair, after that whether silver holds wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.operate.verify import Report
 from lakebound_spark.history.stretches import value_digest
-from lakebound_spark.platform.tables import open_table, require_silver
+from lakebound_spark.platform.tables import read_table, require_silver
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register
 from lakebound_spark.upkeep.run_merge_check import min_label_ms
@@ -34,22 +32,15 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Repor
     check_manifest(manifest, run.table)
     files = require_run_files(spark, run.source, manifest)
     silver = require_silver(spark, run.target)
-    earlier = open_table(spark, bronze).toDF() if bronze else None
-    with checked_records(spark, files, run.table) as checked:
-        if checked.bad_files or checked.count != manifest.records:
-            raise SweepRefusal(
-                f"the manifest has {manifest.records} records, {checked.count} can be read of its files; "
-                "mirror the bucket again, then verify again"
-            )
-        records = (
-            checked.records if checked.records is not None else silver.sparkSession.createDataFrame([], _NO_RECORDS)
+    earlier = read_table(spark, bronze) if bronze else None
+    checked = checked_records(spark, files, run.table)
+    if checked.bad_files or checked.count != manifest.records:
+        raise SweepRefusal(
+            f"the manifest has {manifest.records} records, {checked.count} can be read of its files; "
+            "mirror the bucket again, then verify again"
         )
-        least = min_label_ms(manifest)
-        judged = key_verdicts(records, silver, least, earlier).persist()
-        try:
-            return report_of(judged)
-        finally:
-            judged.unpersist()
+    records = checked.records if checked.records is not None else spark.createDataFrame([], _NO_RECORDS)
+    return report_of(key_verdicts(records, silver, min_label_ms(manifest), earlier))
 
 
 _NO_RECORDS = "key STRING, snapshot_label_ms BIGINT, snapshot_run STRING, new_image STRING"
@@ -121,17 +112,18 @@ def _add_is_earlier(suspects: DataFrame, bronze: DataFrame) -> DataFrame:
 
 def report_of(judged: DataFrame) -> Report:
     """The report over the rows of :func:`judge`."""
-    keys = judged.count()
-    unequal = judged.where("verdict IS NOT NULL").orderBy("key").collect()
+    listed = F.sort_array(F.collect_list(F.when(F.col("verdict").isNotNull(), F.col("key"))))
+    found = judged.groupBy("verdict").agg(F.count("*").alias("keys"), listed.alias("listed")).collect()
+    by_verdict = {row["verdict"]: tuple(row["listed"]) for row in found}
 
-    def of(*verdicts: str) -> Sequence[str]:
-        return tuple(row["key"] for row in unequal if row["verdict"] in verdicts)
+    def of(verdict: str) -> tuple[str, ...]:
+        return by_verdict.get(verdict, ())
 
     return Report(
-        keys=keys,
-        missing=tuple(of("missing")),
-        ghost=tuple(of("ghost")),
-        stale=tuple(of("stale")),
-        different=tuple(of("different")),
+        keys=sum(row["keys"] for row in found),
+        missing=of("missing"),
+        ghost=of("ghost"),
+        stale=of("stale"),
+        different=of("different"),
         left_out=tuple((key, CHANGED_SINCE) for key in of(CHANGED_SINCE)),
     )

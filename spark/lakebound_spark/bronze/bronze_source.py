@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.platform.tables import exists, is_path, open_table
+from lakebound_spark.platform.tables import exists, is_path, read_table, table_sql
 from lakebound_spark.reading.files import CheckedRecords, record_aggregates
 from lakebound_spark.reading.schema import BRONZE_RECORD, is_whole_record
 
@@ -19,7 +16,7 @@ def check_bronze(spark: SparkSession, source: str) -> None:
     """Raises Misconfigured unless ``source`` is a Delta table with every field of the record, of the right type."""
     if not exists(spark, source):
         raise Misconfigured(f"--source {source} is no Delta table; with --reader bronze give the bronze table")
-    there = {field.name: field.dataType for field in open_table(spark, source).toDF().schema.fields}
+    there = {field.name: field.dataType for field in read_table(spark, source).schema.fields}
     wrong = [field.name for field in BRONZE_RECORD.fields if there.get(field.name) != field.dataType]
     if wrong:
         raise Misconfigured(
@@ -39,34 +36,28 @@ def stream_of_bronze(spark: SparkSession, source: str, most_files: int, most_byt
         .option("maxBytesPerTrigger", most_bytes)
         .option("ignoreDeletes", "true")
     )
-    return stream.load(source) if is_path(source) else stream.table(source)
+    return stream.load(source) if is_path(source) else stream.table(table_sql(source))
 
 
-@contextmanager
-def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> Iterator[CheckedRecords]:
-    """The rows of ``batch`` that belong to the table, persisted for the length of the block.
+def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> CheckedRecords:
+    """The rows of ``batch`` that belong to the table.
 
     A row that a person has put there and that is no whole record is refused, as another table's is.
     """
-    marked = batch.select(*record.names, (is_whole_record() & (F.col("source_table") == source_table)).alias("_ours"))
-    marked = marked.persist()
-    try:
-        ours = F.col("_ours")
-        counts = marked.agg(
-            F.count_if(ours).alias("ours"),
-            F.count_if(~ours).alias("refused"),
-            *record_aggregates(ours),
-        ).head()
-        assert counts is not None
-        yield CheckedRecords(
-            records=marked.where(ours) if counts["ours"] else None,
-            count=counts["ours"],
-            refused=counts["refused"],
-            bad_files=(),
-            oldest_ingest_ms=counts["oldest"],
-            newest_ingest_ms=counts["newest"],
-            oldest_record_ms=counts["aged"],
-            from_stream=counts["stream"],
-        )
-    finally:
-        marked.unpersist()
+    ours = is_whole_record() & (F.col("source_table") == source_table)
+    counts = batch.agg(
+        F.count_if(ours).alias("ours"),
+        F.count_if(~ours).alias("refused"),
+        *record_aggregates(ours),
+    ).head()
+    assert counts is not None
+    return CheckedRecords(
+        records=batch.select(*record.names).where(ours) if counts["ours"] else None,
+        count=counts["ours"],
+        refused=counts["refused"],
+        bad_files=(),
+        oldest_ingest_ms=counts["oldest"],
+        newest_ingest_ms=counts["newest"],
+        oldest_record_ms=counts["aged"],
+        from_stream=counts["stream"],
+    )

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
+from uuid import uuid4
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -23,20 +24,22 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from lakebound.errors import Misconfigured
 from lakebound.times import utc
-from lakebound_spark.platform.metrics import add_counts, count_text, losses
-from lakebound_spark.platform.spark_compat import condition_of, execute_merge
-from lakebound_spark.platform.sql_text import literal, quoted
-from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
+from lakebound_spark.platform.metrics import Result, add_counts, count_text, losses
+from lakebound_spark.platform.spark_compat import condition_of
+from lakebound_spark.platform.sql_text import insert_clause, literal, quoted
+from lakebound_spark.platform.streams import MicroBatchWork, claim_checkpoint, run_micro_batches
 from lakebound_spark.platform.tables import (
     add_missing_rows,
+    columns_sql,
     companion_table,
+    create_table,
     encode_property,
     exists,
-    new_table,
-    open_table,
+    merge_into,
     properties,
+    read_table,
     retry_on_conflict,
-    table_id,
+    table_detail,
 )
 from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import checked_records
@@ -66,10 +69,9 @@ class BronzeJob:
 
 
 @dataclass(frozen=True, slots=True)
-class AppendResult:
+class AppendResult(Result):
     """What one micro-batch did. ``known`` counts files that bronze had already, ``records`` those appended."""
 
-    batch: int
     files: int
     known: int
     bad_files: int
@@ -115,20 +117,30 @@ def run_bronze(
     stop: threading.Event | None = None,
 ) -> BronzeTotals:
     """Append until caught up (available-now) or until ``stop`` is set. Raises Misconfigured before it writes."""
-    if path_exists(spark, job.source) is False:
-        raise Misconfigured(f"--source {job.source} is not there; give the folder that holds the hour partitions")
+    stream = stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
     claim_checkpoint(spark, job.checkpoint, job.target, prepare_bronze(spark, job.target, job.source_table))
     totals = BronzeTotals()
 
-    def append(batch: DataFrame, batch_id: int) -> None:
-        done = append_micro_batch(batch, batch_id, job.target, job.source_table)
-        if done is not None:
-            add_counts(totals, done)
-            report(done)
+    def tell(done: AppendResult) -> None:
+        add_counts(totals, done)
+        report(done)
 
-    stream = stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
-    run_micro_batches(stream, append, job.checkpoint, job.trigger, stop)
+    work = AppendWork(job.target, uuid4().hex, job.source_table)
+    run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell)
     return totals
+
+
+@dataclass(frozen=True)
+class AppendWork(MicroBatchWork):
+    """A micro-batch of names of files, whose records are appended."""
+
+    source_table: str
+    kind = AppendResult
+
+    def results(self, batch: DataFrame, batch_id: int) -> Iterator[AppendResult]:
+        result = append_micro_batch(batch, batch_id, self.target, self.source_table)
+        if result is not None:
+            yield result
 
 
 def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
@@ -140,13 +152,10 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
     ``source_table``.
     """
     if not exists(spark, target):
-        builder = new_table(spark, target).addColumns(BRONZE_RECORD).addColumn(FILE, "STRING", nullable=False)
-        builder = builder.addColumn(INGEST_DATE, "DATE", nullable=False).partitionedBy(INGEST_DATE)
-        builder = builder.property("delta.appendOnly", "true").property(
-            SOURCE_TABLE_PROPERTY, encode_property(source_table)
-        )
+        columns = [*columns_sql(BRONZE_RECORD), f"{FILE} STRING NOT NULL", f"{INGEST_DATE} DATE NOT NULL"]
+        settings = {"delta.appendOnly": "true", SOURCE_TABLE_PROPERTY: encode_property(source_table)}
         try:
-            builder.execute()
+            create_table(spark, target, columns, f"PARTITIONED BY ({INGEST_DATE})", settings)
         except AnalysisException as error:
             raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
     made_from = source_table_of(spark, target)
@@ -154,7 +163,7 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
         raise Misconfigured(
             f"{target} holds the records of {made_from}, the configuration says {source_table}; name another target"
         )
-    return table_id(spark, target)
+    return str(table_detail(spark, target)["id"])
 
 
 def source_table_of(spark: SparkSession, target: str) -> str:
@@ -180,22 +189,22 @@ def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_tabl
     # One content may lie in two folders: its first path stands for it.
     files = list({_file_name(file): file for file in reversed(found)}.values())
     bad_lines = 0
-    with checked_records(spark, files, source_table, BRONZE_RECORD) as checked:
-        if checked.bad_files:
-            record_bad_files(spark, target, checked.bad_files)
-        if checked.not_whole is not None:
-            bad_lines = _record_bad_lines(target, bad_lines_of(checked.not_whole))
-        left_out = {bad.path for bad in checked.bad_files}
-        good = [file for file in files if file.path not in left_out]
-        known: set[str] = set()
-        records = 0
-        if checked.records is not None and checked.count:
-            assert checked.oldest_ingest_ms is not None
-            assert checked.newest_ingest_ms is not None
-            days = (_day(checked.oldest_ingest_ms), _day(checked.newest_ingest_ms))
-            known = known_files(spark, target, [_file_name(file) for file in good], days)
-            rows = bronze_rows(checked.records, known)
-            records = _append_once(spark, target, rows, [_file_name(file) for file in good], days)
+    checked = checked_records(spark, files, source_table, BRONZE_RECORD)
+    if checked.bad_files:
+        record_bad_files(spark, target, checked.bad_files)
+    if checked.not_whole is not None:
+        bad_lines = _record_bad_lines(target, bad_lines_of(checked.not_whole))
+    left_out = {bad.path for bad in checked.bad_files}
+    good = [file for file in files if file.path not in left_out]
+    known: set[str] = set()
+    records = 0
+    if checked.records is not None and checked.count:
+        assert checked.oldest_ingest_ms is not None
+        assert checked.newest_ingest_ms is not None
+        days = (_day(checked.oldest_ingest_ms), _day(checked.newest_ingest_ms))
+        known = known_files(spark, target, [_file_name(file) for file in good], days)
+        rows = bronze_rows(checked.records, known)
+        records = _append_once(target, rows, [_file_name(file) for file in good], days)
     return AppendResult(
         batch=batch_id,
         files=len(found),
@@ -236,14 +245,11 @@ def known_files(spark: SparkSession, target: str, names: Sequence[str], days: tu
 
     Names begin with origin and time, so a Delta file's least and greatest name let Delta pass over nearly all of a day.
     """
-    there = open_table(spark, target).toDF()
-    there = there.where(F.col(INGEST_DATE).between(*days) & F.col(FILE).isin(list(names)))
+    there = read_table(spark, target).where(F.col(INGEST_DATE).between(*days) & F.col(FILE).isin(list(names)))
     return {row[FILE] for row in there.select(FILE).distinct().collect()}
 
 
-def _append_once(
-    spark: SparkSession, target: str, rows: DataFrame, names: Sequence[str], days: tuple[date, date]
-) -> int:
+def _append_once(target: str, rows: DataFrame, names: Sequence[str], days: tuple[date, date]) -> int:
     """Append ``rows`` in one commit unless a file of theirs has arrived in the meantime.
 
     A plain append never conflicts: two jobs that both found a file unknown would both append it. As a MERGE that only
@@ -253,13 +259,9 @@ def _append_once(
     same = f"t.{FILE} = s.{FILE} AND t.{FILE} IN ({wanted})"
     within = f"t.{INGEST_DATE} BETWEEN DATE'{days[0]}' AND DATE'{days[1]}'"
 
-    def commit() -> int:
-        table = open_table(spark, target)
-        merge = table.alias("t").merge(rows.alias("s"), f"{within} AND {same}")
-        merge = merge.whenNotMatchedInsert(values={quoted(name): f"s.{quoted(name)}" for name in BRONZE_COLUMNS})
-        return execute_merge(spark, table, merge).inserted
-
-    return retry_on_conflict(commit)
+    insert = f"WHEN NOT MATCHED THEN {insert_clause({name: f's.{quoted(name)}' for name in BRONZE_COLUMNS})}"
+    merged = retry_on_conflict(lambda: merge_into(target, rows, f"{within} AND {same}", insert))
+    return int(merged["num_inserted_rows"])
 
 
 def bad_lines_of(not_whole: DataFrame) -> DataFrame:
@@ -277,12 +279,9 @@ def bad_lines_of(not_whole: DataFrame) -> DataFrame:
 
 def _record_bad_lines(target: str, lines: DataFrame) -> int:
     """Keep each line once in `<target>_bad_lines`; how many there are (twins in one file count as one)."""
-    distinct = lines.distinct().persist()
-    try:
-        add_missing_rows(companion_table(target, "_bad_lines"), _BAD_LINES, distinct, _BAD_LINES.names)
-        return distinct.count()
-    finally:
-        distinct.unpersist()
+    distinct = lines.distinct()
+    add_missing_rows(companion_table(target, "_bad_lines"), _BAD_LINES, distinct, _BAD_LINES.names)
+    return distinct.count()
 
 
 def _file_name(file: DataFile) -> str:

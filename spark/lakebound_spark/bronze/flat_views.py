@@ -14,7 +14,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.sql_text import literal, quoted
-from lakebound_spark.platform.tables import companion_table, is_path, open_table
+from lakebound_spark.platform.tables import companion_table, is_path, read_table, table_sql
 
 SAMPLE_RECORDS: Final = 10_000
 """Records that are looked through for names of attributes."""
@@ -112,13 +112,14 @@ def make_views(spark: SparkSession, bronze: str, attributes: Iterable[str] = ())
     """
     if is_path(bronze):
         raise Misconfigured(f"{bronze} is a path; views need a table in a catalog")
-    records = open_table(spark, bronze).toDF()
+    records = read_table(spark, bronze)
     columns = ", ".join([*_ENVELOPE, *_columns(list(attributes) or attribute_names(records))])
     flat, changes = companion_table(bronze, "_flat"), companion_table(bronze, "_changes")
-    spark.sql(f"CREATE OR REPLACE VIEW {flat} AS SELECT {columns} FROM (SELECT *, {_IMAGE} AS _image FROM {bronze})")
-    inner = f"SELECT {', '.join(_CHANGES_INNER)} FROM {bronze}"
+    source = table_sql(bronze)
+    images = f"SELECT *, {_IMAGE} AS _image FROM {source}"
+    spark.sql(f"CREATE OR REPLACE VIEW {table_sql(flat)} AS SELECT {columns} FROM ({images})")
+    inner = f"SELECT {', '.join(_CHANGES_INNER)} FROM {source}"
     middle = f"SELECT {', '.join(_CHANGES_MIDDLE)} FROM ({inner})"
-    spark.sql(
-        f"CREATE OR REPLACE VIEW {changes} AS SELECT {', '.join(_CHANGES_OUTER)} FROM ({middle}) WHERE {_IS_CHANGED}"
-    )
+    outer = f"SELECT {', '.join(_CHANGES_OUTER)} FROM ({middle}) WHERE {_IS_CHANGED}"
+    spark.sql(f"CREATE OR REPLACE VIEW {table_sql(changes)} AS {outer}")
     return flat, changes

@@ -12,20 +12,29 @@ from all of its records in bronze. Both ways end in the same rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Final
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.history.stretches import HISTORY, READ_MS, RUN_MS, entries, stretches, stretches_of, value_digest
+from lakebound_spark.platform.metrics import Result
+from lakebound_spark.platform.sql_text import insert_clause, update_clause
+from lakebound_spark.platform.streams import MicroBatchWork
 from lakebound_spark.platform.tables import (
+    columns_sql,
+    create_table,
     exists,
-    new_table,
-    open_table,
+    hold,
+    merge_into,
+    read_table,
     retry_on_conflict,
-    write_rows,
+    table_detail,
+    table_sql,
 )
 
 BRONZE_FIELDS: Final = (
@@ -51,53 +60,70 @@ class HistoryUpdate:
     """Rows of the history inserted, changed and removed."""
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryResult(Result):
+    """What one micro-batch did: a HistoryUpdate, and how long it took."""
+
+    keys: int
+    anew: int
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class HistoryWork(MicroBatchWork):
+    """A micro-batch of bronze's records, by which the history is brought forward."""
+
+    bronze: str
+    staging: str
+    kind = HistoryResult
+
+    def results(self, batch: DataFrame, batch_id: int) -> Iterator[HistoryResult]:
+        started = time.monotonic()
+        done = update_history(batch.sparkSession, self.target, self.bronze, batch, self.staging)
+        yield HistoryResult(batch_id, **asdict(done), seconds=round(time.monotonic() - started, 3))
+
+
 def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
     """Make the history table unless it is there. Returns the Delta table's id. Raises Misconfigured.
 
     Partitioned by `is_current`, so that going on reads the current stretches and not all that ever were.
     """
     if not exists(spark, target):
-        builder = new_table(spark, target).addColumns(HISTORY).partitionedBy("is_current")
-        builder = builder.property(_SOURCE_TABLE, source_table).property("delta.enableChangeDataFeed", "true")
-        builder.property("delta.enableDeletionVectors", "true").execute()
+        features = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
+        settings = features | {_SOURCE_TABLE: source_table}
+        create_table(spark, target, columns_sql(HISTORY), "PARTITIONED BY (is_current)", settings)
     # Not `properties`, which refuses the name of a source table that `SHOW TBLPROPERTIES` would redact.
-    detail = open_table(spark, target).detail().select("id", "properties").head()
-    assert detail is not None
+    detail = table_detail(spark, target)
     if detail["properties"].get(_SOURCE_TABLE) != source_table:
         raise Misconfigured(f"{target} is no history of {source_table}; name another target")
     return str(detail["id"])
 
 
-def update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> HistoryUpdate:
+def update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame, staging: str) -> HistoryUpdate:
     """Make the history of the keys of ``records``, which were appended to bronze, what bronze now says.
 
     Takes their BRONZE_FIELDS. Only rows that differ are written, in one commit, so a replay makes no commit. One
-    writer at a time: the job's checkpoint sees to that. What it costs follows the records, and the current rows of the
-    history; for keys that are computed again, bronze's records and the history's rows of these keys.
+    writer at a time: the job's checkpoint sees to that, and ``staging`` is a folder of this writer's own. What it costs
+    follows the records, and the current rows of the history; for keys that are computed again, bronze's records and the
+    history's rows of these keys.
     """
-    records = records.persist()
-    try:
-        return retry_on_conflict(lambda: _update_history(spark, target, bronze, records))
-    finally:
-        records.unpersist()
+    return retry_on_conflict(lambda: _update_history(spark, target, bronze, records, staging))
 
 
-def _update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame) -> HistoryUpdate:
-    history, records_of_bronze = open_table(spark, target).toDF(), open_table(spark, bronze).toDF()
-    touched = classify_keys(records, history.where("is_current"), records_of_bronze).persist()
-    try:
-        counts = touched.agg(F.count("*").alias("keys"), F.count_if("continues").alias("continuing")).head()
-        assert counts is not None
-        recomputed = counts["keys"] - counts["continuing"]
-        changes = continuation(records, touched)
-        if recomputed:
-            keys = touched.where("NOT continues").select("key")
-            right = stretches(_rows_of_keys(records_of_bronze, "key", keys))
-            changes = changes.unionByName(differences(_rows_of_keys(history, "_key", keys), right))
-        rows = _write_differences(spark, target, changes, "true" if recomputed else "t.is_current")
-        return HistoryUpdate(counts["keys"], recomputed, rows)
-    finally:
-        touched.unpersist()
+def _update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame, staging: str) -> HistoryUpdate:
+    history, records_of_bronze = read_table(spark, target), read_table(spark, bronze)
+    touched = hold(classify_keys(records, history.where("is_current"), records_of_bronze), f"{staging}/keys")
+    counts = touched.agg(F.count("*").alias("keys"), F.count_if("continues").alias("continuing")).head()
+    assert counts is not None
+    recomputed = counts["keys"] - counts["continuing"]
+    changes = continuation(records, touched)
+    if recomputed:
+        keys = touched.where("NOT continues").select("key")
+        right = stretches(_rows_of_keys(records_of_bronze, "key", keys))
+        changes = changes.unionByName(differences(_rows_of_keys(history, "_key", keys), right))
+    rows = _write_differences(target, changes, "true" if recomputed else "t.is_current")
+    return HistoryUpdate(counts["keys"], recomputed, rows)
 
 
 def classify_keys(records: DataFrame, current: DataFrame, bronze: DataFrame) -> DataFrame:
@@ -189,31 +215,22 @@ def differences(there: DataFrame, right: DataFrame) -> DataFrame:
     return both.select(*_ROW_KEY, *[F.col(f"new.{name}") for name in values], F.col("new").isNull().alias("_gone"))
 
 
-def _write_differences(spark: SparkSession, target: str, changes: DataFrame, only: str) -> int:
+def _write_differences(target: str, changes: DataFrame, only: str) -> int:
     """Merge the `differences` into the rows of which ``only`` holds, in one commit; how many they are."""
-    changes = changes.persist()
-    try:
-        count = changes.count()
-        if count:
-            values: dict[str, str | Column] = {name: f"s.{name}" for name in HISTORY.names}
-            same = " AND ".join([only, *(f"t.{name} = s.{name}" for name in _ROW_KEY)])
-            (
-                open_table(spark, target)
-                .alias("t")
-                .merge(changes.alias("s"), same)
-                .whenMatchedDelete("s._gone")
-                .whenMatchedUpdate(set=values)
-                .whenNotMatchedInsert("NOT s._gone", values=values)
-                .execute()
-            )
-        return count
-    finally:
-        changes.unpersist()
+    values = {name: f"s.{name}" for name in HISTORY.names}
+    merged = merge_into(
+        target,
+        changes,
+        " AND ".join([only, *(f"t.{name} = s.{name}" for name in _ROW_KEY)]),
+        "WHEN MATCHED AND s._gone THEN DELETE",
+        f"WHEN MATCHED THEN {update_clause(values)}",
+        f"WHEN NOT MATCHED AND NOT s._gone THEN {insert_clause(values)}",
+    )
+    return int(merged["num_affected_rows"])
 
 
 def rebuild(spark: SparkSession, target: str, bronze: str) -> int:
     """Replace the whole history by what bronze says, in one commit; the number of rows."""
-    rows = stretches(open_table(spark, bronze).toDF())
     # Overwriting in place keeps the table's properties; the rows are read from bronze, never from what is replaced.
-    write_rows(rows, target, "overwrite")
-    return open_table(spark, target).toDF().count()
+    stretches(read_table(spark, bronze)).writeTo(table_sql(target)).overwrite(F.lit(True))
+    return read_table(spark, target).count()

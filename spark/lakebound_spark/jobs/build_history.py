@@ -8,16 +8,23 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from uuid import uuid4
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_source import stream_of_bronze
 from lakebound_spark.bronze.bronze_table import source_table_of
-from lakebound_spark.history.history_table import BRONZE_FIELDS, prepare_history, rebuild, update_history
+from lakebound_spark.history.history_table import (
+    BRONZE_FIELDS,
+    HistoryResult,
+    HistoryWork,
+    prepare_history,
+    rebuild,
+)
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
-from lakebound_spark.platform.streams import claim_checkpoint, parse_trigger, run_micro_batches
+from lakebound_spark.platform.streams import claim_checkpoint, parse_trigger, run_micro_batches, staging_folder
 from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE
 from lakebound_spark.silver.config import load_config
@@ -53,16 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         claim_checkpoint(spark, checkpoint, target, table_id)
         rows = 0
 
-        def forward(batch: DataFrame, batch_id: int) -> None:
+        def tell(done: HistoryResult) -> None:
             nonlocal rows
-            started = time.monotonic()
-            done = update_history(batch.sparkSession, target, bronze, batch)
             rows += done.rows
-            seconds = round(time.monotonic() - started, 3)
-            print(json.dumps({"batch": batch_id, **asdict(done), "seconds": seconds}), flush=True)
+            print(json.dumps(asdict(done)), flush=True)
 
-        stream = stream_of_bronze(spark, bronze, options.max_files, options.max_bytes)
-        run_micro_batches(stream.select(*BRONZE_FIELDS), forward, checkpoint, trigger, stop)
+        stream = stream_of_bronze(spark, bronze, options.max_files, options.max_bytes).select(*BRONZE_FIELDS)
+        work = HistoryWork(target, uuid4().hex, bronze, staging_folder(checkpoint))
+        run_micro_batches(stream, work, checkpoint, trigger, stop, report=tell)
         print(f"rows={rows}")
         seconds = time.monotonic() - began
         print(f"told {count_text(rows, 'row')} of {target}, {seconds:.0f} s" if rows else f"nothing new for {target}")

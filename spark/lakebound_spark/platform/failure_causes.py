@@ -7,15 +7,19 @@ hosts and classes, and a few of Spark's conditions of tables and columns. Of all
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 
-from lakebound_spark.platform.spark_compat import condition_of, is_conflict
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.spark_compat import condition_of, is_conflict, server_errors
 
 MESSAGE_LENGTH: Final = 300
 """The greatest length of a message, in characters."""
@@ -42,6 +46,35 @@ class Cause:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.message}" if self.message else self.name
+
+
+class MicroBatchError(Exception):
+    """A micro-batch failed. Its text brings the cause from wherever it ran to the process that prints it."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__(_MARK + b64encode(document.encode()).decode())
+        self.document: dict[str, str] = json.loads(document)
+
+
+_MARK: Final = "lakebound-micro-batch-error:"
+
+
+def portable_error(error: Exception) -> MicroBatchError:
+    """The error as one that a person may read: without an item's value, and with what only its own process knows."""
+    if isinstance(error, Misconfigured):
+        return MicroBatchError(json.dumps({"misconfigured": str(error)}))
+    cause = cause_of(error)
+    return MicroBatchError(json.dumps(asdict(cause) | {"next": cause.next.value}))
+
+
+def micro_batch_error(error: BaseException) -> Exception | None:
+    """The `portable_error` that Spark has wrapped into ``error``; None where something else failed."""
+    found = re.search(_MARK + r"([A-Za-z0-9+/=]+)", str(error))
+    if found is None:
+        return None
+    sent = MicroBatchError(b64decode(found[1]).decode())
+    misconfigured = sent.document.get("misconfigured")
+    return sent if misconfigured is None else Misconfigured(misconfigured)
 
 
 _ROW_FREE_CLASSES: Final = (
@@ -153,6 +186,8 @@ _KINDS: Final = (
 
 def cause_of(error: BaseException) -> Cause:
     """The cause of ``error``, an exception of Python, of py4j or of PySpark on either version."""
+    if isinstance(error, MicroBatchError):
+        return Cause(**error.document | {"next": Retry(error.document["next"])})  # type: ignore[arg-type]
     chain = list(_error_chain(error))
     innermost = next((link for link in chain if _is_quotable(*link)), None)
     name, message = innermost if innermost is not None else (chain[-1][0], "")
@@ -165,34 +200,23 @@ def cause_of(error: BaseException) -> Cause:
     for pattern, advice in _KINDS:
         if re.search(pattern, everything, re.MULTILINE) or re.search(pattern, names):
             retry = Retry.STOPS_AGAIN if advice else Retry.GOES_ON
-            return Cause(_short_name(name), _single_line(message), advice.replace("HADOOP", _hadoop()), retry)
+            return Cause(
+                _short_name(name),
+                _single_line(message),
+                advice.replace("HADOOP", _hadoop() if "HADOOP" in advice else ""),
+                retry,
+            )
     return Cause(_short_name(name), _single_line(message), "", Retry.UNKNOWN)
 
 
 def _error_chain(error: BaseException) -> Iterator[tuple[str, str]]:
     """Each error of the chain, outermost first: its class (or Spark's condition), and its message."""
-    condition = condition_of(error)
-    java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    if condition != type(error).__name__ or java is None:
+    condition, chain = condition_of(error), server_errors(error)
+    if condition != type(error).__name__ or not chain:
         named = condition if condition != type(error).__name__ else f"{_module(error)}.{condition}"
-        yield named, "" if isinstance(error, Py4JError) else str(error)
-    try:
-        while java is not None:
-            yield _java_name(java), str(java.getMessage() or "")
-            java = java.getCause()
-    except Py4JError:
-        return  # the Java process ended meanwhile, and its words with it
-
-
-def _java_name(java: Any) -> str:
-    name = str(java.getClass().getName())
-    if name.startswith(("org.apache.spark.", "io.delta.")):
-        for getter in ("getCondition", "getErrorClass"):
-            try:
-                return str(getattr(java, getter)() or name)
-            except Exception:  # noqa: S112  not every one of them has the method
-                continue
-    return name
+        # py4j's message is Java's whole stack trace.
+        yield named, "" if named.startswith("py4j.") else str(error)
+    yield from chain
 
 
 def _module(error: BaseException) -> str:
@@ -223,7 +247,9 @@ def _single_line(message: str) -> str:
 
 
 def _hadoop() -> str:
-    from pyspark.sql import SparkSession
-
-    gateway: Any = getattr(SparkSession.getActiveSession(), "_jvm", None)
-    return "VERSION" if gateway is None else str(gateway.org.apache.hadoop.util.VersionInfo.getVersion())
+    session = SparkSession.getActiveSession()
+    try:
+        found = session and session.sql("SELECT reflect('org.apache.hadoop.util.VersionInfo', 'getVersion')").head()
+    except PySparkException:  # a platform that lets SQL call no Java: the page of settings says which version it is
+        found = None
+    return str(found[0]) if found else "VERSION"

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import DoubleType, LongType, StructField, StructType
+from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
 
-from lakebound_spark.platform.tables import companion_table, create_companion, write_rows
+from lakebound_spark.platform.tables import (
+    columns_sql,
+    companion_table,
+    create_companion,
+    read_table,
+    retry_on_conflict,
+    table_sql,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class MicroBatch:
+class Result:
+    """What a micro-batch did, or one step of it: counts and times, one column of `<target>_metrics` each."""
+
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch(Result):
     """What one micro-batch did, printed as one JSON line. Counts and times only, never an item's values.
 
     ``files`` counts batch files, bad ones included (0 from bronze); ``records`` those merged; ``keys`` the rows they
@@ -23,7 +37,6 @@ class MicroBatch:
     machine's clock after the commit, and ``lag_ms`` from the oldest record's writer to that.
     """
 
-    batch: int
     files: int
     bad_files: int
     records: int
@@ -111,15 +124,43 @@ def count_text(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-METRICS: Final = StructType(
-    [StructField(one.name, DoubleType() if one.name == "seconds" else LongType()) for one in fields(MicroBatch)]
-)
-"""The columns of `<target>_metrics`, beside `detected_at`: one row a MERGE, also for one that changed nothing."""
+R = TypeVar("R", bound=Result)
 
 
-def append_metrics(spark: SparkSession, target: str, done: MicroBatch) -> None:
-    """Append a row. A micro-batch that is replayed after a crash appends a second one: it is a log of runs."""
-    place = companion_table(target, "_metrics")
-    create_companion(spark, place, METRICS)
-    row = spark.createDataFrame([tuple(asdict(done).values())], METRICS).coalesce(1)
-    write_rows(row.withColumn("detected_at", F.current_timestamp()), place, "append")
+def prepare_metrics(spark: SparkSession, target: str, kind: type[Result]) -> None:
+    """Make `<target>_metrics` unless it is there: a row for each result, also for one that changed nothing.
+
+    A table of an older version gets the two columns that name the run and the result within its micro-batch.
+    """
+    place, columns = companion_table(target, "_metrics"), _columns(kind)
+    create_companion(spark, place, columns)
+    there = read_table(spark, place).columns
+    if missing := StructType([field for field in columns.fields if field.name not in there]).fields:
+        added = ", ".join(columns_sql(StructType(missing)))
+        retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(place)} ADD COLUMNS ({added})"))
+
+
+def record_result(spark: SparkSession, target: str, run: str, part: int, result: Result) -> None:
+    """Append a result's row, once however often its micro-batch is tried within the run."""
+    values = {**asdict(result), "run": run, "part": part}
+    cells = [F.lit(values[one.name]).cast(one.dataType).alias(one.name) for one in _columns(type(result)).fields]
+    rows = spark.range(0, 1, 1, 1).select(*cells, F.current_timestamp().alias("detected_at"))
+    # Delta passes over a write whose version this application has written before.
+    writer = rows.writeTo(table_sql(companion_table(target, "_metrics"))).option("txnAppId", run)
+    writer.option("txnVersion", result.batch * _PARTS + part).append()
+
+
+def read_results(spark: SparkSession, target: str, run: str, kind: type[R]) -> list[R]:
+    """The results of a run so far, in their order."""
+    names = [one.name for one in fields(kind)]
+    rows = read_table(spark, companion_table(target, "_metrics")).where(F.col("run") == run)
+    return [kind(*row) for row in rows.orderBy("batch", "part").select(*names).collect()]
+
+
+def _columns(kind: type[Result]) -> StructType:
+    counts = [StructField(one.name, DoubleType() if one.name == "seconds" else LongType()) for one in fields(kind)]
+    return StructType([*counts, StructField("run", StringType()), StructField("part", LongType())])
+
+
+_PARTS: Final = 1_000_000
+"""More results than one micro-batch can have."""

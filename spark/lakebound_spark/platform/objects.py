@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Any
 
+from botocore.exceptions import ClientError
 from pyspark.sql import SparkSession
+
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.lease import s3_client
 
 
 def write_object(spark: SparkSession, path: str, body: bytes) -> None:
-    """Write a new object; a path with `://` through Hadoop's file system, which refuses one that is there."""
-    if "://" in path:
-        _write_remote(spark, path, body)
+    """Write a new object below a folder (on Databricks a volume) or an address of S3, which refuses one that is there.
+
+    Spark's writers choose their files' names, so this process writes it itself. Raises Misconfigured for another
+    address, FileExistsError, ClientError.
+    """
+    address = re.fullmatch(r"s3[an]?://([^/]+)/(.+)", path)
+    if address is not None:
+        _write_to_s3(spark, address[1], address[2], body)
+    elif "://" in path:
+        raise Misconfigured(f"{path} can be read and not written; give a folder, a volume or an address of S3")
     else:
-        _write_local(path, body)
+        _write_to_folder(Path(path), body)
 
 
-def _write_local(path: str, body: bytes) -> None:
-    place = Path(path)
+def _write_to_folder(place: Path, body: bytes) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     # Spark passes over names that begin with a dot: a reader sees the whole file or none.
     hidden = place.with_name(f".{place.name}.{os.getpid()}")
@@ -26,11 +36,11 @@ def _write_local(path: str, body: bytes) -> None:
     hidden.replace(place)
 
 
-def _write_remote(spark: SparkSession, path: str, body: bytes) -> None:
-    context: Any = spark.sparkContext
-    place = context._jvm.org.apache.hadoop.fs.Path(path)
-    stream = place.getFileSystem(context._jsc.hadoopConfiguration()).create(place, False)
+def _write_to_s3(spark: SparkSession, bucket: str, key: str, body: bytes) -> None:
+    client = s3_client(lambda setting: spark.conf.get(setting, None))
     try:
-        stream.write(bytearray(body))
-    finally:
-        stream.close()
+        client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+    except ClientError as refused:
+        if refused.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 412:
+            raise
+        raise FileExistsError(f"s3://{bucket}/{key} is there already") from None

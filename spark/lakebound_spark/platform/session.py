@@ -10,14 +10,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from py4j.java_gateway import JavaClass  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.platform.spark_compat import IS_SPARK_35, settle_casts
+from lakebound_spark.platform.spark_compat import IS_SPARK_35, condition_of, server_errors, settle_casts
 
 SETTINGS: Final = Path(__file__).resolve().parents[1] / "local.conf"
 SETTINGS_OF_35: Final = SETTINGS.with_name("spark35.conf")
@@ -72,9 +71,9 @@ def _quiet_context_loggers() -> None:
 def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
     """The session to use, and whether the job made it and has to stop it.
 
-    A session that runs already is used as it is, and so is what Databricks or spark-submit prepares (but for ANSI
-    mode on Spark 3.5); otherwise (plain `python`) it is `local_session`. Raises Misconfigured when spark-submit
-    brings no Delta.
+    A session that runs already is used as it is, and so is what Databricks, spark-submit or a Spark Connect server
+    (SPARK_REMOTE) prepares, but for the casts of Spark 3.5; otherwise (plain `python`) it is `local_session`. Raises
+    Misconfigured when spark-submit brings no Delta.
     """
     _quiet_context_loggers()
     spark, ours = _platform_session(app, catalog)
@@ -86,7 +85,7 @@ def _platform_session(app: str, catalog: bool) -> tuple[SparkSession, bool]:
     active = SparkSession.getActiveSession()
     if active is not None:
         return active, False
-    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ or "SPARK_REMOTE" in os.environ:
         return SparkSession.builder.appName(app).getOrCreate(), False
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         return local_session(app, catalog=catalog), True
@@ -98,9 +97,12 @@ def _platform_session(app: str, catalog: bool) -> tuple[SparkSession, bool]:
 def _require_delta(spark: SparkSession) -> None:
     """Raises Misconfigured without settings or jar: Spark starts with either of them, and fails at the first table."""
     ours, missing = local_settings(), list[str]()
-    gateway: Any = spark._jvm
-    if not isinstance(gateway.io.delta.tables.DeltaTable, JavaClass):
-        missing.append(f"--packages {ours['spark.jars.packages']}")
+    try:
+        spark.read.format("delta").load("/no/such/table")
+    except Exception as error:
+        names = [condition_of(error), *(one.name for one in server_errors(error))]
+        if any("DATA_SOURCE_NOT_FOUND" in name or "ClassNotFoundException" in name for name in names):
+            missing.append(f"--packages {ours['spark.jars.packages']}")
     if ours["spark.sql.extensions"] not in str(spark.conf.get("spark.sql.extensions", "")):
         missing += [f"--conf {name}={ours[name]}" for name in DELTA_SETTINGS]
     if missing:

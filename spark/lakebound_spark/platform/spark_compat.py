@@ -2,7 +2,6 @@
 
 | what                             | 4.1 and 4.2                    | 3.5 and 3.3                                     |
 |----------------------------------|--------------------------------|-------------------------------------------------|
-| the counts of a MERGE            | what `execute()` returns       | the commit's metrics                            |
 | the name of Spark's error        | `getCondition()`               | `getErrorClass()`                               |
 | an object read as STRING by the  | its text as it stands          | the same value; spaces, escapes and numbers     |
 | JSON reader                      |                                | without a tag are written anew                  |
@@ -13,12 +12,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, NamedTuple
-from uuid import uuid4
 
 import pyspark
-from delta import exceptions
-from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.sql import SparkSession
 
 IS_SPARK_35: Final = pyspark.__version__.startswith("3.5.")
@@ -29,85 +26,104 @@ CAN_WIDEN: Final = not IS_SPARK_35
 PRESERVES_JSON_TEXT: Final = not IS_SPARK_35
 """Whether the JSON reader gives an object as the text that stands in the file, to the byte."""
 
-_USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
-_HISTORY_LIMIT = 20
-
 
 def settle_casts(spark: SparkSession) -> None:
-    """Turn ANSI mode off on 3.5, where a column that does not fit would otherwise stop the query."""
+    """On 3.5 turn ANSI mode off, where a column that does not fit would otherwise stop the query, and let Parquet hold
+    days before 1582 as they are, as 4.1 does."""
     if IS_SPARK_35:
         spark.conf.set("spark.sql.ansi.enabled", "false")
+        for kind in ("datetime", "int96"):
+            spark.conf.set(f"spark.sql.parquet.{kind}RebaseModeInWrite", "CORRECTED")
 
 
-class Counts(NamedTuple):
-    """Rows of the target that a MERGE inserted, updated, and copied unchanged because their file was rewritten."""
+class ServerError(NamedTuple):
+    """An error of Spark's own process: its Java class, or Spark's condition of it, and its message."""
 
-    inserted: int
-    updated: int
-    copied: int
+    name: str
+    message: str
 
 
-def execute_merge(spark: SparkSession, table: DeltaTable, merge: DeltaMergeBuilder) -> Counts:
-    """Run the MERGE; what it did to the target's rows."""
-    before = _newest_version(table) if IS_SPARK_35 else -1
-    # Other writers may commit in between: the mark tells this MERGE's commit from theirs.
-    mark, previous = uuid4().hex, spark.conf.get(_USER_METADATA, None)
-    spark.conf.set(_USER_METADATA, mark)
+def server_errors(error: BaseException) -> list[ServerError]:
+    """The errors of Spark's own process for which ``error`` stands here, outermost first; empty where there is none.
+
+    A classic session holds the Java objects. Spark Connect sends their stack trace as text.
+    """
+    found = []
+    java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     try:
-        answer = merge.execute()
-    finally:
-        if previous is None:
-            spark.conf.unset(_USER_METADATA)
-        else:
-            spark.conf.set(_USER_METADATA, previous)
-    if IS_SPARK_35:
-        commits = _newest_version(table) - before
-    else:
-        counts = answer.head()
-        assert counts is not None
-        commits = _HISTORY_LIMIT if counts["num_affected_rows"] else 0
-    ours = table.history(commits).where(f"userMetadata = '{mark}'").head() if commits else None
-    if ours is None:  # no row changed, no commit
-        return Counts(0, 0, 0)
-    metrics = ours["operationMetrics"]
-    return Counts(*(int(metrics[f"numTargetRows{name}"]) for name in ("Inserted", "Updated", "Copied")))
+        while java is not None:
+            found.append(ServerError(_java_name(java), str(java.getMessage() or "")))
+            java = java.getCause()
+    except Exception as lost:
+        if not type(lost).__module__.startswith("py4j"):
+            raise
+        return found  # the Java process ended meanwhile, and its words with it
+    return found or [_parse_trace(text, error) for text in _traces(error)]
 
 
-def _newest_version(table: DeltaTable) -> int:
-    newest = table.history(1).head()
-    assert newest is not None
-    return int(newest["version"])
+def root_cause_text(error: BaseException) -> str:
+    """Class, message and topmost frame of the innermost of `server_errors`; of another error its message."""
+    java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    if java is None:
+        return _traces(error)[-1] if _traces(error) else str(error)
+    while java.getCause() is not None:
+        java = java.getCause()
+    frames = java.getStackTrace()
+    return f"{java.getClass().getName()}: {java.getMessage()} at {frames[0] if frames else ''}"
+
+
+def _java_name(java: Any) -> str:
+    name = str(java.getClass().getName())
+    if name.startswith(_OF_SPARK):
+        for getter in ("getCondition", "getErrorClass"):
+            try:
+                return str(getattr(java, getter)() or name)
+            except Exception:  # noqa: S112  not every one of them has the method
+                continue
+    return name
+
+
+def _traces(error: BaseException) -> list[str]:
+    """What Spark Connect sent of each error: `class: message`, and below it the topmost frame."""
+    trace = getattr(error, "_stacktrace", None)
+    if not trace:
+        return []
+    texts = [re.split(r"\n\tat ", text) for text in re.split(r"(?m)^Caused by: ", trace)]
+    return ["\n".join(lines[:2]) for lines in texts]
+
+
+def _parse_trace(text: str, error: BaseException) -> ServerError:
+    name, _, message = text.rpartition("\n")[0].partition(": ")
+    # Of the outermost error the trace has the class alone.
+    message = message.strip() or str(getattr(error, "_message", ""))
+    condition = re.match(r"\[([A-Z0-9_.]+)\] ", message)
+    return ServerError(condition[1] if condition and name.startswith(_OF_SPARK) else name.strip(), message)
+
+
+_OF_SPARK: Final = ("org.apache.spark.", "io.delta.")
 
 
 def is_conflict(error: BaseException) -> bool:
     """Whether Delta refused a commit because another writer's came between.
 
-    Delta 4 turns the Java exception into its Python class only where somebody has imported `delta.exceptions.captured`;
-    elsewhere a conflict arrives as py4j's own error, so the Java class is looked at too. In Delta 3.3 the Python
-    classes have no common base.
+    It arrives as Delta's own Python class, as py4j's error or as Spark Connect's: the class of Java tells in each.
     """
-    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    while cause is not None:
-        if cause.getClass().getName() in _JAVA_CONFLICTS:
-            return True
-        cause = cause.getCause()
-    return isinstance(error, _CONFLICTS)
+    names = [cls.__name__ for cls in type(error).__mro__]
+    names += [one.name for one in server_errors(error)]
+    return any(name.rpartition(".")[2] in _CONFLICTS or name.startswith("DELTA_CONCURRENT_") for name in names)
 
 
 _CONFLICTS: Final = (
-    exceptions.DeltaConcurrentModificationException,
-    exceptions.ConcurrentAppendException,
-    exceptions.ConcurrentDeleteDeleteException,
-    exceptions.ConcurrentDeleteReadException,
-    exceptions.ConcurrentTransactionException,
-    exceptions.ConcurrentWriteException,
-    exceptions.MetadataChangedException,
-    exceptions.ProtocolChangedException,
-)
-_JAVA_CONFLICTS: Final = frozenset(
-    f"{package}.{conflict.__name__}"
-    for package in ("io.delta.exceptions", "org.apache.spark.sql.delta")
-    for conflict in _CONFLICTS
+    "DeltaConcurrentModificationException",
+    "ConcurrentAppendException",
+    "ConcurrentDeleteDeleteException",
+    "ConcurrentDeleteReadException",
+    "ConcurrentTransactionException",
+    "ConcurrentWriteException",
+    "MetadataChangedException",
+    "ProtocolChangedException",
+    "DELTA_METADATA_CHANGED",
+    "DELTA_PROTOCOL_CHANGED",
 )
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
-from typing import Any, Final
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakebound.errors import Misconfigured
+from lakebound_spark.platform.failure_causes import micro_batch_error, portable_error
+from lakebound_spark.platform.metrics import Result, prepare_metrics, read_results, record_result
 
 HOUSEKEEPING_SECONDS: Final = 60
 """How often a stream that goes on does what is to be done between two micro-batches."""
@@ -29,69 +33,109 @@ def parse_trigger(text: str) -> dict[str, Any]:
     return {"processingTime": f"{interval[1]} {_UNITS[interval[2]]}"}
 
 
+@dataclass(frozen=True)
+class MicroBatchWork:
+    """What is done with each micro-batch, as a value: settings only, so that it can be sent.
+
+    A classic session calls it in this process. Spark Connect runs a copy beside its server, where nothing that it
+    changes here is ever seen: what it did is rows of `<target>_metrics`, and why it failed is the error's own text.
+    """
+
+    target: str
+    run: str
+    """The id of this run, which its rows bear."""
+    kind: ClassVar[type[Result]]
+    """The class of the results."""
+
+    def results(self, batch: DataFrame, batch_id: int) -> Iterator[Result]:
+        """Do the work, and give what was done after each step of it."""
+        raise NotImplementedError
+
+    def __call__(self, batch: DataFrame, batch_id: int) -> None:
+        try:
+            for part, result in enumerate(self.results(batch, batch_id)):
+                record_result(batch.sparkSession, self.target, self.run, part, result)
+        except Exception as error:
+            raise portable_error(error) from error
+
+
 def run_micro_batches(
     stream: DataFrame,
-    work: Callable[[DataFrame, int], None],
+    work: MicroBatchWork,
     checkpoint: str,
     trigger: dict[str, Any],
     stop: threading.Event | None = None,
     *,
-    between: Callable[[], None] | None = None,
+    report: Callable[[Any], None],
+    between: Callable[[], None] = lambda: None,
 ) -> None:
     """Give ``work`` each micro-batch until caught up (available-now) or until ``stop`` is set.
 
-    ``between`` is called once a minute and never beside ``work``, also while nothing comes in. Raises the error of
-    either as it was: nothing is lost then, since the next run takes the same input again.
+    ``report`` gets each result, soon after its micro-batch has ended. ``between`` is called once a minute, also while
+    nothing comes in; a MERGE that it overtakes is tried again. Raises Misconfigured and MicroBatchError of ``work``,
+    and the error of the others as it was: nothing is lost then, since the next run takes the same input again.
     """
-    busy = threading.Lock()
-    failures: list[Exception] = []
+    spark = stream.sparkSession
+    prepare_metrics(spark, work.target, work.kind)
+    reported, newest, seconds = 0, None, 0
 
-    def each(batch: DataFrame, batch_id: int) -> None:
-        with busy:
-            try:
-                work(batch, batch_id)
-            except Exception as error:
-                failures.append(error)
-                raise
+    def report_new() -> None:
+        nonlocal reported
+        for result in read_results(spark, work.target, work.run, work.kind)[reported:]:
+            reported += 1
+            report(result)
 
-    writer = stream.writeStream.foreachBatch(each).option("checkpointLocation", checkpoint)
+    writer = stream.writeStream.foreachBatch(work).option("checkpointLocation", checkpoint)
     query = writer.trigger(**trigger).start()
     stop = stop or threading.Event()
-    seconds = 0
     try:
         while not query.awaitTermination(1):
             seconds += 1
+            done = _last_batch(query)
+            if done != newest or seconds % HOUSEKEEPING_SECONDS == 0:
+                newest = done
+                _call_or_stop(report_new, query)
             if stop.is_set():
-                with busy:  # lets the micro-batch under way finish
-                    query.stop()
-            elif between is not None and seconds % HOUSEKEEPING_SECONDS == 0:
-                with busy:
-                    _call_or_stop(between, query)
-    except PySparkException:
-        if stop.is_set() and not failures:
-            return
-        if failures:
-            raise failures[0] from None
-        raise  # the stream that feeds the job: its cause is below Spark's wrapping
+                _stop_after_batch(query)
+            elif seconds % HOUSEKEEPING_SECONDS == 0:
+                _call_or_stop(between, query)
+    except PySparkException as error:
+        failure = micro_batch_error(error)
+        if failure is not None:
+            try:
+                report_new()
+            finally:
+                raise failure from None
+        if not stop.is_set():
+            raise  # the stream that feeds the job: its cause is below Spark's wrapping
+    report_new()
 
 
-def _call_or_stop(between: Callable[[], None], query: StreamingQuery) -> None:
-    """``between``, with the stream ended when it fails."""
+def _last_batch(query: StreamingQuery) -> int | None:
+    progress = query.lastProgress
+    return None if progress is None else int(progress["batchId"])
+
+
+def _stop_after_batch(query: StreamingQuery) -> None:
+    """End the stream once the micro-batch under way has ended. The next run takes one that has just begun by then."""
+    under_way = _last_batch(query)
+    while query.isActive and query.status["isTriggerActive"] and _last_batch(query) == under_way:
+        time.sleep(0.05)
+    query.stop()
+
+
+def _call_or_stop(work: Callable[[], None], query: StreamingQuery) -> None:
+    """``work``, with the stream ended when it fails."""
     try:
-        between()
+        work()
     except Exception:
         query.stop()
         raise
 
 
-def path_exists(spark: SparkSession, path: str) -> bool | None:
-    """None where the session has no Java gateway (Spark Connect): there the stream itself says what is missing."""
-    gateway: Any = getattr(spark, "_jvm", None)
-    if gateway is None:
-        return None
-    place = gateway.org.apache.hadoop.fs.Path(path)
-    configuration = spark._jsparkSession.sessionState().newHadoopConf()
-    return bool(place.getFileSystem(configuration).exists(place))
+def staging_folder(checkpoint: str) -> str:
+    """The folder in which the rows of one micro-batch are held (see `tables.hold`): as much a stream's own as that."""
+    return f"{checkpoint.rstrip('/')}/lakebound_staging"
 
 
 def claim_checkpoint(spark: SparkSession, checkpoint: str, target: str, table_id: str) -> None:

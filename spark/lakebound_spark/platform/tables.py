@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeVar
+from uuid import uuid4
 
-from delta.tables import DeltaTable, DeltaTableBuilder
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.types import StructType
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.platform.spark_compat import is_conflict
-from lakebound_spark.platform.sql_text import literal, quoted
+from lakebound_spark.platform.spark_compat import condition_of, is_conflict
+from lakebound_spark.platform.sql_text import insert_clause, literal, quoted
 
 ATTEMPTS: Final = 5
+_HISTORY_LIMIT: Final = 20
+_NO_PROPERTIES: Final[Mapping[str, str]] = MappingProxyType({})
+_NAME_PART: Final = r"`(?:[^`]|``)+`|[^.`]+"
 
 _URL_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -51,13 +56,51 @@ def companion_table(target: str, suffix: str) -> str:
 
 
 def table_sql(target: str) -> str:
-    """The table for a SQL statement."""
-    return f"delta.{quoted(target)}" if is_path(target) else target
+    """The table for a SQL statement, each part of its name quoted. Raises Misconfigured for what is no name.
+
+    | target             | SQL                      |
+    |--------------------|--------------------------|
+    | /lake/silver       | delta.`/lake/silver`     |
+    | main.my-db.flights | `main`.`my-db`.`flights` |
+    | db.`flights.v2`    | `db`.`flights.v2`        |
+    """
+    if is_path(target):
+        return f"delta.{quoted(target)}"
+    if not re.fullmatch(rf"(?:{_NAME_PART})(?:\.(?:{_NAME_PART}))*", target):
+        raise Misconfigured(f"{target!r} is no table's name; give table, schema.table, catalog.schema.table or a path")
+    return ".".join(part if part[0] == "`" else quoted(part) for part in re.findall(_NAME_PART, target))
 
 
 def exists(spark: SparkSession, target: str) -> bool:
     """Whether the Delta table is there."""
-    return DeltaTable.isDeltaTable(spark, target) if is_path(target) else spark.catalog.tableExists(target)
+    try:
+        if is_path(target):  # of which Spark 3.5's catalog says that it is there as soon as there is a `_delta_log`
+            return read_table(spark, target).schema is not None
+        return spark.catalog.tableExists(table_sql(target))
+    except AnalysisException as error:
+        if condition_of(error) in _NO_TABLE:
+            return False
+        raise
+
+
+_NO_TABLE: Final = ("PATH_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_TABLE_NOT_FOUND", "DELTA_PATH_DOES_NOT_EXIST")
+
+
+def read_table(spark: SparkSession, target: str) -> DataFrame:
+    """The rows of the Delta table at a path or of a name."""
+    return spark.table(table_sql(target))
+
+
+def read_snapshot(spark: SparkSession, target: str) -> DataFrame:
+    """The rows of the table's newest version, which further commits do not change however often they are read."""
+    return spark.sql(f"SELECT * FROM {table_sql(target)} VERSION AS OF {newest_version(spark, target)}")
+
+
+def newest_version(spark: SparkSession, target: str) -> int:
+    """The number of the table's last commit."""
+    newest = spark.sql(f"DESCRIBE HISTORY {table_sql(target)} LIMIT 1").head()
+    assert newest is not None
+    return int(newest["version"])
 
 
 def location(spark: SparkSession, target: str) -> str:
@@ -65,43 +108,34 @@ def location(spark: SparkSession, target: str) -> str:
     if is_path(target):
         return target
     if exists(spark, target):
-        (detail,) = spark.sql(f"DESCRIBE DETAIL {table_sql(target)}").collect()
-        return str(detail["location"])
-    schema, _, name = target.rpartition(".")
+        return str(table_detail(spark, target)["location"])
+    *parts, name = re.findall(_NAME_PART, target)
+    schema = ".".join(parts)
     try:
-        rows = spark.sql(f"DESCRIBE SCHEMA {schema or spark.catalog.currentDatabase()}").collect()
+        rows = spark.sql(f"DESCRIBE SCHEMA {table_sql(schema or spark.catalog.currentDatabase())}").collect()
     except AnalysisException:
         raise Misconfigured(f"there is no schema {schema} for the table {target}; create it first") from None
     (folder,) = (row["info_value"] for row in rows if row["info_name"] == "Location")
-    return f"{folder}/{name}"
-
-
-def open_table(spark: SparkSession, target: str) -> DeltaTable:
-    """The Delta table at a path or of a name."""
-    return DeltaTable.forPath(spark, target) if is_path(target) else DeltaTable.forName(spark, target)
+    return f"{folder}/{name.strip('`')}"
 
 
 def require_silver(spark: SparkSession, target: str) -> DataFrame:
     """The rows of the silver table. Raises Misconfigured when there is no Delta table."""
     if not exists(spark, target):
         raise Misconfigured(f"there is no Delta table at {target}; run merge_changes first")
-    return open_table(spark, target).toDF()
+    return read_table(spark, target)
 
 
-def table_id(spark: SparkSession, target: str) -> str:
-    """The Delta table's id, which no table made later in its place has."""
-    detail = open_table(spark, target).detail().select("id").head()
+def table_detail(spark: SparkSession, target: str) -> Row:
+    """What `DESCRIBE DETAIL` knows of the table: its `id`, which no table made later in its place has, and more."""
+    detail = spark.sql(f"DESCRIBE DETAIL {table_sql(target)}").head()
     assert detail is not None
-    return str(detail["id"])
+    return detail
 
 
-def write_rows(rows: DataFrame, target: str, mode: str) -> None:
-    """Write the rows into the table, with one of Spark's save modes."""
-    writer = rows.write.format("delta").mode(mode)
-    if is_path(target):
-        writer.save(target)
-    else:
-        writer.saveAsTable(target)
+def append_rows(rows: DataFrame, target: str) -> None:
+    """Append rows, whose columns are found by name, in one commit."""
+    rows.writeTo(table_sql(target)).append()
 
 
 def properties(spark: SparkSession, target: str) -> dict[str, str]:
@@ -119,8 +153,12 @@ def properties(spark: SparkSession, target: str) -> dict[str, str]:
 
 def set_properties(spark: SparkSession, target: str, values: Mapping[str, str]) -> None:
     """Set properties of the table, in one commit that is tried again when another writer's came between."""
-    pairs = ", ".join(f"{literal(name)} = {literal(value)}" for name, value in values.items())
-    retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES ({pairs})"))
+    retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} SET TBLPROPERTIES {properties_sql(values)}"))
+
+
+def properties_sql(values: Mapping[str, str]) -> str:
+    """The properties with their parentheses, as they stand behind TBLPROPERTIES."""
+    return f"({', '.join(f'{literal(name)} = {literal(value)}' for name, value in values.items())})"
 
 
 def encode_property(value: str) -> str:
@@ -139,9 +177,53 @@ _REDACTED: Final = "*********(redacted)"
 _SEPARATOR: Final = "·"
 
 
+def column_sql(name: str, kind: str, comment: str = "") -> str:
+    """A column of `create_table`."""
+    return f"{quoted(name)} {kind}" + (f" COMMENT {literal(comment)}" if comment else "")
+
+
+def columns_sql(columns: StructType) -> list[str]:
+    """The columns of `create_table` from a schema."""
+    return [
+        column_sql(field.name, field.dataType.simpleString() + ("" if field.nullable else " NOT NULL"))
+        for field in columns.fields
+    ]
+
+
+def create_table(
+    spark: SparkSession,
+    target: str,
+    columns: Sequence[str],
+    clause: str = "",
+    properties: Mapping[str, str] = _NO_PROPERTIES,
+) -> None:
+    """Make a Delta table at a path or of a name, unless it is there. ``clause`` says how it is laid out.
+
+    A job killed while it made the table leaves `_delta_log` without a commit. Delta reads no table there, and yet takes
+    it for one that is there when asked to make it. Raises Misconfigured where this process cannot take that away.
+    """
+    if is_path(target) and not _URL_SCHEME.match(target):
+        _remove_empty_delta_log(Path(target))
+    settings = f" TBLPROPERTIES {properties_sql(properties)}" if properties else ""
+    definition = f"{table_sql(target)} ({', '.join(columns)}) USING delta {clause}{settings}"
+    spark.sql(f"CREATE TABLE IF NOT EXISTS {definition}")
+    if is_path(target) and not exists(spark, target):
+        raise Misconfigured(f"{target} has a _delta_log without a commit, left by a job that was killed; remove it")
+
+
+def _remove_empty_delta_log(place: Path) -> None:
+    """Nothing is removed with what it holds, so the commit of another job that makes the table at this moment stays."""
+    log = place / "_delta_log"
+    left = list(log.iterdir()) if log.is_dir() else []
+    if log.is_dir() and all(path.name[0] in "._" and path.name != "_last_checkpoint" for path in left):
+        for path in left:
+            path.unlink()
+        log.rmdir()
+
+
 def create_companion(spark: SparkSession, place: str, columns: StructType) -> None:
     """Make a table of these columns and `detected_at`, unless it is there."""
-    new_table(spark, place).addColumns(columns).addColumn("detected_at", "TIMESTAMP").execute()
+    create_table(spark, place, [*columns_sql(columns), "detected_at TIMESTAMP"])
 
 
 def add_missing_rows(place: str, columns: StructType, rows: DataFrame, key: Sequence[str]) -> None:
@@ -149,41 +231,64 @@ def add_missing_rows(place: str, columns: StructType, rows: DataFrame, key: Sequ
 
     Makes the table of these ``columns`` unless it is there. No two of ``rows`` may have one key.
     """
-    spark = rows.sparkSession
-    create_companion(spark, place, columns)
+    create_companion(rows.sparkSession, place, columns)
     same = " AND ".join(f"t.{name} <=> s.{name}" for name in key)
-    values: dict[str, str | Column] = {name: f"s.{name}" for name in rows.columns}
-    merge = open_table(spark, place).alias("t").merge(rows.alias("s"), same)
-    retry_on_conflict(merge.whenNotMatchedInsert(values=values | {"detected_at": "current_timestamp()"}).execute)
+    values = {name: f"s.{quoted(name)}" for name in rows.columns} | {"detected_at": "current_timestamp()"}
+    retry_on_conflict(lambda: merge_into(place, rows, same, f"WHEN NOT MATCHED THEN {insert_clause(values)}"))
 
 
-def new_table(spark: SparkSession, place: str) -> DeltaTableBuilder:
-    """The builder of a table at a path or of a name, which `execute` makes unless it is there."""
-    builder = DeltaTable.createIfNotExists(spark)
-    if not is_path(place):
-        return builder.tableName(place)
-    remove_empty_delta_log(spark, place)
-    return builder.location(place)
+def hold(rows: DataFrame, folder: str) -> DataFrame:
+    """``rows`` computed once and read from ``folder``, where the next call's rows take their place.
 
-
-def remove_empty_delta_log(spark: SparkSession, place: str) -> None:
-    """Take away the log of a table that was never made.
-
-    A job killed while it made the table leaves `_delta_log` without a commit. Delta sees no table there, refuses to
-    make one (DELTA_TABLE_NOT_FOUND), and the same command would be refused for ever. Nothing is deleted with what it
-    holds, so the commit of another job that makes the table at this moment stays.
+    Not `persist`: serverless compute refuses it, and a row that is lost from a cache is computed again, which may give
+    another one.
     """
-    gateway: Any = getattr(spark, "_jvm", None)
-    if gateway is None:
-        return
-    log = gateway.org.apache.hadoop.fs.Path(f"{place.rstrip('/')}/_delta_log")
-    files = log.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-    if not files.exists(log):
-        return
-    left = [status.getPath() for status in files.listStatus(log)]
-    if all(path.getName()[0] in "._" and path.getName() != "_last_checkpoint" for path in left):
-        for path in [*left, log]:
-            files.delete(path, False)
+    rows.write.mode("overwrite").parquet(folder)
+    return rows.sparkSession.read.schema(rows.schema).parquet(folder)
+
+
+@contextmanager
+def temporary_view(rows: DataFrame) -> Iterator[str]:
+    """A name under which SQL knows ``rows`` for the length of the block."""
+    name = f"lakebound_{uuid4().hex}"
+    rows.createTempView(name)
+    try:
+        yield name
+    finally:
+        rows.sparkSession.catalog.dropTempView(name)
+
+
+def merge_into(target: str, source: DataFrame, condition: str, *clauses: str) -> Row:
+    """Run `MERGE INTO target AS t USING source AS s`; Delta's counts of the affected rows.
+
+    ``clauses`` are all that stands after the condition, `WHEN MATCHED …` and so on.
+    """
+    with temporary_view(source) as name:
+        statement = f"MERGE INTO {table_sql(target)} AS t USING {name} AS s ON {condition} {' '.join(clauses)}"
+        counts = source.sparkSession.sql(statement).head()
+    assert counts is not None
+    return counts
+
+
+class Counts(NamedTuple):
+    """Rows of the target that a MERGE inserted, updated, and copied unchanged because their file was rewritten."""
+
+    inserted: int
+    updated: int
+    copied: int
+
+
+def count_copied(spark: SparkSession, target: str, merged: Row) -> Counts:
+    """The counts of `merge_into`, with those that only the commit tells: it is the newest MERGE of these counts."""
+    inserted, updated = int(merged["num_inserted_rows"]), int(merged["num_updated_rows"])
+    if not merged["num_affected_rows"]:  # no row changed, no commit
+        return Counts(0, 0, 0)
+    for commit in spark.sql(f"DESCRIBE HISTORY {table_sql(target)} LIMIT {_HISTORY_LIMIT}").collect():
+        told = commit["operationMetrics"]
+        rows = [int(told.get(f"numTargetRows{name}", -1)) for name in ("Inserted", "Updated", "Copied")]
+        if commit["operation"] == "MERGE" and rows[:2] == [inserted, updated]:
+            return Counts(*rows)
+    return Counts(inserted, updated, 0)  # so many commits of other writers came after it
 
 
 def retry_on_conflict(commit: Callable[[], T]) -> T:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
+from lakebound_spark.platform.spark_compat import root_cause_text
 from lakebound_spark.reading.schema import FILE, RECORD, WHOLE, record_time_ms
 from lakebound_spark.reading.source import DataFile, read_records
 
@@ -78,62 +75,46 @@ class CheckedRecords:
         return tuple(register for register, records in fed.items() if records)
 
 
-@contextmanager
 def checked_records(
     spark: SparkSession, files: Sequence[DataFile], source_table: str, record: StructType = RECORD
-) -> Iterator[CheckedRecords]:
-    """Read ``files``, compare each with its name, and hold the records persisted for the length of the block.
-
-    They are persisted before anything is counted: a query that needs only the corrupt column of a JSON read
-    is answered wrongly or not at all, and the records are needed again for the merge.
-    """
-    files, bad_files = list(files), list[BadFile]()
-    while files:
-        records: DataFrame | None = None
-        try:
-            try:
-                records = read_records(spark, files, record).persist()
-                counts = {row[FILE]: row for row in count_by_file(records, source_table).collect()}
-            except (Py4JJavaError, PySparkException) as error:
-                damaged = find_damaged_files(spark, files, record) if damage_reason(error) else []
-                if not damaged:  # nothing is wrong with a file: what failed is the storage or this machine
-                    raise
-                bad_files += damaged
-                left_out = {bad.path for bad in damaged}
-                files = [file for file in files if file.path not in left_out]
-                continue
-            yield _compare(records, counts, files, source_table, bad_files)
-            return
-        finally:
-            if records is not None:
-                records.unpersist()
-    yield CheckedRecords(None, 0, 0, tuple(bad_files), None, None)
-
-
-def _compare(
-    records: DataFrame, counts: dict[str, Row], files: list[DataFile], source_table: str, bad_files: list[BadFile]
 ) -> CheckedRecords:
-    good = []
+    """Read ``files`` once, compare each with its name, and plan the reading of the records of those that are whole."""
+    files, bad_files, counts = list(files), list[BadFile](), dict[str, Row]()
+    while files:
+        try:
+            counts = {
+                row[FILE]: row for row in count_by_file(read_records(spark, files, record), source_table).collect()
+            }
+            break
+        except Exception as error:
+            damaged = find_damaged_files(spark, files, record) if damage_reason(error) else []
+            if not damaged:  # nothing is wrong with a file: what failed is the storage or this machine
+                raise
+            bad_files += damaged
+            left_out = {bad.path for bad in damaged}
+            files = [file for file in files if file.path not in left_out]
+    good, unparsed = list[DataFile](), list[DataFile]()
     for file in files:
         count = counts.get(file.url)
         bad = compare_with_name(file, count["read"], count["whole"]) if count else compare_with_name(file, 0, 0)
-        if bad is not None:
+        if bad is None:
+            good.append(file)
+        else:
             bad_files.append(bad)
-        elif count:
-            good.append(count)
+            unparsed += [file] if bad.reason == NOT_WHOLE else []
+    found = [counts[file.url] for file in good if file.url in counts]
+    foreign = sum(count["foreign"] for count in found)
     ours = F.col("source_table") == source_table
-    whole = F.col(FILE).isin([count[FILE] for count in good])
-    foreign = sum(count["foreign"] for count in good)
     return CheckedRecords(
-        records=records.where(ours & whole) if good else None,
-        count=sum(count["whole"] for count in good) - foreign,
+        records=read_records(spark, good, record).where(ours) if found else None,
+        count=sum(count["whole"] for count in found) - foreign,
         refused=foreign,
         bad_files=tuple(bad_files),
-        oldest_ingest_ms=min((count["oldest"] for count in good if count["oldest"] is not None), default=None),
-        newest_ingest_ms=max((count["newest"] for count in good if count["newest"] is not None), default=None),
-        oldest_record_ms=min((count["aged"] for count in good if count["aged"] is not None), default=None),
-        from_stream=sum(count["stream"] for count in good),
-        not_whole=records.where(~F.col(WHOLE)) if any(bad.reason == NOT_WHOLE for bad in bad_files) else None,
+        oldest_ingest_ms=min((count["oldest"] for count in found if count["oldest"] is not None), default=None),
+        newest_ingest_ms=max((count["newest"] for count in found if count["newest"] is not None), default=None),
+        oldest_record_ms=min((count["aged"] for count in found if count["aged"] is not None), default=None),
+        from_stream=sum(count["stream"] for count in found),
+        not_whole=read_records(spark, unparsed, record).where(~F.col(WHOLE)) if unparsed else None,
     )
 
 
@@ -147,7 +128,7 @@ def find_damaged_files(spark: SparkSession, files: Sequence[DataFile], record: S
     """
     try:
         read_records(spark, files, record).write.format("noop").mode("overwrite").save()
-    except (Py4JJavaError, PySparkException) as error:
+    except Exception as error:
         reason = damage_reason(error)
         if reason is None:
             raise
@@ -164,14 +145,7 @@ def damage_reason(error: BaseException) -> str | None:
     Only the first cause counts: Avro wraps a broken connection in an exception of its own just as it wraps a
     broken block. Its top frame counts too, since a cut Avro file can end in a bare NullPointerException.
     """
-    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    if cause is None:
-        text = str(error)
-    else:
-        while cause.getCause() is not None:
-            cause = cause.getCause()
-        frames = cause.getStackTrace()
-        text = f"{cause.getClass().getName()}: {cause.getMessage()} at {frames[0] if frames else ''}"
+    text = root_cause_text(error)
     if "FileNotFoundException" in text or "PATH_NOT_FOUND" in text:
         return MISSING
     return DAMAGED if any(sign in text for sign in _DAMAGE) else None
@@ -194,6 +168,8 @@ def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
         F.count_if(F.col(WHOLE)).alias("whole"),
         F.count_if(F.col(WHOLE) & (F.col("source_table") != source_table)).alias("foreign"),
         *record_aggregates(ours),
+        # Spark's JSON reader passes over a field that nobody asks for, and would not see that it does not parse.
+        F.max(F.xxhash64(*[name for name in records.columns if name not in (FILE, WHOLE)])).alias("all_fields"),
     )
 
 

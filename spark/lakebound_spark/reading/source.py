@@ -10,11 +10,14 @@ from functools import reduce
 from itertools import groupby
 from typing import Final
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
+from lakebound.errors import Misconfigured
 from lakebound.transport.object_keys import DataKey
+from lakebound_spark.platform.spark_compat import condition_of
 from lakebound_spark.reading.schema import CORRUPT, FILE, RECORD, mark_whole
 
 FILES_PER_MICRO_BATCH: Final = 256
@@ -55,6 +58,8 @@ def stream_of_files(spark: SparkSession, source: str, reader: str, files_per_mic
     that file out and go on. Auto Loader and open Spark both list `binaryFile` with this fixed schema, and
     neither opens a file whose content is not selected. A file of zero bytes is in no listing of Spark's;
     the flusher never writes one, and `lakebound files check` finds it.
+
+    Raises Misconfigured where there is no ``source``.
     """
     if reader == "auto-loader":
         stream = (
@@ -71,12 +76,15 @@ def stream_of_files(spark: SparkSession, source: str, reader: str, files_per_mic
             .option("maxFileAge", "36500d")
         )
     # Without recursive look-up Spark infers columns from `dt=/HH=` and refuses two layouts below one prefix.
-    return (
-        stream.schema(_LISTING)
-        .option("recursiveFileLookup", "true")
-        .load(literal_path(source))
-        .select("path", F.col("_metadata.file_path").alias("url"), "length")
-    )
+    try:
+        files = stream.schema(_LISTING).option("recursiveFileLookup", "true").load(literal_path(source))
+        files = files.select("path", F.col("_metadata.file_path").alias("url"), "length")
+        assert files.schema  # Spark Connect analyses a plan only when something is asked of it
+    except AnalysisException as error:
+        if condition_of(error) != "PATH_NOT_FOUND":
+            raise
+        raise Misconfigured(f"--source {source} is not there; give the folder that holds the hour partitions") from None
+    return files
 
 
 def default_reader() -> str:

@@ -28,7 +28,7 @@ from pyspark.sql.types import StructField, StructType
 from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable
 from lakebound_spark.platform import spark_compat
 from lakebound_spark.platform.sql_text import literal, quoted
-from lakebound_spark.platform.tables import open_table, set_properties, table_sql
+from lakebound_spark.platform.tables import column_sql, read_table, set_properties, table_sql
 from lakebound_spark.silver.casting import exact_decimal
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.rows import attributes, visible_images
@@ -154,7 +154,7 @@ def grow_table(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tup
     Widening is Delta's own: no file is rewritten, and old values read as before. The table feature for it is only
     switched on when a column is first widened, since readers older than Delta 3.2 then refuse the table.
     """
-    schema = open_table(spark, target).toDF().schema
+    schema = read_table(spark, target).schema
     growth = plan_growth(schema, attribute_usage(latest, attribute_columns(schema)))
     if growth.widened:
         set_properties(spark, target, {"delta.enableTypeWidening": "true"})
@@ -164,12 +164,12 @@ def grow_table(spark: SparkSession, target: str, latest: DataFrame) -> tuple[tup
         add_columns(spark, target, growth.added)
     if growth == Growth((), ()):
         return attribute_columns(schema), False
-    return attribute_columns(open_table(spark, target).toDF().schema), True
+    return attribute_columns(read_table(spark, target).schema), True
 
 
 def add_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
     """Append columns to the table, each with the comment by which it is known as ours."""
-    lines = ", ".join(f"{quoted(c.name)} {c.sql_type} COMMENT {literal(column_comment(c))}" for c in columns)
+    lines = ", ".join(column_sql(column.name, column.sql_type, column_comment(column)) for column in columns)
     if any(column.needs_mapping for column in columns):
         set_properties(spark, target, NAME_MAPPING)
     spark.sql(f"ALTER TABLE {table_sql(target)} ADD COLUMNS ({lines})")

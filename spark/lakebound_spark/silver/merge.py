@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from delta.tables import DeltaMergeBuilder, DeltaTable
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import DataFrame, SparkSession
 
-from lakebound_spark.platform.spark_compat import Counts, execute_merge
-from lakebound_spark.platform.sql_text import quoted
-from lakebound_spark.platform.tables import open_table
+from lakebound_spark.platform.sql_text import insert_clause, literal, update_clause
+from lakebound_spark.platform.tables import Counts, count_copied, merge_into
 from lakebound_spark.reading.latest import REGISTERS
 from lakebound_spark.reading.schema import LABEL_DIGITS, RESCUED
 from lakebound_spark.silver.columns import DeclaredColumn
@@ -45,19 +42,13 @@ def merge_rows(
     committed in between (see `tables.retry_on_conflict`). A retry is harmless: the guard compares with the table as it
     is then.
     """
-    table = open_table(spark, target)
-    return execute_merge(spark, table, _guarded_merge(table, rows, columns, registers, keys, rescue=rescue))
+    same = "t._key = s.key"
+    if keys is not None:
+        same += f" AND t._key BETWEEN {literal(keys[0])} AND {literal(keys[1])}"
+    return count_copied(spark, target, merge_into(target, rows, same, *_guarded_clauses(columns, registers, rescue)))
 
 
-def _guarded_merge(
-    table: DeltaTable,
-    rows: DataFrame,
-    columns: Sequence[DeclaredColumn],
-    registers: Collection[str],
-    keys: tuple[str, str] | None,
-    *,
-    rescue: bool,
-) -> DeltaMergeBuilder:
+def _guarded_clauses(columns: Sequence[DeclaredColumn], registers: Collection[str], rescue: bool) -> list[str]:
     """The rule in its compacted form, one clause for each thing that can happen to a key.
 
     The three matched clauses together fire when `s.version > t._version OR s.base > t._base OR
@@ -73,24 +64,23 @@ def _guarded_merge(
         stream[RESCUED], base[RESCUED] = "s.stream_rescued", "s.base_rescued"
     moved = "s.version > t._version OR s.base > t._base OR s.stream_time_ms > t._stream_time_ms"
     key = {"_key": "s.key"}
-    same = F.col("t._key") == F.col("s.key")
-    if keys is not None:
-        same = same & F.col("t._key").between(*map(F.lit, keys))
-    merge = table.alias("t").merge(rows.alias("s"), same)
+    updates, inserts = [], []
     if "stream" in registers:
-        merge = merge.whenMatchedUpdate(
-            f"s.version > t._version AND {t.stream_is_visible}", {**t.greatest, **stream}
-        ).whenNotMatchedInsert(none.stream_is_visible, {**key, **none.greatest, **stream})
+        updates.append((f"s.version > t._version AND {t.stream_is_visible}", {**t.greatest, **stream}))
+        inserts.append((none.stream_is_visible, {**key, **none.greatest, **stream}))
     if "base" in registers:
-        merge = merge.whenMatchedUpdate(
-            f"s.base > t._base AND NOT ({t.stream_is_visible})", {**t.greatest, **base}
-        ).whenNotMatchedInsert(f"NOT ({none.stream_is_visible})", {**key, **none.greatest, **base})
-    return merge.whenMatchedUpdate(moved, dict(t.greatest))
+        updates.append((f"s.base > t._base AND NOT ({t.stream_is_visible})", {**t.greatest, **base}))
+        inserts.append((f"NOT ({none.stream_is_visible})", {**key, **none.greatest, **base}))
+    updates.append((moved, t.greatest))
+    return [
+        *(f"WHEN MATCHED AND {condition} THEN {update_clause(values)}" for condition, values in updates),
+        *(f"WHEN NOT MATCHED AND {condition} THEN {insert_clause(values)}" for condition, values in inserts),
+    ]
 
 
-def _image_assignments(image: str, ttl: str, typed: str, columns: Sequence[DeclaredColumn]) -> dict[str, str | Column]:
+def _image_assignments(image: str, ttl: str, typed: str, columns: Sequence[DeclaredColumn]) -> dict[str, str]:
     """Assignments that make one register's image the visible one."""
-    shown: dict[str, str | Column] = {quoted(c.name): f"{typed}.c{number}" for number, c in enumerate(columns)}
+    shown = {column.name: f"{typed}.c{number}" for number, column in enumerate(columns)}
     return shown | {"_item": image, "_is_deleted": f"{image} IS NULL", "_ttl_expired": ttl}
 
 
@@ -103,7 +93,7 @@ class _Registers:
     base: str
 
     @property
-    def greatest(self) -> dict[str, str | Column]:
+    def greatest(self) -> dict[str, str]:
         """Assignments of the registers after the merge; `greatest` passes over NULLs."""
         return {
             "_version": f"greatest({self.version}, s.version)",

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
-from lakebound_spark.platform.metrics import MicroBatch, Totals, append_metrics, count_text
-from lakebound_spark.platform.streams import claim_checkpoint, path_exists, run_micro_batches
+from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text
+from lakebound_spark.platform.streams import MicroBatchWork, claim_checkpoint, run_micro_batches, staging_folder
 from lakebound_spark.platform.tables import companion_table
 from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import CheckedRecords, checked_records
@@ -59,16 +59,15 @@ def run_merge(
     ``warn`` gets a sentence at the first MERGE of a run that never got a record of this table: a stream that goes on
     would tell nobody otherwise.
 
-    The same line is appended to `<target>_metrics`. Raises Misconfigured before anything is merged, and the
-    micro-batch's own error if one fails: nothing is lost then, since the next run takes the same records again.
+    The same line is a row of `<target>_metrics`. Raises Misconfigured before anything is merged, and MicroBatchError if
+    one fails: nothing is lost then, since the next run takes the same records again.
 
     Silver is marked by the gaps that are open before the first micro-batch, once a minute, and after records that
     came too late.
     """
     if job.reader == BRONZE:
         check_bronze(spark, job.source)
-    elif path_exists(spark, job.source) is False:
-        raise Misconfigured(f"--source {job.source} is not there; give the folder that holds the hour partitions")
+    stream = _stream(spark, job)
     table_id = prepare_target(spark, job.target, job.config)
     claim_checkpoint(spark, job.checkpoint, job.target, table_id)
     totals = Totals()
@@ -78,19 +77,17 @@ def run_merge(
             gaps = read_gaps(spark, job.control_folder, job.config.source_table)
             totals.stale_since = mark_stale(spark, job.target, gaps)
 
-    def merge(batch: DataFrame, batch_id: int) -> None:
-        work = merge_bronze_micro_batch if job.reader == BRONZE else merge_micro_batches
-        for done in work(batch, batch_id, job):
-            totals.add(done)
-            report(json.dumps(asdict(done)))
-            append_metrics(batch.sparkSession, job.target, done)
-            if totals.merges == 1 and totals.all_refused:
-                warn(refusal_message(job, totals))
-            if done.stale:
-                look()
+    def tell(done: MicroBatch) -> None:
+        totals.add(done)
+        report(json.dumps(asdict(done)))
+        if totals.merges == 1 and totals.all_refused:
+            warn(refusal_message(job, totals))
+        if done.stale:
+            look()
 
     look()
-    run_micro_batches(_stream(spark, job), merge, job.checkpoint, job.trigger, stop, between=look)
+    work = MergeWork(job.target, uuid4().hex, job)
+    run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=look)
     return totals
 
 
@@ -115,6 +112,18 @@ def _stream(spark: SparkSession, job: MergeJob) -> DataFrame:
     return stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
 
 
+@dataclass(frozen=True)
+class MergeWork(MicroBatchWork):
+    """A micro-batch of names of files, or of bronze's records, merged."""
+
+    job: MergeJob
+    kind = MicroBatch
+
+    def results(self, batch: DataFrame, batch_id: int) -> Iterator[MicroBatch]:
+        work = merge_bronze_micro_batch if self.job.reader == BRONZE else merge_micro_batches
+        yield from work(batch, batch_id, self.job)
+
+
 def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
     """Merge the files named in ``batch`` (columns `path`, `url`, `length`), at most `bytes_per_merge` in one MERGE.
 
@@ -124,18 +133,28 @@ def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Itera
     """
     files = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
     for some in split_by_bytes(files, job.bytes_per_merge):
-        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config, job.control_folder)
+        staging = staging_folder(job.checkpoint)
+        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config, staging, job.control_folder)
 
 
 def merge_micro_batch(
-    spark: SparkSession, files: list[DataFile], batch_id: int, target: str, config: MergeConfig, folder: str = ""
+    spark: SparkSession,
+    files: list[DataFile],
+    batch_id: int,
+    target: str,
+    config: MergeConfig,
+    staging: str,
+    folder: str = "",
 ) -> MicroBatch:
-    """Check, reduce, cast and merge these files (at least one); late records become a gap in the control ``folder``."""
+    """Check, reduce, cast and merge these files (at least one); late records become a gap in the control ``folder``.
+
+    ``staging`` is a folder of this writer's own.
+    """
     started = time.monotonic()
-    with checked_records(spark, files, config.source_table, record_schema(config)) as checked:
-        if checked.bad_files:
-            record_bad_files(spark, target, checked.bad_files)
-        brought = merge_records(spark, target, checked, config)
+    checked = checked_records(spark, files, config.source_table, record_schema(config))
+    if checked.bad_files:
+        record_bad_files(spark, target, checked.bad_files)
+    brought = merge_records(spark, target, checked, config, staging)
     _record_gap(spark, folder, config.source_table, brought)
     return _metrics_row(batch_id, len(files), checked, brought, started)
 
@@ -143,10 +162,10 @@ def merge_micro_batch(
 def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
     """Reduce, cast and merge the records of ``batch``, rows of a bronze table; nothing without one."""
     started = time.monotonic()
-    with bronze_records(batch, job.config.source_table, record_schema(job.config)) as checked:
-        if not checked.count and not checked.refused:
-            return
-        brought = merge_records(batch.sparkSession, job.target, checked, job.config)
+    checked = bronze_records(batch, job.config.source_table, record_schema(job.config))
+    if not checked.count and not checked.refused:
+        return
+    brought = merge_records(batch.sparkSession, job.target, checked, job.config, staging_folder(job.checkpoint))
     _record_gap(batch.sparkSession, job.control_folder, job.config.source_table, brought)
     yield _metrics_row(batch_id, 0, checked, brought, started)
 

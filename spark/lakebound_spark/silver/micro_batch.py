@@ -10,8 +10,7 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.platform.spark_compat import Counts
-from lakebound_spark.platform.tables import retry_on_conflict
+from lakebound_spark.platform.tables import Counts, hold, retry_on_conflict
 from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.latest import latest_per_key, show_expired
 from lakebound_spark.silver.auto_columns import grow_table
@@ -42,19 +41,28 @@ class MergeResult:
     counts: Counts = _NO_ROWS
 
 
-def merge_records(spark: SparkSession, target: str, checked: CheckedRecords, config: MergeConfig) -> MergeResult:
+def merge_records(
+    spark: SparkSession, target: str, checked: CheckedRecords, config: MergeConfig, staging: str
+) -> MergeResult:
     """Merge the records; those older than what has been purged go to `<target>_stale_records` instead.
+
+    ``staging`` is a folder of this writer's own, where the rows of one micro-batch are held.
 
     Tried again from the start when another writer's commit came between: a purge may have been the other writer.
     """
     records = checked.records
     if records is None or not checked.count:
         return MergeResult()
-    return retry_on_conflict(lambda: _merge_fresh_records(spark, target, checked, records, config))
+    return retry_on_conflict(lambda: _merge_fresh_records(spark, target, checked, records, config, staging))
 
 
 def _merge_fresh_records(
-    spark: SparkSession, target: str, checked: CheckedRecords, records: DataFrame, config: MergeConfig
+    spark: SparkSession,
+    target: str,
+    checked: CheckedRecords,
+    records: DataFrame,
+    config: MergeConfig,
+    staging: str,
 ) -> MergeResult:
     oldest_ms = checked.oldest_record_ms
     # No horizon is shorter than a day, so younger records cannot be stale and need no look at the properties.
@@ -62,7 +70,7 @@ def _merge_fresh_records(
     floor = purge_floor_ms(spark, target) if old else None
     fresh = records if floor is None else records.where(~is_stale(floor))
     stale = None if floor is None else record_stale_records(target, records.where(is_stale(floor)))
-    brought = _merge_latest(spark, target, fresh, checked.registers, config)
+    brought = _merge_latest(spark, target, fresh, checked.registers, config, staging)
     if old and (since := purge_floor_ms(spark, target)) is not None and since != floor:
         # A purge has begun after the floor was read and may have ended before the MERGE began: what is stale by now
         # may have been merged onto nothing. It is kept and told, so that a repair takes back what it may have done.
@@ -71,36 +79,33 @@ def _merge_fresh_records(
 
 
 def _merge_latest(
-    spark: SparkSession, target: str, records: DataFrame, registers: Collection[str], config: MergeConfig
+    spark: SparkSession,
+    target: str,
+    records: DataFrame,
+    registers: Collection[str],
+    config: MergeConfig,
+    staging: str,
 ) -> MergeResult:
     latest = latest_per_key(show_expired(records) if config.keep_expired else records)
     columns = config.columns
     if config.auto:
-        latest = latest.persist()
-    try:
-        if config.auto:
-            columns, grew = grow_table(spark, target, latest)
-            if grew:
-                create_current_view(spark, target, replace=True)
-        rows = typed_rows(latest, columns, registers, rescue=config.auto).persist()
-        try:
-            counts = rows.agg(
-                F.count("*").alias("keys"),
-                F.sum("inexact").alias("inexact"),
-                F.sum("rescued" if config.auto else F.lit(0)).alias("rescued"),
-                F.min("key").alias("first"),
-                F.max("key").alias("last"),
-                F.sum(F.expr("coalesce(length(stream_image), 0) + coalesce(length(base_image), 0)")).alias("text"),
-            ).head()
-            assert counts is not None
-            if not counts["keys"]:
-                return MergeResult()
-            between = (counts["first"], counts["last"])
-            source = F.broadcast(rows) if counts["text"] <= _TEXT_TO_BROADCAST else rows
-            merged = merge_rows(spark, target, source, columns, registers, keys=between, rescue=config.auto)
-            return MergeResult(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
-        finally:
-            rows.unpersist()
-    finally:
-        if config.auto:
-            latest.unpersist()
+        latest = hold(latest, f"{staging}/latest")
+        columns, grew = grow_table(spark, target, latest)
+        if grew:
+            create_current_view(spark, target, replace=True)
+    rows = hold(typed_rows(latest, columns, registers, rescue=config.auto), f"{staging}/rows")
+    counts = rows.agg(
+        F.count("*").alias("keys"),
+        F.sum("inexact").alias("inexact"),
+        F.sum("rescued" if config.auto else F.lit(0)).alias("rescued"),
+        F.min("key").alias("first"),
+        F.max("key").alias("last"),
+        F.sum(F.expr("coalesce(length(stream_image), 0) + coalesce(length(base_image), 0)")).alias("text"),
+    ).head()
+    assert counts is not None
+    if not counts["keys"]:
+        return MergeResult()
+    between = (counts["first"], counts["last"])
+    source = F.broadcast(rows) if counts["text"] <= _TEXT_TO_BROADCAST else rows
+    merged = merge_rows(spark, target, source, columns, registers, keys=between, rescue=config.auto)
+    return MergeResult(counts["keys"], counts["inexact"], counts["rescued"], None, merged)

@@ -99,8 +99,8 @@ def is_stale(floor_ms: int) -> Column:
     return record_time_ms() < floor_ms
 
 
-def is_purgeable(floor_ms: int) -> Column:
-    """Whether a row of silver is a tombstone older than the floor by both of its registers.
+def is_purgeable(floor_ms: int) -> str:
+    """SQL for whether a row of silver is a tombstone older than the floor by both of its registers.
 
     | _is_deleted | _stream_time_ms | _base             | floor − 1 h | purged |
     |-------------|-----------------|-------------------|-------------|--------|
@@ -109,9 +109,8 @@ def is_purgeable(floor_ms: int) -> Column:
     | true        | 5000            | ''                | 5000        | no     |
     | false       | 4000            | ''                | 5000        | no     |
     """
-    label = F.when(F.col("_base") != "", F.substring_index("_base", "|", 1).cast("long"))
-    newest = F.greatest(F.col("_stream_time_ms"), label)
-    return F.col("_is_deleted") & F.coalesce(newest < floor_ms - SLACK_MS, F.lit(False))
+    label = "CASE WHEN _base <> '' THEN CAST(substring_index(_base, '|', 1) AS BIGINT) END"
+    return f"_is_deleted AND coalesce(greatest(_stream_time_ms, {label}) < {floor_ms - SLACK_MS}, false)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,23 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType
 
 from lakebound.errors import Misconfigured
 from lakebound.record.column_names import folded, unusable
 from lakebound_spark.platform.spark_compat import condition_of
-from lakebound_spark.platform.sql_text import quoted
+from lakebound_spark.platform.sql_text import quoted, update_clause
 from lakebound_spark.platform.tables import (
+    column_sql,
+    columns_sql,
+    create_table,
     encode_property,
     exists,
-    new_table,
-    open_table,
+    merge_into,
     properties,
+    read_table,
     retry_on_conflict,
     set_properties,
-    table_id,
+    table_detail,
     table_sql,
 )
 from lakebound_spark.reading.schema import RESCUED, SILVER
@@ -64,7 +67,7 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str
         _require_equal(target, "columns", there, wanted)
     _check_columns(spark, target, config)
     create_current_view(spark, target)
-    return table_id(spark, target)
+    return str(table_detail(spark, target)["id"])
 
 
 def _require_equal(target: str, name: str, there: Any, wanted: Any) -> None:
@@ -89,7 +92,7 @@ def _ttl_deletes(config: MergeConfig) -> str:
 
 def _check_columns(spark: SparkSession, target: str, config: MergeConfig) -> None:
     wanted = {"_key", *SILVER.fieldNames(), *(c.name for c in config.columns), *([RESCUED] if config.auto else [])}
-    there = open_table(spark, target).toDF().columns
+    there = read_table(spark, target).columns
     lost = wanted - set(there)
     if lost:
         raise Misconfigured(f"{target} has lost its columns {', '.join(sorted(lost))}; merge into a new target")
@@ -103,27 +106,22 @@ def _check_columns(spark: SparkSession, target: str, config: MergeConfig) -> Non
 
 
 def _create_table(spark: SparkSession, target: str, config: MergeConfig) -> None:
-    builder = new_table(spark, target).addColumn("_key", "STRING", nullable=False)
-    for column in config.columns:
-        builder = builder.addColumn(column.name, column.sql_type, comment=column_comment(column))
-    builder = builder.addColumns(SILVER)
+    columns = [column_sql("_key", "STRING NOT NULL")]
+    columns += [column_sql(column.name, column.sql_type, column_comment(column)) for column in config.columns]
+    columns += columns_sql(SILVER)
     if config.auto:
-        builder = builder.addColumn(RESCUED, "STRING")
-    # OPTIMIZE then sorts rows by key, so that a MERGE of neighbouring keys reads few files.
-    builder = builder.clusterBy("_key")
-    builder = builder.property("delta.enableChangeDataFeed", "true")
+        columns.append(column_sql(RESCUED, "STRING"))
     # Without deletion vectors a MERGE copies every row of a file in which a key matched, even when the guard
     # then changes none: a replay would rewrite the table. With them it makes no commit at all.
-    builder = builder.property("delta.enableDeletionVectors", "true")
+    features = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
     if config.auto or any(column.needs_mapping for column in config.columns):
-        for name, value in NAME_MAPPING.items():
-            builder = builder.property(name, value)
+        features |= NAME_MAPPING
     described = json.dumps(_columns_description(config), sort_keys=True)
     made_from = {_SOURCE_TABLE: config.source_table, _COLUMNS: described, _TTL_DELETES: _ttl_deletes(config)}
-    for name, value in made_from.items():
-        builder = builder.property(name, encode_property(value))
+    made_from = {name: encode_property(value) for name, value in made_from.items()}
     try:
-        builder.execute()
+        # OPTIMIZE then sorts rows by key, so that a MERGE of neighbouring keys reads few files.
+        create_table(spark, target, columns, "CLUSTER BY (_key)", features | made_from)
     except AnalysisException as error:
         raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
 
@@ -136,7 +134,7 @@ def _add_declared_columns(
     A run that is killed between leaves columns that bear our comment and may be half filled: the next one fills them
     again. A column without the comment was added by a person, who is asked to choose.
     """
-    fields = {folded(field.name): field for field in open_table(spark, target).toDF().schema.fields}
+    fields = {folded(field.name): field for field in read_table(spark, target).schema.fields}
     for column in columns:
         there = fields.get(folded(column.name))
         if there is not None and not (is_attribute_column(there) and there.dataType == _type_of(spark, column)):
@@ -161,18 +159,11 @@ def _fill_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredCo
 
     Rows in which all of them are NULL are left alone, so the change feed shows those that gained something.
     """
-    typed = typed_rows(stored_rows(open_table(spark, target).toDF()), columns, ("stream",))
+    typed = typed_rows(stored_rows(read_table(spark, target)), columns, ("stream",))
     gained = " OR ".join(f"stream_columns.c{number} IS NOT NULL" for number in range(len(columns)))
-    values: dict[str, str | Column] = {
-        quoted(column.name): f"s.stream_columns.c{number}" for number, column in enumerate(columns)
-    }
-    (
-        open_table(spark, target)
-        .alias("t")
-        .merge(typed.where(gained).select("key", "stream_columns").alias("s"), "t._key = s.key")
-        .whenMatchedUpdate(set=values)
-        .execute()
-    )
+    values = {column.name: f"s.stream_columns.c{number}" for number, column in enumerate(columns)}
+    source = typed.where(gained).select("key", "stream_columns")
+    merge_into(target, source, "t._key = s.key", f"WHEN MATCHED THEN {update_clause(values)}")
 
 
 def stored_rows(silver: DataFrame) -> DataFrame:

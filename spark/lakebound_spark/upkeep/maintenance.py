@@ -14,8 +14,8 @@ from lakebound_spark.bronze.bronze_table import INGEST_DATE, SOURCE_TABLE_PROPER
 from lakebound_spark.platform.tables import (
     companion_table,
     exists,
-    open_table,
     properties,
+    read_table,
     require_silver,
     retry_on_conflict,
     set_properties,
@@ -27,10 +27,10 @@ from lakebound_spark.silver.purge_horizon import PURGED_BEFORE, is_purgeable, pu
 MIN_RETENTION_HOURS: Final = 168
 """A week: Delta's own limit. A reader or a MERGE that still reads an older version needs its files."""
 
-SUFFIXES: Final = ("", "_bad_files", "_stale_records", "_metrics", "_history")
+SUFFIXES: Final = ("", "_bad_files", "_stale_records", "_metrics", "_history", "_history_metrics")
 """The tables of one target: silver, and what stands beside it."""
 
-BRONZE_SUFFIXES: Final = ("", "_bad_files", "_bad_lines", "_audits")
+BRONZE_SUFFIXES: Final = ("", "_bad_files", "_bad_lines", "_audits", "_metrics")
 """Bronze, and what stands beside it."""
 
 
@@ -109,21 +109,20 @@ def purge(spark: SparkSession, job: UpkeepJob, now_ms: int) -> int:
     if job.config.horizon is None:
         return 0
     floor = job.config.horizon.floor_ms(now_ms)
-    table = open_table(spark, job.target)
-    count = table.toDF().where(is_purgeable(floor)).count()
+    count = read_table(spark, job.target).where(is_purgeable(floor)).count()
     if not count or job.dry_run:
         return count
     before = purge_floor_ms(spark, job.target)
     floor = floor if before is None else max(floor, before)
     set_properties(spark, job.target, {PURGED_BEFORE: str(floor)})
-    retry_on_conflict(lambda: table.delete(is_purgeable(floor)))
+    retry_on_conflict(lambda: spark.sql(f"DELETE FROM {table_sql(job.target)} WHERE {is_purgeable(floor)}"))
     return count
 
 
 def _compact_and_vacuum(spark: SparkSession, table: str, job: UpkeepJob, purged: int) -> TableUpkeep:
     hours = f"RETAIN {job.retention_hours} HOURS"
     if job.dry_run:
-        files = len(open_table(spark, table).toDF().inputFiles())
+        files = len(read_table(spark, table).inputFiles())
         unused = spark.sql(f"VACUUM {table_sql(table)} {hours} DRY RUN").count()
         return TableUpkeep(table, True, purged, files, 0, unused)
     done = retry_on_conflict(lambda: spark.sql(f"OPTIMIZE {table_sql(table)}").head())

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
-from lakebound_spark.platform.tables import companion_table, exists, open_table, require_silver
+from lakebound_spark.platform.tables import companion_table, exists, read_table, require_silver
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register, base_register_text
 from lakebound_spark.reading.source import DataFile, literal_path, parse_data_file
@@ -18,14 +18,14 @@ def check_run_merge(spark: SparkSession, source: str, target: str, manifest: Man
     silver = require_silver(spark, target)
     files, missing = find_run_files(spark, source, manifest)
     left_out = recorded_bad_files(spark, target, manifest)
-    with checked_records(spark, files, manifest.table) as checked:
-        run_keys = base_registers(spark, checked.records)
-        late = count_unmerged_keys(silver, run_keys)
-        damaged = tuple(sorted(bad.path.rpartition("/")[2] for bad in checked.bad_files))
-        found: int | None = None
-        if manifest.is_complete and not missing and not damaged and not late:
-            found = ghosts(silver, run_keys, min_label_ms(manifest), manifest.run).count()
-        return RunMergeCheck(tuple(missing), damaged, left_out, checked.count, late, found)
+    checked = checked_records(spark, files, manifest.table)
+    run_keys = base_registers(spark, checked.records)
+    late = count_unmerged_keys(silver, run_keys)
+    damaged = tuple(sorted(bad.path.rpartition("/")[2] for bad in checked.bad_files))
+    found: int | None = None
+    if manifest.is_complete and not missing and not damaged and not late:
+        found = ghosts(silver, run_keys, min_label_ms(manifest), manifest.run).count()
+    return RunMergeCheck(tuple(missing), damaged, left_out, checked.count, late, found)
 
 
 def recorded_bad_files(spark: SparkSession, target: str, manifest: Manifest) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def recorded_bad_files(spark: SparkSession, target: str, manifest: Manifest) -> 
     if not exists(spark, place):
         return ()
     wanted = {file.key.rpartition("/")[2] for file in manifest.files}
-    names = (str(row["path"]).rpartition("/")[2] for row in open_table(spark, place).toDF().select("path").collect())
+    names = (str(row["path"]).rpartition("/")[2] for row in read_table(spark, place).select("path").collect())
     return tuple(sorted(wanted.intersection(names)))
 
 

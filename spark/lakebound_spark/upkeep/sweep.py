@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pyspark import StorageLevel
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -23,7 +22,7 @@ from lakebound.record.envelope import encode_line
 from lakebound.transport.batch_files import FileBuilder
 from lakebound.transport.object_keys import RunFolder, partitioner
 from lakebound_spark.platform.objects import write_object
-from lakebound_spark.platform.tables import require_silver
+from lakebound_spark.platform.tables import read_snapshot, require_silver
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.source import DataFile, literal_path
 from lakebound_spark.upkeep.run_merge_check import (
@@ -81,31 +80,30 @@ def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
     manifest = load_manifest(spark, job)
     check_manifest(manifest, job.table)
     files = require_run_files(spark, job.source, manifest)
-    silver = require_silver(spark, job.target)
-    with checked_records(spark, files, job.table) as checked:
-        bad = checked.bad_files
-        if bad:
-            raise SweepRefusal(f"{bad[0].path}: {bad[0].reason}; put it right, merge, then sweep again")
-        if checked.count != manifest.records:
-            raise SweepRefusal(
-                f"the manifest has {manifest.records} records, its files {checked.count}; "
-                "mirror the bucket again, merge, then sweep again"
-            )
-        run_keys = base_registers(spark, checked.records)
-        late = count_unmerged_keys(silver, run_keys)
-        if late:
-            raise SweepRefusal(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
-        label = min_label_ms(manifest)
-        found = ghosts(silver, run_keys, label, job.run).persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            visible, count = silver.where(~F.col("_is_deleted")).count(), found.count()
-            check_guard(count, visible, job.max_deletes)
-            written: tuple[str, ...] = ()
-            if count and not job.dry_run:
-                keys = (str(row["_key"]) for row in found.toLocalIterator())
-                written = write_absent(spark, job, keys, label, now_ms)
-        finally:
-            found.unpersist()
+    require_silver(spark, job.target)
+    # Counted and written from one version: a merge that commits in between takes no row past the guard.
+    silver = read_snapshot(spark, job.target)
+    checked = checked_records(spark, files, job.table)
+    bad = checked.bad_files
+    if bad:
+        raise SweepRefusal(f"{bad[0].path}: {bad[0].reason}; put it right, merge, then sweep again")
+    if checked.count != manifest.records:
+        raise SweepRefusal(
+            f"the manifest has {manifest.records} records, its files {checked.count}; "
+            "mirror the bucket again, merge, then sweep again"
+        )
+    run_keys = base_registers(spark, checked.records)
+    late = count_unmerged_keys(silver, run_keys)
+    if late:
+        raise SweepRefusal(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
+    label = min_label_ms(manifest)
+    found = ghosts(silver, run_keys, label, job.run)
+    visible, count = silver.where(~F.col("_is_deleted")).count(), found.count()
+    check_guard(count, visible, job.max_deletes)
+    written: tuple[str, ...] = ()
+    if count and not job.dry_run:
+        keys = (str(row["_key"]) for row in found.toLocalIterator())
+        written = write_absent(spark, job, keys, label, now_ms)
     return SweepResult(job.run, manifest.records, visible, count, written)
 
 
