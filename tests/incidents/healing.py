@@ -85,7 +85,7 @@ class Healing:
         documents = Documents(plant.bucket, plant.clock)
         self.book = GapBook(TABLE, plant.bucket, documents)
         self._looked_ms = 0
-        self._rules = RunRules(
+        self.rules = RunRules(
             table=TABLE,
             prefix=prefix,
             partition=partitioner(HOURS),
@@ -105,7 +105,7 @@ class Healing:
             metrics=plant.metrics,
             upstream=MemoryUpstream(plant.buffer, plant.dead, plant.clock),
         )
-        self._context = RunContext(self._rules, ports)
+        self._context = RunContext(self.rules, ports)
 
     # ── the ports that are the plant's own ──
 
@@ -172,7 +172,7 @@ class Healing:
             len(plant.dead.messages),
             len(pending_failures(plant.bucket, TABLE, plant.mapping().mapping_id).objects),
         )
-        closing = decide_closing(manifest, self.book.all(), self._rules.wait_ms, merged, dead, failures)
+        closing = decide_closing(manifest, self.book.all(), self.rules.wait_ms, merged, dead, failures)
         for gap in closing.gaps:
             self.book.close(gap, manifest.run)
         return closing

@@ -17,7 +17,7 @@ from lakebound.errors import QueueUnavailable, StoreUnavailable
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules
 from lakebound.operate.redrive import IngestPipeline
-from lakebound.operate.repair import RepairResult, RepairRules, repair
+from lakebound.operate.repair import RepairResult, repair
 from lakebound.operate.status import PipelineFacts, Status, assess, open_gaps
 from lakebound.operate.verify import LakeRow, Patience, Report, verify
 from lakebound.ports import ReceivedMessage, StoredObject
@@ -260,9 +260,8 @@ class Plant:
 
     def repair(self, keys: Sequence[str]) -> RepairResult:
         """`lakebound verify --repair`."""
-        rules = RepairRules(TABLE, PREFIX, partitioner("dt=%Y-%m-%d/HH=%H"), MARGIN_MS)
         run = f"repair-{format_time(self.clock.now_ms())}"
-        return repair(keys, run, rules, ("id",), self, self.bucket, self.clock)
+        return repair(keys, run, self.healing.rules, ("id",), self, self.bucket, self.clock)
 
     def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
         """Port KeyReader over the table."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lakebound.adapters.alarms import alarms_of
+from lakebound.adapters.cost_facts import measure_usage
 from lakebound.adapters.doctor_facts import examine_stack
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import describe_stack
-from lakebound.adapters.status_facts import Observer
+from lakebound.adapters.status_facts import observe_pipeline
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:oncall"
@@ -33,17 +34,15 @@ def both(operated: Operated) -> Operated:
     return operated
 
 
-def observer(both: Operated) -> Observer:
-    stack = describe_stack(both.scripted("cloudformation"), "lake")
-    return Observer(stack, both.scripted, S3Store(BUCKET, both.client("s3")))
-
-
 def test_the_neighbours_alarms_are_not_counted(both: Operated) -> None:
-    assert observer(both).count_alarms() == 2
+    stack = describe_stack(both.scripted("cloudformation"), "lake")
+    assert measure_usage(both.scripted, stack, 24).alarms == 2
 
 
 def test_only_an_alarm_of_the_stack_itself_is_told_as_on(both: Operated) -> None:
-    assert observer(both).observe(0).alarms == ("lake-DeadLetters-0ABC",)
+    stack = describe_stack(both.scripted("cloudformation"), "lake")
+    facts = observe_pipeline(stack, both.scripted, S3Store(BUCKET, both.client("s3")), 0)
+    assert facts.alarms == ("lake-DeadLetters-0ABC",)
 
 
 def test_doctor_judges_the_stacks_own_alarms(both: Operated) -> None:

@@ -233,19 +233,19 @@ KEYS = smoke_keys([("id", "S"), ("n", "N"), ("b", "B")], "0123456789abcdef")
 
 def test_the_smoke_test_times_all_three_changes_and_leaves_no_item() -> None:
     table = Table()
-    timed = smoke(table, KEYS, Files(3), ManualClock(), every_s=2)
+    timed = smoke(table, KEYS, Files(3).count, ManualClock(), every_s=2)
     assert (table.calls, table.items) == (["put", "put", "delete"], [])
     assert timed.to_file == 4.0
 
 
 def test_a_smoke_test_whose_changes_do_not_all_arrive_says_so() -> None:
-    assert smoke(Table(), KEYS, Files(2), ManualClock(), limit_s=60).to_file is None
+    assert smoke(Table(), KEYS, Files(2).count, ManualClock(), limit_s=60).to_file is None
 
 
 def test_a_smoke_test_that_fails_half_way_still_removes_its_item() -> None:
     table = Table(fails_at=2)
     with pytest.raises(LakeboundError, match="throttled"):
-        smoke(table, KEYS, Files(3), ManualClock())
+        smoke(table, KEYS, Files(3).count, ManualClock())
     assert table.items == []
 
 

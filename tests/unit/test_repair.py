@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from lakebound.backfill.run_context import RunRules
 from lakebound.backfill.segment_worker import Throttled
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
-from lakebound.operate.repair import RepairResult, RepairRules, repair
+from lakebound.operate.repair import RepairResult, repair
 from lakebound.operate.verify import LakeRow, Patience, RedactedSource, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.redaction import Redaction
@@ -50,9 +51,8 @@ def car(number: int, **more: Any) -> Image:
 def write(table: Table, keys: Sequence[str], **changed: Any) -> tuple[RepairResult, list[dict[str, Any]], MemoryStore]:
     clock = ManualClock()
     store = MemoryStore(clock)
-    rules = RepairRules(
-        table="cars", prefix=PREFIX, partition=partitioner("dt=%Y-%m-%d/HH=%H/{op}"), margin_ms=MARGIN_MS, **changed
-    )
+    limits = {"max_records": 0, "max_file_bytes": 1 << 26, "max_seconds": 240, "margin_ms": MARGIN_MS}
+    rules = RunRules(table="cars", prefix=PREFIX, partition=partitioner("dt=%Y-%m-%d/HH=%H/{op}"), **(limits | changed))
     done = repair(keys, "repair-1", rules, ("id",), table, store, clock)
     records = []
     for key in done.files:

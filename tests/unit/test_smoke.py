@@ -10,10 +10,10 @@ from typing import Any
 import boto3
 import pytest
 
-from lakebound.adapters.smoke import StreamDeliveries, alarm_actions, encryption_keys
+from lakebound.adapters.smoke import STEPS, StreamDeliveries, alarm_actions, encryption_keys, smoke_steps
 from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed
-from lakebound.cli.smoke import NAMES, ShieldedExitStack, steps_for
+from lakebound.cli.smoke import ShieldedExitStack
 from lakebound.errors import LakeboundError
 from lakebound.operate import smoke
 from lakebound.operate.doctor import smoke_keys
@@ -53,7 +53,7 @@ class World:
         elif not self.lost:
             self.failed += 1
 
-    # Landed
+    # CountRecords
     def count(self, key: str) -> int:
         return self.written
 
@@ -80,7 +80,7 @@ class World:
 
 def delivery(world: World) -> str:
     with ExitStack() as undo:
-        return smoke.failed_delivery(world, KEYS, world, world, world.clock, 60, undo)
+        return smoke.failed_delivery(world, KEYS, world, world.count, world.clock, 60, undo)
 
 
 def test_a_delivery_that_fails_is_given_up_on_redriven_and_lands() -> None:
@@ -395,7 +395,7 @@ def test_a_dry_run_tells_every_step_and_changes_nothing(lakebound: Lakebound, op
     aws_lambda, _ = deliveries(operated)
     assert lakebound("smoke", "--dry-run") == 0
     told = lakebound.out()
-    assert all(f"{number}. {name}:" in told for number, name in enumerate(NAMES, 1))
+    assert all(f"{number}. {name}:" in told for number, name in enumerate(STEPS, 1))
     assert aws_lambda.history == []
     assert boto3.client("dynamodb").scan(TableName="flights")["Items"] == []
 
@@ -428,6 +428,6 @@ def test_each_step_that_fails_is_in_the_table_with_what_is_next(lakebound: Lakeb
 
 
 def test_every_step_has_its_words_and_its_next_step(operated: Operated) -> None:
-    steps = steps_for(found(operated), 1, 1)
-    assert [one.name for one in steps] == list(NAMES)
+    steps = smoke_steps(found(operated), operated.scripted, lambda: pytest.fail("made"), ManualClock(), 1, 1)
+    assert [one.name for one in steps] == list(STEPS)
     assert all(one.does and one.next for one in steps)

@@ -144,8 +144,22 @@ def ask(
         more = {"NextToken": answer["NextToken"]}
 
 
-def datapoints(client: Any, metric: Metric, back: timedelta, period_s: int) -> list[dict[str, Any]]:
-    """The values of the newest stretch, in no order: each with its Timestamp, under the statistic's name."""
+def total(client: Any, namespace: str, name: str, dimensions: Mapping[str, str], hours: int) -> float | None:
+    """A metric summed over the last hours; None where CloudWatch has no value of it. Raises LakeboundError."""
+    period_s = 3600 if hours <= 24 * 14 else 86_400
+    points = _datapoints(client, Metric(namespace, name, dimensions, "Sum"), timedelta(hours=hours), period_s)
+    return float(sum(point["Sum"] for point in points)) if points else None
+
+
+def newest(client: Any, namespace: str, name: str, dimensions: Mapping[str, str]) -> int | None:
+    """A metric's maximum in the newest five minutes of the last 15 that have a value. Raises LakeboundError."""
+    metric = Metric(namespace, name, dimensions, "Maximum")
+    points = _datapoints(client, metric, timedelta(minutes=15), 300)
+    last = max(points, key=lambda point: point["Timestamp"], default=None)
+    return None if last is None else int(last["Maximum"])
+
+
+def _datapoints(client: Any, metric: Metric, back: timedelta, period_s: int) -> list[dict[str, Any]]:
     end = datetime.now(UTC)
     answer = call(
         client,

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from lakebound.adapters.alarms import alarms_of
 from lakebound.adapters.aws_calls import NotThere, call
-from lakebound.adapters.cloudwatch import Metric, datapoints
+from lakebound.adapters.cloudwatch import total
 from lakebound.adapters.dead_letters import count_messages
-from lakebound.adapters.probes import Probes, describe_table
+from lakebound.adapters.probes import Clients, Probes, describe_table
 from lakebound.adapters.raw_answers import request_key
 from lakebound.adapters.stack import Stack
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.doctor import StackFacts, TableFacts
-from lakebound.ports import ObjectStore
+from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import Image
 from lakebound.record.table_identity import Source
-from lakebound.transport.object_keys import DataKey
+from lakebound.transport.object_keys import DataKey, Partition, data_folders
 
-Clients = Callable[[str], Any]
 _FUNCTIONS = ("StreamIngestName", "FlusherName", "BackfillName")
 _MAX_FILE_BYTES = 512 * 1024 * 1024
 
@@ -114,7 +111,7 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
     alarms = probes.run("alarms", lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
     errors = {}
     for name in functions:
-        counted = probes.run(f"errors of {name}", lambda name=name: (_errors(clients, name),))  # type: ignore[misc]
+        counted = probes.run(f"errors of {name}", lambda name=name: (_errors(clients("cloudwatch"), name),))  # type: ignore[misc]
         if counted is not None:
             (errors[name],) = counted
     described = table or {}
@@ -157,14 +154,11 @@ def _drifted(cloudformation: Any, name: str) -> tuple[str, ...]:
     return tuple(one["LogicalResourceId"] for one in answer.get("StackResourceDrifts") or ())
 
 
-def _errors(clients: Clients, function: str) -> tuple[float, float] | None:
+def _errors(client: Any, function: str) -> tuple[float, float] | None:
     """(invocations, errors) of the last hour; None without a value of either. Raises LakeboundError."""
-    counted: list[float | None] = []
-    for name in ("Invocations", "Errors"):
-        metric = Metric("AWS/Lambda", name, {"FunctionName": function}, "Sum")
-        points = datapoints(clients("cloudwatch"), metric, timedelta(hours=1), 3600)
-        counted.append(sum(float(point["Sum"]) for point in points) if points else None)
-    invocations, errors = counted
+    of_function = {"FunctionName": function}
+    invocations = total(client, "AWS/Lambda", "Invocations", of_function, hours=1)
+    errors = total(client, "AWS/Lambda", "Errors", of_function, hours=1)
     return None if not invocations and not errors else (invocations or 0.0, errors or 0.0)
 
 
@@ -189,21 +183,22 @@ class SmokeItem:
         call(self._client, "delete_item", f"table {self._table}", TableName=self._table, Key=request_key(keys))
 
 
-class LandedInFiles:
-    """Port Landed over the batch files that are written from a moment on; each is read once."""
+class VersionCounter:
+    """Counts the versions of a key in the batch files that are written from now on. Reads each file once."""
 
-    def __init__(self, store: ObjectStore, prefix: str, since_ms: int, partitions: Callable[[], list[str]]) -> None:
+    def __init__(self, store: ObjectStore, prefix: str, partition: Partition, clock: Clock) -> None:
         self._store = store
         self._prefix = prefix
-        self._since_ms = since_ms
-        self._partitions = partitions
+        self._partition = partition
+        self._clock = clock
+        self._since_ms = clock.now_ms()
         self._read: set[str] = set()
         self._versions: set[str] = set()
 
-    def count(self, key: str) -> int:
-        """How many versions of the key were seen so far."""
-        for partition in self._partitions():
-            for stored in self._store.list(f"{self._prefix}/{partition}/"):
+    def __call__(self, key: str) -> int:
+        """How many versions of the key are in files. Asked for one key only. Raises LakeboundError."""
+        for folder in data_folders(self._prefix, self._partition, self._since_ms, self._clock.now_ms()):
+            for stored in self._store.list(folder):
                 data = DataKey.parse(self._prefix, stored.key)
                 if data is None or data.time_ms < self._since_ms - 60_000 or stored.key in self._read:
                     continue

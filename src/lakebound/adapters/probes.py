@@ -9,6 +9,9 @@ from lakebound.adapters.aws_calls import NotThere, call
 from lakebound.errors import LakeboundError
 from lakebound.record.table_identity import Source
 
+Clients = Callable[[str], Any]
+"""A service's name to its client."""
+
 _Found = TypeVar("_Found")
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from lakebound.adapters.alarms import alarm_names, alarms_of
 from lakebound.adapters.aws_calls import call
+from lakebound.adapters.doctor_facts import SmokeItem, VersionCounter
 from lakebound.adapters.executions import Machine
+from lakebound.adapters.probes import Clients
+from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import Stack
 from lakebound.errors import LakeboundError
+from lakebound.operate import smoke
+from lakebound.operate.doctor import smoke_keys
 from lakebound.operate.redrive import IngestPipeline, redrive_failures
-from lakebound.operate.smoke import until
+from lakebound.operate.smoke import Step, until
+from lakebound.operate.status import newest_file
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import canonical_key
 from lakebound.transport.object_keys import RunFolder
 from lakebound.transport.undelivered import MAX_FAILURE_BYTES, FailureObject, Pending, pending_failures
 
-Clients = Callable[[str], Any]
 _BROKEN: Final = {"MESSAGE_BYTES": "smoke test: fails on purpose"}
 """With this the function fails as it starts: no record is read, none is quarantined."""
 
@@ -32,7 +38,7 @@ class StreamDeliveries:
     """Port Deliveries. The function's variables and the mapping's retries are changed, and put back as they were."""
 
     def __init__(self, stack: Stack, clients: Clients, clock: Clock, pipeline: Callable[[], IngestPipeline]) -> None:
-        """`road` is made when first needed: while the function is set to fail, its settings cannot be read."""
+        """`pipeline` is called when first needed: while the function is set to fail, its settings cannot be read."""
         self._stack = stack
         self._function = stack.output("StreamIngestName")
         self._mapping = stack.stream_mapping
@@ -226,3 +232,86 @@ def encryption_keys(clients: Clients, stack: Stack, newest_file: str | None) -> 
             (one.get("kmsKeyId") for one in told.get("logGroups", ()) if one["logGroupName"] == group), None
         )
     return places
+
+
+STEPS: Final = ("item", "failure destination", "stopped export", "alarms", "customer key")
+"""The names of the steps, in order."""
+
+
+def smoke_steps(
+    stack: Stack,
+    clients: Clients,
+    pipeline: Callable[[], IngestPipeline],
+    clock: Clock,
+    limit_s: float,
+    export_limit_s: float,
+) -> list[Step]:
+    """The steps for a stack, in order. Nothing is asked or changed before they act.
+
+    `limit_s` bounds the wait for an item or a delivery, `export_limit_s` the wait for the export.
+    """
+    token = secrets.token_hex(8)
+
+    def count_versions(made: IngestPipeline) -> VersionCounter:
+        return VersionCounter(made.store, stack.prefix, made.rules.partition, clock)
+
+    def item(undo: ExitStack) -> str:
+        one, made = SmokeItem(stack.source, clients("dynamodb")), pipeline()
+        return smoke.item(one, smoke_keys(one.schema(), token), count_versions(made), clock, limit_s)
+
+    def delivery(undo: ExitStack) -> str:
+        one = SmokeItem(stack.source, clients("dynamodb"))
+        keys = smoke_keys(one.schema(), secrets.token_hex(8))
+        deliveries = StreamDeliveries(stack, clients, clock, pipeline)
+        deliveries.mend()
+        return smoke.failed_delivery(one, keys, deliveries, count_versions(pipeline()), clock, limit_s, undo)
+
+    def export(undo: ExitStack) -> str:
+        runs = ExportRuns(stack, clients("stepfunctions"), S3Store(stack.bucket, clients("s3")))
+        return smoke.stopped_export(runs, f"smoke-{token}", clock, export_limit_s, undo)
+
+    def alarms(undo: ExitStack) -> str:
+        return smoke.alarms(*alarm_actions(clients, stack))
+
+    def key(undo: ExitStack) -> str:
+        arn = stack.parameters.get("KmsKeyArn", "")
+        if not arn:
+            return smoke.customer_key("", {})
+        made = pipeline()
+        newest = newest_file(made.store, stack.prefix, made.rules.partition, clock.now_ms())
+        return smoke.customer_key(arn, encryption_keys(clients, stack, newest.key if newest else None))
+
+    return [
+        Step(
+            "item",
+            "puts, changes and removes one item, and waits until its three records are in files",
+            item,
+            "lakebound status; then docs/OPERATIONS.md#stream-behind",
+        ),
+        Step(
+            "failure destination",
+            "makes stream_ingest fail and its mapping retry nothing, writes one item, restores both, and redrives what "
+            "Lambda gave up on",
+            delivery,
+            "lakebound doctor; lakebound dlq redrive --from stream; docs/OPERATIONS.md#failure-objects. If nothing is "
+            "under aws/lambda/, check the role's right to write there, and the bucket's policy",
+        ),
+        Step(
+            "stopped export",
+            "starts an export backfill of the whole table ($0.10 a GB), stops it, redrives it, and waits for its end",
+            export,
+            "lakebound backfill list; docs/OPERATIONS.md#backfill-failed. Point-in-time recovery must be on",
+        ),
+        Step(
+            "alarms",
+            "checks that each alarm of the stack exists and notifies somebody",
+            alarms,
+            "make deploy with AlarmTopicArn; somebody deleted a missing alarm by hand: docs/GO-LIVE.md",
+        ),
+        Step(
+            "customer key",
+            "reads which key encrypts the queues, the newest file and the logs; only with KmsKeyArn",
+            key,
+            "docs/OPERATIONS.md#key-disabled; an existing bucket keeps its owner's encryption",
+        ),
+    ]

@@ -54,6 +54,11 @@ class Stack:
         return self.output("DataPrefix")
 
     @property
+    def buffer_dimensions(self) -> dict[str, str]:
+        """The dimensions of the buffer queue's metrics."""
+        return {"QueueName": self.output("BufferQueueUrl").rpartition("/")[2]}
+
+    @property
     def stream_mapping(self) -> str:
         return self.output("StreamMappingId")
 

@@ -23,6 +23,7 @@ from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent
 from lakebound.transport import quarantine
 from lakebound.transport.batch_files import FileBuilder
+from lakebound.transport.object_keys import Partition
 
 RESERVE_SECONDS: Final = 20.0
 """Time refused back to put the open file (at most MAX_FILE_BYTES), save the checkpoint and answer."""
@@ -77,7 +78,7 @@ class SegmentRules:
 
     table: str
     prefix: str
-    partition: Callable[[int, bool], str]
+    partition: Partition
     max_records: int
     max_file_bytes: int
     max_seconds: int

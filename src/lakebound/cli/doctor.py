@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.doctor_facts import LandedInFiles, SmokeItem, examine_stack, examine_table
+from lakebound.adapters.doctor_facts import SmokeItem, VersionCounter, examine_stack, examine_table
 from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed, silver_table
 from lakebound.cli.deployed import StackName, configured_table, find_stack, home_of_caller, ingest_pipeline
@@ -102,23 +102,16 @@ def _smoke(stack: Stack, limit: float, target: str, engine: Engine | None) -> Sm
     clock = SystemClock()
     pipeline = ingest_pipeline(stack)
     item = SmokeItem(stack.source, deployed.clients("dynamodb"))
-    started = clock.now_ms()
-
-    def partitions() -> list[str]:
-        hours = (started, clock.now_ms())
-        return sorted({pipeline.rules.partition(ms, removed) for ms in hours for removed in (False, True)})
-
-    files = LandedInFiles(pipeline.store, stack.prefix, started, partitions)
+    files = VersionCounter(pipeline.store, stack.prefix, pipeline.rules.partition, clock)
     keys = smoke_keys(item.schema(), secrets.token_hex(8))
     if not target:
         return smoke(item, keys, files, clock, limit_s=limit)
     with silver_table.open_silver(target, engine) as silver:
 
-        class Tombstone:
-            def count(self, key: str) -> int:
-                return sum(row.item is None for row in silver.read([key]))
+        def tombstones(key: str) -> int:
+            return sum(row.item is None for row in silver.read([key]))
 
-        return smoke(item, keys, files, clock, silver=Tombstone(), limit_s=limit)
+        return smoke(item, keys, files, clock, count_in_silver=tombstones, limit_s=limit)
 
 
 def _smoke_check(timed: Smoke, limit: float, target: str) -> Check:

@@ -10,9 +10,9 @@ import orjson
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.status_facts import Observer
+from lakebound.adapters.cost_facts import measure_usage
+from lakebound.adapters.status_facts import observe_pipeline
 from lakebound.cli import deployed
-from lakebound.cli.cost import usage_of
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import LakeboundError, Misconfigured
@@ -52,10 +52,9 @@ def command(
     found = find_stack(stack)
     store = store_of(found)
     now_ms = SystemClock().now_ms()
-    observer = Observer(found, deployed.clients, store)
     bill, notes = None, []
     try:
-        bill = measure(usage_of(found, observer, hours))
+        bill = measure(measure_usage(deployed.clients, found, hours))
     except LakeboundError as error:
         notes.append(f"Cost: {error.what}.")
     since = now_ms - hours * 3_600_000
@@ -64,7 +63,7 @@ def command(
         notes.append(f"Only the newest {MOST_FILES:,} of {len(files):,} files are shown.")
         files = tuple(sorted(files, key=lambda one: one.written_ms)[-MOST_FILES:])
     figures = Figures(
-        status=assess(observer.observe(now_ms)),
+        status=assess(observe_pipeline(found, deployed.clients, store, now_ms)),
         files=files,
         verified=verified_of(verification) if verification else None,
         backfill=_backfill(store, found.table),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.status_facts import Observer, put_gap
+from lakebound.adapters.status_facts import observe_pipeline, put_gap
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
@@ -41,7 +41,7 @@ def command(
     UNKNOWN: what OK rests on could not be seen, and nothing worse was.
     """
     found = find_stack(stack)
-    status = assess(Observer(found, deployed.clients, store_of(found)).observe(SystemClock().now_ms()))
+    status = assess(observe_pipeline(found, deployed.clients, store_of(found), SystemClock().now_ms()))
     if publish:
         put_gap(deployed.clients("cloudwatch"), found.table, status.state == GAP)
     if as_json:

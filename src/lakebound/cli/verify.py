@@ -14,17 +14,19 @@ import typer
 from rich.console import Console
 
 from lakebound.adapters.backfill_table import BackfillTable
+from lakebound.adapters.bootstrap import run_rules
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.folder import images_in_folder
 from lakebound.adapters.stack import function_environment
 from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.backfill.run_context import RunRules
 from lakebound.cli import silver_table
-from lakebound.cli.deployed import StackName, find_stack, ingest_pipeline, store_of, table_named
+from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.silver_table import EngineName
 from lakebound.errors import Misconfigured
-from lakebound.operate.repair import RepairResult, RepairRules
+from lakebound.operate.repair import RepairResult
 from lakebound.operate.repair import repair as repair_keys
 from lakebound.operate.verify import Patience, RedactedSource, SourceTable, Wait, document, report_lines, verify
 from lakebound.ports import Clock, ObjectStore
@@ -177,7 +179,7 @@ class Subject:
     source: Source
     queue_url: str | None = None
     store: ObjectStore | None = None
-    rules: RepairRules | None = None
+    rules: RunRules | None = None
 
     @staticmethod
     def find(table: str | None, stack: str, *, repair: bool) -> Subject:
@@ -187,11 +189,8 @@ class Subject:
         found = find_stack(stack)
         if table and table_named(table) != found.source:
             raise Misconfigured(f"The stack {found.name} is of table {found.source.asked}", hint="Leave --table out")
-        ingest = ingest_pipeline(found).rules
         settings = BackfillSettings.read(function_environment(aws_client("lambda"), found.output("BackfillName")))
-        rules = RepairRules(
-            found.table, found.prefix, ingest.partition, settings.margin_ms, ingest.file_format, ingest.redaction
-        )
+        rules = run_rules(settings, aws_client)
         return Subject(found.source, found.output("BufferQueueUrl"), store_of(found), rules)
 
     def open(self, clock: Clock, segments: int) -> SourceTable:

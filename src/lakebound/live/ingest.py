@@ -7,7 +7,7 @@ first position that is in neither; the platform delivers from there again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,7 @@ from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder, sequence_number_of
 from lakebound.transport import messages, quarantine
 from lakebound.transport.messages import Line, OutgoingMessage, Packer
+from lakebound.transport.object_keys import Partition
 
 RESERVE_SECONDS: Final = 5.0
 """Time kept back to answer: a call in flight ends, the answer is written, metrics are flushed."""
@@ -32,7 +33,7 @@ class IngestRules:
     """What the settings decide: the table, how records are spread over hour partitions, how large messages grow."""
 
     table: str
-    partition: Callable[[int, bool], str]
+    partition: Partition
     by_event_time: bool
     message_bytes: int
     file_format: str = "ndjson.gz"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -278,11 +278,8 @@ class SmokeTable(Protocol):
         """Raises LakeboundError."""
 
 
-class Landed(Protocol):
-    """How many of the test item's records are in files, or whether its tombstone is in silver."""
-
-    def count(self, key: str) -> int:
-        """Raises LakeboundError."""
+CountRecords = Callable[[str], int]
+"""How many records of a key have arrived, in files or as tombstones in silver. Raises LakeboundError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,10 +298,10 @@ SMOKE_RECORDS: Final = 3
 def smoke(
     table: SmokeTable,
     keys: Image,
-    files: Landed,
+    count_in_files: CountRecords,
     clock: Clock,
     *,
-    silver: Landed | None = None,
+    count_in_silver: CountRecords | None = None,
     limit_s: float = 300.0,
     every_s: float = 2.0,
 ) -> Smoke:
@@ -317,14 +314,14 @@ def smoke(
     finally:
         # Also when the second put failed: the test leaves no item behind.
         table.delete(keys)
-    to_file = _wait(lambda: files.count(key) >= SMOKE_RECORDS, clock, started, limit_s, every_s)
+    to_file = _wait(lambda: count_in_files(key) >= SMOKE_RECORDS, clock, started, limit_s, every_s)
     to_silver = None
-    if silver is not None and to_file is not None:
-        to_silver = _wait(lambda: silver.count(key) > 0, clock, started, limit_s, every_s)
+    if count_in_silver is not None and to_file is not None:
+        to_silver = _wait(lambda: count_in_silver(key) > 0, clock, started, limit_s, every_s)
     return Smoke(key, to_file, to_silver)
 
 
-def _wait(arrived: Any, clock: Clock, started: int, limit_s: float, every_s: float) -> float | None:
+def _wait(arrived: Callable[[], bool], clock: Clock, started: int, limit_s: float, every_s: float) -> float | None:
     while True:
         if arrived():
             return (clock.now_ms() - started) / 1000

@@ -11,28 +11,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from lakebound.backfill.key_reread import KEYS_PER_READ, KeyReader, base_record, read_keys
+from lakebound.backfill.run_context import RunRules
 from lakebound.backfill.segment_worker import RefusedValue, encode_value
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import encoder_of
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import parse_key
 from lakebound.record.base_records import SnapshotDecoder
-from lakebound.record.redaction import Redaction
 from lakebound.transport import quarantine
 from lakebound.transport.batch_files import LINES_PER_MEMBER, FileBuilder
 from lakebound.transport.object_keys import RunFolder
-
-
-@dataclass(frozen=True, slots=True)
-class RepairRules:
-    """What the stack's settings decide: where the records go, and how."""
-
-    table: str
-    prefix: str
-    partition: Callable[[int, bool], str]
-    margin_ms: int
-    file_format: str = "ndjson.gz"
-    redaction: Redaction | None = None
 
 
 @dataclass(slots=True)
@@ -49,7 +37,7 @@ class RepairResult:
 def repair(
     keys: Sequence[str],
     run: str,
-    rules: RepairRules,
+    rules: RunRules,
     key_names: Sequence[str],
     reader: KeyReader,
     store: ObjectStore,

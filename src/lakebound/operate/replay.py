@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 from lakebound.errors import LakeboundError
 from lakebound.ports import ObjectStore, StoredObject
-from lakebound.transport.object_keys import DataKey
-
-HOUR_MS = 3_600_000
+from lakebound.transport.object_keys import HOUR_MS, DataKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from lakebound.errors import LakeboundError
-from lakebound.operate.doctor import SMOKE_RECORDS, Landed, SmokeTable, smoke
+from lakebound.operate.doctor import SMOKE_RECORDS, CountRecords, SmokeTable, smoke
 from lakebound.ports import Clock
 from lakebound.record.attributes import Image, canonical_key
 
@@ -82,9 +82,9 @@ def until(arrived: Callable[[], bool], clock: Clock, limit_s: float, what: str, 
 # ── the steps ──
 
 
-def item(table: SmokeTable, keys: Image, files: Landed, clock: Clock, limit_s: float) -> str:
+def item(table: SmokeTable, keys: Image, count_in_files: CountRecords, clock: Clock, limit_s: float) -> str:
     """One item is put, changed, removed, and its three records are timed to their files."""
-    timed = smoke(table, keys, files, clock, limit_s=limit_s)
+    timed = smoke(table, keys, count_in_files, clock, limit_s=limit_s)
     if timed.to_file is None:
         raise LakeboundError(f"after {limit_s:g} s the test item's changes were in no file")
     return f"{timed.to_file:.1f} s to its file"
@@ -110,7 +110,7 @@ def failed_delivery(
     table: SmokeTable,
     keys: Image,
     deliveries: Deliveries,
-    files: Landed,
+    count_in_files: CountRecords,
     clock: Clock,
     limit_s: float,
     undo: ExitStack,
@@ -136,7 +136,7 @@ def failed_delivery(
     deliveries.accept()
     redriven = deliveries.redrive()
     landed = until(
-        lambda: files.count(key) >= SMOKE_RECORDS, clock, limit_s, "the redriven records were in no file", EVERY_S
+        lambda: count_in_files(key) >= SMOKE_RECORDS, clock, limit_s, "the redriven records were in no file", EVERY_S
     )
     return f"given up on after {came:.0f} s, {redriven} failure objects redriven, in files {landed:.0f} s later"
 

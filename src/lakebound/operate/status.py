@@ -8,15 +8,14 @@ GAP       changes may be missing from the lake until a run heals it; nothing but
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from lakebound.errors import ObjectMissing
-from lakebound.ports import ObjectStore
+from lakebound.ports import ObjectStore, StoredObject
 from lakebound.source.delivery_proof import StreamCheck
 from lakebound.source.gaps import Gap, read_gaps
-from lakebound.transport.object_keys import StreamCheckKey
+from lakebound.transport.object_keys import HOUR_MS, DataKey, Partition, StreamCheckKey, data_folders
 
 OK: Final = "OK"
 UNKNOWN: Final = "UNKNOWN"
@@ -327,9 +326,11 @@ def _enable(mapping_id: str) -> str:
     return f"aws lambda update-event-source-mapping --enabled --uuid {mapping_id}"
 
 
-def newest_file(store: ObjectStore, prefix: str, partitions: Iterable[str]) -> int | None:
-    """When the newest object of these hour partitions was written. Raises StoreUnavailable."""
-    return max(
-        (stored.modified_ms for partition in partitions for stored in store.list(f"{prefix}/{partition}/")),
-        default=None,
-    )
+def newest_file(store: ObjectStore, prefix: str, partition: Partition, now_ms: int) -> StoredObject | None:
+    """The batch file that was written last, in this hour or the one before. Raises StoreUnavailable.
+
+    No older hour is listed: a listing of everything grows for ever.
+    """
+    folders = data_folders(prefix, partition, now_ms - HOUR_MS, now_ms)
+    files = (one for folder in folders for one in store.list(folder) if DataKey.parse(prefix, one.key) is not None)
+    return max(files, key=lambda one: one.modified_ms, default=None)

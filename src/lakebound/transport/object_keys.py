@@ -18,7 +18,7 @@ from lakebound.times import format_time, parse_time, utc
 ORIGINS: Final = ("stream", "scan", "export", "incremental_export", "reread", "sweep")
 FORMATS: Final = ("ndjson.gz", "avro", "parquet")
 
-_HOUR_MS: Final = 3_600_000
+HOUR_MS: Final = 3_600_000
 _SEGMENT = re.compile(r"(?:[A-Za-z0-9_]+=[A-Za-z0-9_-]+|[A-Za-z0-9][A-Za-z0-9_-]*)").fullmatch
 _DIRECTIVES: Final = frozenset("YmdH")
 _NAME = re.compile(
@@ -42,8 +42,12 @@ def is_partition(text: object) -> bool:
     return len(segments) <= 8 and all(_SEGMENT(segment) for segment in segments)
 
 
-def partitioner(template: str) -> Callable[[int, bool], str]:
-    """A function from (time in ms, is a delete) to the hour partition; `{op}` becomes `upserts` or `deletes`.
+Partition = Callable[[int, bool], str]
+"""From (time in ms, is a delete) to the hour partition."""
+
+
+def partitioner(template: str) -> Partition:
+    """The hour partitions of a template, in which `{op}` becomes `upserts` or `deletes`.
 
     Only `%Y %m %d %H` may stand in the template: no finer than an hour, never an item's value. Raises Misconfigured.
     """
@@ -55,11 +59,11 @@ def partitioner(template: str) -> Callable[[int, bool], str]:
 
     @lru_cache(maxsize=64)
     def of_hour(hour: int, is_delete: bool) -> str:
-        text = utc(hour * _HOUR_MS).strftime(template)
+        text = utc(hour * HOUR_MS).strftime(template)
         return text.replace("{op}", "deletes" if is_delete else "upserts")
 
     def of(ms: int, is_delete: bool) -> str:
-        return of_hour(ms // _HOUR_MS, is_delete)
+        return of_hour(ms // HOUR_MS, is_delete)
 
     if not is_partition(of(0, False)):
         raise Misconfigured(
@@ -67,6 +71,11 @@ def partitioner(template: str) -> Callable[[int, bool], str]:
             hint="Use names, =, _ and - between slashes, such as dt=%Y-%m-%d/HH=%H",
         )
     return of
+
+
+def data_folders(prefix: str, partition: Partition, *moments_ms: int) -> list[str]:
+    """The folders of batch files, upserts and deletes, that were written in the hours of these moments."""
+    return sorted({f"{prefix}/{partition(ms, deletes)}/" for ms in moments_ms for deletes in (False, True)})
 
 
 @dataclass(frozen=True, slots=True)

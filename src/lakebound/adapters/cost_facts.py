@@ -1,0 +1,58 @@
+"""Gathers what `cost` needs: a stack's usage from its metrics, and the size of a table's items."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lakebound.adapters.alarms import alarms_of
+from lakebound.adapters.aws_calls import call
+from lakebound.adapters.cloudwatch import total
+from lakebound.adapters.probes import Clients, Probes, describe_table
+from lakebound.adapters.stack import Stack
+from lakebound.operate.cost import Usage
+from lakebound.record.table_identity import Source
+
+_DEFAULT_ITEM_BYTES: Final = 1_024.0
+
+
+def measure_usage(clients: Clients, stack: Stack, hours: int) -> Usage:
+    """What the stack did in the last hours. `alarms` is None where they may not be counted. Raises LakeboundError."""
+    ingest, flusher = stack.output("StreamIngestName"), stack.output("FlusherName")
+    ours = {"service": "flusher", "table": stack.table}
+
+    def sum_of(namespace: str, name: str, dimensions: dict[str, str]) -> float | None:
+        return total(clients("cloudwatch"), namespace, name, dimensions, hours)
+
+    def of_lambda(name: str, function: str) -> float | None:
+        return sum_of("AWS/Lambda", name, {"FunctionName": function})
+
+    def gb_seconds(function: str) -> float | None:
+        milliseconds = of_lambda("Duration", function)
+        if milliseconds is None:
+            return None
+        found = call(clients("lambda"), "get_function_configuration", function, FunctionName=function)
+        return milliseconds / 1000 * float(found.get("MemorySize", 1024)) / 1024
+
+    # One right that is missing leaves the rest of the bill.
+    alarms = Probes().run("alarms", lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
+    return Usage(
+        hours=hours,
+        records=sum_of("Lakebound", "RecordsWritten", ours),
+        ingest_requests=of_lambda("Invocations", ingest),
+        ingest_gb_seconds=gb_seconds(ingest),
+        flusher_requests=of_lambda("Invocations", flusher),
+        flusher_gb_seconds=gb_seconds(flusher),
+        messages=sum_of("AWS/SQS", "NumberOfMessagesSent", stack.buffer_dimensions),
+        message_bytes=sum_of("AWS/SQS", "SentMessageSize", stack.buffer_dimensions),
+        empty_receives=sum_of("AWS/SQS", "NumberOfEmptyReceives", stack.buffer_dimensions),
+        files=sum_of("Lakebound", "FilesWritten", ours),
+        file_bytes=sum_of("Lakebound", "FileBytes", ours),
+        alarms=None if alarms is None else len(alarms),
+    )
+
+
+def mean_item_bytes(client: Any, source: Source | None) -> float:
+    """By the table's description; 1,024 without a table, or for an empty one. Raises LakeboundError."""
+    table = describe_table(client, source) if source else {}
+    items = table.get("ItemCount") or 0
+    return table.get("TableSizeBytes", 0) / items if items else _DEFAULT_ITEM_BYTES
