@@ -13,7 +13,7 @@ from rich.console import Console
 from lakebound.adapters.executions import ExecutionState, Machine
 from lakebound.backfill.run_watcher import RunStatus, phase_of
 from lakebound.cli import backfill
-from lakebound.cli.backfill import _ProgressLines, elapsed, ending
+from lakebound.cli.backfill import _ProgressLines, elapsed
 from lakebound.errors import LakeboundError
 from tests.support.operator_stack import Lakebound
 from tests.support.translated_template import ROOT
@@ -97,14 +97,14 @@ def test_a_history_that_may_not_be_read_ends_no_watch() -> None:
     ],
 )
 def test_the_advice_fits_the_cause(error: str, cause: str, stage: str, says: str, not_says: str) -> None:
-    told = str(ending(ExecutionState("r", "FAILED", cause=cause, error=error), stage))
+    told = str(ExecutionState("r", "FAILED", cause=cause, error=error).failure(stage))
     assert says in told
     assert not_says not in told.replace("Redriving cannot", "")
 
 
 @pytest.mark.parametrize("cause", ["word " * 200, "A sentence. " * 60, "x" * 900])
 def test_a_long_cause_is_cut_at_a_sentence_or_a_word(cause: str) -> None:
-    assert len(str(ending(ExecutionState("r", "FAILED", cause=cause), ""))) < 360
+    assert len(str(ExecutionState("r", "FAILED", cause=cause).failure(""))) < 360
 
 
 def test_a_file_gets_a_line_at_each_phase_and_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:

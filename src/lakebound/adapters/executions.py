@@ -6,11 +6,14 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from lakebound.adapters.aws_calls import attempt, code_of, failed_call
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.times import epoch_ms
+
+_CAUSE_LENGTH: Final = 200
+_BEFORE_READING: Final = ("Validate", "Estimate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,31 @@ class ExecutionState:
     def ended(self) -> bool:
         """Whether nothing more will happen by itself."""
         return self.status not in ("RUNNING", "PENDING_REDRIVE")
+
+    def failure(self, stage: str) -> LakeboundError:
+        """The error of a run that did not succeed, with the advice that fits its cause; `stage` is where it failed."""
+        if "redrive this execution" in self.cause:
+            hint = "docs/OPERATIONS.md#backfill-failed says how"
+        elif self.error == "Misconfigured" and stage in _BEFORE_READING:
+            hint = "It read nothing, and would be refused again: start another run with other options"
+        elif "start a new backfill" in self.cause.lower():
+            hint = "Redriving cannot help: lakebound backfill start"
+        else:
+            hint = (
+                "Redriving the execution goes on where it stopped, with the same input: "
+                "docs/OPERATIONS.md#backfill-failed"
+            )
+        cause = _first_sentences(self.cause.strip())
+        return LakeboundError(f"Run {self.run} is {self.status}" + (f": {cause}" if cause else ""), hint=hint)
+
+
+def _first_sentences(cause: str) -> str:
+    """As many whole sentences of a cause as fit into 200 characters; at least the first words of the first."""
+    if len(cause) > _CAUSE_LENGTH:
+        head = cause[:_CAUSE_LENGTH]
+        end = max(head.rfind(". "), head.rfind("; "))
+        cause = head[:end] if end > 0 else head.rsplit(" ", 1)[0] + " …"
+    return cause.rstrip(".")
 
 
 class Machine:

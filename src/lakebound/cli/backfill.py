@@ -22,7 +22,6 @@ from lakebound.backfill.run_watcher import RunStatus, RunWatcher
 from lakebound.cli.deployed import StackName, find_stack, table_named
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column, listing
-from lakebound.errors import LakeboundError
 from lakebound.record.table_identity import Source
 from lakebound.times import iso
 from lakebound.transport.object_keys import RunFolder, check_run
@@ -47,9 +46,6 @@ LINE_EVERY_SECONDS: Final = 60.0
 
 DONE_EVERY_SECONDS: Final = 10.0
 """A line that tells of another segment done comes no more often."""
-
-_CAUSE_LENGTH: Final = 200
-_BEFORE_READING: Final = ("Validate", "Estimate")
 
 
 @dataclass(slots=True)
@@ -283,32 +279,6 @@ class _ProgressLines:
             self._console.print(f"{seen}{since}", markup=False, soft_wrap=True)
 
 
-def ending(state: ExecutionState, stage: str) -> LakeboundError:
-    """The error of a run that did not succeed, with the advice that fits its cause; `stage` is where it failed."""
-    cause = _short(state.cause.strip())
-    told = f"Run {state.run} is {state.status}" + (f": {cause}" if cause else "")
-    if "redrive this execution" in state.cause:
-        hint = "docs/OPERATIONS.md#backfill-failed says how"
-    elif state.error == "Misconfigured" and stage in _BEFORE_READING:
-        hint = "It read nothing, and would be refused again: start another run with other options"
-    elif "Start a new backfill" in state.cause or "start a new backfill" in state.cause:
-        hint = "Redriving cannot help: lakebound backfill start"
-    else:
-        hint = (
-            "Redriving the execution goes on where it stopped, with the same input: docs/OPERATIONS.md#backfill-failed"
-        )
-    return LakeboundError(told, hint=hint)
-
-
-def _short(cause: str) -> str:
-    """As many whole sentences of a cause as fit a line or two; at least the first words of the first."""
-    if len(cause) > _CAUSE_LENGTH:
-        head = cause[:_CAUSE_LENGTH]
-        end = max(head.rfind(". "), head.rfind("; "))
-        cause = head[:end] if end > 0 else head.rsplit(" ", 1)[0] + " …"
-    return cause.rstrip(".")
-
-
 def _print_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(
@@ -323,7 +293,7 @@ def _print_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: b
     elif seen.progress is not None:
         echo(str(seen.progress))
     if state.status != "SUCCEEDED":
-        raise ending(state, stage)
+        raise state.failure(stage)
     if not as_json and state.output is not None:
         for name, value in state.output.items():
             echo(f"{name:<18} {value}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +16,11 @@ from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.cost import measure
-from lakebound.operate.report import BackfillFigures, Figures, FileFigures, VerifyFigures, page
+from lakebound.operate.report import Figures, VerifyFigures, last_backfill, page, recent_files
 from lakebound.operate.status import assess
-from lakebound.ports import ObjectStore, StoredObject
-from lakebound.transport.object_keys import DataKey
+from lakebound.transport.object_keys import HOUR_MS
 
 MOST_FILES = 10_000
-_MAX_MANIFEST_BYTES = 256 * 1024 * 1024
 
 
 def command(
@@ -39,7 +36,7 @@ def command(
             metavar="P50,P99",
         ),
     ] = "",
-    hours: Annotated[int, typer.Option(min=1, help="Files and costs of so many hours.")] = 24,
+    hours: Annotated[int, typer.Option(min=1, help="Show files and costs of the last hours, this many of them.")] = 24,
     as_json: AsJson = False,
 ) -> None:
     """Write one HTML page: pipeline, freshness, file sizes, backfill, gaps, dead letters, verification, cost.
@@ -57,16 +54,14 @@ def command(
         bill = measure(measure_usage(deployed.clients, found, hours))
     except LakeboundError as error:
         notes.append(f"Cost: {error.what}.")
-    since = now_ms - hours * 3_600_000
-    files = tuple(_files(store.list(f"{found.prefix}/"), found.prefix, since))
+    files = recent_files(store, found.prefix, now_ms - hours * HOUR_MS)
     if len(files) > MOST_FILES:
         notes.append(f"Only the newest {MOST_FILES:,} of {len(files):,} files are shown.")
-        files = tuple(sorted(files, key=lambda one: one.written_ms)[-MOST_FILES:])
     figures = Figures(
         status=assess(observe_pipeline(found, deployed.clients, store, now_ms)),
-        files=files,
+        files=files[-MOST_FILES:],
         verified=verified_of(verification) if verification else None,
-        backfill=_backfill(store, found.table),
+        backfill=last_backfill(store, found.table),
         bill=bill,
         latency_s=latency_of(latency),
         notes=tuple(notes),
@@ -74,9 +69,9 @@ def command(
     )
     _write(out, page(figures))
     if as_json:
-        echo_json({"page": str(out), "state": figures.status.state, "files": len(files)})
+        echo_json({"page": str(out), "state": figures.status.state, "files": len(figures.files)})
     else:
-        echo(f"wrote {out}: {figures.status.state}, {len(files):,} batch files of the last {hours:,} hours")
+        echo(f"wrote {out}: {figures.status.state}, {len(figures.files):,} batch files of the last {hours:,} hours")
 
 
 def _write(out: Path, text: str) -> None:
@@ -88,19 +83,12 @@ def _write(out: Path, text: str) -> None:
         ) from None
 
 
-def _files(stored: Iterator[StoredObject], prefix: str, since_ms: int) -> Iterator[FileFigures]:
-    for one in stored:
-        data = DataKey.parse(prefix, one.key)
-        if data is not None and one.modified_ms >= since_ms:
-            yield FileFigures(one.modified_ms, data.count, one.size, one.modified_ms - data.time_ms)
-
-
 def verified_of(path: Path) -> VerifyFigures:
     """What a verification's JSON says. Raises Misconfigured."""
     try:
-        told: dict[str, Any] = orjson.loads(path.read_bytes())
-        counts = {kind: len(told[kind]) for kind in ("missing", "ghost", "stale", "different", "left_out")}
-        return VerifyFigures(keys=int(told["keys"]), **counts)
+        result: dict[str, Any] = orjson.loads(path.read_bytes())
+        counts = {kind: len(result[kind]) for kind in ("missing", "ghost", "stale", "different", "left_out")}
+        return VerifyFigures(keys=int(result["keys"]), **counts)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise Misconfigured(f"{path} is not what `lakebound verify --out` writes", hint="Write it again") from None
 
@@ -114,16 +102,3 @@ def latency_of(text: str) -> tuple[float, float] | None:
     except ValueError:
         raise Misconfigured(f"--latency {text} is not two numbers", hint="Write p50 and p99: 21.4,48.9") from None
     return middle, late
-
-
-def _backfill(store: ObjectStore, table: str) -> BackfillFigures | None:
-    manifests = [one for one in store.list(f"_lakebound/{table}/manifests/") if one.key.endswith(".json")]
-    if not manifests:
-        return None
-    newest = max(manifests, key=lambda one: one.modified_ms)
-    told: dict[str, Any] = orjson.loads(store.get(newest.key, _MAX_MANIFEST_BYTES))
-    seconds = (int(told.get("finished_ms", 0)) - int(told.get("started_ms", 0))) / 1000
-    parts = tuple(int(file[1]) for file in told.get("files") or ())
-    return BackfillFigures(
-        str(told.get("run", "")), str(told.get("mode", "")), int(told.get("records", 0)), seconds, parts
-    )

@@ -9,13 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html import escape
 from math import ceil, log2
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from lakebound.operate.charts import bars, seconds_over_time
 from lakebound.operate.cost import Bill, amount, dollars, headline
 from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, PipelineFacts, Status
+from lakebound.ports import ObjectStore
 from lakebound.times import utc
+from lakebound.transport.object_keys import DataKey
 
+_MAX_MANIFEST_BYTES: Final = 256 * 1024 * 1024
 _KINDS: Final = ("missing", "ghost", "stale", "different")
 
 
@@ -55,6 +60,29 @@ class BackfillFigures:
     records: int
     seconds: float
     parts: tuple[int, ...]
+
+
+def recent_files(store: ObjectStore, prefix: str, since_ms: int) -> tuple[FileFigures, ...]:
+    """The batch files that were written from a moment on, the newest last. Raises StoreUnavailable."""
+    files = []
+    for one in store.list(f"{prefix}/"):
+        data = DataKey.parse(prefix, one.key)
+        if data is not None and one.modified_ms >= since_ms:
+            files.append(FileFigures(one.modified_ms, data.count, one.size, one.modified_ms - data.time_ms))
+    return tuple(sorted(files, key=lambda file: file.written_ms))
+
+
+def last_backfill(store: ObjectStore, table: str) -> BackfillFigures | None:
+    """By the newest manifest; None where no backfill has finished. Raises StoreUnavailable."""
+    manifests = [one for one in store.list(f"_lakebound/{table}/manifests/") if one.key.endswith(".json")]
+    if not manifests:
+        return None
+    newest = max(manifests, key=lambda one: one.modified_ms)
+    manifest: dict[str, Any] = orjson.loads(store.get(newest.key, _MAX_MANIFEST_BYTES))
+    seconds = (int(manifest.get("finished_ms", 0)) - int(manifest.get("started_ms", 0))) / 1000
+    parts = tuple(int(file[1]) for file in manifest.get("files") or ())
+    run, mode = str(manifest.get("run", "")), str(manifest.get("mode", ""))
+    return BackfillFigures(run, mode, int(manifest.get("records", 0)), seconds, parts)
 
 
 @dataclass(frozen=True, slots=True)

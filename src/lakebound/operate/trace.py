@@ -7,14 +7,24 @@ stream record of the key was created at the base's label or later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import orjson
+
 from lakebound.errors import Poison
-from lakebound.record.attributes import canonical_item
+from lakebound.operate.file_check import MAX_FILE_BYTES, records_before_damage
+from lakebound.operate.typed_key import KeyQuery
+from lakebound.ports import ObjectStore
+from lakebound.record.attributes import canonical_item, canonical_key
 from lakebound.times import iso_millis
+from lakebound.transport.object_keys import DataKey
+from lakebound.transport.undelivered import pending_quarantine, read_quarantine
+
+FileRecords = Iterator[tuple[str, Iterator[dict[str, Any]]]]
+"""Files by name, each with its records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,49 @@ class Trace:
     @property
     def is_visible(self) -> bool:
         return self.winner is not None and self.winner.has_image
+
+
+@dataclass(slots=True)
+class KeySearch:
+    """Finds what is known of the key that somebody named, and counts what was read."""
+
+    query: KeyQuery
+    files: int = 0
+    records: int = 0
+    quarantined: int = 0
+
+    def in_files(self, files: FileRecords, progress: Callable[[], None]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each record that the query may mean, with its file. `progress` is called after each file."""
+        for name, records in files:
+            for record in records:
+                self.records += 1
+                if self.query.meets(record["key"], record["keys"]):
+                    yield name, record
+            self.files += 1
+            progress()
+
+    def in_quarantine(self, store: ObjectStore, table: str) -> Iterator[tuple[str, QuarantineEntry]]:
+        """Each quarantined record that the query may mean, with its key. Passes over those whose Keys cannot be read.
+
+        Raises StoreUnavailable.
+        """
+        for one in read_quarantine(store, pending_quarantine(store, table).objects):
+            self.quarantined += 1
+            try:
+                keys = orjson.loads(one.payload)["dynamodb"]["Keys"]
+                key = canonical_key(keys)
+            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, Poison):
+                continue
+            if self.query.meets(key, keys):
+                yield key, QuarantineEntry(one.key, one.reason, str(one.source.get("sequence_number") or ""))
+
+
+def read_bucket(store: ObjectStore, prefix: str, since_ms: int) -> FileRecords:
+    """The batch files that were written from a moment on, each with its records. Raises StoreUnavailable."""
+    for stored in store.list(f"{prefix}/"):
+        data = DataKey.parse(prefix, stored.key)
+        if data is not None and data.time_ms >= since_ms:
+            yield stored.key, records_before_damage(data.ext, store.get(stored.key, MAX_FILE_BYTES))
 
 
 def trace(
