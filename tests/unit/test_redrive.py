@@ -287,7 +287,7 @@ def test_a_hashed_record_is_not_hashed_again_on_its_way_back(world: World) -> No
     hashing.carry([stream_record(2, keys={"id": {"S": "k1"}})])
     (carried,) = world.buffered()
     world.buffer.messages.clear()
-    redrive_quarantine(hashing.without_redaction(), pending_quarantine(world.store, TABLE))
+    redrive_quarantine(hashing.for_quarantine(is_redacted=True), pending_quarantine(world.store, TABLE))
     assert [record["key"] for record in world.buffered()] == [carried["key"]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -23,21 +23,22 @@ from lakebound.operate.discard import (
     Undelivered,
     discard_messages,
     discard_objects,
+    plan_discard,
     undelivered_failures,
+    undelivered_messages,
     undelivered_quarantine,
     verdict_of_failure,
 )
 from lakebound.operate.redrive import (
     DEFAULT_RATE,
-    MoveUnsupported,
+    BufferRedrive,
+    RedriveMethod,
     RedriveResult,
-    redrive_by_copy,
-    redrive_by_task,
     redrive_failures,
     redrive_quarantine,
 )
 from lakebound.times import iso
-from lakebound.transport.dead_letters import peek_dead_letters
+from lakebound.transport.dead_letters import MAX_LETTERS, peek_dead_letters
 from lakebound.transport.object_keys import QUARANTINE
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
@@ -59,14 +60,6 @@ class WaitingPlace(StrEnum):
     BUFFER = "buffer"
     STREAM = "stream"
     QUARANTINE = "quarantine"
-
-
-class RedriveMethod(StrEnum):
-    """How dead letters of the buffer are moved."""
-
-    AUTO = "auto"
-    TASK = "task"
-    COPY = "copy"
 
 
 FromOption = Annotated[
@@ -213,7 +206,7 @@ def show(
     found = find_stack(stack)
     store = store_of(found)
     if source is WaitingPlace.BUFFER:
-        letters = peek_dead_letters(found.table, dead_letters_of(found), store, 1_000)
+        letters = peek_dead_letters(found.table, dead_letters_of(found), store, MAX_LETTERS)
         letter = next((one for one in letters if one.message_id == name), None)
         if letter is None:
             raise Misconfigured(
@@ -221,14 +214,14 @@ def show(
             )
         if payload:
             raise Misconfigured("A message's body is compressed", hint="Redrive it and read its file instead")
-        _show(asdict(letter))
+        echo_json(asdict(letter))
     elif source is WaitingPlace.STREAM:
         failure = FailureObject.decode(name, store.get(name, MAX_FAILURE_BYTES))
         if payload:
             sys.stdout.buffer.write(store.get(name, MAX_FAILURE_BYTES))
             return
         facts = {key: getattr(failure, key) for key in failure.__slots__ if key != "records"}
-        _show(facts | {"records": len(failure.records)})
+        echo_json(facts | {"records": len(failure.records)})
     else:
         key = QUARANTINE.key(found.table, name.removesuffix(".json").rpartition("/")[2])
         record = QuarantinedRecord.decode(key, store.get(key, MAX_QUARANTINE_BYTES))
@@ -236,11 +229,7 @@ def show(
             sys.stdout.buffer.write(record.payload + b"\n")
             return
         facts = {key: getattr(record, key) for key in record.__slots__ if key != "payload"}
-        _show(facts | {"payload_bytes": len(record.payload)})
-
-
-def _show(facts: dict[str, Any]) -> None:
-    echo_json(facts)
+        echo_json(facts | {"payload_bytes": len(record.payload)})
 
 
 @app.command()
@@ -279,20 +268,26 @@ def redrive(
             count("redriven", more)
 
         if source is WaitingPlace.BUFFER:
-            result = _redrive_buffer(found, rate, limit, by, dry_run, progress)
+            sqs, dead_url = aws_client("sqs"), found.output("DeadLetterQueueUrl")
+            redrive_of_buffer = BufferRedrive(
+                found.table,
+                dead_letters_of(found),
+                buffer_of(found),
+                SqsMoveTask(dead_url, sqs),
+                store_of(found),
+                SystemClock(),
+                lambda: count_messages(sqs, dead_url)[0],
+            )
+            if dry_run:
+                result = redrive_of_buffer.plan(by, limit)
+            else:
+                result = redrive_of_buffer.run(by, rate=rate, limit=limit, progress=progress)
         elif source is WaitingPlace.STREAM:
             pipeline = ingest_pipeline(found)
             pending = pending_failures(pipeline.store, found.table, found.stream_mapping)
             result = redrive_failures(pipeline, pending, rate=rate, limit=limit, dry_run=dry_run, progress=progress)
         else:
-            pipeline = ingest_pipeline(found)
-            if pipeline.rules.redaction is not None and is_redacted is None:
-                raise Misconfigured(
-                    "The stack drops or hashes attributes",
-                    hint="Say --redacted if it did so when they came (a hash of a hash is another key), else --raw",
-                )
-            if is_redacted:
-                pipeline = pipeline.without_redaction()
+            pipeline = ingest_pipeline(found).for_quarantine(is_redacted=is_redacted)
             pending = pending_quarantine(pipeline.store, found.table)
             result = redrive_quarantine(
                 pipeline, pending, rate=rate, limit=limit, reason=reason, dry_run=dry_run, progress=progress
@@ -305,44 +300,6 @@ def redrive(
         raise typer.Exit(1)
 
 
-def _redrive_buffer(
-    stack: Stack, rate: int, limit: int, by: RedriveMethod, dry_run: bool, progress: Callable[[int], None]
-) -> RedriveResult:
-    sqs = aws_client("sqs")
-    dead_url = stack.output("DeadLetterQueueUrl")
-    store = store_of(stack)
-    letters = peek_dead_letters(stack.table, dead_letters_of(stack), store, _MOST_LETTERS)
-    kept = {one.message_id: one.verdict for one in letters if one.verdict}
-    # SQS's own task moves junk as well, which the flusher would bring back here: only a copy leaves it out.
-    is_task = by is RedriveMethod.TASK or (by is RedriveMethod.AUTO and not limit and not kept)
-    if dry_run:
-        visible, _ = count_messages(sqs, dead_url)
-        seen = max(visible, len(letters))
-        if by is RedriveMethod.TASK:
-            return RedriveResult("buffer", "move task", found=seen, redriven=seen)
-        would = seen - len(kept)
-        way = "move task" if is_task else "copy"
-        return RedriveResult("buffer", way, found=seen, redriven=min(would, limit) if limit else would, kept=kept)
-    clock = SystemClock()
-    if is_task:
-        try:
-            return redrive_by_task(SqsMoveTask(dead_url, sqs), clock, rate=rate, progress=progress)
-        except MoveUnsupported:
-            if by is RedriveMethod.TASK:
-                raise
-    return redrive_by_copy(
-        stack.table,
-        dead_letters_of(stack),
-        buffer_of(stack),
-        clock,
-        rate=rate,
-        limit=limit,
-        progress=progress,
-        store=store,
-    )
-
-
-_MOST_LETTERS: Final = 1_000
 _WAYS: Final = {"move task": " with SQS's own move task", "copy": ", each sent to the buffer queue and then deleted"}
 
 
@@ -366,17 +323,9 @@ def discard(
             "Nothing is named", hint="Give IDs as `lakebound dlq list` shows them, or --all, or --reason"
         )
     found = find_stack(stack)
-    waits = [one for one in _waits(found, source) if not names or one.id in names or one.key in names]
-    if reason:
-        waits = [one for one in waits if one.why == reason]
-    missing = sorted(set(names or ()) - {one.id for one in waits} - {one.key for one in waits})
-    if missing:
-        raise Misconfigured(
-            f"{missing[0]} does not wait there", hint=f"`lakebound dlq list --from {source.value}` names what does"
-        )
-    is_named = bool(names or reason)
-    chosen = [one for one in waits if one.can_be_discarded and (is_named or not one.is_asked_for_by_name)]
-    left = {one.id: one.why or "redrive_helps" for one in waits if one not in chosen}
+    plan = plan_discard(source.value, _undelivered(found, source), names or (), reason)
+    chosen = plan.chosen
+    count = len(chosen) + len(plan.kept)
     if not as_json:
         _print_rows([{"id": one.id, "bytes": one.size, "why": one.why} for one in chosen])
     result = DiscardResult(source.value, discarded={one.id: one.why for one in chosen})
@@ -384,17 +333,17 @@ def discard(
         if not yes:
             _ask(len(chosen), source, as_json=as_json)
         result = _discard(found, source, chosen)
-    result.kept |= left
+    result.kept |= plan.kept
     if as_json:
-        echo_json(asdict(result) | {"dry_run": dry_run, "found": len(waits)})
+        echo_json(asdict(result) | {"dry_run": dry_run, "found": count})
     else:
         verb = "would discard" if dry_run else "discarded"
-        echo(f"{verb} {len(result.discarded):,} of {len(waits):,} {_WHAT[source.value]}")
+        echo(f"{verb} {len(result.discarded):,} of {count:,} {_WHAT[source.value]}")
         for code, number in Counter(result.kept.values()).most_common():
             echo(f"  {number:,} stay: {_meaning(code)}")
         if result.discarded and not dry_run:
             echo(f"copies are kept in s3://{found.bucket}/_lakebound/{found.table}/discarded/")
-    if result.kept and (names or set(result.kept) - set(left)):
+    if result.kept and (names or set(result.kept) - set(plan.kept)):
         raise typer.Exit(1)
 
 
@@ -405,17 +354,15 @@ def _ask(count: int, source: WaitingPlace, *, as_json: bool) -> None:
         raise Misconfigured("Nothing was discarded", hint="Answer y, or give --yes")
 
 
-def _waits(stack: Stack, source: WaitingPlace) -> list[Undelivered]:
+def _undelivered(stack: Stack, source: WaitingPlace) -> Iterable[Undelivered]:
     if source is WaitingPlace.BUFFER:
-        letters = peek_dead_letters(stack.table, dead_letters_of(stack), store_of(stack), _MOST_LETTERS)
-        # What could not be read this time may be good the next time.
-        known = ((one, "" if one.verdict == "claim_unreadable_now" else one.verdict) for one in letters)
-        return [Undelivered(one.message_id, one.message_id, why, one.size) for one, why in known]
+        letters = peek_dead_letters(stack.table, dead_letters_of(stack), store_of(stack), MAX_LETTERS)
+        return undelivered_messages(letters)
     if source is WaitingPlace.STREAM:
         store = store_of(stack)
-        return list(undelivered_failures(store, pending_failures(store, stack.table, stack.stream_mapping)))
+        return undelivered_failures(store, pending_failures(store, stack.table, stack.stream_mapping))
     pipeline = ingest_pipeline(stack)
-    return list(undelivered_quarantine(pipeline, pending_quarantine(pipeline.store, stack.table)))
+    return undelivered_quarantine(pipeline, pending_quarantine(pipeline.store, stack.table))
 
 
 def _discard(stack: Stack, source: WaitingPlace, chosen: Sequence[Undelivered]) -> DiscardResult:

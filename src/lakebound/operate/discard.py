@@ -8,16 +8,16 @@ made good by the next. A quarantine object and a failure object stay where they 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
-from lakebound.errors import LakeboundError, ObjectMissing
+from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing
 from lakebound.operate.redrive import IngestPipeline, verdict_of_quarantined
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
-from lakebound.transport.dead_letters import put_back, verdict_of_message
+from lakebound.transport.dead_letters import DeadLetter, put_back, verdict_of_message
 from lakebound.transport.object_keys import DISCARDED, REDRIVEN
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
@@ -66,6 +66,44 @@ class DiscardResult:
     source: str
     discarded: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardPlan:
+    """Of what waits, what would be discarded, and what would stay: ids with the code of why."""
+
+    chosen: tuple[Undelivered, ...]
+    kept: dict[str, str]
+
+
+def plan_discard(
+    source: str, waiting: Iterable[Undelivered], names: Collection[str] = (), reason: str = ""
+) -> DiscardPlan:
+    """Choose among what waits: what these names (ids or keys) and this reason name, or everything.
+
+    Raises Misconfigured for a name of nothing that waits.
+    """
+    named = [
+        one
+        for one in waiting
+        if (not names or one.id in names or one.key in names) and (not reason or one.why == reason)
+    ]
+    missing = sorted(set(names) - {one.id for one in named} - {one.key for one in named})
+    if missing:
+        raise Misconfigured(
+            f"{missing[0]} does not wait there", hint=f"`lakebound dlq list --from {source}` names what does"
+        )
+    is_named = bool(names or reason)
+    chosen = tuple(one for one in named if one.can_be_discarded and (is_named or not one.is_asked_for_by_name))
+    return DiscardPlan(chosen, {one.id: one.why or "redrive_helps" for one in named if one not in chosen})
+
+
+def undelivered_messages(letters: Iterable[DeadLetter]) -> Iterator[Undelivered]:
+    """Dead messages with their verdicts."""
+    for one in letters:
+        # What could not be read this time may be good the next time.
+        why = REDRIVE_HELPS if one.verdict == "claim_unreadable_now" else one.verdict
+        yield Undelivered(one.message_id, one.message_id, why, one.size)
 
 
 def undelivered_failures(store: ObjectStore, pending: Pending) -> Iterator[Undelivered]:

@@ -12,19 +12,24 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import orjson
 
-from lakebound.errors import LakeboundError, ObjectMissing
+from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing
 from lakebound.live.ingest import IngestResult, IngestRules, ingest, poison_code
 from lakebound.ports import Clock, ObjectStore, Queue
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
-from lakebound.transport.dead_letters import put_back, verdict_of_message
-from lakebound.transport.object_keys import (
-    REDRIVEN,
+from lakebound.transport.dead_letters import (
+    MAX_LETTERS,
+    DeadLetter,
+    peek_dead_letters,
+    put_back,
+    verdict_of_message,
 )
+from lakebound.transport.object_keys import REDRIVEN
 from lakebound.transport.undelivered import (
     MAX_FAILURE_BYTES,
     NO_DOCUMENT,
@@ -36,7 +41,6 @@ from lakebound.transport.undelivered import (
 
 DEFAULT_RATE: Final = 500
 """Messages or records a second: what SQS's own move task does at most."""
-
 
 RECORDS_TOGETHER: Final = 500
 _EMPTY_RECEIVES: Final = 2
@@ -93,6 +97,72 @@ class RedriveResult:
 
 Progress = Callable[[int], None]
 """Called with how many more were redriven."""
+
+
+class RedriveMethod(StrEnum):
+    """How messages go back to the buffer queue."""
+
+    AUTO = "auto"
+    TASK = "task"
+    COPY = "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class BufferRedrive:
+    """The buffer's dead-letter queue, and what brings its messages back.
+
+    `count_visible` counts the queue's visible messages.
+    """
+
+    table: str
+    dead: Queue
+    buffer: Queue
+    task: MoveTask
+    store: ObjectStore
+    clock: Clock
+    count_visible: Callable[[], int]
+
+    def plan(self, method: RedriveMethod, limit: int) -> RedriveResult:
+        """What `run` would do. Raises QueueUnavailable, StoreUnavailable."""
+        letters, refused = self._judge()
+        found = max(self.count_visible(), len(letters))
+        if method is RedriveMethod.TASK:
+            return RedriveResult("buffer", "move task", found=found, redriven=found)
+        redriven = min(found - len(refused), limit or found)
+        way = "move task" if _is_task(method, limit, refused) else "copy"
+        return RedriveResult("buffer", way, found=found, redriven=redriven, kept=refused)
+
+    def run(self, method: RedriveMethod, *, rate: int, limit: int, progress: Progress) -> RedriveResult:
+        """Redrive by this method. AUTO copies where SQS has no move task, or where a move task would do too much.
+
+        Raises QueueUnavailable, StoreUnavailable, and with TASK also MoveUnsupported.
+        """
+        if _is_task(method, limit, self._judge()[1]):
+            try:
+                return redrive_by_task(self.task, self.clock, rate=rate, progress=progress)
+            except MoveUnsupported:
+                if method is RedriveMethod.TASK:
+                    raise
+        return redrive_by_copy(
+            self.table,
+            self.dead,
+            self.buffer,
+            self.clock,
+            rate=rate,
+            limit=limit,
+            progress=progress,
+            store=self.store,
+        )
+
+    def _judge(self) -> tuple[list[DeadLetter], dict[str, str]]:
+        """(the messages, why no flusher can read some of them, by message id)."""
+        letters = peek_dead_letters(self.table, self.dead, self.store, MAX_LETTERS)
+        return letters, {letter.message_id: letter.verdict for letter in letters if letter.verdict}
+
+
+def _is_task(method: RedriveMethod, limit: int, refused: Mapping[str, str]) -> bool:
+    # SQS's own task moves junk as well, which the flusher would bring back here: only a copy leaves it out.
+    return method is RedriveMethod.TASK or (method is RedriveMethod.AUTO and not limit and not refused)
 
 
 def redrive_by_task(
@@ -213,9 +283,17 @@ class IngestPipeline:
         """As one delivery."""
         return ingest(records, self.rules, self.decoder, self.queue, self.store, self.clock, lambda: _NO_HURRY)
 
-    def without_redaction(self) -> IngestPipeline:
-        """The same for records that were redacted already: a hash of a hash would be another key."""
-        return replace(self, rules=replace(self.rules, redaction=None))
+    def for_quarantine(self, *, is_redacted: bool | None) -> IngestPipeline:
+        """The pipeline for quarantined records; one that does not redact, where they are redacted already.
+
+        Raises Misconfigured where the stack redacts and `is_redacted` is None.
+        """
+        if self.rules.redaction is not None and is_redacted is None:
+            raise Misconfigured(
+                "The stack drops or hashes attributes",
+                hint="Give --redacted if it did so when the records came (a hash of a hash is another key), else --raw",
+            )
+        return replace(self, rules=replace(self.rules, redaction=None)) if is_redacted else self
 
     def poison_of(self, record: object) -> str | None:
         """The code of what would keep a record from being carried now; nothing is sent or written."""

@@ -15,6 +15,9 @@ from lakebound.transport.undelivered import MAX_FAILURE_BYTES
 ENTRIES_A_CALL: Final = 10
 """SQS's limit of a batch."""
 
+MAX_LETTERS: Final = 1_000
+"""How many dead messages an operator's command looks at."""
+
 
 def verdict_of_message(table: str, message: ReceivedMessage, store: ObjectStore | None) -> str:
     """The code of why no flusher can read the message now, or "" where one can. Raises StoreUnavailable.
