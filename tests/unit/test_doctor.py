@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lakebound.cli.init import samconfig
+from lakebound.adapters.samconfig import samconfig
 from lakebound.errors import LakeboundError
 from lakebound.operate.cost import CostLine, Usage, Workload, amount, dollars, estimate, headline, measure
 from lakebound.operate.doctor import (

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lakebound.cli.init import samconfig, stack_name
+from lakebound.adapters.samconfig import samconfig, stack_name
 from lakebound.errors import Misconfigured
 from tests.support.deploy_rule import kept_in
 

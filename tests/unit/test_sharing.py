@@ -145,7 +145,7 @@ def test_init_before_the_owners_policy_prints_the_tables_and_writes_nothing(
     ("arguments", "sentence"),
     [
         (["--table", "trains", "--stream", THEIR_STREAM], "The stream is of table flights, and TableName is trains"),
-        (["--table", THEIRS, "--stream", OWN_STREAM], f"The stream {OWN_STREAM} is not of {THEIRS}"),
+        (["--table", THEIRS, "--stream", OWN_STREAM], f"The stream is of {OWN}, and --table is {THEIRS}"),
         (
             ["--table", THEIRS.replace("us-east-1", "eu-west-1")],
             "The table flights is in eu-west-1, and this is us-east",

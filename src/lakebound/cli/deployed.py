@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,14 +11,17 @@ from lakebound.adapters.aws_calls import call
 from lakebound.adapters.bootstrap import ingest_rules
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.samconfig import configured_stack
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.adapters.stack import Stack, describe_stack, function_environment
 from lakebound.cli.output import aws_client
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.redrive import IngestPipeline
 from lakebound.record.stream_records import StreamDecoder
-from lakebound.record.table_identity import Home, Refused, Source, is_table_name, named
+from lakebound.record.table_identity import Home, Refused, Source, TableArn, decide, is_table_name, named
 from lakebound.settings import IngestSettings
+
+SAMCONFIG: Final = Path("samconfig.toml")
 
 StackName = Annotated[
     str,
@@ -40,7 +41,12 @@ def clients(service: str) -> Any:
 
 def find_stack(name: str) -> Stack:
     """The stack of that name, or the one of this folder's samconfig.toml. Raises Misconfigured."""
-    return describe_stack(aws_client("cloudformation"), name or configured_name(Path("samconfig.toml")))
+    client, stack = aws_client("cloudformation"), name or configured_stack(SAMCONFIG)
+    if not stack:
+        raise Misconfigured(
+            f"No stack is named, and {SAMCONFIG} names none", hint="Give --stack NAME, or set LAKEBOUND_STACK"
+        )
+    return describe_stack(client, stack)
 
 
 def table_named(text: str) -> Source:
@@ -52,6 +58,15 @@ def table_named(text: str) -> Source:
     if isinstance(decision, Refused):
         raise decision.error()
     return decision
+
+
+def followed_table(text: str, stream: str) -> Source | Refused:
+    """The table that somebody names by its name or its ARN, with the ARN of its stream or ""."""
+    arn, followed = TableArn.parse(text), TableArn.of_stream(stream)
+    home = home_of_caller() if arn or stream else None
+    if arn and followed and followed != arn:
+        return Refused(f"The stream is of {followed}, and --table is {arn}", "Give the stream of that very table")
+    return decide(arn.table if arn else text, stream, home) if stream else named(text, home)
 
 
 def home_of_caller() -> Home | None:
@@ -77,28 +92,6 @@ def _caller() -> str:
         return str(call(clients("sts"), "get_caller_identity", "caller").get("Arn", ""))
     except LakeboundError:
         return ""
-
-
-def configured_table(path: Path) -> tuple[str, str]:
-    """(TableName, TableStreamArn) that `make deploy` would use, as samconfig.toml keeps them; empty for none."""
-    try:
-        overrides = tomllib.loads(path.read_text())["default"]["deploy"]["parameters"]["parameter_overrides"]
-        texts = shlex.split(overrides) if isinstance(overrides, str) else [str(one) for one in overrides]
-    except (OSError, KeyError, TypeError, ValueError):
-        return "", ""
-    given = {name: value.strip('"') for name, _, value in (text.partition("=") for text in texts)}
-    return given.get("TableName", ""), given.get("TableStreamArn", "")
-
-
-def configured_name(path: Path) -> str:
-    """The stack's name that `sam deploy` keeps. Raises Misconfigured."""
-    try:
-        parameters = tomllib.loads(path.read_text())["default"]["deploy"]["parameters"]
-        return str(parameters["stack_name"])
-    except (OSError, KeyError, TypeError, ValueError):
-        raise Misconfigured(
-            f"No stack is named, and {path} names none", hint="Give --stack NAME, or set LAKEBOUND_STACK"
-        ) from None
 
 
 def store_of(stack: Stack) -> S3Store:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.doctor_facts import SmokeItem, VersionCounter, examine_stack, examine_table
+from lakebound.adapters.samconfig import configured_table
 from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed, silver_table
-from lakebound.cli.deployed import StackName, configured_table, find_stack, home_of_caller, ingest_pipeline
+from lakebound.cli.deployed import SAMCONFIG, StackName, find_stack, followed_table, ingest_pipeline
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.cli.silver_table import Engine, EngineName
 from lakebound.errors import Misconfigured
 from lakebound.operate.doctor import BAD, UNKNOWN, Check, Smoke, check_stack, check_table, smoke, smoke_keys
-from lakebound.record.table_identity import Refused, Source, TableArn, decide, named
+from lakebound.record.table_identity import Refused, TableArn
 
 _MARKS = {"good": "✓", "warn": "!", "unknown": "?", "bad": "✗"}
 
@@ -73,28 +73,24 @@ def command(
 
 
 def _before(table: str, stream: str, stack: str, key: str, *, is_new: bool) -> list[Check]:
-    kept_table, kept_stream = configured_table(Path("samconfig.toml"))
-    name = table or (find_stack(stack).source.asked if stack else kept_table)
+    configured, configured_stream = configured_table(SAMCONFIG)
+    name = table or (find_stack(stack).source.asked if stack else configured)
     if not name:
         raise Misconfigured("No table is named", hint="Give --table")
     arn = TableArn.parse(name)
     bare = arn.table if arn else name
-    # What `make deploy` would use; a folder that deploys another table says nothing of this one.
-    given = stream or (kept_stream if kept_table == bare else "")
-    home = home_of_caller() if arn or given else None
-    decision = decide(bare, given, home) if given else named(name, home)
-    followed = TableArn.of_stream(given)
-    if isinstance(decision, Source) and arn is not None and followed not in (None, arn):
-        decision = Refused(f"The stream is of {followed}, and --table is {arn}", "Give the stream of that very table")
-    if isinstance(decision, Refused):
-        return [Check("source", BAD, decision.what, decision.hint)]
+    # samconfig.toml may deploy another table: its stream says nothing about this one.
+    given = stream or (configured_stream if configured == bare else "")
+    source = followed_table(name, given)
+    if isinstance(source, Refused):
+        return [Check("source", BAD, source.what, source.hint)]
     try:
-        return list(check_table(examine_table(deployed.clients, decision, key), is_new=is_new))
+        return list(check_table(examine_table(deployed.clients, source, key), is_new=is_new))
     except Misconfigured as refused:
-        if not decision.is_foreign:
+        if not source.is_foreign:
             raise
         # DynamoDB answers so for a table without a policy, too: it tells nobody else whether the table exists.
-        fix = f"let its owner put the policies that lakebound init --table {decision.asked} prints"
+        fix = f"let its owner put the policies that lakebound init --table {source.asked} prints"
         return [Check("table", BAD, refused.what, fix)]
 
 
