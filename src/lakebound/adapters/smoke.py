@@ -62,20 +62,19 @@ class StreamDeliveries:
 
     def accept(self) -> None:
         # Each by itself: where the one cannot be put back the other still is.
-        variables, retries = self._variables, self._retries
         failures = []
-        if variables is not None:
-            try:
-                self._set(variables)
+        try:
+            if self._variables is not None:
+                self._set(self._variables)
                 self._variables = None
-            except LakeboundError as failure:
-                failures.append(str(failure))
-        if retries is not None:
-            try:
-                self._retry(retries)
+        except LakeboundError as failure:
+            failures.append(str(failure))
+        try:
+            if self._retries is not None:
+                self._retry(self._retries)
                 self._retries = None
-            except LakeboundError as failure:
-                failures.append(str(failure))
+        except LakeboundError as failure:
+            failures.append(str(failure))
         if failures:
             raise LakeboundError(
                 f"{self._function} is still set to fail: {'; '.join(failures)}",

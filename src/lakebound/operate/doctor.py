@@ -308,17 +308,22 @@ def smoke(
     """Put one test item, change it, remove it, and wait until all three records are in files (and gone in silver)."""
     key = canonical_key(keys)
     started = clock.now_ms()
+    write_item(table, keys)
+    to_file = _wait(lambda: count_in_files(key) >= SMOKE_RECORDS, clock, started, limit_s, every_s)
+    to_silver = None
+    if count_in_silver is not None and to_file is not None:
+        to_silver = _wait(lambda: count_in_silver(key) > 0, clock, started, limit_s, every_s)
+    return Smoke(key, to_file, to_silver)
+
+
+def write_item(table: SmokeTable, keys: Image) -> None:
+    """Put the test item, change it, and remove it: SMOKE_RECORDS records. Raises LakeboundError, without the item."""
     try:
         table.put(keys | {"lakebound_smoke": {"S": "put"}})
         table.put(keys | {"lakebound_smoke": {"S": "changed"}})
     finally:
         # Also when the second put failed: the test leaves no item behind.
         table.delete(keys)
-    to_file = _wait(lambda: count_in_files(key) >= SMOKE_RECORDS, clock, started, limit_s, every_s)
-    to_silver = None
-    if count_in_silver is not None and to_file is not None:
-        to_silver = _wait(lambda: count_in_silver(key) > 0, clock, started, limit_s, every_s)
-    return Smoke(key, to_file, to_silver)
 
 
 def _wait(arrived: Callable[[], bool], clock: Clock, started: int, limit_s: float, every_s: float) -> float | None:

@@ -19,7 +19,7 @@ import orjson
 
 from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing
 from lakebound.live.ingest import IngestResult, IngestRules, ingest, poison_code
-from lakebound.ports import Clock, ObjectStore, Queue
+from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
 from lakebound.transport.dead_letters import (
@@ -143,16 +143,8 @@ class BufferRedrive:
             except MoveUnsupported:
                 if method is RedriveMethod.TASK:
                     raise
-        return redrive_by_copy(
-            self.table,
-            self.dead,
-            self.buffer,
-            self.clock,
-            rate=rate,
-            limit=limit,
-            progress=progress,
-            store=self.store,
-        )
+        ports = (self.table, self.dead, self.buffer, self.clock)
+        return redrive_by_copy(*ports, rate=rate, limit=limit, progress=progress, store=self.store)
 
     def _judge(self) -> tuple[list[DeadLetter], dict[str, str]]:
         """(the messages, why no flusher can read some of them, by message id)."""
@@ -177,12 +169,12 @@ def redrive_by_task(
     before = task.state()
     if before is None or not before.is_running:
         task.start(min(rate, DEFAULT_RATE))
-    told = 0
+    moved = 0
     while True:
         now = task.state()
         if now is not None:
-            progress(now.moved - told)
-            told = now.moved
+            progress(now.moved - moved)
+            moved = now.moved
             if not now.is_running:
                 break
         clock.sleep(1.0)
@@ -213,57 +205,49 @@ def redrive_by_copy(
     Raises QueueUnavailable.
     """
     result = RedriveResult("buffer", "copy")
-    kept: list[str] = []
+    pace = _Pace(clock, rate)
+    receipts_left: list[str] = []
+    received_ids: set[str] = set()
+    empty = 0
     try:
-        _copy_all(table, dead, buffer, _Pace(clock, rate), limit, progress, store, result, kept)
+        while empty < _EMPTY_RECEIVES and not (limit and result.redriven >= limit):
+            received = [message for message in dead.receive(1) if message.message_id not in received_ids]
+            empty = 0 if received else empty + 1
+            received_ids.update(message.message_id for message in received)
+            good = []
+            for message in received:
+                result.found += 1
+                why = verdict_of_message(table, message, store)
+                if why:
+                    result.kept[message.message_id] = why
+                    receipts_left.append(message.receipt)
+                else:
+                    good.append(message)
+            if limit:
+                most = limit - result.redriven
+                receipts_left += [message.receipt for message in good[most:]]
+                good = good[:most]
+            for batch in messages.split_batches(good):
+                pace.wait_for(result.redriven)
+                _send(batch, dead, buffer, result, progress)
     finally:
-        # What stays is seen at once by the next command: `dlq discard` would else find nothing for half a minute.
-        put_back(dead, kept)
+        # The next command sees at once what stays: `dlq discard` would else find nothing for half a minute.
+        put_back(dead, receipts_left)
     return result
 
 
-def _copy_all(
-    table: str,
-    dead: Queue,
-    buffer: Queue,
-    pace: _Pace,
-    limit: int,
-    progress: Progress,
-    store: ObjectStore | None,
-    result: RedriveResult,
-    kept: list[str],
+def _send(
+    batch: Sequence[ReceivedMessage], dead: Queue, buffer: Queue, result: RedriveResult, progress: Progress
 ) -> None:
-    """Fills in the result, and the receipts of what stays."""
-    seen: set[str] = set()
-    empty = 0
-    while empty < _EMPTY_RECEIVES and not (limit and result.redriven >= limit):
-        received = [message for message in dead.receive(1) if message.message_id not in seen]
-        empty = 0 if received else empty + 1
-        seen.update(message.message_id for message in received)
-        good = []
-        for message in received:
-            result.found += 1
-            why = verdict_of_message(table, message, store)
-            if why:
-                result.kept[message.message_id] = why
-                kept.append(message.receipt)
-            else:
-                good.append(message)
-        if limit:
-            most = limit - result.redriven
-            kept += [message.receipt for message in good[most:]]
-            good = good[:most]
-        for batch in messages.split_batches(good):
-            pace.wait_for(result.redriven)
-            refused = set(buffer.send([message.body for message in batch]))
-            sent = [message for place, message in enumerate(batch) if place not in refused]
-            result.failed.update({batch[place].message_id: "not accepted" for place in refused})
-            if sent:
-                undeleted = dead.delete([message.receipt for message in sent])
-                result.failed.update({sent[place].message_id: "sent, not deleted" for place in undeleted})
-            result.redriven += len(sent)
-            result.messages += len(sent)
-            progress(len(sent))
+    refused = set(buffer.send([message.body for message in batch]))
+    sent = [message for place, message in enumerate(batch) if place not in refused]
+    result.failed.update({batch[place].message_id: "not accepted" for place in refused})
+    if sent:
+        undeleted = dead.delete([message.receipt for message in sent])
+        result.failed.update({sent[place].message_id: "sent, not deleted" for place in undeleted})
+    result.redriven += len(sent)
+    result.messages += len(sent)
+    progress(len(sent))
 
 
 # ── Lambda's failure objects ────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from lakebound.errors import LakeboundError
-from lakebound.operate.doctor import SMOKE_RECORDS, CountRecords, SmokeTable, smoke
+from lakebound.operate.doctor import SMOKE_RECORDS, CountRecords, SmokeTable, smoke, write_item
 from lakebound.ports import Clock
 from lakebound.record.attributes import Image, canonical_key
 
@@ -125,11 +125,7 @@ def failed_delivery(
     undo.callback(deliveries.redrive)
     undo.callback(deliveries.accept)
     deliveries.refuse()
-    try:
-        table.put(keys | {"lakebound_smoke": {"S": "put"}})
-        table.put(keys | {"lakebound_smoke": {"S": "changed"}})
-    finally:
-        table.delete(keys)
+    write_item(table, keys)
     came = until(
         lambda: deliveries.given_up(key) >= SMOKE_RECORDS, clock, limit_s, "no failure object held the three records"
     )
