@@ -299,7 +299,7 @@ class Plant:
 
     def measured(self) -> dict[str, float]:
         """What CloudWatch would hold now, by metric: the newest value of each that an incident is seen by."""
-        seen = self.status().seen
+        seen = self.status().facts
         return {
             "IteratorAge": seen.iterator_age_ms or 0,
             "ApproximateNumberOfMessagesVisible": seen.dead,

@@ -114,7 +114,7 @@ def test_a_file_gets_a_line_at_each_phase_and_each_minute(monkeypatch: pytest.Mo
     lines = _ProgressLines(console)
     for second in range(1, 182):
         now[0] = 1_000.0 + second
-        lines.look(RunStatus("reading" if second > 20 else "waiting until the stream covers the run"), float(second))
+        lines.show(RunStatus("reading" if second > 20 else "waiting until the stream covers the run"), float(second))
     told = console.export_text().splitlines()
     assert told[0] == "waiting until the stream covers the run (1 s since its start)"
     assert told[1:] == [f"reading ({elapsed(at)} since its start)" for at in (21, 81, 141)]

@@ -111,8 +111,8 @@ class BackfillTable:
         wanted = {self.name: {"Keys": [request_key(key) for key in keys], "ConsistentRead": True}}
         answer, before = self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
         values, table = answer_of(answer), self._source.table
-        told = {part: table_part(values.get(part), self.name, table) for part in ("Responses", "UnprocessedKeys")}
-        return values | {part: {} if one is None else {table: one} for part, one in told.items()}, before
+        parts = {part: table_part(values.get(part), self.name, table) for part in ("Responses", "UnprocessedKeys")}
+        return values | {part: {} if one is None else {table: one} for part, one in parts.items()}, before
 
     def _timed(self, operation: str, **arguments: Any) -> tuple[Any, int]:
         before = self._clock.now_ms()

@@ -88,8 +88,7 @@ class Machine:
 
     def state(self, run: str) -> ExecutionState:
         """How a run stands. Raises LakeboundError."""
-        told = self._call("describe_execution", executionArn=self._execution(run))
-        return _state(run, told)
+        return _state(run, self._call("describe_execution", executionArn=self._execution(run)))
 
     def stop(self, run: str) -> None:
         """Stop a run; redriven, it goes on. Raises LakeboundError."""
@@ -101,18 +100,18 @@ class Machine:
 
     def latest(self, count: int) -> list[ExecutionState]:
         """The newest runs, each with its mode and records: a listing has neither. Raises LakeboundError."""
-        told = self._call("list_executions", stateMachineArn=self.arn, maxResults=count)["executions"]
-        return [self.state(entry["name"]) for entry in told]
+        entries = self._call("list_executions", stateMachineArn=self.arn, maxResults=count)["executions"]
+        return [self.state(entry["name"]) for entry in entries]
 
     def stage(self, run: str) -> str:
         """The state of the machine that a run entered last; "" where that is not to be known."""
         try:
-            told = self._call(
+            history = self._call(
                 "get_execution_history", executionArn=self._execution(run), reverseOrder=True, maxResults=50
             )
         except LakeboundError:
             return ""  # no reason to end a watch: the right to read the history is another one
-        entered = (event.get("stateEnteredEventDetails") for event in told.get("events") or ())
+        entered = (event.get("stateEnteredEventDetails") for event in history.get("events") or ())
         return next((str(one["name"]) for one in entered if one), "")
 
     def _execution(self, run: str) -> str:
@@ -136,25 +135,25 @@ class Machine:
         return attempt(self._client, operation, error_of, **arguments)
 
 
-def _state(run: str, told: dict[str, Any]) -> ExecutionState:
-    cause = str(told.get("cause", ""))
+def _state(run: str, execution: dict[str, Any]) -> ExecutionState:
+    cause = str(execution.get("cause", ""))
     with suppress(ValueError, KeyError, TypeError):
         # Lambda's own wrapping of what was raised.
         cause = str(json.loads(cause)["errorMessage"])
-    status, output = str(told["status"]), told.get("output")
+    status, output = str(execution["status"]), execution.get("output")
     mode = ""
     with suppress(ValueError, KeyError, TypeError, AttributeError):
-        mode = str(json.loads(told["input"]).get("mode", "scan"))
+        mode = str(json.loads(execution["input"]).get("mode", "scan"))
     return ExecutionState(
         run,
         status,
         # MiniStack repeats the error as the output of a run that failed.
         output=json.loads(output) if output and status == "SUCCEEDED" else None,
         cause=cause,
-        error=str(told.get("error") or ""),
+        error=str(execution.get("error") or ""),
         mode=mode,
-        started_ms=_ms(told.get("startDate")),
-        stopped_ms=_ms(told.get("stopDate")),
+        started_ms=_ms(execution.get("startDate")),
+        stopped_ms=_ms(execution.get("stopDate")),
     )
 
 

@@ -206,8 +206,7 @@ def alarm_actions(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, 
     """(the names of the stack's alarms, those that exist with whether each notifies anybody). Raises LakeboundError."""
     cloudformation = clients("cloudformation")
     found = alarms_of(cloudformation, clients("cloudwatch"), stack.name)
-    told = {one["AlarmName"]: bool(one.get("AlarmActions")) for one in found}
-    return alarm_names(cloudformation, stack.name), told
+    return alarm_names(cloudformation, stack.name), {one["AlarmName"]: bool(one.get("AlarmActions")) for one in found}
 
 
 def encryption_keys(clients: Clients, stack: Stack, newest_file: str | None) -> dict[str, str | None]:
@@ -215,8 +214,8 @@ def encryption_keys(clients: Clients, stack: Stack, newest_file: str | None) -> 
     places: dict[str, str | None] = {}
     for name, output in (("buffer queue", "BufferQueueUrl"), ("dead-letter queue", "DeadLetterQueueUrl")):
         url = stack.output(output)
-        told = call(clients("sqs"), "get_queue_attributes", name, QueueUrl=url, AttributeNames=["KmsMasterKeyId"])
-        places[name] = told.get("Attributes", {}).get("KmsMasterKeyId")
+        answer = call(clients("sqs"), "get_queue_attributes", name, QueueUrl=url, AttributeNames=["KmsMasterKeyId"])
+        places[name] = answer.get("Attributes", {}).get("KmsMasterKeyId")
     if newest_file is not None:
         head = call(clients("s3"), "head_object", "the newest file", Bucket=stack.bucket, Key=newest_file)
         places["newest file"] = head.get("SSEKMSKeyId")
@@ -226,9 +225,9 @@ def encryption_keys(clients: Clients, stack: Stack, newest_file: str | None) -> 
         ("log of backfill", "BackfillLogGroup"),
     ):
         group = stack.output(output)
-        told = call(clients("logs"), "describe_log_groups", name, logGroupNamePrefix=group)
+        answer = call(clients("logs"), "describe_log_groups", name, logGroupNamePrefix=group)
         places[name] = next(
-            (one.get("kmsKeyId") for one in told.get("logGroups", ()) if one["logGroupName"] == group), None
+            (one.get("kmsKeyId") for one in answer.get("logGroups", ()) if one["logGroupName"] == group), None
         )
     return places
 

@@ -18,11 +18,11 @@ from lakebound.operate.status import (
     FAILURES,
     GAPS,
     LAG,
-    LOOKS,
     NEWEST_FILE,
     OLDEST_MESSAGE,
     QUARANTINE,
     QUEUE_MAPPING,
+    STREAM_CHECK,
     STREAM_MAPPING,
     TABLE,
     FunctionFacts,
@@ -59,7 +59,7 @@ def observe_pipeline(stack: Stack, clients: Clients, store: ObjectStore, now_ms:
     failures = probes.run(FAILURES, lambda: pending_failures(store, stack.table, stack.stream_mapping))
     poison = probes.run(QUARANTINE, lambda: pending_quarantine(store, stack.table))
     gaps = probes.run(GAPS, lambda: open_gaps(store, stack.table))
-    check = probes.run(LOOKS, lambda: last_stream_check(store, stack.table))
+    check = probes.run(STREAM_CHECK, lambda: last_stream_check(store, stack.table))
     return PipelineFacts(
         now_ms=now_ms,
         stack=stack.name,

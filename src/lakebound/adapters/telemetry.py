@@ -72,8 +72,8 @@ def report_backfill(logger: Logger, metrics: Metrics, action: str, answer: dict[
     if action == "finish":
         count(metrics, "BackfillRecords", answer["records"])
         count(metrics, "BackfillQuarantined", answer["quarantined"])
-    told = {name: value for name, value in answer.items() if name != "units"}
-    logger.info("backfill", action=action, answer=told)
+    counts = {name: value for name, value in answer.items() if name != "units"}
+    logger.info("backfill", action=action, answer=counts)
 
 
 def report_stream_check(logger: Logger, metrics: Metrics, answer: dict[str, Any]) -> None:

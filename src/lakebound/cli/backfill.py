@@ -118,24 +118,24 @@ def print_estimate(
     """What a scan, a full export and an incremental export would take, side by side. Reads nothing."""
     place = BackfillTarget(stack, {"table": table})
     facts = BackfillTable(place.source, aws_client("dynamodb"), SystemClock()).describe(recovery=True)
-    told = estimate(facts, BackfillRequest(read_capacity=read_capacity, consistent=consistent))
+    result = estimate(facts, BackfillRequest(read_capacity=read_capacity, consistent=consistent))
     if as_json:
-        echo_json(asdict(told))
+        echo_json(asdict(result))
         return
-    echo(f"Backfill of {told.table}: what each way would take")
-    echo_table(*_estimate_table(told))
-    for option in told.options:
+    echo(f"Backfill of {result.table}: what each way would take")
+    echo_table(*_estimate_table(result))
+    for option in result.options:
         if option.impossible:
             echo(f"{option.mode} {option.impossible}.")
-    echo(f"Recommended: {told.recommended}, because {told.reason}.")
-    echo(f"Sizes are DynamoDB's own, up to six hours old; prices of us-east-1 as of {told.prices_as_of}.")
+    echo(f"Recommended: {result.recommended}, because {result.reason}.")
+    echo(f"Sizes are DynamoDB's own, up to six hours old; prices of us-east-1 as of {result.prices_as_of}.")
 
 
-def _estimate_table(told: Estimate) -> tuple[list[Column], list[list[str]]]:
+def _estimate_table(result: Estimate) -> tuple[list[Column], list[list[str]]]:
     columns = [Column("way")]
     columns += [Column(name, is_number=True) for name in ("items", "bytes", "read units", "dollars", "minutes")]
     rows = []
-    for option in told.options:
+    for option in result.options:
         numbers = [f"{option.items:,}", f"{option.bytes:,}", f"{option.read_units:,}"]
         rows.append([option.mode, *numbers, _at_least(option.dollars, 2), _at_least(option.minutes, 1)])
     return columns, rows
@@ -249,15 +249,15 @@ def watch(
         task = bar.add_task("", total=None)
         while True:
             state = executions.state(run)
-            seen = watcher.status(clock.now_ms(), "" if watcher.is_reading else executions.stage(run))
-            share = seen.progress and seen.progress.share
-            bar.update(task, description=seen.brief, total=None if share is None else 1.0, completed=share or 0.0)
+            status = watcher.status(clock.now_ms(), "" if watcher.is_reading else executions.stage(run))
+            share = status.progress and status.progress.share
+            bar.update(task, description=status.brief, total=None if share is None else 1.0, completed=share or 0.0)
             if state.ended:
                 break
             if lines is not None:
-                lines.look(seen, state.seconds(clock.now_ms()))
+                lines.show(status, state.seconds(clock.now_ms()))
             clock.sleep(every)
-    _print_end(state, seen, executions.stage(run) if state.status == "FAILED" else "", as_json=as_json)
+    _print_end(state, status, executions.stage(run) if state.status == "FAILED" else "", as_json=as_json)
 
 
 class _ProgressLines:
@@ -269,17 +269,17 @@ class _ProgressLines:
         self._done = 0
         self._at = 0.0
 
-    def look(self, seen: RunStatus, seconds: float | None) -> None:
-        now, done = time.monotonic(), seen.progress.done if seen.progress else 0
+    def show(self, status: RunStatus, seconds: float | None) -> None:
+        now, done = time.monotonic(), status.progress.done if status.progress else 0
         waited = now - self._at
-        is_new = seen.phase != self._phase or (done != self._done and waited >= DONE_EVERY_SECONDS)
+        is_new = status.phase != self._phase or (done != self._done and waited >= DONE_EVERY_SECONDS)
         if is_new or waited >= LINE_EVERY_SECONDS:
-            self._phase, self._done, self._at = seen.phase, done, now
+            self._phase, self._done, self._at = status.phase, done, now
             since = "" if seconds is None else f" ({elapsed(seconds)} since its start)"
-            self._console.print(f"{seen}{since}", markup=False, soft_wrap=True)
+            self._console.print(f"{status}{since}", markup=False, soft_wrap=True)
 
 
-def _print_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: bool) -> None:
+def _print_end(state: ExecutionState, status: RunStatus, stage: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(
             {
@@ -287,11 +287,11 @@ def _print_end(state: ExecutionState, seen: RunStatus, stage: str, *, as_json: b
                 "status": state.status,
                 "cause": state.cause or None,
                 "result": state.output,
-                "progress": asdict(seen.progress) if seen.progress else None,
+                "progress": asdict(status.progress) if status.progress else None,
             }
         )
-    elif seen.progress is not None:
-        echo(str(seen.progress))
+    elif status.progress is not None:
+        echo(str(status.progress))
     if state.status != "SUCCEEDED":
         raise state.failure(stage)
     if not as_json and state.output is not None:

@@ -51,7 +51,7 @@ def command(
     from lakebound.cli.spark_silver import open_healed  # Spark takes seconds to load, and few verbs need it
 
     with open_healed(target) as silver:
-        merged = silver.look(source, manifest)
+        merged = silver.check_merge(source, manifest)
         dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
         failures = len(pending_failures(store, found.table, found.stream_mapping).objects)
         closing = decide_closing(manifest, book.all(), _wait_ms(found), merged, dead, failures)

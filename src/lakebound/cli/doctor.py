@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ from lakebound.cli.deployed import SAMCONFIG, StackName, find_stack, followed_ta
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.cli.silver_table import Engine, EngineName
 from lakebound.errors import Misconfigured
-from lakebound.operate.doctor import BAD, UNKNOWN, Check, Smoke, check_stack, check_table, smoke, smoke_keys
+from lakebound.operate.doctor import BAD, GOOD, UNKNOWN, Check, Smoke, check_stack, check_table, smoke, smoke_keys
 from lakebound.record.table_identity import Refused, TableArn
 
 _MARKS = {"good": "✓", "warn": "!", "unknown": "?", "bad": "✗"}
@@ -114,9 +114,9 @@ def _smoke_check(timed: Smoke, limit: float, target: str) -> Check:
     if timed.to_file is None:
         fix = "lakebound status; then docs/OPERATIONS.md#stream-behind"
         return Check("smoke", BAD, f"the test item's changes were in no file after {limit:g} s", fix)
-    told: Any = f"{timed.to_file:.1f} s from the item's first change to the file with its last"
+    times = f"{timed.to_file:.1f} s from the item's first change to the file with its last"
     if target and timed.to_silver is None:
-        return Check("smoke", BAD, f"{told}, not in silver after {limit:g} s", "does the merge job run?")
+        return Check("smoke", BAD, f"{times}, not in silver after {limit:g} s", "does the merge job run?")
     if timed.to_silver is not None:
-        told += f", {timed.to_silver:.1f} s to silver"
-    return Check("smoke", "good", told)
+        times += f", {timed.to_silver:.1f} s to silver"
+    return Check("smoke", GOOD, times)

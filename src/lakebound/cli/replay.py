@@ -54,7 +54,7 @@ def command(
     source = f"s3://{found.bucket}/{folder or f'_lakebound/{found.table}/replays/{name}'}"
     job = ["spark-submit", "spark/jobs/merge_changes.py", "--source", source, "--checkpoint", f"<new folder {name}>"]
     job += ["--target", target, "--config", config, "--trigger", "available-now"]
-    told = " ".join(part if part.startswith("<") else shlex.quote(part) for part in job)
+    command_line = " ".join(part if part.startswith("<") else shlex.quote(part) for part in job)
     if as_json:
         echo_json(
             {
@@ -63,11 +63,11 @@ def command(
                 "records": plan.records,
                 "bytes": plan.size,
                 "folder": folder,
-                "command": told,
+                "command": command_line,
             }
         )
         return
     verb = "would put" if dry_run else "put"
     echo(f"{verb} {len(plan.files):,} files with {plan.records:,} records, {plan.size:,} bytes, into {source}")
     if plan.files:
-        echo(told)
+        echo(command_line)

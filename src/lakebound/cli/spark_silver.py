@@ -55,7 +55,7 @@ class HealedSilver:
         self._spark = spark
         self._target = target
 
-    def look(self, source: str, manifest: Manifest) -> RunMergeCheck:
+    def check_merge(self, source: str, manifest: Manifest) -> RunMergeCheck:
         """How far the run is merged: its files below the data prefix, and the table. Raises as `open_silver` does."""
         return check_run_merge(self._spark, _absolute(source), self._target, manifest)
 

@@ -18,10 +18,10 @@ from lakebound.operate.status import (
     FAILURES,
     GAP,
     LAG,
-    LOOKS,
     NEWEST_FILE,
     OK,
     QUARANTINE,
+    STREAM_CHECK,
     PipelineFacts,
     Status,
     assess,
@@ -58,16 +58,16 @@ def document(status: Status) -> dict[str, object]:
         "state": status.state,
         "since": _time(status.since_ms),
         "findings": [asdict(one) | {"since": _time(one.since_ms)} for one in status.findings],
-        "seen": asdict(status.seen),
+        "seen": asdict(status.facts),
     }
 
 
 def _print(status: Status) -> None:
-    seen = status.seen
+    facts = status.facts
     since = f" since {_time(status.since_ms)}" if status.since_ms is not None else ""
-    echo(f"{status.state}{since}   stack {seen.stack}, table {seen.table}")
-    for name, told in figures(seen):
-        echo(f"  {name:<18} {told}")
+    echo(f"{status.state}{since}   stack {facts.stack}, table {facts.table}")
+    for name, figure in figures(facts):
+        echo(f"  {name:<18} {figure}")
     for one in status.findings:
         echo(f"  {one.level:<8} {one.what}{f' (since {_time(one.since_ms)})' if one.since_ms is not None else ''}")
         if one.command:
@@ -75,34 +75,34 @@ def _print(status: Status) -> None:
         echo(f"           see: {one.page}")
 
 
-def figures(seen: PipelineFacts) -> list[tuple[str, str]]:
+def figures(facts: PipelineFacts) -> list[tuple[str, str]]:
     """What was seen, for a person: (of what, the figure with its meaning)."""
 
-    def known(part: str, told: str) -> str:
-        return told if seen.is_known(part) else "not known"
+    def known(part: str, figure: str) -> str:
+        return figure if facts.is_known(part) else "not known"
 
     behind = "not known"
-    if seen.iterator_age_ms is not None:
-        behind = f"read {seen.iterator_age_ms / 1000:,.0f} s after the change, at most, in the newest five minutes"
-    elif seen.is_known(LAG):
+    if facts.iterator_age_ms is not None:
+        behind = f"read {facts.iterator_age_ms / 1000:,.0f} s after the change, at most, in the newest five minutes"
+    elif facts.is_known(LAG):
         behind = "no delivery in the last 15 minutes"
-    waiting = f"{seen.buffered:,} messages"
-    if seen.buffered and seen.oldest_message_s is not None:
-        waiting += f", the oldest {seen.oldest_message_s:,} s old"
+    waiting = f"{facts.buffered:,} messages"
+    if facts.buffered and facts.oldest_message_s is not None:
+        waiting += f", the oldest {facts.oldest_message_s:,} s old"
     file = "none in two hours"
-    if seen.newest_file_ms is not None:
-        file = f"written {(seen.now_ms - seen.newest_file_ms) / 1000:,.0f} s ago"
+    if facts.newest_file_ms is not None:
+        file = f"written {(facts.now_ms - facts.newest_file_ms) / 1000:,.0f} s ago"
     delivered = "not proved yet"
-    if seen.delivered_ms is not None:
-        delivered = f"every change until {_time(seen.delivered_ms)}, or it is in a gap (the last look at the stream)"
+    if facts.delivered_ms is not None:
+        delivered = f"every change until {_time(facts.delivered_ms)}, or it is in a gap (the last look at the stream)"
     return [
         ("stream", behind),
-        ("delivered", known(LOOKS, delivered)),
+        ("delivered", known(STREAM_CHECK, delivered)),
         ("buffer queue", known(BUFFER, waiting)),
         ("newest batch file", known(NEWEST_FILE, file)),
-        ("dead-letter queue", known(DEAD, f"{seen.dead:,} messages")),
-        ("failure objects", known(FAILURES, f"{seen.failure_objects:,} that nobody redrove")),
-        ("quarantine", known(QUARANTINE, f"{seen.quarantined:,} records")),
+        ("dead-letter queue", known(DEAD, f"{facts.dead:,} messages")),
+        ("failure objects", known(FAILURES, f"{facts.failure_objects:,} that nobody redrove")),
+        ("quarantine", known(QUARANTINE, f"{facts.quarantined:,} records")),
     ]
 
 

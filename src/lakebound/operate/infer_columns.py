@@ -374,8 +374,8 @@ def _number(facts: AttributeProfile, name: str) -> Guess:
     if best.exceptions == sum(numbers.values()):
         return best
     roomy = scale + min(HEADROOM, (38 - before - scale) // 2) if scale else 0
-    told = f"at most {before} digits before the point and {scale} after it"
-    return Guess(f"decimal(38,{roomy})", best.exceptions, remark=told)
+    remark = f"at most {before} digits before the point and {scale} after it"
+    return Guess(f"decimal(38,{roomy})", best.exceptions, remark=remark)
 
 
 def _moment(facts: AttributeProfile, name: str) -> Guess | None:

@@ -72,8 +72,8 @@ def repair(
             event_id = f"{run}|0|{asked}|{position}"
             line = encode_value(one, decode, asked - rules.margin_ms, event_id, encoder, rules.redaction, now)
             if isinstance(line, RefusedValue):
-                kept = quarantine.from_backfill(rules.table, run, 0, line.value, line.poison, now)
-                store.put_if_absent(kept.key, kept.body, {"reason": kept.reason})
+                entry = quarantine.from_backfill(rules.table, run, 0, line.value, line.poison, now)
+                store.put_if_absent(entry.key, entry.body, {"reason": entry.reason})
                 result.quarantined += 1
                 continue
             result.items += not line.is_delete

@@ -105,7 +105,7 @@ class Figures:
 
 def page(figures: Figures) -> str:
     """The HTML."""
-    seen = figures.status.seen
+    facts = figures.status.facts
     sections = [
         _head(figures),
         _picture(figures),
@@ -117,13 +117,13 @@ def page(figures: Figures) -> str:
         _section("Gaps and dead letters", _gaps(figures)),
         _section("Cost of a month", _cost(figures.bill)),
     ]
-    title = escape(f"Lakebound: {seen.table}")
+    title = escape(f"Lakebound: {facts.table}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{title}</title><style>{_STYLE}</style></head>'
         f"<body><main>{''.join(sections)}</main>"
-        f"<footer>Written {_time(seen.now_ms)} by lakebound report. {escape(' '.join(figures.notes))}</footer>"
+        f"<footer>Written {_time(facts.now_ms)} by lakebound report. {escape(' '.join(figures.notes))}</footer>"
         "</body></html>\n"
     )
 
@@ -132,20 +132,20 @@ def _head(figures: Figures) -> str:
     status = figures.status
     since = f" since {_time(status.since_ms)} · " if status.since_ms is not None else ""
     return (
-        f'<header><p class="over">DynamoDB to the lake</p><h1>{escape(status.seen.table)}</h1>'
+        f'<header><p class="over">DynamoDB to the lake</p><h1>{escape(status.facts.table)}</h1>'
         f'<p><strong class="state {status.state.lower()}">{status.state}</strong>'
-        f"<span>{since}stack {escape(status.seen.stack)}</span></p></header>"
+        f"<span>{since}stack {escape(status.facts.stack)}</span></p></header>"
     )
 
 
 def _picture(figures: Figures) -> str:
-    seen = figures.status.seen
+    facts = figures.status.facts
     records = sum(one.records for one in figures.files)
     behind = "lag not known"
-    if seen.iterator_age_ms is not None:
-        behind = f"{seen.iterator_age_ms / 1000:,.0f} s behind the table"
-    side = _count(seen, QUARANTINE, seen.quarantined, "records in quarantine")
-    side += f", {_count(seen, FAILURES, seen.failure_objects, 'failure objects')}"
+    if facts.iterator_age_ms is not None:
+        behind = f"{facts.iterator_age_ms / 1000:,.0f} s behind the table"
+    side = _count(facts, QUARANTINE, facts.quarantined, "records in quarantine")
+    side += f", {_count(facts, FAILURES, facts.failure_objects, 'failure objects')}"
     silver = "not compared"
     if figures.verified is not None:
         silver = f"{figures.verified.keys:,} keys, {'equal' if figures.verified.is_equal else 'not equal'}"
@@ -153,12 +153,12 @@ def _picture(figures: Figures) -> str:
     if figures.files:
         written = f"{records:,} records, {_bytes(sum(f.size for f in figures.files))} {written}"
     stages = [
-        ("Table", escape(seen.table), "source"),
+        ("Table", escape(facts.table), "source"),
         ("Stream", behind, side),
         (
             "Buffer queue",
-            _count(seen, BUFFER, seen.buffered, "messages"),
-            _count(seen, DEAD, seen.dead, "dead letters"),
+            _count(facts, BUFFER, facts.buffered, "messages"),
+            _count(facts, DEAD, facts.dead, "dead letters"),
         ),
         ("Batch files", f"{len(figures.files):,} files", written),
         ("Silver", silver, _latency(figures)),
@@ -170,8 +170,8 @@ def _picture(figures: Figures) -> str:
     return f'<ol class="flow" aria-label="The pipeline">{"".join(boxes)}</ol>'
 
 
-def _count(seen: PipelineFacts, part: str, number: int, of: str) -> str:
-    return f"{number:,} {of}" if seen.is_known(part) else f"{of} not known"
+def _count(facts: PipelineFacts, part: str, number: int, of: str) -> str:
+    return f"{number:,} {of}" if facts.is_known(part) else f"{of} not known"
 
 
 def _latency(figures: Figures) -> str:
@@ -198,7 +198,7 @@ def _freshness(figures: Figures) -> str:
         return f"<p>Not measured: no batch file was written in the last {figures.hours:,} hours.</p>"
     files = sorted(figures.files, key=lambda one: one.written_ms)
     lags = [max(0.0, one.lag_ms / 1000) for one in files]
-    newest = (figures.status.seen.now_ms - files[-1].written_ms) / 1000
+    newest = (figures.status.facts.now_ms - files[-1].written_ms) / 1000
     ordered = sorted(lags)
     middle, late = ordered[(len(ordered) - 1) // 2], ordered[ceil(len(ordered) * 0.99) - 1]
     words = (
@@ -250,21 +250,21 @@ def _backfill(backfill: BackfillFigures | None) -> str:
 
 
 def _gaps(figures: Figures) -> str:
-    seen = figures.status.seen
+    facts = figures.status.facts
     rows = [
         f"<tr><th>{escape(gap.cause).replace('_', '_<wbr>')}<td>{_time(gap.from_ms)}"
         f"<td>{'still open' if gap.to_ms is None else _time(gap.to_ms)}"
-        for gap in seen.gaps
+        for gap in facts.gaps
     ]
-    none = "<p>No gap that is not healed.</p>" if seen.is_known(GAPS) else "<p>Gaps: not known.</p>"
+    none = "<p>No gap that is not healed.</p>" if facts.is_known(GAPS) else "<p>Gaps: not known.</p>"
     gaps = f"<table><tr><th>gap<th>from<th>to{''.join(rows)}</table>" if rows else none
     counts = [
-        ("messages in the dead-letter queue", DEAD, seen.dead),
-        ("failure objects that nobody redrove", FAILURES, seen.failure_objects),
-        ("records in quarantine", QUARANTINE, seen.quarantined),
+        ("messages in the dead-letter queue", DEAD, facts.dead),
+        ("failure objects that nobody redrove", FAILURES, facts.failure_objects),
+        ("records in quarantine", QUARANTINE, facts.quarantined),
     ]
     table = "".join(
-        f'<tr><th>{name}<td class="number">{f"{number:,}" if seen.is_known(part) else "not known"}'
+        f'<tr><th>{name}<td class="number">{f"{number:,}" if facts.is_known(part) else "not known"}'
         for name, part, number in counts
     )
     return f"{gaps}<table>{table}</table>"

@@ -39,12 +39,12 @@ FAILURES: Final = "failure objects"
 GAPS: Final = "recorded gaps"
 LAG: Final = "lag of the stream"
 OLDEST_MESSAGE: Final = "age of the oldest message"
-LOOKS: Final = "last look at the stream"
+STREAM_CHECK: Final = "last look at the stream"
 NEWEST_FILE: Final = "newest batch file"
 QUARANTINE: Final = "quarantine"
 """The parts that are looked at, as `missing` and `unknown` name them."""
 
-NEEDED: Final = frozenset((TABLE, STREAM_MAPPING, QUEUE_MAPPING, BUFFER, DEAD, FAILURES, GAPS, LOOKS))
+NEEDED: Final = frozenset((TABLE, STREAM_MAPPING, QUEUE_MAPPING, BUFFER, DEAD, FAILURES, GAPS, STREAM_CHECK))
 """What OK rests on, whatever else is seen. The two ages have rules of their own."""
 
 
@@ -136,7 +136,7 @@ class Status:
 
     state: str
     findings: tuple[Finding, ...]
-    seen: PipelineFacts
+    facts: PipelineFacts
 
     @property
     def since_ms(self) -> int | None:
@@ -158,9 +158,9 @@ class Limits:
     """On a table that is well a look proves delivery until 46 minutes before it (continuity: SETTLED_MS + STRETCH)."""
 
 
-def assess(seen: PipelineFacts, limits: Limits | None = None) -> Status:
+def assess(facts: PipelineFacts, limits: Limits | None = None) -> Status:
     """What it means."""
-    book = _Book(seen, limits or Limits())
+    book = _Book(facts, limits or Limits())
     book.gaps()
     book.stream()
     book.freshness()
@@ -170,72 +170,74 @@ def assess(seen: PipelineFacts, limits: Limits | None = None) -> Status:
     book.unseen()
     findings = sorted(book.findings, key=lambda one: _WORST.index(one.level), reverse=True)
     state = max((one.level for one in findings), key=_WORST.index, default=OK)
-    return Status(OK if state == NOTE else state, tuple(findings), seen)
+    return Status(OK if state == NOTE else state, tuple(findings), facts)
 
 
 @dataclass(slots=True)
 class _Book:
-    seen: PipelineFacts
+    facts: PipelineFacts
     limits: Limits
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, level: str, what: str, page: str, command: str = "", since_ms: int | None = None) -> None:
-        stack = f" --stack {self.seen.stack}"
-        told = f"{command}{stack}" if command.startswith("lakebound ") else command
-        self.findings.append(Finding(level, what, since_ms, told, f"docs/OPERATIONS.md#{page}"))
+        stack = f" --stack {self.facts.stack}"
+        command += stack if command.startswith("lakebound ") else ""
+        self.findings.append(Finding(level, what, since_ms, command, f"docs/OPERATIONS.md#{page}"))
 
     def gaps(self) -> None:
         heal = "lakebound backfill start --mode heal"
-        for gap in self.seen.gaps:
+        for gap in self.facts.gaps:
             self.add(GAP, f"a recorded gap is not healed ({gap.cause})", "status-gap", heal, gap.from_ms)
-        age = self.seen.iterator_age_ms
+        age = self.facts.iterator_age_ms
         if age is not None and age > RETENTION_MS:
             what = "the stream forgot records before they were read"
-            self.add(GAP, what, "stream-behind", heal, self.seen.now_ms - age)
+            self.add(GAP, what, "stream-behind", heal, self.facts.now_ms - age)
 
     def stream(self) -> None:
-        seen = self.seen
-        if TABLE in seen.missing:
-            what = f"there is no table {seen.table}: deleted, or of another region or account"
+        facts = self.facts
+        if TABLE in facts.missing:
+            what = f"there is no table {facts.table}: deleted, or of another region or account"
             self.add(GAP, what, "table-missing", "lakebound doctor --before")
-        elif seen.table_stream is None and seen.is_known(TABLE):
-            self.add(GAP, f"the table {seen.table} has no stream", "stream-recreated", "lakebound doctor --before")
-        elif None not in (seen.table_stream, seen.mapping_stream) and seen.table_stream != seen.mapping_stream:
+        elif facts.table_stream is None and facts.is_known(TABLE):
+            self.add(GAP, f"the table {facts.table} has no stream", "stream-recreated", "lakebound doctor --before")
+        elif None not in (facts.table_stream, facts.mapping_stream) and facts.table_stream != facts.mapping_stream:
             what = "the table has another stream than the one that is read: it was switched off and on"
             self.add(GAP, what, "stream-recreated", "make deploy, with the table's new TableStreamArn, then heal")
-        if seen.stream_view is not None and seen.stream_view not in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE"):
+        if facts.stream_view is not None and facts.stream_view not in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE"):
             self.add(
-                LAGGING, f"the stream has no new images ({seen.stream_view})", "view-type", "lakebound doctor --before"
+                LAGGING, f"the stream has no new images ({facts.stream_view})", "view-type", "lakebound doctor --before"
             )
-        if STREAM_MAPPING in seen.missing or seen.mapping_state == "Deleting":
+        if STREAM_MAPPING in facts.missing or facts.mapping_state == "Deleting":
             what = "the stream mapping is gone: nothing reads the stream, which forgets after 24 hours"
             self.add(LAGGING, what, "part-missing", "make deploy")
-        elif seen.mapping_state is not None and seen.mapping_state.startswith("Disabl"):
+        elif facts.mapping_state is not None and facts.mapping_state.startswith("Disabl"):
             what = "the stream mapping is disabled: after 24 hours the stream forgets"
-            self.add(LAGGING, what, "mapping-disabled", _enable(seen.stream_mapping_id))
-        elif seen.mapping_result and seen.mapping_result.startswith("PROBLEM"):
-            self.add(LAGGING, f"the stream mapping says {seen.mapping_result}", "stream-behind", "lakebound doctor")
-        age = seen.iterator_age_ms
+            self.add(LAGGING, what, "mapping-disabled", _enable(facts.stream_mapping_id))
+        elif facts.mapping_result and facts.mapping_result.startswith("PROBLEM"):
+            self.add(LAGGING, f"the stream mapping says {facts.mapping_result}", "stream-behind", "lakebound doctor")
+        age = facts.iterator_age_ms
         if age is not None and self.limits.stream_lag_s * 1000 < age <= RETENTION_MS:
             what = f"stream_ingest is {age // 1000:,} s behind the table"
-            self.add(LAGGING, what, "stream-behind", "lakebound doctor", seen.now_ms - age)
+            self.add(LAGGING, what, "stream-behind", "lakebound doctor", facts.now_ms - age)
 
     def freshness(self) -> None:
         """A table that rests has no IteratorAge either: then only a look's proof tells rest from a broken pipeline."""
-        seen, limits = self.seen, self.limits
-        looked = seen.looked_ms is not None and seen.now_ms - seen.looked_ms <= limits.look_age_s * 1000
-        if seen.is_known(LOOKS) and not looked:
-            told = "no look at the stream is recorded"
-            if seen.looked_ms is not None:
-                told = f"the last look at the stream is {(seen.now_ms - seen.looked_ms) // 60_000:,} minutes old"
-            self.add(UNKNOWN, f"{told}: a gap would go unseen", "looks-missing", "lakebound doctor")
-        if seen.iterator_age_ms is not None:
+        facts, limits = self.facts, self.limits
+        is_checked = facts.looked_ms is not None and facts.now_ms - facts.looked_ms <= limits.look_age_s * 1000
+        if facts.is_known(STREAM_CHECK) and not is_checked:
+            problem = "no look at the stream is recorded"
+            if facts.looked_ms is not None:
+                problem = f"the last look at the stream is {(facts.now_ms - facts.looked_ms) // 60_000:,} minutes old"
+            self.add(UNKNOWN, f"{problem}: a gap would go unseen", "looks-missing", "lakebound doctor")
+        if facts.iterator_age_ms is not None:
             return
-        if not seen.is_known(LAG):
+        if not facts.is_known(LAG):
             what = "how far stream_ingest is behind the table cannot be seen: " + self._why(LAG)
             self.add(UNKNOWN, what, "status", "lakebound doctor")
         elif not (
-            looked and seen.delivered_ms is not None and seen.now_ms - seen.delivered_ms <= limits.proof_age_s * 1000
+            is_checked
+            and facts.delivered_ms is not None
+            and facts.now_ms - facts.delivered_ms <= limits.proof_age_s * 1000
         ):
             what = (
                 "CloudWatch knows of no delivery in the last 15 minutes, and no look proves that there was nothing "
@@ -244,7 +246,7 @@ class _Book:
             self.add(UNKNOWN, what, "status", "lakebound doctor --smoke")
 
     def functions(self) -> None:
-        for one in self.seen.functions:
+        for one in self.facts.functions:
             logs = f"aws logs filter-log-events --log-group-name {one.log_group} --filter-pattern ERROR"
             if one.errors:
                 # Errors and invocations are counted at different moments: errors may be the greater number.
@@ -262,61 +264,61 @@ class _Book:
                 self.add(LAGGING if stands else NOTE, what, "function-throttles", "lakebound doctor")
 
     def _why(self, part: str) -> str:
-        return next(one.partition(": ")[2] for one in self.seen.unknown if one.partition(": ")[0] == part)
+        return next(one.partition(": ")[2] for one in self.facts.unknown if one.partition(": ")[0] == part)
 
     def queue(self) -> None:
-        seen = self.seen
-        if BUFFER in seen.missing:
+        facts = self.facts
+        if BUFFER in facts.missing:
             self.add(LAGGING, "the buffer queue is gone: no delivery can be sent", "part-missing", "make deploy")
-        if DEAD in seen.missing:
+        if DEAD in facts.missing:
             what = "the dead-letter queue is gone: a message that cannot be written has no place to go"
             self.add(LAGGING, what, "part-missing", "make deploy")
-        if QUEUE_MAPPING in seen.missing or seen.queue_mapping_state == "Deleting":
+        if QUEUE_MAPPING in facts.missing or facts.queue_mapping_state == "Deleting":
             what = "the queue mapping is gone: no file is written"
             self.add(LAGGING, what, "part-missing", "make deploy")
-        elif seen.queue_mapping_state is not None and seen.queue_mapping_state.startswith("Disabl"):
+        elif facts.queue_mapping_state is not None and facts.queue_mapping_state.startswith("Disabl"):
             what = "the queue mapping is disabled: no file is written"
-            self.add(LAGGING, what, "mapping-disabled", _enable(seen.queue_mapping_id))
-        age = seen.oldest_message_s
+            self.add(LAGGING, what, "mapping-disabled", _enable(facts.queue_mapping_id))
+        age = facts.oldest_message_s
         if age is not None and age > self.limits.queue_age_s:
             what = f"a message has waited for {age:,} s in the buffer queue"
-            self.add(LAGGING, what, "buffer-old", "lakebound doctor", seen.now_ms - age * 1000)
-        newest = seen.newest_file_ms
-        writes = newest is not None and seen.now_ms - newest <= self.limits.queue_age_s * 1000
+            self.add(LAGGING, what, "buffer-old", "lakebound doctor", facts.now_ms - age * 1000)
+        newest = facts.newest_file_ms
+        writes = newest is not None and facts.now_ms - newest <= self.limits.queue_age_s * 1000
         # Only where the metric may not be read. Where it has no value the queue was empty until a moment ago: SQS gives
         # one each minute for a queue that holds messages.
-        if seen.buffered and not writes and not seen.is_known(OLDEST_MESSAGE):
-            what = f"how long {seen.buffered:,} messages have waited in the buffer queue cannot be seen: "
+        if facts.buffered and not writes and not facts.is_known(OLDEST_MESSAGE):
+            what = f"how long {facts.buffered:,} messages have waited in the buffer queue cannot be seen: "
             self.add(UNKNOWN, what + self._why(OLDEST_MESSAGE), "buffer-old", "lakebound doctor")
 
     def dead(self) -> None:
-        seen = self.seen
-        if seen.dead:
-            what = f"{seen.dead:,} dead messages wait in the dead-letter queue"
+        facts = self.facts
+        if facts.dead:
+            what = f"{facts.dead:,} dead messages wait in the dead-letter queue"
             self.add(LAGGING, what, "dead-letters", "lakebound dlq redrive --from buffer")
-        if seen.failure_objects:
-            what = f"Lambda gave up on {seen.failure_objects:,} deliveries; their records lie in the bucket"
+        if facts.failure_objects:
+            what = f"Lambda gave up on {facts.failure_objects:,} deliveries; their records lie in the bucket"
             command = "lakebound dlq redrive --from stream"
-            self.add(LAGGING, what, "failure-objects", command, seen.oldest_failure_ms)
-            oldest = seen.oldest_failure_ms
-            last_day = (seen.failure_retention_days - 1) * 86_400_000
-            if oldest is not None and seen.now_ms - oldest > last_day:
+            self.add(LAGGING, what, "failure-objects", command, facts.oldest_failure_ms)
+            oldest = facts.oldest_failure_ms
+            last_day = (facts.failure_retention_days - 1) * 86_400_000
+            if oldest is not None and facts.now_ms - oldest > last_day:
                 what = "failure objects expire within a day; what is in them is then a gap"
                 self.add(LAGGING, what, "failure-objects", command, oldest + last_day)
-        if seen.quarantined:
-            what = f"{seen.quarantined:,} records are in quarantine"
+        if facts.quarantined:
+            what = f"{facts.quarantined:,} records are in quarantine"
             self.add(NOTE, what, "quarantine", "lakebound dlq list --from quarantine")
-        for alarm in seen.alarms:
+        for alarm in facts.alarms:
             self.add(NOTE, f"the alarm {alarm} is on", "alarms")
 
     def unseen(self) -> None:
-        if FAILURES in self.seen.missing:
+        if FAILURES in self.facts.missing:
             what = "the bucket is gone: no file can be written, and no failure object"
             self.add(LAGGING, what, "part-missing", "make deploy")
-        elif others := set(self.seen.missing) - NEEDED:
+        elif others := set(self.facts.missing) - NEEDED:
             what = f"a part of the stack is gone; it was looked for to find: {', '.join(sorted(others))}"
             self.add(LAGGING, what, "part-missing", "lakebound doctor")
-        for what in self.seen.unknown:
+        for what in self.facts.unknown:
             part = what.partition(": ")[0]
             if part != LAG:  # which `freshness` tells of
                 self.add(UNKNOWN if part in NEEDED else NOTE, f"could not be looked at: {what}", "status")

@@ -60,15 +60,15 @@ def _canonical(text: str, schema: dict[str, str]) -> Iterator[Image]:
 def _from_json(text: str, schema: dict[str, str]) -> Iterator[Image]:
     try:
         # Numbers as they are typed: a float would lose digits that a key has.
-        told = json.loads(text, parse_float=str, parse_int=str)
+        given = json.loads(text, parse_float=str, parse_int=str)
     except (ValueError, RecursionError):
         return
-    if not isinstance(told, dict):
+    if not isinstance(given, dict):
         return
-    if told.keys() != schema.keys():
+    if given.keys() != schema.keys():
         return
     values: dict[str, str] = {}
-    for name, value in told.items():
+    for name, value in given.items():
         plain = value
         if isinstance(value, dict) and len(value) == 1:
             plain = value.get(schema[name])

@@ -130,11 +130,11 @@ class Report:
         return not self.unequal and len(self.left_out) * 100 <= self.keys
 
     def __str__(self) -> str:
-        told = (
+        counts = (
             f"{self.keys:,} keys: {len(self.missing):,} missing, {len(self.ghost):,} ghost, "
             f"{len(self.stale):,} stale, {len(self.different):,} different"
         )
-        return f"{told}, {len(self.left_out):,} left out" if self.left_out else told
+        return f"{counts}, {len(self.left_out):,} left out" if self.left_out else counts
 
 
 def document(table: str, target: str, report: Report) -> dict[str, object]:
