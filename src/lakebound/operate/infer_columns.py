@@ -189,10 +189,10 @@ class ColumnProposal:
         """The line of YAML with its comment."""
         how = {name: _scalar_or_list(value) for name, value in self.how.items()}
         value = how["type"] if len(how) == 1 else "{" + ", ".join(f"{name}: {one}" for name, one in how.items()) + "}"
-        told = f"{self.exceptions:,} of {self.seen:,} values seen would be NULL"
+        fit = f"{self.exceptions:,} of {self.seen:,} values seen would be NULL"
         if not self.exceptions:
-            told = f"takes {'the one value' if self.seen == 1 else f'all {self.seen:,} values'} seen"
-        return f"  {_key(path_text(self.path))}: {value}  # {told}{self.remark and '; ' + self.remark}"
+            fit = f"takes {'the one value' if self.seen == 1 else f'all {self.seen:,} values'} seen"
+        return f"  {_key(path_text(self.path))}: {value}  # {fit}{self.remark and '; ' + self.remark}"
 
 
 def path_text(path: tuple[str, ...]) -> str:
@@ -218,9 +218,11 @@ class Inference:
         found = []
         for path, facts in _leaves(self._root, ()):
             guess = type_of(facts, path[-1])
-            seen = sum(count for tag, count in facts.tags.items() if tag != "NULL")
+            values = sum(count for tag, count in facts.tags.items() if tag != "NULL")
             name = _free_name(path_text(path), taken)
-            found.append(ColumnProposal(path, name, guess.type, seen, guess.exceptions, guess.options, guess.remark))
+            found.append(
+                ColumnProposal(path, name, guess.type, values, guess.exceptions, guess.options, guess.remark)
+            )
         return found
 
     def yaml(self, source_table: str) -> str:
@@ -279,14 +281,14 @@ def _truth(facts: AttributeProfile, tags: Counter[str]) -> Guess | None:
     Without a BOOL beside them both words of a writing have to be there: a column that was always `Y` so far may be one
     of initials. Numbers are taken beside a BOOL or such texts only: most columns of 0 and 1 count something.
     """
-    said = sum(facts.truths.values())
-    if not said or said + tags["BOOL"] != sum(tags.values()):
+    truths = sum(facts.truths.values())
+    if not truths or truths + tags["BOOL"] != sum(tags.values()):
         return None
     words: dict[str, set[bool]] = {}
     for tag, true, yes in facts.truths:
         if tag == "S":
             words.setdefault(true, set()).add(yes)
-    if not tags["BOOL"] and (set(words) <= {"1"} or any(len(seen) < 2 for seen in words.values())):
+    if not tags["BOOL"] and (set(words) <= {"1"} or any(len(spellings) < 2 for spellings in words.values())):
         return None
     writings = sorted({(tag, true) for tag, true, _ in facts.truths})
     pairs = [next(pair for pair in _ways() if pair[0] == true) for _, true in writings]
@@ -329,14 +331,14 @@ def _collection(outer: str, members: AttributeProfile, name: str) -> Guess:
 
 
 def _text(texts: Counter[str | MomentForm]) -> Guess:
-    moments = [seen for seen in texts if isinstance(seen, MomentForm)]
+    moments = [form for form in texts if isinstance(form, MomentForm)]
     if len(moments) < len(texts):
         return Guess("date" if set(texts) == {"date"} else "string")
     options, remarks = {}, []
-    if without := sum(texts[seen] for seen in moments if not seen.has_offset):
+    if without := sum(texts[form] for form in moments if not form.has_offset):
         options["zone"] = "Z"
         remarks.append(f"{without:,} without an offset are taken for UTC")
-    if finer := sum(texts[seen] for seen in moments if seen.is_finer):
+    if finer := sum(texts[form] for form in moments if form.is_finer):
         options["fraction"] = "truncate"
         remarks.append(f"{finer:,} finer than microseconds are cut off")
     return Guess("timestamp", options=options, remark=", ".join(remarks))

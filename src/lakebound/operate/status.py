@@ -224,6 +224,7 @@ class _Book:
         """A table that rests has no IteratorAge either: then only a look's proof tells rest from a broken pipeline."""
         facts, limits = self.facts, self.limits
         is_checked = facts.looked_ms is not None and facts.now_ms - facts.looked_ms <= limits.look_age_s * 1000
+        proved_from_ms = facts.now_ms - limits.proof_age_s * 1000
         if facts.is_known(STREAM_CHECK) and not is_checked:
             problem = "no look at the stream is recorded"
             if facts.looked_ms is not None:
@@ -234,11 +235,7 @@ class _Book:
         if not facts.is_known(LAG):
             what = "how far stream_ingest is behind the table cannot be seen: " + self._why(LAG)
             self.add(UNKNOWN, what, "status", "lakebound doctor")
-        elif not (
-            is_checked
-            and facts.delivered_ms is not None
-            and facts.now_ms - facts.delivered_ms <= limits.proof_age_s * 1000
-        ):
+        elif not (is_checked and facts.delivered_ms is not None and facts.delivered_ms >= proved_from_ms):
             what = (
                 "CloudWatch knows of no delivery in the last 15 minutes, and no look proves that there was nothing "
                 "to deliver: the table may be idle, or the pipeline may stand"
