@@ -47,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _publish(table: str, breaks: int) -> None:
     """Put the metric that the alarm ChainBreaks looks at, with the credentials of the job's own role."""
     from lakebound.adapters.clients import client
-    from lakebound.adapters.status_facts import put_chain_breaks
+    from lakebound.adapters.status_facts import put_metric
 
     try:
-        put_chain_breaks(client("cloudwatch"), table, breaks)
+        put_metric(client("cloudwatch"), table, "ChainBreaks", float(breaks))
     except LakeboundError as failure:
         raise Misconfigured(
             f"the audit is done and kept, but its metric was not put: {failure.what}; the job needs a region and a "

@@ -26,19 +26,19 @@ from lakebound.transport.object_keys import RunFolder
 from lakebound.transport.undelivered import MAX_FAILURE_BYTES, FailureObject, Pending, pending_failures
 
 _BROKEN: Final = {"MESSAGE_BYTES": "smoke test: fails on purpose"}
-"""With this the function fails as it starts: no record is read, none is quarantined."""
+"""With this setting the function fails at its start: it reads no record, and quarantines none."""
 
 _UNBROKEN: Final = {"MESSAGE_BYTES": "MessageBytes"}
-"""The parameter of the stack that says what it was."""
+"""The parameter of the stack that has the setting's right value."""
 
 _SETTLES_S: Final = 120.0
 
 
 class StreamDeliveries:
-    """Port Deliveries. The function's variables and the mapping's retries are changed, and put back as they were."""
+    """Port Deliveries. Changes the function's variables and the mapping's retries, and restores them."""
 
     def __init__(self, stack: Stack, clients: Clients, clock: Clock, pipeline: Callable[[], IngestPipeline]) -> None:
-        """`pipeline` is called when first needed: while the function is set to fail, its settings cannot be read."""
+        """`pipeline` is called before the function is set to fail: after that its settings cannot be read."""
         self._stack = stack
         self._function = stack.output("StreamIngestName")
         self._mapping = stack.stream_mapping
@@ -53,7 +53,7 @@ class StreamDeliveries:
 
     def refuse(self) -> None:
         self._since_ms = self._clock.now_ms()
-        # Settings that are read now; and a smoke test that was killed is not what was there before it.
+        # What a killed smoke test left is not what to restore later.
         self.mend()
         self._pipeline()
         self._variables, self._retries = self._there()
@@ -82,9 +82,9 @@ class StreamDeliveries:
             )
 
     def mend(self) -> bool:
-        """Puts back what a killed smoke test left, by the stack's parameters; whether there was anything.
+        """Restore what a killed smoke test left changed, by the stack's parameters. Returns whether there was anything.
 
-        CloudFormation would not: the template says what it said before, so it finds nothing to change.
+        A deployment would not: the template is the same as before, so CloudFormation finds nothing to change.
         """
         variables, retries = self._there()
         wanted = int(self._stack.parameters.get("StreamMaxRetries", retries))

@@ -127,16 +127,10 @@ def _newest_file(clients: Clients, stack: Stack, store: ObjectStore, now_ms: int
     return None if file is None else file.modified_ms
 
 
-def put_gap(client: Any, table: str, is_gap: bool) -> None:
-    """Put the metric that the alarm StatusGap looks at. Raises LakeboundError."""
-    _put(client, table, "Gap", float(is_gap))
+def put_metric(client: Any, table: str, name: str, value: float) -> None:
+    """Put a metric of the table: Gap (1 or 0) for the alarm StatusGap, ChainBreaks for the alarm of that name.
 
-
-def put_chain_breaks(client: Any, table: str, breaks: int) -> None:
-    """Put the metric that the alarm ChainBreaks looks at. Raises LakeboundError."""
-    _put(client, table, "ChainBreaks", float(breaks))
-
-
-def _put(client: Any, table: str, name: str, value: float) -> None:
+    Raises LakeboundError.
+    """
     metric = {"MetricName": name, "Dimensions": [{"Name": "table", "Value": table}], "Value": value, "Unit": "Count"}
     call(client, "put_metric_data", f"metric {name}", Namespace="Lakebound", MetricData=[metric])

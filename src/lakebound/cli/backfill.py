@@ -42,10 +42,10 @@ Consistent = Annotated[
 ]
 
 LINE_EVERY_SECONDS: Final = 60.0
-"""Where no terminal shows a bar, a line about the run comes so often, and at once when it goes on to something else."""
+"""How often a line is printed where no terminal shows a bar. A new phase is printed at once."""
 
 DONE_EVERY_SECONDS: Final = 10.0
-"""A line that tells of another segment done comes no more often."""
+"""The least time between two lines that report a finished segment."""
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ def _estimate_table(result: Estimate) -> tuple[list[Column], list[list[str]]]:
 
 
 def _at_least(number: float, digits: int) -> str:
-    """What rounding has made nothing of is less than the last digit, not free."""
+    """The rounded number; less than the last digit where rounding gives 0, since that is not free."""
     return f"{number:,.{digits}f}" if number else f"< {10**-digits:.{digits}f}"
 
 
@@ -157,7 +157,7 @@ def start(
     begin: Annotated[str | None, typer.Option("--from", help="Start of an incremental export.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Its end, not included.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; made when not given.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell the input, and start nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the input, and start nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a backfill beside the running stream. The same as starting the state machine in its console."""
@@ -233,7 +233,7 @@ def watch(
     table: TableOption = "",
     bucket: BucketOption = "",
     machine: MachineOption = "",
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two readings.")] = 2.0,
     as_json: AsJson = False,
 ) -> None:
     """Follow a run to its end: segments, items a second, consumed capacity, time left. Exit status 1 when it failed."""
@@ -261,7 +261,7 @@ def watch(
 
 
 class _ProgressLines:
-    """Tells of a run where nobody sees a bar: in a log, or to the program that started the command."""
+    """Prints the progress of a run where no terminal shows a bar: in a log, or to a program."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -9,7 +9,7 @@ import typer
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.stack import Stack
-from lakebound.adapters.status_facts import put_gap
+from lakebound.adapters.status_facts import put_metric
 from lakebound.backfill.gap_closing import Closing, decide_closing
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.margin import wait_ms
@@ -58,7 +58,7 @@ def command(
         if not dry_run and not closing.is_refused:
             for gap in closing.gaps:
                 book.close(gap, run)
-            put_gap(aws_client("cloudwatch"), found.table, bool(book.open()))
+            put_metric(aws_client("cloudwatch"), found.table, "Gap", float(bool(book.open())))
             # Last: whoever dies before leaves silver marked, never the other way round.
             silver.mark(book.open())
     document = _document(closing, run, dry_run, book.open())

@@ -1,4 +1,4 @@
-"""`lakebound cost`: what the pipeline costs, or would."""
+"""`lakebound cost`: what a pipeline costs, or would cost."""
 
 from __future__ import annotations
 
@@ -28,19 +28,23 @@ from lakebound.operate.cost import (
 
 def command(
     stack: StackName = "",
-    hours: Annotated[int, typer.Option(min=1, max=24 * 60, help="Measure the last hours, this many of them.")] = 24,
+    hours: Annotated[int, typer.Option(min=1, max=24 * 60, help="Measure this many of the last hours.")] = 24,
     writes: Annotated[
-        float | None, typer.Option(min=0, help="Estimate instead: item writes a second. Needs no stack.")
+        float | None,
+        typer.Option(min=0, help="Estimate the cost of this many item writes a second instead. Needs no stack."),
     ] = None,
     table: Annotated[
-        str, typer.Option(help="Estimate: take the items' size from this table's (name or ARN) description.")
+        str, typer.Option(help="With --writes: take the mean item size from this table, by name or ARN.")
     ] = "",
-    item_bytes: Annotated[float, typer.Option(min=0, help="Estimate: bytes of an item, as DynamoDB counts.")] = 0,
+    item_bytes: Annotated[
+        float, typer.Option(min=0, help="With --writes: bytes of an item, as DynamoDB counts them.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Dollars a month, part by part: measured from the stack's metrics, or with --writes estimated.
+    """Print what the pipeline costs a month, part by part: measured from metrics, or estimated with --writes.
 
-    Without the table, Spark, and the Delta table. Prices are of one region and one date; check them before quoting.
+    The source table, Spark and the Delta table are not included. Prices are those of one region on one date. Check
+    them before you quote a figure.
     """
     if writes is not None:
         item_bytes = item_bytes or mean_item_bytes(aws_client("dynamodb"), table_named(table) if table else None)

@@ -1,4 +1,4 @@
-"""The stack that a verb is about, and what stands on its roads, made from its name."""
+"""The stack that a verb is about, with its store, its queues and its pipeline, all made from its name."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ StackName = Annotated[
         help="Name of the stack; without it, the one that samconfig.toml of this folder deploys.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")]
 
 
 def clients(service: str) -> Any:
-    """The clients that an Observer looks through."""
+    """A client of the service. A function of its own, so that tests can replace it."""
     return aws_client(service)
 
 

@@ -1,4 +1,4 @@
-"""`lakebound dlq`: what did not get through, where it waits, and back on its way."""
+"""`lakebound dlq`: lists, shows, redrives and discards what did not get through."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from lakebound.transport.undelivered import (
     read_quarantine,
 )
 
-app = typer.Typer(no_args_is_help=True, help="What did not get through: see it, and send it on its way again.")
+app = typer.Typer(no_args_is_help=True, help="List, redrive and discard what did not get through.")
 
 
 class WaitingPlace(StrEnum):
@@ -69,7 +69,7 @@ FromOption = Annotated[
         help="buffer: the dead-letter queue. stream: what Lambda gave up on. quarantine: poison records.",
     ),
 ]
-Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 means all.")]
+Limit = Annotated[int, typer.Option(min=0, help="Redrive at most this many; 0 means all.")]
 
 
 @app.command("list")
@@ -79,7 +79,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="Rows shown.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """What waits, and why. Exit status 1 when anything does."""
+    """List what waits, and why. Exit status 1 when anything waits."""
     found = find_stack(stack)
     list_source = {"buffer": _list_buffer, "stream": _list_stream, "quarantine": _list_quarantine}[source]
     document = {"from": source.value, "stack": found.name} | list_source(found, limit)
@@ -175,7 +175,7 @@ _MEANINGS: Final = {
     "view_type": "the stream has no new images; no redrive carries it",
     "foreign_table": "a record of another table; no redrive carries it",
 }
-"""What a code means for who has to choose between a redrive and a discard."""
+"""What a code means to somebody who has to choose between a redrive and a discard."""
 
 
 def _meaning(code: str) -> str:
@@ -183,7 +183,7 @@ def _meaning(code: str) -> str:
 
 
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
-    """Columns with heads, each as wide as its widest value: an id is there to be copied, so none is cut."""
+    """Print columns with heads, each as wide as its widest value. Nothing is cut, since people copy the ids."""
     if not rows:
         return
     heads = [Column(_HEADS[name]) for name in rows[0]]
@@ -201,7 +201,7 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """One of them whole, as JSON: why, from where, what it holds. Never a value, unless --payload asks for it."""
+    """Print one of them as JSON: why it waits, where it came from, what it holds. No item's value without --payload."""
     del as_json  # the same with or without: one thing has no better table than its document
     found = find_stack(stack)
     store = store_of(found)
@@ -246,20 +246,21 @@ def redrive(
             help="buffer only. task: SQS's own redrive; copy: send, then delete; auto: task where there is one."
         ),
     ] = RedriveMethod.AUTO,
-    reason: Annotated[str, typer.Option(help="quarantine only: records with this reason.")] = "",
+    reason: Annotated[str, typer.Option(help="quarantine only: redrive only records with this reason.")] = "",
     is_redacted: Annotated[
         bool | None,
         typer.Option(
             "--redacted/--raw",
-            help="quarantine only, with DROP_ATTRIBUTES or HASH_ATTRIBUTES: were they set when the records came?",
+            help="quarantine only, with DROP_ATTRIBUTES or HASH_ATTRIBUTES: whether they were set at that time.",
         ),
     ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send them on their way again. Nothing is removed before it is durable further on; twice changes nothing.
+    """Send what waits on its way again.
 
-    Interrupted, the same command goes on. Exit status 1 when something was left behind.
+    Nothing is removed before it is durable at its next place, and a second run changes nothing. After an interruption
+    the same command goes on where it stopped. Exit status 1 when something stays behind.
     """
     found = find_stack(stack)
     with bars(quiet=as_json) as count:
@@ -307,16 +308,17 @@ _WAYS: Final = {"move task": " with SQS's own move task", "copy": ", each sent t
 def discard(
     source: FromOption,
     names: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `dlq list` shows them.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Everything that no redrive can carry.")] = False,
-    reason: Annotated[str, typer.Option(help="Only what waits for this reason, as `dlq list` names it.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Discard everything that no redrive can carry.")] = False,
+    reason: Annotated[str, typer.Option(help="Discard only what waits for this reason, as `dlq list` names it.")] = "",
     stack: StackName = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put aside what no redrive can carry, so that it waits no longer; what one can carry stays.
+    """Discard what no redrive can carry. What a redrive can carry stays.
 
-    A copy of each is kept under `_lakebound/<table>/discarded/` first. Exit status 1 when something named was kept.
+    A copy of each is kept under `_lakebound/<table>/discarded/` first. Exit status 1 when something that was named
+    stays.
     """
     if not names and not every and not reason:
         raise Misconfigured(

@@ -1,4 +1,4 @@
-"""`lakebound doctor`: is everything as it must be, before and after a deployment?"""
+"""`lakebound doctor`: whether everything is as it must be, before and after a deployment."""
 
 from __future__ import annotations
 
@@ -30,23 +30,26 @@ def command(
     ] = False,
     table: Annotated[str, typer.Option(help="With --before: the table, by name or ARN.")] = "",
     stream: Annotated[
-        str, typer.Option(help="With --before: the TableStreamArn to deploy with, if samconfig.toml has it not.")
+        str, typer.Option(help="With --before: the TableStreamArn to deploy with, if samconfig.toml does not have it.")
     ] = "",
     is_new: Annotated[
-        bool, typer.Option("--new-table", help="With --before: the stack is to create the table; none may be there.")
+        bool, typer.Option("--new-table", help="With --before: the stack will create the table, so none may exist.")
     ] = False,
-    key: Annotated[str, typer.Option(help="With --before: ARN of the KMS key that the stack is to use.")] = "",
+    key: Annotated[str, typer.Option(help="With --before: ARN of the KMS key that the stack will use.")] = "",
     is_smoke: Annotated[
-        bool, typer.Option("--smoke", help="Put, change and remove one test item, and time it to its file.")
+        bool, typer.Option("--smoke", help="Put, change and remove one test item, and time its way to a file.")
     ] = False,
-    target: Annotated[str, typer.Option(help="With --smoke: silver (path or name); times the way to it as well.")] = "",
+    target: Annotated[
+        str, typer.Option(help="With --smoke: the silver table (path or name), to time the way to it as well.")
+    ] = "",
     engine: EngineName = None,
-    limit: Annotated[float, typer.Option(min=1, help="With --smoke: seconds to wait.")] = 300.0,
+    limit: Annotated[float, typer.Option(min=1, help="With --smoke: seconds to wait for the item.")] = 300.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check what must hold, each with its fix. Exit status 1 when something is bad, or must hold and cannot be seen.
+    """Check everything that the pipeline needs, and print the fix for what is wrong.
 
-    ✓ good, ! works but look at it, ? could not be looked at, ✗ bad.
+    ✓ is good. ! works, but needs attention. ? could not be checked. ✗ is wrong. Exit status 1 when something is wrong,
+    or could not be checked although the pipeline needs it.
     """
     if is_new and not is_before:
         raise Misconfigured("--new-table is about the time before a deployment", hint="Give --before")

@@ -1,4 +1,4 @@
-"""`lakebound report`: the pipeline on one page."""
+"""`lakebound report`: the state of a pipeline on one HTML page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_FILES = 10_000
 
 
 def command(
-    out: Annotated[Path, typer.Option(dir_okay=False, help="The page.")] = Path("lakebound-report.html"),
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The file to write.")] = Path("lakebound-report.html"),
     stack: StackName = "",
     verification: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="What `lakebound verify --out` wrote.")
@@ -32,16 +32,16 @@ def command(
     latency: Annotated[
         str,
         typer.Option(
-            help="Seconds from a change to silver, where measured: half are within P50, 99 of 100 within P99.",
+            help="Measured seconds from a change to silver: at most P50 for half of the changes, at most P99 for 99 %.",
             metavar="P50,P99",
         ),
     ] = "",
-    hours: Annotated[int, typer.Option(min=1, help="Show files and costs of the last hours, this many of them.")] = 24,
+    hours: Annotated[int, typer.Option(min=1, help="Show the files and costs of this many of the last hours.")] = 24,
     as_json: AsJson = False,
 ) -> None:
     """Write one HTML page: pipeline, freshness, file sizes, backfill, gaps, dead letters, verification, cost.
 
-    It needs no network to be read, and holds names and figures only.
+    The page needs no network, and holds names and figures only.
     """
     if not out.parent.is_dir():
         # Before the bucket is read, which may take minutes.

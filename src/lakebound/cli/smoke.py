@@ -1,4 +1,4 @@
-"""`lakebound smoke`: what only a real account can show, tried in order on a deployed stack."""
+"""`lakebound smoke`: tries on a deployed stack what only a real account can show."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lakebound.operate.smoke import FAILED, Outcome, Step, perform
 
 
 class ShieldedExitStack(ExitStack):
-    """Undoes in peace: a second Ctrl-C must not leave a function behind that is set to fail."""
+    """Ignores Ctrl-C while it undoes: a second one must not leave a function behind that is set to fail."""
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -38,20 +38,22 @@ class ShieldedExitStack(ExitStack):
 
 def command(
     stack: StackName = "",
-    table: Annotated[str, typer.Option(help="Refuse, unless the stack is this table's.")] = "",
-    only: Annotated[list[str] | None, typer.Option(help=f"One step alone, repeatable: {', '.join(STEPS)}.")] = None,
+    table: Annotated[str, typer.Option(help="Refuse to run unless the stack is this table's.")] = "",
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Run only this step. Repeat it for more: {', '.join(STEPS)}.")
+    ] = None,
     limit: Annotated[float, typer.Option(min=1, help="Seconds to wait for an item or a delivery.")] = 600.0,
     export_limit: Annotated[float, typer.Option(min=1, help="Seconds to wait for the export.")] = 3600.0,
     is_mend: Annotated[
-        bool, typer.Option("--mend", help="Only put back what a smoke test that was killed left behind.")
+        bool, typer.Option("--mend", help="Only restore what a killed smoke test left changed.")
     ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try on a deployed stack what no emulator shows. Deploys nothing, and puts back what it changes.
+    """Try on a deployed stack what no emulator can show. Deploys nothing, and restores what it changes.
 
-    For a stack that nobody depends on yet: for a minute its deliveries fail on purpose. Exit status 1 when a step
-    failed.
+    Use it on a stack that nobody depends on yet: its deliveries fail on purpose for a minute. Exit status 1 when a
+    step fails.
     """
     if unknown := sorted(set(only or ()) - set(STEPS)):
         raise Misconfigured(f"There is no step {', '.join(unknown)}", hint=f"The steps are: {', '.join(STEPS)}")

@@ -1,4 +1,4 @@
-"""`lakebound status`: how does the pipeline stand?"""
+"""`lakebound status`: whether the pipeline works, and what to do where it does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.status_facts import observe_pipeline, put_gap
+from lakebound.adapters.status_facts import observe_pipeline, put_metric
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
@@ -32,18 +32,19 @@ from lakebound.times import iso
 def command(
     stack: StackName = "",
     publish: Annotated[
-        bool, typer.Option("--publish", help="Put the metric Gap (1 or 0), which the alarm StatusGap looks at.")
+        bool, typer.Option("--publish", help="Also put the metric Gap (1 or 0), which the alarm StatusGap watches.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """OK, LAGGING, GAP or UNKNOWN: since when, why, and the command that repairs it. Exit status 1 unless it is OK.
+    """Print OK, LAGGING, GAP or UNKNOWN: since when, why, and the command that repairs it.
 
-    UNKNOWN: what OK rests on could not be seen, and nothing worse was.
+    UNKNOWN means that something OK depends on could not be observed, and that nothing worse was found. Exit status 1
+    unless the state is OK.
     """
     found = find_stack(stack)
     status = assess(observe_pipeline(found, deployed.clients, store_of(found), SystemClock().now_ms()))
     if publish:
-        put_gap(deployed.clients("cloudwatch"), found.table, status.state == GAP)
+        put_metric(deployed.clients("cloudwatch"), found.table, "Gap", float(status.state == GAP))
     if as_json:
         echo_json(document(status))
     else:
@@ -76,7 +77,7 @@ def _print(status: Status) -> None:
 
 
 def figures(facts: PipelineFacts) -> list[tuple[str, str]]:
-    """What was seen, for a person: (of what, the figure with its meaning)."""
+    """The facts for a person: (a part of the pipeline, its figure in words)."""
 
     def known(part: str, figure: str) -> str:
         return figure if facts.is_known(part) else "not known"

@@ -1,4 +1,4 @@
-"""`lakebound trace KEY`: every record of one key, and why the visible item won."""
+"""`lakebound trace KEY`: every record of one key, and why the visible item is the visible one."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ def command(
     ],
     stack: StackName = "",
     files: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Read this mirror of the files, not the bucket.")
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Read this mirror of the files instead of the bucket."),
     ] = None,
-    since: Annotated[Moment | None, typer.Option(parser=Moment.parse, help="Files written from then on.")] = None,
+    since: Annotated[
+        Moment | None, typer.Option(parser=Moment.parse, help="Read only files written from this moment on.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Every record of one key in order: file, version, label, and why the visible image won.
+    """Print every record of one key in order: its file, version and label, and why the visible image won.
 
-    Reads every batch file, or with --since those of a stretch of time. Names and times only: no item's value. Exit
-    status 1 when nothing is found of the key, or the chain of its old images is broken.
+    Reads every batch file, or with --since only the newer ones. Prints names and times, never an item's value. Exit
+    status 1 when no record of the key is found, or the chain of its old images is broken.
     """
     search = KeySearch(KeyQuery(key))
     quarantined = []

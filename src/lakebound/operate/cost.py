@@ -1,7 +1,7 @@
-"""What a pipeline costs: measured from what it did, or estimated from a table and a write rate.
+"""What a pipeline costs a month: measured from what it did, or estimated from a write rate.
 
-Not in it: the table itself, the Delta table and the Spark cluster, a customer key, transfer out of the region. Reading
-the stream is free for Lambda.
+The costs do not include the source table, the Delta table, the Spark cluster, a customer key, or transfer out of the
+region. Lambda reads the stream for free.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _SECONDS_A_MONTH: Final = HOURS_A_MONTH * 3600
 _GB: Final = 1024**3
 _MESSAGE_BYTES: Final = 262_144
 _COMPRESSION: Final = 6.0
-"""Lines of typed JSON with both images shrink about so many times at isal's level 1 (measured on the flights table)."""
+"""How many times lines of typed JSON with both images shrink at isal's level 1 (measured on the flights table)."""
 
 _BASE64: Final = 4 / 3
 _INGEST_MS_PER_1000: Final = 120.0
 _ENVELOPE_BYTES: Final = 600
 _JSON_GROWTH: Final = 2.2
-"""Typed JSON of an item against the bytes that DynamoDB bills it by, both images together twice of it."""
+"""Bytes of an item as typed JSON for each byte that DynamoDB counts. Two images take twice that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class CostLine:
     unit: str
     dollars: float
     measured: bool = True
-    """False: CloudWatch has no value of what this part is reckoned from."""
+    """False: CloudWatch has no value of what this part is computed from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """The parts, dearest first, and how it was come by. `dollars` is a least where a part was not measured."""
+    """The parts, dearest first, and how they were computed. `dollars` is a minimum where a part was not measured."""
 
     lines: tuple[CostLine, ...]
     way: str
@@ -50,12 +50,12 @@ class Bill:
 
     @property
     def dollars(self) -> float:
-        """A month, all parts that were measured."""
+        """Dollars a month for all parts that were measured."""
         return sum(line.dollars for line in self.lines)
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
-        """The parts of which nothing is known."""
+        """The parts that were not measured."""
         return tuple(line.part for line in self.lines if not line.measured)
 
     def per_million(self, records: float) -> float | None:
@@ -72,18 +72,18 @@ def headline(bill: Bill) -> str:
 
 
 def amount(line: CostLine) -> str:
-    """How much of what; what rounding has made nothing of is less than one, not none."""
+    """How much of what. Less than one where rounding gives 0, since that is not none."""
     return f"{'< 1' if 0 < line.amount < 0.5 else f'{line.amount:,.0f}'} {line.unit}"
 
 
 def dollars(value: float) -> str:
-    """Dollars and cents; less than half a cent is not free."""
+    """Dollars and cents. Less than half a cent is `< $0.01`, since it is not free."""
     return "< $0.01" if 0 < value < 0.005 else f"${value:,.2f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a pipeline did in some hours, by its metrics. None: CloudWatch has no value of it."""
+    """What a pipeline did in the last `hours`, by its metrics. None: CloudWatch has no value of it."""
 
     hours: float
     records: float | None
@@ -100,17 +100,17 @@ class Usage:
 
 
 def measure(usage: Usage) -> Bill:
-    """A month at the rate of those hours.
+    """The bill of a month at the rate of those hours.
 
-    CloudWatch keeps no zeros: a function that was not invoked has no value. It is taken for 0 only where something else
-    shows that metrics arrive at all, and that there was nothing to do; else the part was not measured.
+    CloudWatch keeps no zeros: a function that was not invoked has no value. That counts as 0 only where other values
+    show that metrics arrive, and that there was nothing to do. Otherwise the part was not measured.
     """
     month = HOURS_A_MONTH / usage.hours
     arrives = any(value is not None for value in _metrics_of(usage))
     # Empty receives alone are a queue without a message. Without any value the queue may have been busy.
     sqs_known = any(value is not None for value in (usage.messages, usage.message_bytes, usage.empty_receives))
     sqs_known = sqs_known or (arrives and not usage.ingest_requests and not usage.flusher_requests)
-    # A flusher that ran and told nothing of files: its own metrics do not arrive.
+    # The flusher ran, but there is no metric of files: its own metrics do not arrive.
     files_known = usage.files is not None or (arrives and not usage.flusher_requests)
     messages = usage.messages or 0
     units = max(messages, (usage.message_bytes or 0) / prices.SQS_REQUEST_BYTES)
@@ -139,7 +139,7 @@ def _metrics_of(usage: Usage) -> Iterator[float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What an estimate is made from. `item_bytes` as DynamoDB counts them."""
+    """What an estimate is computed from. `item_bytes` as DynamoDB counts them."""
 
     writes_per_second: float
     item_bytes: float
@@ -152,7 +152,7 @@ class Workload:
 
 
 def estimate(load: Workload) -> Bill:
-    """A month of a table that is written at a steady rate."""
+    """The bill of a month for a table that is written at a steady rate."""
     records = load.writes_per_second * _SECONDS_A_MONTH
     line = _ENVELOPE_BYTES + load.item_bytes * _JSON_GROWTH * 2
     packed = line / _COMPRESSION

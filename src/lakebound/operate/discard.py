@@ -1,8 +1,8 @@
-"""What no redrive can ever carry, put aside for good: a copy is kept, and it waits no longer.
+"""Discards what no redrive can ever carry: a copy is kept, and it waits no longer.
 
-Only what the pipeline itself refuses is discarded; what a redrive can carry is named and stays. The copy under
-`_lakebound/<table>/discarded/` is durable before anything is marked or deleted, so a run that is killed anywhere is
-made good by the next. A quarantine object and a failure object stay where they are, with a note as after a redrive.
+Only what the pipeline itself refuses is discarded. What a redrive can carry is named, and stays. The copy under
+`_lakebound/<table>/discarded/` is durable before anything is marked or deleted, so the next run completes one that was
+killed. Quarantine objects and failure objects stay where they are, with a note as after a redrive.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing
-from lakebound.operate.redrive import IngestPipeline, verdict_of_quarantined
+from lakebound.operate.redrive import IngestPipeline, judge_quarantined
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
 from lakebound.transport.dead_letters import DeadLetter, put_back, verdict_of_message
 from lakebound.transport.object_keys import DISCARDED, REDRIVEN
@@ -41,7 +41,7 @@ NOT_LAMBDAS: Final = "no_records"
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """One thing that waits: `why` is the code of what keeps it, empty when a redrive can carry it."""
+    """One thing that waits. `why` is the code of the reason, empty where a redrive can carry it."""
 
     id: str
     key: str
@@ -50,18 +50,18 @@ class Undelivered:
 
     @property
     def can_be_discarded(self) -> bool:
-        """Whether a redrive never helps; a record of a clock ahead is carried once its time has come."""
+        """Whether a redrive never helps. A record from a clock that is ahead is carried once its time has come."""
         return self.why not in (REDRIVE_HELPS, GAP, LATER)
 
     @property
     def is_asked_for_by_name(self) -> bool:
-        """Whether it goes only by its id or its reason: a message whose claim somebody may yet put back."""
+        """Whether only its id or its reason discards it: somebody may yet put its claim back."""
         return self.why == CLAIM_MISSING
 
 
 @dataclass(slots=True)
 class DiscardResult:
-    """What a run did: ids of what was put aside, and of what was not, with the code of why not."""
+    """What a run did: ids of what it discarded and of what it kept, each with the code of why."""
 
     source: str
     discarded: dict[str, str] = field(default_factory=dict)
@@ -117,7 +117,7 @@ def undelivered_failures(store: ObjectStore, pending: Pending) -> Iterator[Undel
 
 
 def verdict_of_failure(key: str, body: bytes) -> str:
-    """Why the object holds nothing to redrive, or nothing."""
+    """The code of why the object holds nothing to redrive, or ""."""
     try:
         FailureObject.decode(key, body)
     except LakeboundError:
@@ -129,13 +129,13 @@ def _is_lambdas(body: bytes) -> bool:
     try:
         document: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
-        # Half a document of Lambda's cannot be told from another's: who looks at it decides, by deleting it.
+        # Nobody can tell half a document of Lambda's from anything else. Whoever looks at it decides, by deleting it.
         return b"DDBStreamBatchInfo" in body
     return type(document) is dict and "DDBStreamBatchInfo" in document
 
 
 def undelivered_quarantine(pipeline: IngestPipeline, pending: Pending) -> Iterator[Undelivered]:
-    """Quarantined records with what the pipeline says to them now. Raises StoreUnavailable."""
+    """Quarantined records with the pipeline's present verdicts. Raises StoreUnavailable."""
     for stored in pending.objects:
         name = stored.key.rpartition("/")[2].removesuffix(".json")
         try:
@@ -143,7 +143,7 @@ def undelivered_quarantine(pipeline: IngestPipeline, pending: Pending) -> Iterat
         except ObjectMissing:
             continue
         try:
-            why = verdict_of_quarantined(pipeline, QuarantinedRecord.decode(stored.key, body))
+            why = judge_quarantined(pipeline, QuarantinedRecord.decode(stored.key, body))[0]
         except LakeboundError:
             why = NO_DOCUMENT
         yield Undelivered(name, stored.key, why, stored.size)
@@ -171,10 +171,10 @@ def discard_objects(
 
 
 def discard_messages(table: str, ids: Collection[str], dead: Queue, store: ObjectStore, clock: Clock) -> DiscardResult:
-    """Copy each of these dead messages, then delete it; every other one is put back.
+    """Copy each of these dead messages, then delete it. Every other message is put back.
 
-    Judged again when it is in hand, since somebody may have put a missing claim back meanwhile. Raises
-    QueueUnavailable, StoreUnavailable: run it again.
+    Each is judged again, since somebody may have put a missing claim back meanwhile. Raises QueueUnavailable,
+    StoreUnavailable: run it again.
     """
     result = DiscardResult("buffer")
     seen: set[str] = set()

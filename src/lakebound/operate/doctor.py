@@ -1,4 +1,4 @@
-"""Is everything as it must be, before a deployment and after it? Facts in, checks out, each with its fix."""
+"""Checks whether everything is as it must be, before a deployment and after it. Each check has its fix."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lakebound.record.attributes import Image, canonical_key
 GOOD: Final = "good"
 WARN: Final = "warn"
 UNKNOWN: Final = "unknown"
-"""It must hold, and could not be looked at: as little to rely on as BAD."""
+"""The pipeline needs it, and it could not be checked. It counts as much as BAD."""
 
 BAD: Final = "bad"
 
 NEEDED: Final = frozenset(("table", "stream mapping", "queue mapping", "buffer queue", "dead-letter queue", "bucket"))
-"""Parts without which nobody knows whether the pipeline runs (and each function and its errors), by name."""
+"""The parts that must be checked to know whether the pipeline runs, besides each function and its errors."""
 
 SMALLEST_CONCURRENCY: Final = 20
 READERS_A_SHARD: Final = 2
@@ -27,7 +27,7 @@ READERS_A_SHARD: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. `fix` is empty when it is good."""
+    """One thing that was checked. `fix` is empty when it is good."""
 
     name: str
     level: str
@@ -56,7 +56,7 @@ class TableFacts:
     is_foreign: bool = False
     """Whether another account owns the table."""
     unknown: tuple[str, ...] = ()
-    """What could not be looked at, and why: `part: reason`."""
+    """What could not be checked, and why: `part: reason`."""
 
 
 def check_table(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
@@ -101,7 +101,7 @@ def check_table(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
 
 
 def _check_foreign_table(facts: TableFacts) -> Iterator[Check]:
-    """What its owner lets be seen; the rest is told as not seen, never as fine."""
+    """What the owner's policy lets this account see. The rest is reported as not seen, never as good."""
     if not facts.exists:
         told = f"{facts.table} of another account does not exist, or its policy lets nobody of this account see it"
         yield Check("table", BAD, told, "let its owner put the policies that lakebound init --table ARN prints")
@@ -160,7 +160,7 @@ def _names(unknown: Sequence[str]) -> set[str]:
 
 
 def _not_looked_at(unknown: Sequence[str], needed: frozenset[str] = frozenset()) -> Iterator[Check]:
-    """`needed` are the parts without which nobody knows whether the pipeline runs."""
+    """`needed` are the parts that must be checked to know whether the pipeline runs."""
     for one in unknown:
         name, _, why = one.partition(": ")
         level = UNKNOWN if name in needed or name.startswith(("errors of ", "function ")) else WARN
@@ -186,7 +186,7 @@ class StackFacts:
     table_refused: str = ""
     """Why the stack may not read its table: it follows the stream of another one, or of another region's."""
     unknown: tuple[str, ...] = ()
-    """What could not be looked at, and why: `part: reason`."""
+    """What could not be checked, and why: `part: reason`."""
     missing: tuple[str, ...] = ()
     """Parts that were looked for and do not exist."""
 
@@ -284,7 +284,7 @@ CountRecords = Callable[[str], int]
 
 @dataclass(frozen=True, slots=True)
 class Smoke:
-    """What the test took, in seconds; None: it did not arrive in time (or nobody looked)."""
+    """How long the test item took, in seconds. None: it did not arrive in time, or was not looked for."""
 
     key: str
     to_file: float | None

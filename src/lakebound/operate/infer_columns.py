@@ -1,7 +1,7 @@
-"""From items that were seen to the columns of the merge job's YAML, each with what would not fit it.
+"""Proposes the columns of the merge job's YAML from a sample of items, each with what would not fit.
 
-A proposal, to be read by a person: a sample does not hold what comes later. What does not fit then is NULL in its
-column and counted, and whole in `_item`.
+A person has to read the proposal, since a sample does not hold what comes later. A value that does not fit its column
+then is NULL there, is counted, and stays whole in `_item`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DECISIVE: Final = 0.9
 """A type that fits fewer of the values than this is not proposed; `json` takes them all."""
 
 HEADROOM: Final = 6
-"""So many digits more than were seen a decimal gets after its point, where its 38 leave as many before it."""
+"""How many spare digits a decimal gets after its point, where 38 digits leave as many before it."""
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*").fullmatch
@@ -44,11 +44,11 @@ _TRUTHS: Final = {
     for i, form in enumerate(forms)
     for true in [forms[0]]
 }
-"""Texts that mean yes or no: which way of writing it, and whether it is yes."""
+"""Texts that mean yes or no: by the spelling of yes that they go with, and whether they are yes."""
 
 _UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _FIRST_SECOND, _END_SECOND = 946_684_800, 4_102_444_800
-"""The years 2000 to 2099: a number of seconds outside is not taken for a moment."""
+"""The years 2000 to 2099. A number of seconds outside them does not count as a moment."""
 _NAMES_A_TIME = re.compile(
     r"(?i:.*(^|[_.-])(ttl|ts|time|times|timestamp|epoch|date|datetime|at|on|since|until|created|updated|modified|"
     r"expires|expiry|expiration)([_.-](s|ms|us|sec|millis|micros|epoch))?)"
@@ -58,15 +58,15 @@ _NAMES_A_TIME = re.compile(
 
 @dataclass(slots=True)
 class AttributeProfile:
-    """What was seen of one attribute."""
+    """What the sample holds of one attribute."""
 
     tags: Counter[str] = field(default_factory=Counter)
     numbers: Counter[tuple[int, int, bool]] = field(default_factory=Counter)
-    """How many numbers have so many digits before the point, after it, and fit 64 bits."""
+    """Counts of numbers by (digits before the point, digits after it, whether they fit 64 bits)."""
     units: Counter[str] = field(default_factory=Counter)
-    """How many numbers are a moment of this century in seconds, milliseconds or microseconds."""
+    """Counts of numbers that are a moment of this century, by unit: s, ms or us."""
     truths: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
-    """How many texts and numbers (the tag) mean yes or no, in which writing."""
+    """Counts of texts and numbers that mean yes or no, by (tag, spelling of yes, whether it is yes)."""
     texts: Counter[str | MomentForm] = field(default_factory=Counter)
     members: dict[str, AttributeProfile] = field(default_factory=dict)
     elements: AttributeProfile | None = None
@@ -109,9 +109,9 @@ _STRANGE: Final = "?"
 
 
 def _tag_and_value(value: Any) -> tuple[str, Any]:
-    """The value's tag and what stands under it; a tag of its own for what DynamoDB would not have stored.
+    """The value's tag and its content; `?` for what DynamoDB does not store today.
 
-    Records carry what came, so a batch file may hold a value of tomorrow: its column is `json`.
+    Records carry what came, so a batch file may hold a type that DynamoDB adds later. Its column is `json`.
     """
     if isinstance(value, dict) and len(value) == 1:
         tag, inner = next(iter(value.items()))
@@ -122,7 +122,7 @@ def _tag_and_value(value: Any) -> tuple[str, Any]:
 
 
 def _unit_of(token: str) -> str | None:
-    """In which unit the number is a moment of this century; the three ranges do not meet."""
+    """The unit in which the number is a moment of this century. The three ranges do not overlap."""
     try:
         number = Decimal(token)
     except InvalidOperation:
@@ -156,7 +156,7 @@ def _kind_of_text(text: str) -> str | MomentForm:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A type and its options, how many values it would not take, and a word to the person who reads it."""
+    """A type and its options, how many values would not fit, and a remark for the reader."""
 
     type: str
     exceptions: int = 0
@@ -166,7 +166,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class ColumnProposal:
-    """A line of `columns`: the path's names, the column's name if it is another, the type, and what it would not take.
+    """A line of `columns`: the path's names, the column's name if it differs, the type, and how many values do not fit.
 
     ``seen`` counts the values that are not NULL, ``exceptions`` those that would be NULL in the column.
     """
@@ -220,9 +220,7 @@ class Inference:
             guess = type_of(facts, path[-1])
             values = sum(count for tag, count in facts.tags.items() if tag != "NULL")
             name = _free_name(path_text(path), taken)
-            found.append(
-                ColumnProposal(path, name, guess.type, values, guess.exceptions, guess.options, guess.remark)
-            )
+            found.append(ColumnProposal(path, name, guess.type, values, guess.exceptions, guess.options, guess.remark))
         return found
 
     def yaml(self, source_table: str) -> str:
@@ -259,7 +257,7 @@ def _is_record(facts: AttributeProfile) -> bool:
 
 
 def type_of(facts: AttributeProfile, name: str = "") -> Guess:
-    """The type for what was seen of an attribute of this name, and how many values (NULL aside) it would not take."""
+    """The type for an attribute of this name, and how many of its values (without NULL) would not fit."""
     tags = Counter({tag: count for tag, count in facts.tags.items() if tag != "NULL"})
     total = sum(tags.values())
     if (truth := _truth(facts, tags)) is not None:
@@ -290,15 +288,10 @@ def _truth(facts: AttributeProfile, tags: Counter[str]) -> Guess | None:
             words.setdefault(true, set()).add(yes)
     if not tags["BOOL"] and (set(words) <= {"1"} or any(len(spellings) < 2 for spellings in words.values())):
         return None
-    writings = sorted({(tag, true) for tag, true, _ in facts.truths})
-    pairs = [next(pair for pair in _ways() if pair[0] == true) for _, true in writings]
+    no_of = {true: form for form, (true, yes) in _TRUTHS.items() if not yes}
+    pairs = [(true, no_of[true]) for _, true in sorted({(tag, true) for tag, true, _ in facts.truths})]
     lists = {"true": tuple(dict.fromkeys(p[0] for p in pairs)), "false": tuple(dict.fromkeys(p[1] for p in pairs))}
     return Guess("boolean", options=lists)
-
-
-def _ways() -> Iterator[tuple[str, str]]:
-    words = {(true, yes): form for form, (true, yes) in _TRUTHS.items()}
-    return ((true, words[true, False]) for true, yes in words if yes)
 
 
 def _type_of_tag(tag: str, facts: AttributeProfile, name: str) -> Guess:
@@ -325,7 +318,7 @@ def _type_of_tag(tag: str, facts: AttributeProfile, name: str) -> Guess:
 def _collection(outer: str, members: AttributeProfile, name: str) -> Guess:
     guess = type_of(members, name)
     # One member that does not fit makes the whole NULL.
-    if guess.exceptions or not _is_scalar(guess.type):
+    if guess.exceptions or "<" in guess.type:
         return Guess("json")
     return replace(guess, type=f"{outer}{guess.type}>")
 
@@ -342,10 +335,6 @@ def _text(texts: Counter[str | MomentForm]) -> Guess:
         options["fraction"] = "truncate"
         remarks.append(f"{finer:,} finer than microseconds are cut off")
     return Guess("timestamp", options=options, remark=", ".join(remarks))
-
-
-def _is_scalar(kind: str) -> bool:
-    return "<" not in kind
 
 
 def _merge(one: AttributeProfile, other: AttributeProfile) -> AttributeProfile:

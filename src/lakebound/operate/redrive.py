@@ -1,9 +1,9 @@
-"""Dead letters back on their way: from the buffer's dead-letter queue, from Lambda's failure objects, from quarantine.
+"""Redrives what did not get through: dead messages of the buffer, Lambda's failure objects, quarantined records.
 
-Nothing is removed before it is durable further on, and what was carried on twice changes nothing: a stream record keeps
-its own sequence number, and the lake is a function of the set of records. A failure object and a quarantined record
-stay where they are; a note beside them says that they were redriven, so that a second run passes over them and an
-interrupted one goes on.
+Nothing is removed before it is durable at its next place. Carrying a record twice changes nothing: it keeps its own
+sequence number, and the lake is a function of the set of records. Failure objects and quarantined records stay where
+they are. A note in the bucket says that they were redriven, so a second run passes over them, and the next run
+completes one that was interrupted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from lakebound.transport.undelivered import (
 )
 
 DEFAULT_RATE: Final = 500
-"""Messages or records a second: what SQS's own move task does at most."""
+"""Messages or records a second: the most that SQS's own move task does."""
 
 RECORDS_TOGETHER: Final = 500
 _EMPTY_RECEIVES: Final = 2
@@ -160,10 +160,10 @@ def _is_task(method: RedriveMethod, limit: int, refused: Mapping[str, str]) -> b
 def redrive_by_task(
     task: MoveTask, clock: Clock, *, rate: int = DEFAULT_RATE, progress: Progress = lambda more: None
 ) -> RedriveResult:
-    """Have SQS move everything back, and wait for it.
+    """Let SQS move everything back, and wait for it.
 
-    A task that runs already (an earlier command that was interrupted) is waited for instead of starting another.
-    Raises MoveUnsupported where there is no such task, and LakeboundError when it fails.
+    Where a task runs already, as after an interrupted command, wait for that one instead of starting another. Raises
+    MoveUnsupported where there is no such task, and LakeboundError when it fails.
     """
     result = RedriveResult("buffer", "move task")
     before = task.state()
@@ -198,10 +198,10 @@ def redrive_by_copy(
     progress: Progress = lambda more: None,
     store: ObjectStore | None = None,
 ) -> RedriveResult:
-    """Receive, send to the buffer, and only then delete; a message that no flusher can ever read stays where it is.
+    """Receive, send to the buffer, and only then delete. A message that no flusher can ever read stays where it is.
 
-    With a `store` a message whose claim is missing or damaged stays as well.
-    Interrupted anywhere it goes on with what is left; between send and delete it leaves a duplicate, which is harmless.
+    With a `store`, a message whose claim is missing or damaged stays as well. The next run completes one that was
+    interrupted. An interruption between send and delete leaves a duplicate, which is harmless.
     Raises QueueUnavailable.
     """
     result = RedriveResult("buffer", "copy")
@@ -255,7 +255,7 @@ def _send(
 
 @dataclass(frozen=True, slots=True)
 class IngestPipeline:
-    """What carries stream records from `stream_ingest` on: its rules, and the ports that it works with."""
+    """Carries stream records as `stream_ingest` does: its rules, and the ports that it works with."""
 
     rules: IngestRules
     decoder: StreamDecoder
@@ -264,7 +264,7 @@ class IngestPipeline:
     clock: Clock
 
     def carry(self, records: Sequence[object]) -> IngestResult:
-        """As one delivery."""
+        """Carry the records as one delivery."""
         return ingest(records, self.rules, self.decoder, self.queue, self.store, self.clock, lambda: _NO_HURRY)
 
     def for_quarantine(self, *, is_redacted: bool | None) -> IngestPipeline:
@@ -293,7 +293,7 @@ def redrive_failures(
     dry_run: bool = False,
     progress: Progress = lambda more: None,
 ) -> RedriveResult:
-    """Carry the records of failure objects with their own sequence numbers; what is poison goes to quarantine."""
+    """Carry the records of failure objects with their own sequence numbers. Poison goes to quarantine."""
     result = RedriveResult("stream", "ingest", found=len(pending.objects), already=pending.already)
     pace = _Pace(pipeline.clock, rate)
     for stored in pending.objects[: limit or None]:
@@ -344,9 +344,9 @@ def redrive_quarantine(
     dry_run: bool = False,
     progress: Progress = lambda more: None,
 ) -> RedriveResult:
-    """Carry quarantined stream records from their original bytes; what is still poison is kept and named.
+    """Carry quarantined stream records from their original bytes. What is still poison is kept and named.
 
-    A record that a backfill quarantined has no sequence number to come back with: its item is read anew instead.
+    What a backfill quarantined has no sequence number to come back with: the next backfill reads its item again.
     """
     result = RedriveResult("quarantine", "ingest", found=len(pending.objects), already=pending.already)
     pace = _Pace(pipeline.clock, rate)
@@ -356,7 +356,7 @@ def redrive_quarantine(
             continue
         if limit and result.redriven + len(ready) >= limit:
             break
-        code, record = _again(pipeline, quarantined)
+        code, record = judge_quarantined(pipeline, quarantined)
         if code:
             result.kept[quarantined.key] = code
             continue
@@ -367,13 +367,8 @@ def redrive_quarantine(
     return result
 
 
-def verdict_of_quarantined(pipeline: IngestPipeline, quarantined: QuarantinedRecord) -> str:
-    """The code of what would keep the record from being carried now, or nothing."""
-    return _again(pipeline, quarantined)[0]
-
-
-def _again(pipeline: IngestPipeline, quarantined: QuarantinedRecord) -> tuple[str, object]:
-    """(why it stays, the record): the same pipeline decides as in stream_ingest."""
+def judge_quarantined(pipeline: IngestPipeline, quarantined: QuarantinedRecord) -> tuple[str, object]:
+    """(the code of what keeps the record from being carried now or "", the record), as stream_ingest decides."""
     if quarantined.reason == NO_DOCUMENT:
         return NO_DOCUMENT, None
     if quarantined.stage != "stream_ingest":
@@ -421,7 +416,7 @@ def _note(pipeline: IngestPipeline, key: str, carried: IngestResult | None) -> N
 
 
 class _Pace:
-    """Keeps a run at its stated rate: work number n may not begin before n / rate seconds have passed."""
+    """Keeps a run at its rate: work number n does not begin before n / rate seconds have passed."""
 
     def __init__(self, clock: Clock, rate: int) -> None:
         self._clock = clock

@@ -1,7 +1,7 @@
-"""The report: one self-contained HTML page about a pipeline, for a person. No network, no script, no item's value.
+"""Writes the report: one self-contained HTML page about a pipeline. It has no script and no item's value.
 
-Charts have axes with units and follow dark mode; every one has its figures in words beside it. What was not measured is
-called so, and is never nought.
+Charts have axes with units, follow dark mode, and have their figures in words beside them. The page says what was not
+measured, and never shows it as 0.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def last_backfill(store: ObjectStore, table: str) -> BackfillFigures | None:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything the page shows. What is None or empty is shown as not known, never left out.
+    """Everything that the page shows. What is None or empty is shown as not known, never left out.
 
     `files` are those of the last `hours`.
     """

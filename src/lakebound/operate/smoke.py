@@ -1,7 +1,7 @@
-"""What only a real account can show, tried on a deployed stack in order: each step told, and undone whatever happens.
+"""Tries on a deployed stack, step by step, what only a real account can show.
 
-Nothing new is deployed. A step changes what it says it changes, and has it put back before the next one begins, also
-when it fails or is interrupted.
+Nothing new is deployed. What a step changes is restored before the next step begins, also when the step fails or is
+interrupted.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ EVERY_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to try. `act` answers what was seen, registers what has to be undone, and raises LakeboundError
-    (Skipped where the stack has no such thing). `next` is what to do when it fails."""
+    """One thing to try. `next` is what to do when it fails.
+
+    `act` returns what happened, and registers what has to be undone. It raises LakeboundError, and Skipped where the
+    stack has no such thing.
+    """
 
     name: str
     does: str
@@ -50,9 +53,9 @@ class Skipped(LakeboundError):
 
 
 def perform(steps: Sequence[Step], clock: Clock, undoing: Callable[[], ExitStack] = ExitStack) -> Iterator[Outcome]:
-    """Each step's outcome when it has ended and was undone. One that fails stops no other one.
+    """Each step's outcome, once it has ended and was undone. A step that fails stops no other one.
 
-    `undoing` makes what undoes a step. What cannot be undone makes a step fail, with the same next step.
+    `undoing` makes what undoes a step. A step that cannot be undone has failed.
     """
     for step in steps:
         started = clock.now_ms()
@@ -70,7 +73,7 @@ def perform(steps: Sequence[Step], clock: Clock, undoing: Callable[[], ExitStack
 
 
 def until(arrived: Callable[[], bool], clock: Clock, limit_s: float, what: str, every_s: float = EVERY_S) -> float:
-    """Seconds until it came true. Raises LakeboundError that names `what` after the limit."""
+    """Wait until it is true, and return the seconds that took. Raises LakeboundError with `what` after the limit."""
     started = clock.now_ms()
     while not arrived():
         if clock.now_ms() - started >= limit_s * 1000:
@@ -83,7 +86,7 @@ def until(arrived: Callable[[], bool], clock: Clock, limit_s: float, what: str, 
 
 
 def item(table: SmokeTable, keys: Image, count_in_files: CountRecords, clock: Clock, limit_s: float) -> str:
-    """One item is put, changed, removed, and its three records are timed to their files."""
+    """Put, change and remove one item, and time its three records to their files."""
     timed = smoke(table, keys, count_in_files, clock, limit_s=limit_s)
     if timed.to_file is None:
         raise LakeboundError(f"after {limit_s:g} s the test item's changes were in no file")
@@ -115,10 +118,10 @@ def failed_delivery(
     limit_s: float,
     undo: ExitStack,
 ) -> str:
-    """A delivery is driven into the failure destination, and redriven until it is in files.
+    """Make a delivery fail until Lambda gives up on it, then redrive it until its records are in files.
 
-    The item is removed while deliveries fail, so it is never seen by anybody; other records of these seconds go the
-    same way and are redriven with it.
+    The item is removed while deliveries fail, so nobody ever sees it. Other records of these seconds take the same way,
+    and are redriven with it.
     """
     key = canonical_key(keys)
     # Undone in the opposite order: the function works again before what came meanwhile is redriven.
@@ -160,7 +163,7 @@ class Runs(Protocol):
 
 
 def stopped_export(runs: Runs, name: str, clock: Clock, limit_s: float, undo: ExitStack) -> str:
-    """An export backfill is stopped once its export has begun, redriven, and ends by itself."""
+    """Stop an export backfill once its export has begun, redrive it, and wait until it ends."""
     runs.begin(name)
     undo.callback(lambda: runs.stop(name) if runs.status(name) == "RUNNING" else None)
     until(lambda: runs.exporting(name), clock, limit_s, f"run {name} had not begun its export")
@@ -180,7 +183,7 @@ def stopped_export(runs: Runs, name: str, clock: Clock, limit_s: float, undo: Ex
 
 
 def alarms(wanted: Sequence[str], found: Mapping[str, bool]) -> str:
-    """Every alarm of the stack exists by its name; `found` says of each whether it tells somebody."""
+    """Check that every alarm of the stack exists. `found` says of each whether it notifies somebody."""
     missing = sorted(set(wanted) - set(found))
     if not wanted:
         raise LakeboundError("the stack has no alarms")
@@ -193,7 +196,7 @@ def alarms(wanted: Sequence[str], found: Mapping[str, bool]) -> str:
 
 
 def customer_key(key: str, places: Mapping[str, str | None]) -> str:
-    """Everything that can bear the customer's key bears it. `places` are names with the ARN found there."""
+    """Check that the customer's key encrypts every place. `places` has the ARN of the key of each."""
     if not key:
         raise Skipped("the stack has no customer key")
     others = sorted(name for name, found in places.items() if found != key)

@@ -1,9 +1,9 @@
-"""How does the pipeline stand? What was seen of it goes in, a state and what to do about it come out.
+"""Judges a pipeline by what was observed of it: its state, and what to do about it.
 
-OK        everything that was written is in the lake, or on its way in time: seen, not assumed
-UNKNOWN   what OK rests on could not be seen: a metric that is not there, a right that is missing, nobody who looks
-LAGGING   something waits that should not: it gets there by itself or by the command that is named
-GAP       changes may be missing from the lake until a run heals it; nothing but that run makes it good
+OK        Everything that was written is in the lake, or on its way in time. This was observed, not assumed.
+UNKNOWN   Something that OK depends on could not be observed: a metric or a right is missing, or no check ran.
+LAGGING   Something waits that should not. It arrives by itself, or by the command that is named.
+GAP       Changes may be missing from the lake until a run heals it. Nothing else repairs that.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ OLDEST_MESSAGE: Final = "age of the oldest message"
 STREAM_CHECK: Final = "last look at the stream"
 NEWEST_FILE: Final = "newest batch file"
 QUARANTINE: Final = "quarantine"
-"""The parts that are looked at, as `missing` and `unknown` name them."""
+"""The parts that are observed, as `missing` and `unknown` name them."""
 
 NEEDED: Final = frozenset((TABLE, STREAM_MAPPING, QUEUE_MAPPING, BUFFER, DEAD, FAILURES, GAPS, STREAM_CHECK))
-"""What OK rests on, whatever else is seen. The two ages have rules of their own."""
+"""The parts without which the state cannot be OK. The two ages have rules of their own."""
 
 
 def open_gaps(store: ObjectStore, table: str) -> tuple[Gap, ...]:
@@ -54,7 +54,7 @@ def open_gaps(store: ObjectStore, table: str) -> tuple[Gap, ...]:
 
 
 def last_stream_check(store: ObjectStore, table: str) -> StreamCheck | None:
-    """What the backfill function's newest look at the stream left, or None before the first one.
+    """The result of the newest stream check, or None before the first one.
 
     Raises StoreUnavailable, LakeboundError.
     """
@@ -78,7 +78,7 @@ class FunctionFacts:
 
 @dataclass(frozen=True, slots=True)
 class PipelineFacts:
-    """What was seen at one moment. None: it could not be found out (a metric without data, a missing right)."""
+    """What was observed at one moment. None: it could not be found out (a metric without data, a missing right)."""
 
     now_ms: int
     stack: str
@@ -102,14 +102,14 @@ class PipelineFacts:
     alarms: tuple[str, ...] = ()
     """Names of the stack's alarms that are in ALARM."""
     unknown: tuple[str, ...] = ()
-    """What could not be looked at, and why: `part: reason`."""
+    """What could not be observed, and why: `part: reason`."""
     missing: tuple[str, ...] = ()
     """Parts that were looked for and do not exist."""
     functions: tuple[FunctionFacts, ...] = ()
     looked_ms: int | None = None
-    """When the backfill function last looked at the stream. None: no look is recorded."""
+    """When the stream check ran last. None: no check is recorded."""
     delivered_ms: int | None = None
-    """Until when that look proved that every change was delivered, or is in a known gap."""
+    """Until when that check proved that every change was delivered, or is in a known gap."""
 
     stream_mapping_id: str = "STREAM_MAPPING_ID"
     queue_mapping_id: str = "QUEUE_MAPPING_ID"
@@ -147,19 +147,19 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From when on the pipeline lags, and how old a look may be. Seconds."""
+    """When the pipeline counts as lagging, and how old a stream check may be. Seconds."""
 
     stream_lag_s: int = 300
     queue_age_s: int = 900
     look_age_s: int = 1_800
-    """A look comes every five minutes; the alarm LooksMissing waits as long."""
+    """The stream check runs every five minutes; the alarm LooksMissing waits as long as this."""
 
     proof_age_s: int = 5_400
-    """On a table that is well a look proves delivery until 46 minutes before it (continuity: SETTLED_MS + STRETCH)."""
+    """A check of a healthy table proves delivery until 46 minutes before it (SETTLED_MS + STRETCH_MS)."""
 
 
 def assess(facts: PipelineFacts, limits: Limits | None = None) -> Status:
-    """What it means."""
+    """The state that follows from the facts, with its findings."""
     book = _Book(facts, limits or Limits())
     book.gaps()
     book.stream()
@@ -221,7 +221,7 @@ class _Book:
             self.add(LAGGING, what, "stream-behind", "lakebound doctor", facts.now_ms - age)
 
     def freshness(self) -> None:
-        """A table that rests has no IteratorAge either: then only a look's proof tells rest from a broken pipeline."""
+        """An idle table has no IteratorAge either: then only the stream check tells an idle from a broken pipeline."""
         facts, limits = self.facts, self.limits
         is_checked = facts.looked_ms is not None and facts.now_ms - facts.looked_ms <= limits.look_age_s * 1000
         proved_from_ms = facts.now_ms - limits.proof_age_s * 1000
@@ -251,7 +251,7 @@ class _Book:
                     f"all {one.errors:,}" if one.errors >= one.invocations else f"{one.errors:,} of {one.invocations:,}"
                 )
                 what = f"{one.role} fails: {many} invocations in five minutes"
-                # A backfill unit that fails is tried again and has its alarm; a look that fails is seen by its age.
+                # A backfill unit that fails is tried again and has its alarm; a stream check that fails grows old.
                 half = one.errors * 2 >= one.invocations and one.role != "backfill"
                 self.add(LAGGING if half else NOTE, what, "function-errors", logs)
             if one.throttles:
@@ -317,7 +317,7 @@ class _Book:
             self.add(LAGGING, what, "part-missing", "lakebound doctor")
         for what in self.facts.unknown:
             part = what.partition(": ")[0]
-            if part != LAG:  # which `freshness` tells of
+            if part != LAG:  # which `freshness` reports
                 self.add(UNKNOWN if part in NEEDED else NOTE, f"could not be looked at: {what}", "status")
 
 

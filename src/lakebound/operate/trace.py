@@ -1,6 +1,6 @@
-"""Every record of one key in order, and why the visible item is the one that it is.
+"""Every record of one key in order, and why the visible item is the visible one.
 
-Two registers decide (the order of records, docs/ARCHITECTURE.md): the stream register holds the greatest version, the
+Two registers decide (docs/ORDERING.md). The stream register holds the greatest version, the
 base register the greatest (label, run, present). The stream's image is visible when there is no base, or when any
 stream record of the key was created at the base's label or later.
 """
@@ -29,7 +29,7 @@ FileRecords = Iterator[tuple[str, Iterator[dict[str, Any]]]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One record of the key: from which file, what kind, and what orders it."""
+    """One record of the key: its file, its kind, and what orders it."""
 
     file: str
     origin: str
@@ -63,7 +63,7 @@ class QuarantineEntry:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The records in order, and the verdict. `winner` None: nothing was ever seen of the key."""
+    """The records in order, and the verdict. `winner` is None where there is no record of the key."""
 
     key: str
     stream: tuple[Step, ...]
@@ -125,7 +125,7 @@ def read_bucket(store: ObjectStore, prefix: str, since_ms: int) -> FileRecords:
 def trace(
     key: str, records: Iterable[tuple[str, Mapping[str, Any]]], quarantined: Iterable[QuarantineEntry] = ()
 ) -> Trace:
-    """From (file, record) of any order; records of other keys are passed over."""
+    """The trace of a key, from (file, record) in any order. Records of other keys are passed over."""
     steps: dict[tuple[Any, ...], Step] = {}
     images: dict[str, tuple[Any, Any]] = {}
     for file, record in records:
@@ -140,7 +140,7 @@ def trace(
                 images[step.version] = (record["old_image"], record["new_image"])
         else:
             first = min(known, step, key=lambda one: (one.ingested_ms, one.file))
-            steps[place] = _with_copies(first, known.copies + 1)
+            steps[place] = replace(first, copies=known.copies + 1)
     stream = tuple(sorted((step for step in steps.values() if step.is_stream), key=lambda step: step.version))
     base = tuple(sorted((step for step in steps.values() if not step.is_stream), key=lambda step: step.base))
     winner, why = _decide(stream, base)
@@ -161,17 +161,13 @@ def _step(file: str, record: Mapping[str, Any]) -> Step:
     )
 
 
-def _with_copies(step: Step, copies: int) -> Step:
-    return replace(step, copies=copies)
-
-
 def _decide(stream: tuple[Step, ...], base: tuple[Step, ...]) -> tuple[Step | None, str]:
     if not stream and not base:
         return None, "no record of this key was found"
     if not base:
         return stream[-1], "the greatest version of the stream; there is no base record"
     if not stream:
-        return base[-1], "the greatest base record; the stream never spoke of this key"
+        return base[-1], "the greatest base record; the stream has no record of this key"
     newest = max(step.created_ms or 0 for step in stream)
     label = base[-1].label_ms or 0
     if newest >= label:
