@@ -248,6 +248,8 @@ class IngestSettings:
         template = environment.text("PARTITION_TEMPLATE")
         partitioner(template)
         origin = source(environment)
+        # Read by nothing here: a prefix that the other two functions refuse must not start this one either.
+        data_prefix(environment.text("S3_PREFIX"), origin.table)
         return IngestSettings(
             table=origin.table,
             source=origin,

@@ -251,7 +251,7 @@ def redrive(
         bool | None,
         typer.Option(
             "--redacted/--raw",
-            help="quarantine only, with DROP_ATTRIBUTES or HASH_ATTRIBUTES: whether they were set at that time.",
+            help="quarantine only, with DROP_ATTRIBUTES or HASH_ATTRIBUTES: were they set when the records came?",
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -279,10 +279,7 @@ def redrive(
                 SystemClock(),
                 lambda: count_messages(sqs, dead_url)[0],
             )
-            if dry_run:
-                result = redrive_of_buffer.plan(by, limit)
-            else:
-                result = redrive_of_buffer.run(by, rate=rate, limit=limit, progress=progress)
+            result = redrive_of_buffer.redrive(by, rate=rate, limit=limit, dry_run=dry_run, progress=progress)
         elif source is WaitingPlace.STREAM:
             pipeline = ingest_pipeline(found)
             pending = pending_failures(pipeline.store, found.table, found.stream_mapping)

@@ -122,22 +122,24 @@ class BufferRedrive:
     clock: Clock
     count_visible: Callable[[], int]
 
-    def plan(self, method: RedriveMethod, limit: int) -> RedriveResult:
-        """What `run` would do. Raises QueueUnavailable, StoreUnavailable."""
-        letters, refused = self._judge()
-        found = max(self.count_visible(), len(letters))
-        if method is RedriveMethod.TASK:
-            return RedriveResult("buffer", "move task", found=found, redriven=found)
-        redriven = min(found - len(refused), limit or found)
-        way = "move task" if _is_task(method, limit, refused) else "copy"
-        return RedriveResult("buffer", way, found=found, redriven=redriven, kept=refused)
-
-    def run(self, method: RedriveMethod, *, rate: int, limit: int, progress: Progress) -> RedriveResult:
-        """Redrive by this method. AUTO copies where SQS has no move task, or where a move task would do too much.
+    def redrive(
+        self, method: RedriveMethod, *, rate: int, limit: int, dry_run: bool, progress: Progress
+    ) -> RedriveResult:
+        """Redrive by this method. AUTO copies where SQS has no move task, or where a move task would move too much.
 
         Raises QueueUnavailable, StoreUnavailable, and with TASK also MoveUnsupported.
         """
-        if _is_task(method, limit, self._judge()[1]):
+        letters = peek_dead_letters(self.table, self.dead, self.store, MAX_LETTERS)
+        refused = {letter.message_id: letter.verdict for letter in letters if letter.verdict}
+        # SQS's own task moves junk as well, which the flusher would bring back here: only a copy leaves it out.
+        is_task = method is RedriveMethod.TASK or (method is RedriveMethod.AUTO and not limit and not refused)
+        if dry_run:
+            found = max(self.count_visible(), len(letters))
+            if is_task:
+                return RedriveResult("buffer", "move task", found=found, redriven=found)
+            redriven = min(found - len(refused), limit or found)
+            return RedriveResult("buffer", "copy", found=found, redriven=redriven, kept=refused)
+        if is_task:
             try:
                 return redrive_by_task(self.task, self.clock, rate=rate, progress=progress)
             except MoveUnsupported:
@@ -145,16 +147,6 @@ class BufferRedrive:
                     raise
         ports = (self.table, self.dead, self.buffer, self.clock)
         return redrive_by_copy(*ports, rate=rate, limit=limit, progress=progress, store=self.store)
-
-    def _judge(self) -> tuple[list[DeadLetter], dict[str, str]]:
-        """(the messages, why no flusher can read some of them, by message id)."""
-        letters = peek_dead_letters(self.table, self.dead, self.store, MAX_LETTERS)
-        return letters, {letter.message_id: letter.verdict for letter in letters if letter.verdict}
-
-
-def _is_task(method: RedriveMethod, limit: int, refused: Mapping[str, str]) -> bool:
-    # SQS's own task moves junk as well, which the flusher would bring back here: only a copy leaves it out.
-    return method is RedriveMethod.TASK or (method is RedriveMethod.AUTO and not limit and not refused)
 
 
 def redrive_by_task(
