@@ -68,6 +68,7 @@ def test_everything_can_be_set() -> None:
         ({"QUEUE_URL": ""}, "QUEUE_URL is not set. Set it to the buffer queue"),
         ({"FILE_FORMAT": "csv"}, "FILE_FORMAT is 'csv'. Use one of: ndjson.gz, avro, parquet"),
         ({"PARTITION_BY": "Event"}, "PARTITION_BY is 'Event'. Use one of: ingest, event"),
+        ({"S3_PREFIX": "aws"}, "S3_PREFIX is 'aws'. _lakebound/ and aws/ hold what is not data; choose another prefix"),
         (
             {"PARTITION_TEMPLATE": "dt=%Y/%M"},
             "PARTITION_TEMPLATE has the directive %M. Use %Y, %m, %d, %H and {op} only",

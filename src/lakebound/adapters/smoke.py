@@ -114,7 +114,8 @@ class StreamDeliveries:
         for stored in self._since().objects:
             with suppress(LakeboundError):
                 failure = FailureObject.decode(stored.key, self._pipeline().store.get(stored.key, MAX_FAILURE_BYTES))
-                sequences |= {_sequence(record) for record in failure.records if _key(record) == key}
+                records: list[Any] = [record for record in failure.records if _key(record) == key]
+                sequences |= {str(record["dynamodb"].get("SequenceNumber")) for record in records}
         return len(sequences)
 
     def redrive(self) -> int:
@@ -164,10 +165,6 @@ def _key(record: object) -> str:
         return canonical_key(record["dynamodb"]["Keys"])  # type: ignore[index]
     except (KeyError, TypeError, LakeboundError):
         return ""
-
-
-def _sequence(record: object) -> str:
-    return str(record["dynamodb"].get("SequenceNumber"))  # type: ignore[index]
 
 
 class ExportRuns:

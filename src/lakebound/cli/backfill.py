@@ -197,7 +197,8 @@ def list_runs(
     rows = []
     for row in (_row(one, now) for one in runs):
         records = "–" if row["records"] is None else f"{row['records']:,}"
-        rows.append((row["started"] or "–", row["run"], row["mode"] or "–", row["status"], records, _took(row)))
+        duration = "–" if row["seconds"] is None else elapsed(row["seconds"])
+        rows.append((row["started"] or "–", row["run"], row["mode"] or "–", row["status"], records, duration))
     for line in listing(heads, rows):
         echo(line)
 
@@ -212,10 +213,6 @@ def _row(one: ExecutionState, now_ms: int) -> dict[str, Any]:
         "records": one.records,
         "seconds": None if seconds is None else round(seconds, 1),
     }
-
-
-def _took(row: dict[str, Any]) -> str:
-    return "–" if row["seconds"] is None else elapsed(row["seconds"])
 
 
 def elapsed(seconds: float) -> str:

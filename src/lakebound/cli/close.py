@@ -8,7 +8,6 @@ import typer
 
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.documents import S3Documents
-from lakebound.adapters.stack import Stack
 from lakebound.adapters.status_facts import put_metric
 from lakebound.backfill.gap_closing import Closing, decide_closing
 from lakebound.backfill.manifest import Manifest
@@ -54,7 +53,8 @@ def command(
         merged = silver.check_merge(source, manifest)
         dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
         failures = len(pending_failures(store, found.table, found.stream_mapping).objects)
-        closing = decide_closing(manifest, book.all(), _wait_ms(found), merged, dead, failures)
+        margin_ms = 1000 * int(found.parameters.get("SnapshotMarginSeconds") or 60)
+        closing = decide_closing(manifest, book.all(), wait_ms(margin_ms), merged, dead, failures)
         if not dry_run and not closing.is_refused:
             for gap in closing.gaps:
                 book.close(gap, run)
@@ -79,10 +79,6 @@ def _manifest(store: ObjectStore, table: str, run: str) -> Manifest:
             f"There is no manifest of a run {run} of {table}",
             hint="`lakebound backfill watch` tells whether it has ended, `lakebound backfill list` names the runs",
         ) from None
-
-
-def _wait_ms(stack: Stack) -> int:
-    return wait_ms(1000 * int(stack.parameters.get("SnapshotMarginSeconds") or 60))
 
 
 def _document(closing: Closing, run: str, dry_run: bool, still_open: list[Gap]) -> dict[str, Any]:

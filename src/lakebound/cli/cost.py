@@ -15,7 +15,6 @@ from lakebound.cli.tables import Column
 from lakebound.errors import Misconfigured
 from lakebound.operate.cost import (
     HOURS_A_MONTH,
-    Bill,
     CostLine,
     Workload,
     amount,
@@ -54,8 +53,9 @@ def command(
     else:
         usage = measure_usage(deployed.clients, find_stack(stack), hours)
         bill, records = measure(usage), (usage.records or 0) * HOURS_A_MONTH / hours
+    per_million = bill.per_million(records)
     if as_json:
-        echo_json(document(bill, records))
+        echo_json(asdict(bill) | {"dollars": bill.dollars, "records": records, "per_million": per_million})
         return
     echo(headline(bill))
     columns = [
@@ -65,7 +65,6 @@ def command(
         Column("dollars a month", is_number=True),
     ]
     echo_table(columns, [_row(line) for line in bill.lines])
-    per_million = bill.per_million(records)
     if per_million is not None:
         echo(f"${per_million:,.3f} for a million records: the month's dollars over the month's records")
     if bill.unmeasured:
@@ -76,8 +75,3 @@ def _row(line: CostLine) -> tuple[str, str, str, str]:
     if not line.measured:
         return (line.part, "not measured", line.unit, "not measured")
     return (line.part, amount(line).removesuffix(f" {line.unit}"), line.unit, dollars(line.dollars))
-
-
-def document(bill: Bill, records: float) -> dict[str, object]:
-    """The bill for a program."""
-    return asdict(bill) | {"dollars": bill.dollars, "records": records, "per_million": bill.per_million(records)}

@@ -20,7 +20,7 @@ from lakebound.cli.deployed import DryRun, StackName, find_stack, ingest_pipelin
 from lakebound.cli.output import AsJson, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
 from lakebound.errors import Misconfigured
-from lakebound.operate.smoke import FAILED, Outcome, Step, perform
+from lakebound.operate.smoke import FAILED, Step, perform
 
 
 class ShieldedExitStack(ExitStack):
@@ -80,7 +80,8 @@ def command(
     if as_json:
         echo_json({"stack": found.name, "steps": [asdict(one) for one in outcomes]})
     else:
-        _print_next(outcomes)
+        columns = (Column("step"), Column("state"), Column("seconds", is_number=True), Column("next"))
+        echo_table(columns, [(one.name, one.state, f"{one.seconds:.1f}", one.next) for one in outcomes])
     if any(one.state == FAILED for one in outcomes):
         raise typer.Exit(1)
 
@@ -101,8 +102,3 @@ def _print_plan(stack: Stack, steps: Sequence[Step], as_json: bool) -> None:
     echo(f"Would try on stack {stack.name}, table {stack.table}:")
     for number, one in enumerate(steps, 1):
         echo(f"  {number}. {one.name}: {one.does}")
-
-
-def _print_next(outcomes: Sequence[Outcome]) -> None:
-    columns = (Column("step"), Column("state"), Column("seconds", is_number=True), Column("next"))
-    echo_table(columns, [(one.name, one.state, f"{one.seconds:.1f}", one.next) for one in outcomes])

@@ -51,10 +51,11 @@ def seconds_over_time(points: Sequence[tuple[int, float]], what: str, when: str)
         f'<text class="end" x="{_LEFT - 6}" y="{up(tick) + 5:.1f}">{tick:,g}</text>'
         for tick in ticks
     )
+    form = "%b %-d" if end - start >= 2 * _DAY else "%H:%M"
     for at in time_ticks(start, end):
         x = across((at - start) / max(1, end - start))
         grid += f'<line class="axis" x1="{x:.1f}" y1="{_HEIGHT - _BOTTOM}" x2="{x:.1f}" y2="{_HEIGHT - _BOTTOM + 4}"/>'
-        grid += f'<text class="mid" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 18}">{_clock(at, start, end)}</text>'
+        grid += f'<text class="mid" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 18}">{utc(at):{form}}</text>'
     name = f"{what}, {unit}; the greatest is {peak / unit_s:,.1f}"
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)}">{grid}'
@@ -82,12 +83,6 @@ def time_ticks(start_ms: int, end_ms: int) -> list[int]:
     if step is None:
         step = -(-(end_ms - start_ms) // (4 * _DAY)) * _DAY
     return list(range(-(-start_ms // step) * step, end_ms + 1, step)) or [start_ms]
-
-
-def _clock(at_ms: int, start_ms: int, end_ms: int) -> str:
-    at = utc(at_ms)
-    days = end_ms - start_ms >= 2 * _DAY
-    return f"{at:%b %-d}" if days else f"{at:%H:%M}"
 
 
 def bars(rows: Sequence[tuple[str, int]], what: str, count: str) -> str:

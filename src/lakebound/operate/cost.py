@@ -6,7 +6,6 @@ region. Lambda reads the stream for free.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from math import ceil
 from typing import Final
@@ -106,7 +105,7 @@ def measure(usage: Usage) -> Bill:
     show that metrics arrive, and that there was nothing to do. Otherwise the part was not measured.
     """
     month = HOURS_A_MONTH / usage.hours
-    arrives = any(value is not None for value in _metrics_of(usage))
+    arrives = any(getattr(usage, one.name) is not None for one in fields(usage) if one.name not in ("hours", "alarms"))
     # Empty receives alone are a queue without a message. Without any value the queue may have been busy.
     sqs_known = any(value is not None for value in (usage.messages, usage.message_bytes, usage.empty_receives))
     sqs_known = sqs_known or (arrives and not usage.ingest_requests and not usage.flusher_requests)
@@ -131,10 +130,6 @@ def measure(usage: Usage) -> Bill:
             CostLine("alarms", alarms, "alarms", alarms * prices.ALARM_MONTH, usage.alarms is not None),
         ],
     )
-
-
-def _metrics_of(usage: Usage) -> Iterator[float | None]:
-    return (getattr(usage, one.name) for one in fields(usage) if one.name not in ("hours", "alarms"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import messages
 from lakebound.transport.dead_letters import (
     MAX_LETTERS,
-    DeadLetter,
     peek_dead_letters,
     put_back,
     verdict_of_message,
