@@ -185,7 +185,7 @@ def test_what_may_not_be_looked_at_is_never_called_good(
     operated.make_alarm("lake-DeadLetters-0ABC", topic=TOPIC)
     take_away(operated, monkeypatch, service, operation)
     assert lakebound("doctor") == status
-    assert "could not be looked at" in lakebound.out()
+    assert "could not be checked" in lakebound.out()
 
 
 def test_a_stack_without_alarms_is_not_told_of_those_of_the_account(lakebound: Lakebound, operated: Operated) -> None:

@@ -167,7 +167,7 @@ def test_every_alarm_is_looked_for_by_its_own_name() -> None:
     assert smoke.alarms(["lake-A", "lake-B"], {"lake-A": True, "lake-B": True, "lake-prod-A": False})
     for wanted, found, says in (
         (["lake-A", "lake-B"], {"lake-A": True}, "1 of 2 alarms are gone: lake-B"),
-        (["lake-A"], {"lake-A": False}, "1 of 1 alarms tell nobody: lake-A"),
+        (["lake-A"], {"lake-A": False}, "1 of 1 alarms notify nobody: lake-A"),
         ([], {}, "has no alarms"),
     ):
         with pytest.raises(LakeboundError, match=says):

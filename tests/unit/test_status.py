@@ -260,7 +260,7 @@ def test_no_metrics_and_no_look_is_unknown_and_says_what_it_does_not_know(
     assert lakebound("status") == 1
     told = lakebound.out()
     assert told.startswith("UNKNOWN   stack lake, table flights")
-    assert "no look at the stream is recorded" in told
+    assert "no stream check is recorded" in told
     assert "CloudWatch knows of no delivery in the last 15 minutes" in told
 
 

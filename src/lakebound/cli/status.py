@@ -95,7 +95,7 @@ def figures(facts: PipelineFacts) -> list[tuple[str, str]]:
         file = f"written {(facts.now_ms - facts.newest_file_ms) / 1000:,.0f} s ago"
     delivered = "not proved yet"
     if facts.delivered_ms is not None:
-        delivered = f"every change until {_time(facts.delivered_ms)}, or it is in a gap (the last look at the stream)"
+        delivered = f"every change until {_time(facts.delivered_ms)}, or it is in a gap (by the last stream check)"
     return [
         ("stream", behind),
         ("delivered", known(STREAM_CHECK, delivered)),

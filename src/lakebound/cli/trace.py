@@ -73,9 +73,9 @@ def _print_nothing(search: KeySearch, where: str, since: Moment | None) -> None:
     query = search.query
     echo(f"nothing found of {query.text}")
     for place, key in enumerate(query.looked_for[:_MOST_READINGS]):
-        echo(f"  {'' if place else 'looked for':<12} {key}")
+        echo(f"  {'' if place else 'searched for':<12} {key}")
     written = "" if since is None else f" written since {_time(since.ms)}"
-    echo(f"  {'looked in':<12} {search.files:,} batch files{written} with {search.records:,} records, in {where}")
+    echo(f"  {'searched in':<12} {search.files:,} batch files{written} with {search.records:,} records, in {where}")
     if where.startswith("s3:"):
         echo(f"  {'':<12} {search.quarantined:,} records in quarantine")
     if query.schema is None:

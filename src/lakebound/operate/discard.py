@@ -177,15 +177,15 @@ def discard_messages(table: str, ids: Collection[str], dead: Queue, store: Objec
     StoreUnavailable: run it again.
     """
     result = DiscardResult("buffer")
-    seen: set[str] = set()
+    received_ids: set[str] = set()
     back: list[str] = []
     try:
         while len(result.discarded) + len(result.kept) < len(ids):
-            received = [message for message in dead.receive(1) if message.message_id not in seen]
+            received = [message for message in dead.receive(1) if message.message_id not in received_ids]
             if not received:
                 break
             for message in received:
-                seen.add(message.message_id)
+                received_ids.add(message.message_id)
                 if message.message_id not in ids or not _discard_message(table, message, dead, store, clock, result):
                     back.append(message.receipt)
     finally:

@@ -82,15 +82,15 @@ def check_table(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
     yield from _stream(facts)
     yield from _not_looked_at(facts.unknown)
     if not _names(facts.unknown) & {"time to live"}:
-        told = f"on attribute {facts.ttl}: expired items arrive as TTL deletes" if facts.ttl else "off"
-        yield Check("time to live", GOOD, told)
+        what = f"on attribute {facts.ttl}: expired items arrive as TTL deletes" if facts.ttl else "off"
+        yield Check("time to live", GOOD, what)
     if facts.recovery is False:
-        told = "point-in-time recovery is off: no export, so backfills scan, and gaps are healed by a full scan"
+        what = "point-in-time recovery is off: no export, so backfills scan, and gaps are healed by a full scan"
         fix = (
             f"aws dynamodb update-continuous-backups --table-name {facts.table} "
             "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
         )
-        yield Check("recovery", WARN, told, fix)
+        yield Check("recovery", WARN, what, fix)
     elif facts.recovery:
         yield Check("recovery", GOOD, "point-in-time recovery is on")
     if facts.table_key:
@@ -103,16 +103,16 @@ def check_table(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
 def _check_foreign_table(facts: TableFacts) -> Iterator[Check]:
     """What the owner's policy lets this account see. The rest is reported as not seen, never as good."""
     if not facts.exists:
-        told = f"{facts.table} of another account does not exist, or its policy lets nobody of this account see it"
-        yield Check("table", BAD, told, "let its owner put the policies that lakebound init --table ARN prints")
+        what = f"{facts.table} of another account does not exist, or its policy lets nobody of this account see it"
+        yield Check("table", BAD, what, "let its owner put the policies that lakebound init --table ARN prints")
         return
     yield Check("table", GOOD, f"{facts.table} of another account can be described")
     yield from _stream(facts)
     yield Check(
         "time to live", WARN, "not seen: only its owner is told", "ask: expired items arrive as TTL deletes either way"
     )
-    told = "another account's table cannot be exported: backfills scan, and gaps are healed by a full scan"
-    yield Check("recovery", WARN, told, "for exports, deploy the stack in the table's own account")
+    what = "another account's table cannot be exported: backfills scan, and gaps are healed by a full scan"
+    yield Check("recovery", WARN, what, "for exports, deploy the stack in the table's own account")
     if facts.table_key:
         fix = f"deploy with TableKmsKeyArn={facts.table_key}, and let its owner add the statement that init prints"
         yield Check("table key", WARN, "a KMS key encrypts the table, and its policy has to allow this account", fix)
@@ -121,8 +121,8 @@ def _check_foreign_table(facts: TableFacts) -> Iterator[Check]:
 
 def _account(facts: TableFacts) -> Iterator[Check]:
     if facts.concurrency is not None and facts.concurrency < SMALLEST_CONCURRENCY:
-        told = f"only {facts.concurrency} concurrent executions are left in this account"
-        yield Check("concurrency", BAD, told, "ask for more in Service Quotas (Lambda, concurrent executions)")
+        what = f"only {facts.concurrency} concurrent executions are left in this account"
+        yield Check("concurrency", BAD, what, "ask for more in Service Quotas (Lambda, concurrent executions)")
     elif facts.concurrency is not None:
         yield Check("concurrency", GOOD, f"{facts.concurrency:,} concurrent executions are left")
     if facts.key_enabled is False:
@@ -140,19 +140,19 @@ def _stream(facts: TableFacts) -> Iterator[Check]:
     if facts.view == "NEW_AND_OLD_IMAGES":
         yield Check("stream", GOOD, f"new and old images; deploy with TableStreamArn={facts.stream_arn}")
     elif facts.view == "NEW_IMAGE":
-        told = "new images only: everything works but the audit of the old-image chain"
+        what = "new images only: everything works but the audit of the old-image chain"
         yield Check(
-            "stream", WARN, told, "a view cannot be edited: switch the stream off and on before the first deploy"
+            "stream", WARN, what, "a view cannot be edited: switch the stream off and on before the first deploy"
         )
     else:
-        told = f"the view {facts.view} carries no items: every record would go to quarantine"
-        yield Check("stream", BAD, told, "switch the stream off, and on with NEW_AND_OLD_IMAGES")
+        what = f"the view {facts.view} carries no items: every record would go to quarantine"
+        yield Check("stream", BAD, what, "switch the stream off, and on with NEW_AND_OLD_IMAGES")
     if len(facts.readers) >= READERS_A_SHARD:
-        told = f"{len(facts.readers)} mappings read the stream already, and a shard takes two readers"
-        yield Check("readers", BAD, told, "remove one, or let one function feed both")
+        what = f"{len(facts.readers)} mappings read the stream already, and a shard takes two readers"
+        yield Check("readers", BAD, what, "remove one, or let one function feed both")
     elif not _names(facts.unknown) & {"readers"}:
-        seen = ", as far as this account's mappings show" if facts.is_foreign else ""
-        yield Check("readers", GOOD, f"{len(facts.readers)} of 2 places at a shard are taken{seen}")
+        scope = ", as far as this account's mappings show" if facts.is_foreign else ""
+        yield Check("readers", GOOD, f"{len(facts.readers)} of 2 places at a shard are taken{scope}")
 
 
 def _names(unknown: Sequence[str]) -> set[str]:
@@ -165,7 +165,7 @@ def _not_looked_at(unknown: Sequence[str], needed: frozenset[str] = frozenset())
         name, _, why = one.partition(": ")
         level = UNKNOWN if name in needed or name.startswith(("errors of ", "function ")) else WARN
         fix = "get the right to read it, or try again; docs/OPERATIONS.md#status"
-        yield Check(name, level, f"could not be looked at: {why}", fix)
+        yield Check(name, level, f"could not be checked: {why}", fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +225,8 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
         none = facts.alarms == 0
         yield Check("alarms", BAD if none else GOOD, f"{facts.alarms} alarms", "make deploy" if none else "")
         if facts.alarms_without_action:
-            told = f"{facts.alarms_without_action} alarms tell nobody"
-            yield Check("alarm topic", WARN, told, "deploy with AlarmTopicArn")
+            what = f"{facts.alarms_without_action} alarms notify nobody"
+            yield Check("alarm topic", WARN, what, "deploy with AlarmTopicArn")
     for resource in facts.drifted:
         yield Check("drift", BAD, f"{resource} was changed by hand", "make deploy puts it back")
     if facts.key_enabled is False:
@@ -242,14 +242,14 @@ def _missing(part: str) -> Check:
 
 def _errors(name: str, counted: tuple[float, float] | None) -> Check:
     if counted is None:
-        told = "CloudWatch knows of no invocation in the last hour: it had nothing to do, or does not run"
-        return Check(f"errors of {name}", WARN, told, "lakebound doctor --smoke tells which")
+        what = "CloudWatch knows of no invocation in the last hour: it had nothing to do, or does not run"
+        return Check(f"errors of {name}", WARN, what, "lakebound doctor --smoke tells which")
     invocations, errors = counted
     if not errors:
         return Check(f"errors of {name}", GOOD, f"none in {invocations:,.0f} invocations of the last hour")
     fix = f"read the log group of {name}; docs/OPERATIONS.md#function-errors"
-    told = f"{errors:,.0f} of {max(invocations, errors):,.0f} invocations of the last hour failed"
-    return Check(f"errors of {name}", BAD, told, fix)
+    what = f"{errors:,.0f} of {max(invocations, errors):,.0f} invocations of the last hour failed"
+    return Check(f"errors of {name}", BAD, what, fix)
 
 
 def _mapping(name: str, mapping: Mapping[str, Any]) -> Check:

@@ -59,17 +59,17 @@ def perform(steps: Sequence[Step], clock: Clock, undoing: Callable[[], ExitStack
     """
     for step in steps:
         started = clock.now_ms()
-        state, told = FAILED, ""
+        state, result = FAILED, ""
         try:
             with undoing() as undo:
-                told = step.act(undo)
+                result = step.act(undo)
             state = OK
         except Skipped as skipped:
-            state, told = SKIPPED, str(skipped)
+            state, result = SKIPPED, str(skipped)
         except LakeboundError as failure:
-            told = str(failure)
+            result = str(failure)
         seconds = (clock.now_ms() - started) / 1000
-        yield Outcome(step.name, state, seconds, told, step.next if state == FAILED else "")
+        yield Outcome(step.name, state, seconds, result, step.next if state == FAILED else "")
 
 
 def until(arrived: Callable[[], bool], clock: Clock, limit_s: float, what: str, every_s: float = EVERY_S) -> float:
@@ -191,8 +191,8 @@ def alarms(wanted: Sequence[str], found: Mapping[str, bool]) -> str:
         raise LakeboundError(f"{len(missing)} of {len(wanted)} alarms are gone: {', '.join(missing)}")
     silent = sorted(name for name in wanted if not found[name])
     if silent:
-        raise LakeboundError(f"{len(silent)} of {len(wanted)} alarms tell nobody: {', '.join(silent)}")
-    return f"{len(wanted)} alarms, each tells somebody"
+        raise LakeboundError(f"{len(silent)} of {len(wanted)} alarms notify nobody: {', '.join(silent)}")
+    return f"{len(wanted)} alarms, each notifies somebody"
 
 
 def customer_key(key: str, places: Mapping[str, str | None]) -> str:

@@ -39,7 +39,7 @@ FAILURES: Final = "failure objects"
 GAPS: Final = "recorded gaps"
 LAG: Final = "lag of the stream"
 OLDEST_MESSAGE: Final = "age of the oldest message"
-STREAM_CHECK: Final = "last look at the stream"
+STREAM_CHECK: Final = "last stream check"
 NEWEST_FILE: Final = "newest batch file"
 QUARANTINE: Final = "quarantine"
 """The parts that are observed, as `missing` and `unknown` name them."""
@@ -190,7 +190,7 @@ class _Book:
             self.add(GAP, f"a recorded gap is not healed ({gap.cause})", "status-gap", heal, gap.from_ms)
         age = self.facts.iterator_age_ms
         if age is not None and age > RETENTION_MS:
-            what = "the stream forgot records before they were read"
+            what = "records expired from the stream before they were read"
             self.add(GAP, what, "stream-behind", heal, self.facts.now_ms - age)
 
     def stream(self) -> None:
@@ -208,10 +208,10 @@ class _Book:
                 LAGGING, f"the stream has no new images ({facts.stream_view})", "view-type", "lakebound doctor --before"
             )
         if STREAM_MAPPING in facts.missing or facts.mapping_state == "Deleting":
-            what = "the stream mapping is gone: nothing reads the stream, which forgets after 24 hours"
+            what = "the stream mapping is gone: nothing reads the stream, whose records expire after 24 hours"
             self.add(LAGGING, what, "part-missing", "make deploy")
         elif facts.mapping_state is not None and facts.mapping_state.startswith("Disabl"):
-            what = "the stream mapping is disabled: after 24 hours the stream forgets"
+            what = "the stream mapping is disabled: records expire from the stream after 24 hours"
             self.add(LAGGING, what, "mapping-disabled", _enable(facts.stream_mapping_id))
         elif facts.mapping_result and facts.mapping_result.startswith("PROBLEM"):
             self.add(LAGGING, f"the stream mapping says {facts.mapping_result}", "stream-behind", "lakebound doctor")
@@ -226,10 +226,10 @@ class _Book:
         is_checked = facts.looked_ms is not None and facts.now_ms - facts.looked_ms <= limits.look_age_s * 1000
         proved_from_ms = facts.now_ms - limits.proof_age_s * 1000
         if facts.is_known(STREAM_CHECK) and not is_checked:
-            problem = "no look at the stream is recorded"
+            problem = "no stream check is recorded"
             if facts.looked_ms is not None:
-                problem = f"the last look at the stream is {(facts.now_ms - facts.looked_ms) // 60_000:,} minutes old"
-            self.add(UNKNOWN, f"{problem}: a gap would go unseen", "looks-missing", "lakebound doctor")
+                problem = f"the last stream check is {(facts.now_ms - facts.looked_ms) // 60_000:,} minutes old"
+            self.add(UNKNOWN, f"{problem}: nobody would notice a gap", "looks-missing", "lakebound doctor")
         if facts.iterator_age_ms is not None:
             return
         if not facts.is_known(LAG):
@@ -237,8 +237,8 @@ class _Book:
             self.add(UNKNOWN, what, "status", "lakebound doctor")
         elif not (is_checked and facts.delivered_ms is not None and facts.delivered_ms >= proved_from_ms):
             what = (
-                "CloudWatch knows of no delivery in the last 15 minutes, and no look proves that there was nothing "
-                "to deliver: the table may be idle, or the pipeline may stand"
+                "CloudWatch knows of no delivery in the last 15 minutes, and no stream check proves that there "
+                "was nothing to deliver: the table may be idle, or the pipeline may have stopped"
             )
             self.add(UNKNOWN, what, "status", "lakebound doctor --smoke")
 
@@ -313,12 +313,12 @@ class _Book:
             what = "the bucket is gone: no file can be written, and no failure object"
             self.add(LAGGING, what, "part-missing", "make deploy")
         elif others := set(self.facts.missing) - NEEDED:
-            what = f"a part of the stack is gone; it was looked for to find: {', '.join(sorted(others))}"
+            what = f"a part of the stack is gone, so this cannot be found: {', '.join(sorted(others))}"
             self.add(LAGGING, what, "part-missing", "lakebound doctor")
         for what in self.facts.unknown:
             part = what.partition(": ")[0]
             if part != LAG:  # which `freshness` reports
-                self.add(UNKNOWN if part in NEEDED else NOTE, f"could not be looked at: {what}", "status")
+                self.add(UNKNOWN if part in NEEDED else NOTE, f"could not be checked: {what}", "status")
 
 
 def _enable(mapping_id: str) -> str:
