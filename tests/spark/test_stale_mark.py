@@ -62,7 +62,7 @@ def test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed(
     keep(aside, replace(GAP, healed_by="heal-1"))
     assert look() == ("2025-11-01T12:26:45Z", "failures_lost")
     # Columns that are added make the view anew: it must not forget.
-    create_current_view(spark, table, anew=True)
+    create_current_view(spark, table, replace=True)
     assert spark.table(f"{table}_current").head()["_stale_since"] is not None  # type: ignore[index]
     keep(aside, replace(later, healed_by="heal-2"))
     assert look() == (None, None)
