@@ -18,16 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.inputs import (
-    LEGAL_KEYS,
-    LEGAL_NAMES,
-    LEGAL_VALUES,
-    ODD_VALUES,
-    POISON_RECORDS,
-    POISON_VALUES,
-    REFUSED_OLD_IMAGES,
-    UNUSUAL_RECORDS,
-)
+from tests.support import inputs
 from tests.support.stream_records import Record, attribute_values, keys_of_items, odd_values, sequence, stream_record
 from tests.support.use_case_world import carry
 
@@ -52,11 +43,11 @@ def _legal() -> dict[str, Make]:
         return lambda: stream_record(NUMBER, keys=image, old=image)
 
     return (
-        {f"value: {told}": value(image) for told, image in LEGAL_VALUES.items()}
-        | {f"odd value: {told}": value(image) for told, image in ODD_VALUES.items()}
-        | {f"name: {told}": name(text) for told, text in LEGAL_NAMES.items()}
-        | {f"key: {told}": keys(image) for told, image in LEGAL_KEYS.items()}
-        | {f"record: {told}": (lambda record=record: record) for told, record in UNUSUAL_RECORDS.items()}
+        {f"value: {told}": value(image) for told, image in inputs.LEGAL_VALUES.items()}
+        | {f"odd value: {told}": value(image) for told, image in inputs.ODD_VALUES.items()}
+        | {f"name: {told}": name(text) for told, text in inputs.LEGAL_NAMES.items()}
+        | {f"key: {told}": keys(image) for told, image in inputs.LEGAL_KEYS.items()}
+        | {f"record: {told}": (lambda record=record: record) for told, record in inputs.UNUSUAL_RECORDS.items()}
     )
 
 
@@ -64,8 +55,8 @@ def _poison() -> dict[str, tuple[str, Make]]:
     def value(image: Any) -> Make:
         return lambda: stream_record(NUMBER, attributes={"attribute": image})
 
-    return {f"value: {told}": (code, value(image)) for told, (code, image) in POISON_VALUES.items()} | {
-        f"record: {told}": (code, make) for told, (code, make) in POISON_RECORDS.items()
+    return {f"value: {told}": (code, value(image)) for told, (code, image) in inputs.POISON_VALUES.items()} | {
+        f"record: {told}": (code, make) for told, (code, make) in inputs.POISON_RECORDS.items()
     }
 
 
@@ -137,9 +128,9 @@ def test_a_poison_input_goes_to_quarantine_wherever_it_stands_and_its_neighbours
         assert_all_carried(read, neighbours())
 
 
-@pytest.mark.parametrize("name", REFUSED_OLD_IMAGES)
+@pytest.mark.parametrize("name", inputs.REFUSED_OLD_IMAGES)
 def test_a_change_arrives_without_an_old_image_that_cannot_and_is_counted(name: str) -> None:
-    code, old = REFUSED_OLD_IMAGES[name]
+    code, old = inputs.REFUSED_OLD_IMAGES[name]
     for file_format in FORMATS:
         for event in ("MODIFY", "REMOVE"):
             records: list[Any] = neighbours()
@@ -177,7 +168,9 @@ def test_a_record_that_changed_on_its_way_is_noticed(damage: str) -> None:
 
 
 SMALL_POISON: Final = {
-    told: poison for told, poison in POISON_VALUES.items() if not told.startswith(("200,000", "400 levels", "name of"))
+    told: poison
+    for told, poison in inputs.POISON_VALUES.items()
+    if not told.startswith(("200,000", "400 levels", "name of"))
 }
 RECORDS_TOGETHER: Final = 40
 NAMES: Final = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

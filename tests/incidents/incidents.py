@@ -61,6 +61,18 @@ def on_call(incident: str, made: Plant) -> OnCall:
     return OnCall(incident, made.clock, made.measured)
 
 
+def begin(incident: str) -> tuple[Plant, OnCall]:
+    """A plant that is well, and the person who will be called of this incident."""
+    made = plant()
+    return made, on_call(incident, made)
+
+
+def end(made: Plant, call: OnCall) -> Row:
+    """What the person on call met, once the plant is well again."""
+    assert_well(made)
+    return call.over()
+
+
 def redrive_dead(made: Plant) -> None:
     redrive_by_copy(TABLE, made.dead, made.buffer, made.clock)
 
@@ -70,8 +82,7 @@ def redrive_stream(made: Plant) -> None:
 
 
 def poison_record() -> Row:
-    made = plant()
-    call = on_call("poison record (a clock two hours ahead)", made)
+    made, call = begin("poison record (a clock two hours ahead)")
     made.write("k1", "second", ApproximateCreationDateTime=made.clock.now_ms() // 1000 + 2 * HOUR)
     made.write("k2", "second")
     made.run(60)
@@ -81,24 +92,20 @@ def poison_record() -> Row:
     made.clock.sleep(2 * HOUR)
     call.follow(REDRIVE_QUARANTINE, lambda: redrive_quarantine(made.ingest, pending_quarantine(made.bucket, TABLE)))
     made.run(60)
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def oversized_record() -> Row:
-    made = plant()
-    call = on_call("oversized record", made)
+    made, call = begin("oversized record")
     made.write("big", noise(390_000, 1))
     made.run(60)
     assert any("/claims/" in key for key in made.bucket.objects)
     call.finds("oversized", "it travels by claim check")
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def bucket_outage() -> Row:
-    made = plant()
-    call = on_call("buffer DLQ filled by an S3 outage of seven hours", made)
+    made, call = begin("buffer DLQ filled by an S3 outage of seven hours")
     made.outage.down.add("bucket")
     made.write("k1", "second")
     # An hour must fill no dead-letter queue; only a day of refusals does.
@@ -111,14 +118,12 @@ def bucket_outage() -> Row:
     made.outage.down.clear()
     call.follow(REDRIVE_BUFFER, lambda: redrive_dead(made))
     made.run(60)
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def junk_in_the_queues() -> Row:
     """Somebody else's bytes in the buffer queue and beside the failure objects: no redrive ever ends that."""
-    made = plant()
-    call = on_call("junk in the queues", made)
+    made, call = begin("junk in the queues")
     made.buffer.send(["a message of another sender"])
     made.bucket.put_if_absent(f"aws/lambda/{MAPPING}/notes.txt", b"a note of somebody's", {})
     made.write("k1", "second")
@@ -133,8 +138,7 @@ def junk_in_the_queues() -> Row:
     call.follow(DISCARD_BUFFER, lambda: discard_dead(made))
     call.follow(DISCARD_STREAM, lambda: discard_failures(made))
     assert sum("/discarded/" in key for key in made.bucket.objects) == 2, "a copy of each"
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def discard_dead(made: Plant) -> None:
@@ -149,8 +153,7 @@ def discard_failures(made: Plant) -> None:
 
 
 def failure_objects() -> Row:
-    made = plant()
-    call = on_call("failures in S3 (the queue refused for ten minutes)", made)
+    made, call = begin("failures in S3 (the queue refused for ten minutes)")
     made.outage.down.add("queue")
     made.write("k1", "second")
     made.write("k2", None)
@@ -173,8 +176,7 @@ def failure_objects() -> Row:
 
 
 def stream_unread() -> Row:
-    made = plant()
-    call = on_call("stream not read for 25 h", made)
+    made, call = begin("stream not read for 25 h")
     made.mapping_enabled = False
     made.write("k1", "second")
     made.write("k2", None)
@@ -190,13 +192,11 @@ def stream_unread() -> Row:
     assert made.pages() == {"status-gap"}
     assert set(made.compare().ghost) == {"id=S:k2"}, "what the stream forgot must show, or the heal proves nothing"
     call.follow(HEAL, lambda: made.heal("heal-1"))
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def stream_anew() -> Row:
-    made = plant()
-    call = on_call("stream re-created", made)
+    made, call = begin("stream re-created")
     made.write("k1", "lost")
     made.write("k2", None)
     made.stream.clear()
@@ -211,8 +211,7 @@ def stream_anew() -> Row:
     assert made.pages() == {"status-gap"}
     assert made.compare().different + made.compare().stale == ("id=S:k1",)
     call.follow(HEAL, lambda: made.heal("heal-2"))
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def backfill_failed() -> Row:
@@ -253,8 +252,7 @@ def backfill_failed() -> Row:
 
 
 def row_edited() -> Row:
-    made = plant()
-    call = on_call("silver drifted (one row edited)", made)
+    made, call = begin("silver drifted (one row edited)")
     made.edited["id=S:k3"] = '{"id":{"S":"k3"},"v":{"S":"by hand"}}'
     # Nothing that is merged again changes the row: its registers are right.
     made.run(60)
@@ -266,13 +264,11 @@ def row_edited() -> Row:
         assert (done.items, done.absent, len(done.files)) == (1, 0, 1)
 
     call.follow(REPAIR, repair)
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def key_disabled() -> Row:
-    made = plant()
-    call = on_call("KMS key disabled for an hour", made)
+    made, call = begin("KMS key disabled for an hour")
     made.outage.down |= {"bucket", "queue"}
     made.write("k1", "second")
     made.run(HOUR, step=60)
@@ -283,13 +279,11 @@ def key_disabled() -> Row:
     made.run(20 * 60)
     call.follow(REDRIVE_BUFFER, lambda: redrive_dead(made))
     made.run(60)
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def flood() -> Row:
-    made = plant()
-    call = on_call("flood ×50", made)
+    made, call = begin("flood ×50")
     for number in range(5_000):
         made.write(f"k{number % 700}", f"flood {number}")
     made.clock.sleep(600)
@@ -303,13 +297,11 @@ def flood() -> Row:
     call.follow("StreamParallelization", more)
     made.run(120)
     assert made.stream == []
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 def bad_deploy(function: str, alarm: str) -> Row:
-    made = plant()
-    call = on_call(f"bad deploy of {function}, rolled back under load", made)
+    made, call = begin(f"bad deploy of {function}, rolled back under load")
     made.broken.add(function)
     for number in range(200):
         made.write(f"k{number % 20}", f"load {number}")
@@ -322,8 +314,7 @@ def bad_deploy(function: str, alarm: str) -> Row:
     call.follow(REDRIVE_BUFFER, lambda: redrive_dead(made))
     made.run(600)
     made.errors.clear()  # the alarm looks at five minutes
-    assert_well(made)
-    return call.over()
+    return end(made, call)
 
 
 INCIDENTS: Final[dict[str, Callable[[], Row]]] = {

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,6 @@ from lakebound.transport.object_keys import DataKey
 pytestmark = pytest.mark.stack
 
 TABLE = {"TableName": "flights", "PartitionKeyName": "flight_id"}
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    with LocalStack() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")

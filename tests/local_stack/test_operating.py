@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,12 +24,6 @@ pytestmark = pytest.mark.stack
 
 COMMAND = "from lakebound.cli.app import main; main()"
 Run = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    with LocalStack() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,12 +25,6 @@ from tests.support.dead_letters import failure
 pytestmark = pytest.mark.stack
 
 COMMAND = [sys.executable, "-c", "from lakebound.cli.app import main; main()", "smoke"]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    with LocalStack() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")

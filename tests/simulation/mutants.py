@@ -47,9 +47,9 @@ class Mutant:
     killed_by: str
 
 
-def edits_of(module: str, *edits: tuple[str, str, str, str]) -> Iterator[Mutant]:
-    """Mutants of one module: of each its name, the old text, the new text, and the test that kills it."""
-    for name, old, new, killed_by in edits:
+def edits_of(module: str, killed_by: str, *edits: tuple[str, str, str]) -> Iterator[Mutant]:
+    """Mutants of one module that one test kills: of each its name, the old text and the new text."""
+    for name, old, new in edits:
         yield Mutant(name, module, old, new, killed_by)
 
 
@@ -58,293 +58,261 @@ INGEST, FLUSH = "lakebound.live.ingest", "lakebound.live.flush"
 MUTANTS: tuple[Mutant, ...] = (
     *edits_of(
         INGEST,
+        HISTORIES,
         (
             "ignore Failed",
             "pending = [message for place, message in enumerate(pending) if place in positions]",
             "pending = []",
-            HISTORIES,
         ),
         (
             "take a queue error for success",
             "            continue\n        accepted",
             "            pending = []\n            break\n        accepted",
-            HISTORIES,
         ),
-        ("answer the highest failed number", "first = min((", "first = max((", POISON),
-        (
-            "acknowledge past poison that was not kept",
-            'result.unsent_why = "quarantine"\n            return position',
-            'result.unsent_why = "quarantine"\n            continue',
-            POISON,
-        ),
-        ("drop poison", 'store.put_if_absent(item.key, item.body, {"reason": item.reason})', "pass", HISTORIES),
-        ("send a claim check without its document", "store.put_if_absent(key, document, {})", "pass", HISTORIES),
+        ("drop poison", 'store.put_if_absent(item.key, item.body, {"reason": item.reason})', "pass"),
+        ("send a claim check without its document", "store.put_if_absent(key, document, {})", "pass"),
         (
             "send a claim check whose document failed",
             'result.unsent_why = "claim"\n        return False',
             'result.unsent_why = "claim"\n        return True',
-            HISTORIES,
         ),
-        ("forget what was not sent for lack of time", "unsent = batch\n", "unsent = []\n", HURRY),
-        ("forget the quarantine's stop", "in (stop, failed) if", "in (failed,) if", POISON),
         (
             "let one poison record fail the delivery",
             "except Poison as poison:\n            poisoned.append((position, poison))\n            continue",
             "except Poison as poison:\n            raise",
-            HISTORIES,
         ),
     ),
     *edits_of(
-        FLUSH,
+        INGEST,
+        POISON,
+        ("answer the highest failed number", "first = min((", "first = max(("),
         (
-            "swallow a put error",
-            "self._count_failed_call()\n                break",
-            "self._count_failed_call()",
-            HISTORIES,
+            "acknowledge past poison that was not kept",
+            'result.unsent_why = "quarantine"\n            return position',
+            'result.unsent_why = "quarantine"\n            continue',
         ),
+        ("forget the quarantine's stop", "in (stop, failed) if", "in (failed,) if"),
+    ),
+    Mutant("forget what was not sent for lack of time", INGEST, "unsent = batch\n", "unsent = []\n", HURRY),
+    *edits_of(
+        FLUSH,
+        HISTORIES,
+        ("swallow a put error", "self._count_failed_call()\n                break", "self._count_failed_call()"),
         (
             "call every message durable",
             "one.durable = all((member.partition, member.format) in written for member in one.members)",
             "one.durable = True",
-            HISTORIES,
         ),
-        (
-            "call a message durable with one of its files",
-            "one.durable = all((member",
-            "one.durable = any((member",
-            HISTORIES,
-        ),
+        ("call a message durable with one of its files", "one.durable = all((member", "one.durable = any((member"),
         (
             "delete all messages in hand",
             "for one in opened if one.durable and not one.mapping_deletes for",
             "for one in opened for",
-            HISTORIES,
         ),
         (
             "answer only with messages that were decoded",
             "if m.message_id not in durable))",
             "if m.message_id in self._messages and m.message_id not in durable))",
-            HISTORIES,
         ),
-        ("hide nothing during an outage", "30 * 2 ** min(one.receives, 10)", "0", OUTAGE),
     ),
+    Mutant("hide nothing during an outage", FLUSH, "30 * 2 ** min(one.receives, 10)", "0", OUTAGE),
     *edits_of(
         "lakebound.transport.batch_files",
-        ("name files by second and count", "sha256(body).hexdigest()[:32]", '"0" * 32', HISTORIES),
-        ("count members, not records", "sum(member.count for member in members)", "len(members)", HISTORIES),
-        ("take members for equal by their header", "[member.digest()]", "[member.data[:8]]", HISTORIES),
-        (
-            "keep members in order of arrival",
-            "for digest in sorted(group)",
-            "for digest in group",
-            CODEC + "test_the_same_members_give_the_same_file",
-        ),
+        HISTORIES,
+        ("name files by second and count", "sha256(body).hexdigest()[:32]", '"0" * 32'),
+        ("count members, not records", "sum(member.count for member in members)", "len(members)"),
+        ("take members for equal by their header", "[member.digest()]", "[member.data[:8]]"),
     ),
-    *edits_of(
+    Mutant(
+        "keep members in order of arrival",
+        "lakebound.transport.batch_files",
+        "for digest in sorted(group)",
+        "for digest in group",
+        CODEC + "test_the_same_members_give_the_same_file",
+    ),
+    Mutant(
+        "skip the check of a member's bytes",
         "lakebound.transport.messages",
-        (
-            "skip the check of a member's bytes",
-            'value.get("crc32") != member.crc32()',
-            "False",
-            CODEC + "test_a_member_with_a_flipped_bit_is_refused",
-        ),
-        (
-            "lose the lines of a member that had to be split",
-            "runs += [run[middle:], run[:middle]]",
-            "runs += [run[:middle]]",
-            HISTORIES,
-        ),
+        'value.get("crc32") != member.crc32()',
+        "False",
+        CODEC + "test_a_member_with_a_flipped_bit_is_refused",
+    ),
+    Mutant(
+        "lose the lines of a member that had to be split",
+        "lakebound.transport.messages",
+        "runs += [run[middle:], run[:middle]]",
+        "runs += [run[:middle]]",
+        HISTORIES,
     ),
     *edits_of(
         "lakebound.record.stream_records",
-        ("leave sequence numbers as they are", "sequence_number.zfill(40)", "sequence_number", HISTORIES),
+        HISTORIES,
+        ("leave sequence numbers as they are", "sequence_number.zfill(40)", "sequence_number"),
         (
             "keep seconds for milliseconds",
             "value * 1000 if type(value) is int else",
             "value if type(value) is int else",
-            HISTORIES,
         ),
         (
             "drop the old image",
             "            new_image,\n            old_image,\n",
             "            new_image,\n            None,\n",
-            HISTORIES,
-        ),
-        (
-            "let an old image of another key cost the change",
-            "old_image, refused = None, poison.code",
-            "raise",
-            INPUTS + "test_no_old_image_costs_its_change",
         ),
         (
             "take every service delete for a TTL delete",
             'event_name == "REMOVE" and _is_ttl(record.get("userIdentity"))',
             'event_name == "REMOVE"',
-            HISTORIES,
         ),
+    ),
+    Mutant(
+        "let an old image of another key cost the change",
+        "lakebound.record.stream_records",
+        "old_image, refused = None, poison.code",
+        "raise",
+        INPUTS + "test_no_old_image_costs_its_change",
+    ),
+    Mutant(
+        "let an old image that cannot travel cost the change",
+        "lakebound.record.envelope",
+        "        if event.old_image is None:\n            raise",
+        "        raise",
+        INPUTS + "test_no_old_image_costs_its_change",
     ),
     *edits_of(
         "lakebound.record.envelope",
-        (
-            "let an old image that cannot travel cost the change",
-            "        if event.old_image is None:\n            raise",
-            "        raise",
-            INPUTS + "test_no_old_image_costs_its_change",
-        ),
-        (
-            "write NaN as null",
-            "[*record.values()].count(None)",
-            "len(line)",
-            INPUTS + "test_no_poison_value_is_carried",
-        ),
-        (
-            "never look at the length of names",
-            "if len(data) > MAX_NAME_LENGTH:",
-            "if not data:",
-            INPUTS + "test_no_poison_value_is_carried",
-        ),
-        ("mark no REMOVE as deleted", 'in ("REMOVE", "ABSENT")', 'in ("ABSENT",)', HISTORIES),
+        INPUTS + "test_no_poison_value_is_carried",
+        ("write NaN as null", "[*record.values()].count(None)", "len(line)"),
+        ("never look at the length of names", "if len(data) > MAX_NAME_LENGTH:", "if not data:"),
+    ),
+    *edits_of(
+        "lakebound.record.envelope",
+        HISTORIES,
+        ("mark no REMOVE as deleted", 'in ("REMOVE", "ABSENT")', 'in ("ABSENT",)'),
         (
             "put the item's keys for its image",
             '"new_image": event.new_image',
             '"new_image": event.new_image and event.keys',
-            HISTORIES,
         ),
     ),
-    *edits_of(
+    Mutant(
+        "leave `|` in a key's value unescaped",
         "lakebound.record.attributes",
-        (
-            "leave `|` in a key's value unescaped",
-            'text = text.replace("\\\\", "\\\\\\\\").replace("|", "\\\\|")',
-            "pass",
-            HISTORIES,
-        ),
-        (
-            "let numbers as keys be texts",
-            '    elif tag == "N":\n        text = _number_of(inner)\n    elif tag == "B":\n        text = b64',
-            '    elif tag == "N":\n        text = _string_of(inner)\n    elif tag == "B":\n        text = b64',
-            CODEC + "test_equal_numbers_are_one_key",
-        ),
+        'text = text.replace("\\\\", "\\\\\\\\").replace("|", "\\\\|")',
+        "pass",
+        HISTORIES,
     ),
-    *edits_of(
+    Mutant(
+        "let numbers as keys be texts",
+        "lakebound.record.attributes",
+        '    elif tag == "N":\n        text = _number_of(inner)\n    elif tag == "B":\n        text = b64',
+        '    elif tag == "N":\n        text = _string_of(inner)\n    elif tag == "B":\n        text = b64',
+        CODEC + "test_equal_numbers_are_one_key",
+    ),
+    Mutant(
+        "keep part of a poison record",
         "lakebound.transport.quarantine",
-        (
-            "keep part of a poison record",
-            "source, ascii_json(record), now_ms)",
-            'source, ascii_json(record["dynamodb"]), now_ms)',
-            HISTORIES,
-        ),
+        "source, ascii_json(record), now_ms)",
+        'source, ascii_json(record["dynamodb"]), now_ms)',
+        HISTORIES,
     ),
-    *edits_of(
+    Mutant(
+        "stream_ingest answers that all went well",
         "functions.stream_ingest.app",
-        (
-            "stream_ingest answers that all went well",
-            'return {"batchItemFailures": failures}',
-            'return {"batchItemFailures": []}',
-            HANDLERS,
-        ),
+        'return {"batchItemFailures": failures}',
+        'return {"batchItemFailures": []}',
+        HANDLERS,
     ),
     *edits_of(
         "functions.flusher.app",
+        HANDLERS,
         (
             "the flusher answers that all went well",
             "for message_id in result.failed]}",
             "for message_id in result.failed[:0]]}",
-            HANDLERS,
         ),
-        (
-            "the flusher answers with receipts",
-            'message_id=record["messageId"]',
-            'message_id=record["receiptHandle"]',
-            HANDLERS,
-        ),
+        ("the flusher answers with receipts", 'message_id=record["messageId"]', 'message_id=record["receiptHandle"]'),
     ),
     *edits_of(
         "lakebound.backfill.segment_worker",
+        BACKFILLS,
         (
             "save the checkpoint before the file",
             "        for file in files.take_files()",
             "        tag = self.documents.save(key, state.encode(), tag)\n        for file in files.take_files()",
-            BACKFILLS,
         ),
-        (
-            "take an empty page for the end",
-            "done=page.next is None",
-            "done=page.next is None or not page.values",
-            BACKFILLS,
-        ),
-        (
-            "save over another writer's checkpoint",
-            "self.documents.save(key, state.encode(), tag)",
-            'self.documents.save(key, state.encode(), (self.documents.load(key) or (b"", None))[1])',
-            SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
-        ),
-        (
-            "let a manifest's least label be its last",
-            "min(least, page.label_ms)",
-            "page.label_ms",
-            SCAN + "test_the_label_is_the_time_before_the_page_less_the_margin",
-        ),
+        ("take an empty page for the end", "done=page.next is None", "done=page.next is None or not page.values"),
     ),
-    *edits_of(
+    Mutant(
+        "save over another writer's checkpoint",
+        "lakebound.backfill.segment_worker",
+        "self.documents.save(key, state.encode(), tag)",
+        'self.documents.save(key, state.encode(), (self.documents.load(key) or (b"", None))[1])',
+        SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
+    ),
+    Mutant(
+        "let a manifest's least label be its last",
+        "lakebound.backfill.segment_worker",
+        "min(least, page.label_ms)",
+        "page.label_ms",
+        SCAN + "test_the_label_is_the_time_before_the_page_less_the_margin",
+    ),
+    Mutant(
+        "label an export after its moment",
         "lakebound.backfill.export_states",
-        (
-            "label an export after its moment",
-            "return export.export_time_ms - plan.margin_ms",
-            "return export.export_time_ms + plan.margin_ms",
-            BACKFILLS,
-        ),
-        (
-            "read no key again after the windows",
-            "[stored.key for stored in batch_files(context, TimeRange(*plan.reread))]",
-            "[]",
-            REREAD + "test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again",
-        ),
+        "return export.export_time_ms - plan.margin_ms",
+        "return export.export_time_ms + plan.margin_ms",
+        BACKFILLS,
     ),
-    *edits_of(
+    Mutant(
+        "read no key again after the windows",
+        "lakebound.backfill.export_states",
+        "[stored.key for stored in batch_files(context, TimeRange(*plan.reread))]",
+        "[]",
+        REREAD + "test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again",
+    ),
+    Mutant(
+        "read before the stream covers the first page",
         "lakebound.backfill.start_states",
-        (
-            "read before the stream covers the first page",
-            "covered_from_ms(context, described) + wait_ms",
-            "covered_from_ms(context, described)",
-            SCAN + "test_a_run_waits_until_the_stream_covers_it",
-        ),
+        "covered_from_ms(context, described) + wait_ms",
+        "covered_from_ms(context, described)",
+        SCAN + "test_a_run_waits_until_the_stream_covers_it",
     ),
-    *edits_of(
+    Mutant(
+        "take a throttled key for an absent one",
         "lakebound.backfill.key_reread",
-        (
-            "take a throttled key for an absent one",
-            "    if wanted:\n        raise",
-            "    if False:\n        raise",
-            REPAIR + "test_what_the_table_leaves_unread_is_asked_for_again_and_refused_in_the_end",
-        ),
+        "    if wanted:\n        raise",
+        "    if False:\n        raise",
+        REPAIR + "test_what_the_table_leaves_unread_is_asked_for_again_and_refused_in_the_end",
     ),
-    *edits_of(
+    Mutant(
+        "end a run before its segments are done",
         "lakebound.backfill.finish_state",
-        (
-            "end a run before its segments are done",
-            "checkpoint is None or not checkpoint.done",
-            "checkpoint is None",
-            SCAN + "test_a_run_with_a_segment_that_is_not_done_has_no_manifest",
-        ),
-        ("forget what a run heals", "heals=plan.heals", "heals=()", HEAL + "test_a_tiny_table_is_read_whole_and_swept"),
+        "checkpoint is None or not checkpoint.done",
+        "checkpoint is None",
+        SCAN + "test_a_run_with_a_segment_that_is_not_done_has_no_manifest",
+    ),
+    Mutant(
+        "forget what a run heals",
+        "lakebound.backfill.finish_state",
+        "heals=plan.heals",
+        "heals=()",
+        HEAL + "test_a_tiny_table_is_read_whole_and_swept",
     ),
     *edits_of(
         f"{HERE}.silver",
-        ("merge: the scan wins ties", "time >= base[0]", "time > base[0]", SCOPE),
-        ("merge: the last batch's time counts", "time = max(row.time, batch.time)", "time = batch.time", SCOPE),
+        SCOPE,
+        ("merge: the scan wins ties", "time >= base[0]", "time > base[0]"),
+        ("merge: the last batch's time counts", "time = max(row.time, batch.time)", "time = batch.time"),
         (
             "merge: no guard on the stream image",
             "image = batch.stream_image if newer else row.image",
             "image = batch.stream_image",
-            SCOPE,
         ),
-        ("merge: the last base record counts", "batch.base > row.base", "bool(batch.base)", SCOPE),
+        ("merge: the last base record counts", "batch.base > row.base", "bool(batch.base)"),
         (
             "merge: base records hide whatever they meet",
             "stream_visible = not base or time >= base[0]",
             "stream_visible = not newer_base",
-            SCOPE,
         ),
         (
             "reduce: the newest by time, not by version",
@@ -352,7 +320,6 @@ MUTANTS: tuple[Mutant, ...] = (
             "change.image\n    return",
             "            if change.time >= time:\n                version, stream_image = change.version, "
             "change.image\n    return",
-            SCOPE,
         ),
     ),
 )

@@ -36,44 +36,40 @@ BRANCHES = HERE + "test_history.py::test_each_branch_of_the_story"
 GOING_ON = HERE + "test_history_table.py::test_a_key_that_continues_ends_as_if_it_were_computed_again"
 
 PLAIN: Final = (
-    *edits_of(
+    Mutant(
+        "sweep: the guard takes the least of its bounds",
         SWEEP,
-        (
-            "sweep: the guard takes the least of its bounds",
-            "allowed = max(MIN_GUARD",
-            "allowed = min(MIN_GUARD",
-            HERE + "test_sweep.py::test_the_guard_allows_a_thousand_or_one_in_a_hundred_and_what_was_approved",
-        ),
-        (
-            "sweep: from an incomplete run",
-            "if not manifest.is_complete:",
-            "if False:",
-            HERE + "test_sweep.py::test_an_incomplete_run_is_refused",
-        ),
+        "allowed = max(MIN_GUARD",
+        "allowed = min(MIN_GUARD",
+        HERE + "test_sweep.py::test_the_guard_allows_a_thousand_or_one_in_a_hundred_and_what_was_approved",
     ),
-    *edits_of(
+    Mutant(
+        "sweep: from an incomplete run",
+        SWEEP,
+        "if not manifest.is_complete:",
+        "if False:",
+        HERE + "test_sweep.py::test_an_incomplete_run_is_refused",
+    ),
+    Mutant(
+        "horizon: shorter than what may still arrive",
         HORIZON,
-        (
-            "horizon: shorter than what may still arrive",
-            "if days < total:",
-            "if days < 0:",
-            HERE + "test_config.py::test_a_mistake_is_refused_with_its_name",
-        ),
-        (
-            "horizon: the floor is in the future",
-            "now_ms - self.purge_after_days",
-            "now_ms + self.purge_after_days",
-            HERE + "test_config.py::test_a_shorter_way_makes_a_shorter_horizon_legal",
-        ),
+        "if days < total:",
+        "if days < 0:",
+        HERE + "test_config.py::test_a_mistake_is_refused_with_its_name",
     ),
-    *edits_of(
+    Mutant(
+        "horizon: the floor is in the future",
+        HORIZON,
+        "now_ms - self.purge_after_days",
+        "now_ms + self.purge_after_days",
+        HERE + "test_config.py::test_a_shorter_way_makes_a_shorter_horizon_legal",
+    ),
+    Mutant(
+        "files: a file with fewer records than its name says is whole",
         FILES,
-        (
-            "files: a file with fewer records than its name says is whole",
-            "if read == whole == file.count:",
-            "if read == whole:",
-            HERE + "test_files.py::test_the_count_in_the_name_decides",
-        ),
+        "if read == whole == file.count:",
+        "if read == whole:",
+        HERE + "test_files.py::test_the_count_in_the_name_decides",
     ),
 )
 """Killed without a session."""
@@ -81,112 +77,103 @@ PLAIN: Final = (
 ON_SPARK: Final = (
     *edits_of(
         MERGE,
-        ("merge: the scan wins ties", "_time_ms']} >= {label}", "_time_ms']} > {label}", STORY),
-        ("merge: no guard on the stream image", 'f"s.version > t._version AND {t.', 'f"{t.', STORY),
-        ("merge: no guard on the base image", 'f"s.base > t._base AND NOT (', 'f"NOT (', STORY),
-        (
-            "merge: the last batch's time counts",
-            "greatest({self.time}, s.stream_time_ms)",
-            "coalesce(s.stream_time_ms, {self.time})",
-            REGISTERS,
-        ),
-        (
-            "merge: the last base record counts",
-            "greatest({self.base}, s.base)",
-            "CASE WHEN s.base = '' THEN {self.base} ELSE s.base END",
-            HERE + "test_histories.py::test_silver_holds_both_registers_of_the_reference",
-        ),
+        STORY,
+        ("merge: the scan wins ties", "_time_ms']} >= {label}", "_time_ms']} > {label}"),
+        ("merge: no guard on the stream image", 'f"s.version > t._version AND {t.', 'f"{t.'),
+        ("merge: no guard on the base image", 'f"s.base > t._base AND NOT (', 'f"NOT ('),
     ),
-    *edits_of(
+    Mutant(
+        "merge: the last batch's time counts",
+        MERGE,
+        "greatest({self.time}, s.stream_time_ms)",
+        "coalesce(s.stream_time_ms, {self.time})",
+        REGISTERS,
+    ),
+    Mutant(
+        "merge: the last base record counts",
+        MERGE,
+        "greatest({self.base}, s.base)",
+        "CASE WHEN s.base = '' THEN {self.base} ELSE s.base END",
+        HERE + "test_histories.py::test_silver_holds_both_registers_of_the_reference",
+    ),
+    Mutant(
+        "bad files: one is noted at each replay",
         "lakebound_spark.platform.tables",
-        (
-            "bad files: one is noted at each replay",
-            'f"t.{name} <=> s.{name}"',
-            '"false"',
-            HERE + "test_files.py::test_bad_files_that_come_again_are_noted_once",
-        ),
+        'f"t.{name} <=> s.{name}"',
+        '"false"',
+        HERE + "test_files.py::test_bad_files_that_come_again_are_noted_once",
     ),
-    *edits_of(
+    Mutant(
+        "files: base records feed no register",
         FILES,
-        (
-            "files: base records feed no register",
-            '"base": self.count - self.from_stream',
-            '"base": 0',
-            HERE + "test_files.py::test_the_registers_that_whole_files_feed_are_counted",
-        ),
+        '"base": self.count - self.from_stream',
+        '"base": 0',
+        HERE + "test_files.py::test_the_registers_that_whole_files_feed_are_counted",
     ),
     *edits_of(
         LATEST,
-        ("latest: ABSENT beats present", '"1").otherwise("0")', '"0").otherwise("1")', REDUCED),
+        REDUCED,
+        ("latest: ABSENT beats present", '"1").otherwise("0")', '"0").otherwise("1")'),
         (
             "latest: labels as they are",
             'F.lpad(F.col("snapshot_label_ms").cast("string"), LABEL_DIGITS, "0")',
             'F.col("snapshot_label_ms").cast("string")',
-            REDUCED,
         ),
         (
             "latest: the newest by time, not by version",
             'F.max_by(F.struct("new_image", "ttl_expired"), version)',
             'F.max_by(F.struct("new_image", "ttl_expired"), F.when(is_stream, F.col("approx_creation_time_ms")))',
-            REDUCED,
         ),
     ),
     *edits_of(
         HISTORY,
+        BRANCHES,
         (
             "history: a change begins at its own time",
             'F.max("time_ms").over(versions)).otherwise',
             'F.col("time_ms")).otherwise',
-            BRANCHES,
         ),
         (
             "history: only a later time explains a base entry",
             ' | (within_run & (F.col("explaining_chain") == F.col("chain")))',
             "",
-            BRANCHES,
         ),
         (
             "history: every stretch is exact",
             '(F.col("is_stream") & ~F.coalesce(contradicted, F.lit(False)))',
             'F.col("is_stream")',
-            BRANCHES,
         ),
     ),
     *edits_of(
         HISTORY_TABLE,
-        ("history table: a key goes on whatever a scan read of it", ' & F.col("near").isNull() & ', " & ", GOING_ON),
+        GOING_ON,
+        ("history table: a key goes on whatever a scan read of it", ' & F.col("near").isNull() & ', " & "),
         (
             "history table: a sweep's label is as near as a scan's",
             'F.when(F.col("is_deleted"), RUN_MS).otherwise(READ_MS)',
             "F.lit(READ_MS)",
-            GOING_ON,
         ),
         (
             "history table: a version that was told goes on",
             'F.col("first") > F.col("current._version")',
             'F.col("first") >= F.col("current._version")',
-            GOING_ON,
         ),
-        ("history table: what a sweep removed goes on", 'F.col("current._item").isNotNull()', "F.lit(True)", GOING_ON),
-        ("history table: records of a scan go on", 'continues = F.col("from_stream") & ', "continues = ", GOING_ON),
+        ("history table: what a sweep removed goes on", 'F.col("current._item").isNotNull()', "F.lit(True)"),
+        ("history table: records of a scan go on", 'continues = F.col("from_stream") & ', "continues = "),
     ),
-    *edits_of(
+    Mutant(
+        "sweep: before the run is merged",
         SWEEP,
-        (
-            "sweep: before the run is merged",
-            "    if late:\n",
-            "    if False:\n",
-            HERE + "test_sweep.py::test_a_run_that_is_not_merged_yet_is_refused",
-        ),
+        "    if late:\n",
+        "    if False:\n",
+        HERE + "test_sweep.py::test_a_run_that_is_not_merged_yet_is_refused",
     ),
-    *edits_of(
+    Mutant(
+        "horizon: late records are merged",
         HORIZON,
-        (
-            "horizon: late records are merged",
-            "record_time_ms() < floor_ms",
-            "record_time_ms() < F.lit(0)",
-            HERE + "test_deletes.py::test_purge_stale_records_and_the_red_control",
-        ),
+        "record_time_ms() < floor_ms",
+        "record_time_ms() < F.lit(0)",
+        HERE + "test_deletes.py::test_purge_stale_records_and_the_red_control",
     ),
 )
 

@@ -15,16 +15,7 @@ from lakebound.record.attributes import Image
 from lakebound.record.envelope import decode_line, encode_event, encode_line
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport import quarantine
-from tests.support.inputs import (
-    LEGAL_KEYS,
-    LEGAL_NAMES,
-    LEGAL_VALUES,
-    ODD_VALUES,
-    POISON_RECORDS,
-    POISON_VALUES,
-    REFUSED_OLD_IMAGES,
-    UNUSUAL_RECORDS,
-)
+from tests.support import inputs
 from tests.support.stream_records import NOW_MS, TABLE, Record, stream_record
 
 
@@ -33,13 +24,13 @@ def line_of(record: object) -> bytes:
     return line
 
 
-@pytest.mark.parametrize("value", LEGAL_VALUES.values(), ids=LEGAL_VALUES)
+@pytest.mark.parametrize("value", inputs.LEGAL_VALUES.values(), ids=inputs.LEGAL_VALUES)
 def test_a_legal_value_comes_back_exactly(value: Image) -> None:
     line = line_of(stream_record(attributes={"attribute": value}, old={"id": {"S": "k0"}, "attribute": value}))
     assert_images(line, {"id": {"S": "k0"}, "attribute": value})
 
 
-@pytest.mark.parametrize("name", LEGAL_NAMES.values(), ids=LEGAL_NAMES)
+@pytest.mark.parametrize("name", inputs.LEGAL_NAMES.values(), ids=inputs.LEGAL_NAMES)
 def test_a_legal_name_comes_back_exactly(name: str) -> None:
     image = {"id": {"S": "k0"}, name: {"S": "x"}, "m": {"M": {name: {"NULL": True}}}}
     assert_images(line_of(stream_record(new=image, old=image)), image)
@@ -50,7 +41,7 @@ def test_names_that_differ_by_case_or_unicode_form_stay_apart() -> None:
     assert_images(line_of(stream_record(keys={"id": {"S": "id"}}, new=image, old=image)), image)
 
 
-@pytest.mark.parametrize("keys", LEGAL_KEYS.values(), ids=LEGAL_KEYS)
+@pytest.mark.parametrize("keys", inputs.LEGAL_KEYS.values(), ids=inputs.LEGAL_KEYS)
 def test_a_legal_key_comes_back_exactly(keys: Image) -> None:
     record = decode_line(line_of(stream_record(keys=keys)))
     assert record["keys"] == keys
@@ -58,8 +49,8 @@ def test_a_legal_key_comes_back_exactly(keys: Image) -> None:
 
 
 def test_no_two_of_the_legal_keys_have_one_key() -> None:
-    found = {decode_line(line_of(stream_record(keys=keys)))["key"] for keys in LEGAL_KEYS.values()}
-    assert len(found) == len(LEGAL_KEYS)
+    found = {decode_line(line_of(stream_record(keys=keys)))["key"] for keys in inputs.LEGAL_KEYS.values()}
+    assert len(found) == len(inputs.LEGAL_KEYS)
 
 
 @pytest.mark.parametrize("texts", [("0", "-0", "0.00"), ("1", "1.0", "1E0"), ("100", "1E2", "1.0E+2")], ids=str)
@@ -78,7 +69,7 @@ def assert_images(line: bytes, image: Image) -> None:
     assert list(record["new_image"]) == list(image), "the attributes' order changed"
 
 
-@pytest.mark.parametrize(("code", "value"), POISON_VALUES.values(), ids=POISON_VALUES)
+@pytest.mark.parametrize(("code", "value"), inputs.POISON_VALUES.values(), ids=inputs.POISON_VALUES)
 @pytest.mark.parametrize("place", ["new image", "within a map", "within a list"])
 def test_a_poison_value_has_its_code_wherever_it_stands(code: str, value: object, place: str) -> None:
     if place == "within a map":
@@ -90,13 +81,13 @@ def test_a_poison_value_has_its_code_wherever_it_stands(code: str, value: object
     assert_poison(record, code)
 
 
-@pytest.mark.parametrize("value", ODD_VALUES.values(), ids=ODD_VALUES)
+@pytest.mark.parametrize("value", inputs.ODD_VALUES.values(), ids=inputs.ODD_VALUES)
 def test_a_value_of_no_type_comes_back_exactly(value: Any) -> None:
     line = line_of(stream_record(attributes={"attribute": value}, old={"id": {"S": "k0"}, "attribute": value}))
     assert_images(line, {"id": {"S": "k0"}, "attribute": value})
 
 
-@pytest.mark.parametrize(("code", "old"), REFUSED_OLD_IMAGES.values(), ids=REFUSED_OLD_IMAGES)
+@pytest.mark.parametrize(("code", "old"), inputs.REFUSED_OLD_IMAGES.values(), ids=inputs.REFUSED_OLD_IMAGES)
 @pytest.mark.parametrize("name", ["MODIFY", "REMOVE"])
 def test_an_old_image_that_cannot_be_carried_does_not_cost_the_change(name: str, code: str, old: Any) -> None:
     for file_format in ("ndjson.gz", "avro"):
@@ -109,13 +100,13 @@ def test_an_old_image_that_cannot_be_carried_does_not_cost_the_change(name: str,
 
 
 def test_no_old_image_costs_its_change() -> None:
-    for code, old in REFUSED_OLD_IMAGES.values():
+    for code, old in inputs.REFUSED_OLD_IMAGES.values():
         event = StreamDecoder(TABLE).decode(stream_record(name="MODIFY", old=old), NOW_MS)
         assert encode_event(encode_line, event, NOW_MS)[1].old_image_refused == code
 
 
 def test_no_poison_value_is_carried() -> None:
-    for code, value in POISON_VALUES.values():
+    for code, value in inputs.POISON_VALUES.values():
         with pytest.raises(Poison, match=code):
             line_of(stream_record(attributes={"attribute": value}))
 
@@ -125,7 +116,7 @@ def test_a_record_of_which_both_images_cannot_be_carried_is_poison() -> None:
     assert_poison(stream_record(name="MODIFY", new=bad, old=bad), "lone_surrogate")
 
 
-@pytest.mark.parametrize(("code", "record"), POISON_RECORDS.values(), ids=POISON_RECORDS)
+@pytest.mark.parametrize(("code", "record"), inputs.POISON_RECORDS.values(), ids=inputs.POISON_RECORDS)
 def test_a_poison_record_has_its_code(code: str, record: Callable[[], object]) -> None:
     assert_poison(record(), code)
 
@@ -143,6 +134,6 @@ def assert_poison(record: object, code: str) -> None:
         assert repr(json.loads(payload)) == repr(record), "the payload is not the record"
 
 
-@pytest.mark.parametrize("record", UNUSUAL_RECORDS.values(), ids=UNUSUAL_RECORDS)
+@pytest.mark.parametrize("record", inputs.UNUSUAL_RECORDS.values(), ids=inputs.UNUSUAL_RECORDS)
 def test_an_unusual_record_is_carried(record: Record) -> None:
     assert decode_line(line_of(record))["keys"] == record["dynamodb"]["Keys"]
