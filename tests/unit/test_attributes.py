@@ -88,9 +88,8 @@ def test_canonical_numbers_by_example(text: str, canonical: str) -> None:
      "", ".", "-", "E5", "1E", "1 ", " 1", "1\n", "1_0", "0x1", "١", "1,5", "1.2.3", "--1", "1e5.0", "9" * 401],
 )  # fmt: skip
 def test_what_dynamodb_refuses_is_no_number(text: str) -> None:
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^number: "):
         canonical_number(text)
-    assert refused.value.code == "number"
 
 
 @given(digits=st.integers(39, 60), exponent=st.integers(-100, 60))
@@ -142,9 +141,8 @@ def test_canonical_keys_by_example(keys: Image, canonical: str) -> None:
     "value", [{"BOOL": True}, {"S": "a", "N": "1"}, {}, "a", {"L": []}, {"NULL": True}, {"SS": ["a"]}], ids=str
 )
 def test_a_key_is_one_string_number_or_binary(value: Any) -> None:
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^keys: "):
         canonical_key({"id": value})
-    assert refused.value.code == "keys"
 
 
 @settings(max_examples=50)
@@ -209,9 +207,8 @@ def test_values_that_look_alike_and_differ(one: Image, other: Image) -> None:
 
 def test_half_a_surrogate_pair_has_no_canonical_item() -> None:
     for image in ({"a": {"S": "\ud800"}}, {"\udfff": {"S": ""}}, {"a": {"M": {"\ud800": {"NULL": True}}}}):
-        with pytest.raises(Poison) as refused:
+        with pytest.raises(Poison, match=r"^lone_surrogate: "):
             canonical_item(image)
-        assert refused.value.code == "lone_surrogate"
 
 
 def as_json(value: Any) -> str:
@@ -263,9 +260,8 @@ def test_an_empty_member_of_a_set_is_legal(tag: str) -> None:
     ],
 )
 def test_what_no_record_can_hold_has_no_canonical_item(image: Any, code: str) -> None:
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=rf"^{code}: "):
         canonical_item(image)
-    assert refused.value.code == code
 
 
 @pytest.mark.parametrize("levels", [252, 253, 1_000, 100_000])
@@ -276,6 +272,5 @@ def test_a_canonical_item_is_as_deep_as_a_record_can_be(levels: int) -> None:
     if levels <= MAX_LEVELS:
         assert canonical_item({"a": value})
         return
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^too_deep: "):
         canonical_item({"a": value})
-    assert refused.value.code == "too_deep"

@@ -210,9 +210,8 @@ def encoded(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_the_crc_covers_every_field(field: str, value: object) -> None:
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^member_crc: "):
         Member.decode(encoded(**{field: value}))
-    assert refused.value.code == "member_crc"
 
 
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
@@ -256,9 +255,8 @@ FORGED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED)
 def test_a_forged_member_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^(member_shape|member_crc): "):
         decode(TABLE, json.dumps({"v": 1, "table": TABLE, "members": [encoded(), encoded(**changes)]}))
-    assert refused.value.code in ("member_shape", "member_crc")
 
 
 @pytest.mark.parametrize(
@@ -268,9 +266,8 @@ def test_a_forged_member_is_refused(changes: dict[str, Any]) -> None:
 )
 def test_a_right_crc_does_not_make_a_forged_member_good(changes: dict[str, Any]) -> None:
     forged = replace(member(), **changes)
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^member_shape: "):
         Member.decode(json.loads(forged.encode()))
-    assert refused.value.code == "member_shape"
 
 
 BODIES: dict[str, str] = {
@@ -299,16 +296,14 @@ BODIES: dict[str, str] = {
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_foreign_body_is_refused(body: str) -> None:
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^(message_shape|member_shape): "):
         decode(TABLE, body)
-    assert refused.value.code in ("message_shape", "member_shape")
 
 
 @pytest.mark.parametrize("version", [True, 1.0, "1", 0, 2, None, [1]], ids=repr)
 def test_a_good_document_of_another_version_is_refused(version: object) -> None:
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^message_shape: "):
         decode(TABLE, json.dumps({"v": version, "table": TABLE, "members": [encoded()]}))
-    assert refused.value.code == "message_shape"
 
 
 @given(
@@ -365,27 +360,23 @@ def test_a_claim_check_is_read() -> None:
     ids=str,
 )
 def test_a_forged_claim_check_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^message_shape: "):
         decode(TABLE, claim(**changes))
-    assert refused.value.code == "message_shape"
 
 
 def test_a_claimed_document_must_be_the_one_that_was_sent() -> None:
     content = decode(TABLE, claim())
     assert isinstance(content, ClaimCheck)
     for document in (b"", b"document2", b"documenT"):
-        with pytest.raises(Poison) as refused:
+        with pytest.raises(Poison, match=r"^claim_digest: "):
             decode_claimed(TABLE, content, document)
-        assert refused.value.code == "claim_digest"
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^message_shape: "):
         decode_claimed(TABLE, content, b"document")
-    assert refused.value.code == "message_shape"
 
 
 def test_a_claim_check_behind_a_claim_check_is_refused() -> None:
     document = claim().encode()
     digest = sha256(document).hexdigest()
     content = ClaimCheck(CLAIMS.key(TABLE, digest), digest, len(document))
-    with pytest.raises(Poison) as refused:
+    with pytest.raises(Poison, match=r"^message_shape: "):
         decode_claimed(TABLE, content, document)
-    assert refused.value.code == "message_shape"
