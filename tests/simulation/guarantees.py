@@ -143,13 +143,13 @@ PROMISES: Final = (
     Promise(
         "G9",
         "A key's registers never go back to an older version.",
-        ("spark/lakebound_spark/silver/merge.py:_guarded_merge",),
+        ("spark/lakebound_spark/silver/merge.py:_guarded_clauses",),
         (HISTORIES, SPARK + "test_no_key_ever_went_back"),
     ),
     Promise(
         "G10",
         "A micro-batch replayed after a crash changes nothing.",
-        ("spark/lakebound_spark/silver/merge.py:_guarded_merge",),
+        ("spark/lakebound_spark/silver/merge.py:_guarded_clauses",),
         (
             HISTORIES,
             SPARK + "test_delivering_everything_again_in_another_grouping_changes_nothing",
