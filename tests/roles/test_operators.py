@@ -19,6 +19,7 @@ from tests.roles.judging import Request, Statement
 from tests.roles.lives import LIVES
 from tests.roles.operators import CHANGING, READING, VERBS, Operated, operate
 from tests.roles.operators import OPERATOR as ROLE
+from tests.support.command_verbs import NO_AWS
 from tests.support.command_verbs import VERBS as COMMANDS
 from tests.support.translated_template import ROOT
 
@@ -72,7 +73,7 @@ def rights() -> Iterator[Right]:
 
 def test_every_verb_of_the_command_is_run() -> None:
     run_here = {re.sub(r" --.*", "", verb) for verb in VERBS}
-    assert run_here == {" ".join(path) for path in COMMANDS}
+    assert run_here == {" ".join(path) for path in COMMANDS if path not in NO_AWS}
 
 
 def test_no_verb_is_denied_anything() -> None:
