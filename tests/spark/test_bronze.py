@@ -14,10 +14,9 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
-from lakebound.errors import Misconfigured
 from lakebound.record.envelope import FIELDS
 from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS, bad_lines_of, bronze_rows
-from lakebound_spark.bronze.flat_views import attribute_changes, flatten_images, make_views
+from lakebound_spark.bronze.flat_views import attribute_changes, flatten_images
 from lakebound_spark.jobs.ingest_bronze import main
 from lakebound_spark.reading.schema import BRONZE_RECORD, CORRUPT, RECORD
 from lakebound_spark.silver.config import load_config
@@ -140,8 +139,6 @@ def test_a_table_of_another_source_is_refused(
     assert "holds the records of flights" in capsys.readouterr().err
     assert _run(tmp_path / "nowhere", tmp_path / "c", BRONZE, ingested.config).status == 2
     assert "is not there" in capsys.readouterr().err
-    assert _run(ingested.source, tmp_path / "c", tmp_path / "b", ingested.config, "--views").status == 2
-    assert "is a path" in capsys.readouterr().err
 
 
 def test_rows_before_and_after(spark: SparkSession) -> None:
@@ -203,8 +200,6 @@ def test_the_views_say_what_the_functions_say(spark: SparkSession, ingested: Ing
     assert sorted(flat.columns[7:]) == ["id", "tags", "v"]
     assert sorted(flat.collect(), key=str) == sorted(flatten_images(records, flat.columns[7:]).collect(), key=str)
     assert sorted(changes.collect(), key=str) == sorted(attribute_changes(records).collect(), key=str)
-    with pytest.raises(Misconfigured, match="is a path"):
-        make_views(spark, "/a/path")
 
 
 def test_the_merge_reads_fewer_fields_of_the_same_record() -> None:

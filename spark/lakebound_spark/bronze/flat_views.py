@@ -12,7 +12,6 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound.errors import Misconfigured
 from lakebound_spark.platform.sql_text import literal, quoted
 from lakebound_spark.platform.tables import companion_table, is_path, read_table, table_sql
 
@@ -105,21 +104,28 @@ def attribute_names(records: DataFrame) -> list[str]:
 
 
 def make_views(spark: SparkSession, bronze: str, attributes: Iterable[str] = ()) -> tuple[str, str]:
-    """Make, or make again, `<bronze>_flat` and `<bronze>_changes`; their names.
+    """Make, or make again, `<bronze>_flat` and `<bronze>_changes`; the two statements that made them.
 
     ``attributes`` names the columns of the first; without it they are those that the records show now, so call
-    it again when new ones appear. Raises Misconfigured for a path: views need a catalog.
+    it again when new ones appear. A path has no catalog to keep a view: its views bear the name of its last folder
+    and end with the session, and another session makes them by running the same statements.
     """
-    if is_path(bronze):
-        raise Misconfigured(f"{bronze} is a path; views need a table in a catalog")
-    records = read_table(spark, bronze)
-    columns = ", ".join([*_ENVELOPE, *_columns(list(attributes) or attribute_names(records))])
-    flat, changes = companion_table(bronze, "_flat"), companion_table(bronze, "_changes")
     source = table_sql(bronze)
+    columns = ", ".join([*_ENVELOPE, *_columns(list(attributes) or attribute_names(read_table(spark, bronze)))])
     images = f"SELECT *, {_IMAGE} AS _image FROM {source}"
-    spark.sql(f"CREATE OR REPLACE VIEW {table_sql(flat)} AS SELECT {columns} FROM ({images})")
     inner = f"SELECT {', '.join(_CHANGES_INNER)} FROM {source}"
     middle = f"SELECT {', '.join(_CHANGES_MIDDLE)} FROM ({inner})"
-    outer = f"SELECT {', '.join(_CHANGES_OUTER)} FROM ({middle}) WHERE {_IS_CHANGED}"
-    spark.sql(f"CREATE OR REPLACE VIEW {table_sql(changes)} AS {outer}")
-    return flat, changes
+    statements = (
+        f"{_create_view(bronze, '_flat')} AS SELECT {columns} FROM ({images})",
+        f"{_create_view(bronze, '_changes')} AS SELECT {', '.join(_CHANGES_OUTER)} FROM ({middle}) WHERE {_IS_CHANGED}",
+    )
+    for statement in statements:
+        spark.sql(statement)
+    return statements
+
+
+def _create_view(bronze: str, suffix: str) -> str:
+    view = companion_table(bronze, suffix)
+    if is_path(view):
+        return f"CREATE OR REPLACE TEMPORARY VIEW {quoted(view.rpartition('/')[2])}"
+    return f"CREATE OR REPLACE VIEW {table_sql(view)}"

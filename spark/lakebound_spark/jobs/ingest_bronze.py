@@ -36,8 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reader=options.reader,
             files_per_micro_batch=options.max_files,
         )
-        if options.views and is_path(job.target):
-            raise Misconfigured(f"--views needs a table in a catalog; {job.target} is a path")
     except Misconfigured as error:
         return refuse("ingest_bronze", error)
 
@@ -45,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         totals = run_bronze(spark, job, report=lambda done: print(json.dumps(asdict(done)), flush=True), stop=stop)
         if options.views:
-            make_views(spark, job.target)
+            statements = make_views(spark, job.target)
+            if is_path(job.target):
+                print(*(f"{statement};" for statement in statements), sep="\n")
         print(totals)
         if totals.all_refused:
             print(
@@ -73,5 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-files", type=int, default=FILES_PER_MICRO_BATCH, help="files per micro-batch at most (%(default)s)"
     )
-    parser.add_argument("--views", action="store_true", help="make <target>_flat and <target>_changes at the end")
+    parser.add_argument(
+        "--views",
+        action="store_true",
+        help="make <target>_flat and <target>_changes at the end; of a path as temporary views of this session, and "
+        "print the two statements that make them in another",
+    )
     return parser
