@@ -299,7 +299,7 @@ MUTANTS: tuple[Mutant, ...] = (
         HEAL + "test_a_tiny_table_is_read_whole_and_swept",
     ),
     *edits_of(
-        f"{HERE}.silver",
+        "tests.support.registers",
         SCOPE,
         ("merge: the scan wins ties", "time >= base[0]", "time > base[0]"),
         ("merge: the last batch's time counts", "time = max(row.time, batch.time)", "time = batch.time"),
