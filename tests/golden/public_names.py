@@ -40,7 +40,7 @@ GOLDEN = Path(__file__).with_suffix(".json")
 JOBS = ("ingest_bronze", "merge_changes", "build_history", "maintain", "audit", "verify_run", "sweep")
 PROPERTY = re.compile(r"(delta|lakebound)(\.[A-Za-z_]+)+")
 METRIC = re.compile(r"([A-Z][a-z]+)+")
-COUNTING = ("count", "add_metric", "single_metric", "_put")
+COUNTING = ("count", "add_metric", "single_metric", "put_metric")
 """The functions that count or publish a metric."""
 
 

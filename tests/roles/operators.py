@@ -153,7 +153,7 @@ class _Empty:
     def read(self, keys: Sequence[str]) -> Iterator[Any]:
         return iter(())
 
-    def look(self, source: str, manifest: Any) -> Any:
+    def check_merge(self, source: str, manifest: Any) -> Any:
         from lakebound.backfill.gap_closing import RunMergeCheck
 
         return RunMergeCheck(records=5, ghosts=0)
