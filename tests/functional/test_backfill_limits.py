@@ -14,7 +14,6 @@ from lakebound.record.stream_records import ChangeEvent
 from tests.support.backfill_world import Clock, Table, world
 from tests.support.state_machine import HISTORY_EVENTS_MAX, STATE_BYTES_MAX, start
 
-MAX_EXPORT_SECONDS = 24 * 3_600
 
 
 def test_ten_thousand_segments_fit_a_state_and_a_history() -> None:

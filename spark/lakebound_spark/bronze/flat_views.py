@@ -97,7 +97,7 @@ def _columns(attributes: Sequence[str]) -> list[str]:
 
 
 def attribute_names(records: DataFrame) -> list[str]:
-    """The names of top-level attributes in a sample of the records, sorted, at most MOST_COLUMNS."""
+    """The names of top-level attributes in a sample of the records, sorted, at most MAX_COLUMNS."""
     images = records.select(F.coalesce("new_image", "keys").alias("image")).limit(SAMPLE_RECORDS)
     names = images.selectExpr("explode(map_keys(from_json(image, 'MAP<STRING, STRING>'))) AS name").distinct()
     return [row["name"] for row in names.orderBy("name").limit(MAX_COLUMNS).collect()]
