@@ -15,7 +15,6 @@ from tests.support.backfill_world import Clock, Table, world
 from tests.support.state_machine import HISTORY_EVENTS_MAX, STATE_BYTES_MAX, start
 
 
-
 def test_ten_thousand_segments_fit_a_state_and_a_history() -> None:
     made = world()
     execution = start(made.function, {"segments": 10_000})
