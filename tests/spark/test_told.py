@@ -41,6 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ── what it did ──
 
 
+@pytest.mark.soak
 def test_relative_paths_work_and_every_job_ends_with_a_sentence(spark: SparkSession, here: Path) -> None:
     config = ("--config", "silver.yaml")
     bronze = ("--source", "files", "--checkpoint", "c/bronze", "--target", "lake/bronze", *config)
