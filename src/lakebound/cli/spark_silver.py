@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -15,6 +14,7 @@ from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.verify import LakeRow
 from lakebound.source.gaps import Gap
 from lakebound_spark.platform.session import job_session
+from lakebound_spark.platform.tables import absolute_table
 from lakebound_spark.silver.silver_reader import read_silver
 from lakebound_spark.silver.stale_mark import mark_stale
 from lakebound_spark.upkeep.run_merge_check import check_run_merge
@@ -45,7 +45,7 @@ def open_silver(target: str) -> Iterator[SparkSilver]:
     Raises Misconfigured when Spark does not start or there is no silver table, LakeboundError when it cannot be read.
     """
     with _session("lakebound verify", target) as spark:
-        yield SparkSilver(spark, _absolute(target))
+        yield SparkSilver(spark, absolute_table(target))
 
 
 class HealedSilver:
@@ -57,7 +57,7 @@ class HealedSilver:
 
     def check_merge(self, source: str, manifest: Manifest) -> RunMergeCheck:
         """How far the run is merged: its files below the data prefix, and the table. Raises as `open_silver` does."""
-        return check_run_merge(self._spark, _absolute(source), self._target, manifest)
+        return check_run_merge(self._spark, absolute_table(source), self._target, manifest)
 
     def mark(self, gaps: Sequence[Gap]) -> str:
         """Mark it stale by the gaps that are open, or take the mark away; since when, or ""."""
@@ -68,7 +68,7 @@ class HealedSilver:
 def open_healed(target: str) -> Iterator[HealedSilver]:
     """The table for as long as a heal is looked at and closed. Raises as `open_silver` does."""
     with _session("lakebound backfill close", target) as spark:
-        yield HealedSilver(spark, _absolute(target))
+        yield HealedSilver(spark, absolute_table(target))
 
 
 @contextmanager
@@ -88,11 +88,6 @@ def _session(app: str, target: str) -> Iterator[SparkSession]:
     finally:
         if spark is not None and ours:
             spark.stop()
-
-
-def _absolute(place: str) -> str:
-    """A local path in full; a table's name or an address as it stands."""
-    return str(Path(place).absolute()) if "/" in place and "://" not in place else place
 
 
 def _sentence(text: str) -> str:
