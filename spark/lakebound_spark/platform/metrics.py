@@ -150,10 +150,12 @@ def record_result(spark: SparkSession, target: str, run: str, part: int, result:
     writer.option("txnVersion", result.batch * _PARTS + part).append()
 
 
-def read_results(spark: SparkSession, target: str, run: str, kind: type[R]) -> list[R]:
-    """The results of a run so far, in their order."""
+def read_results(spark: SparkSession, target: str, run: str, kind: type[R], since: int) -> list[R]:
+    """The results of a run's micro-batches from number ``since`` on, in their order."""
     names = [one.name for one in fields(kind)]
-    rows = read_table(spark, companion_table(target, "_metrics")).where(F.col("run") == run)
+    rows = read_table(spark, companion_table(target, "_metrics")).where(
+        (F.col("run") == run) & (F.col("batch") >= since)
+    )
     return [kind(*row) for row in rows.orderBy("batch", "part").select(*names).collect()]
 
 

@@ -77,12 +77,15 @@ def run_micro_batches(
     """
     spark = stream.sparkSession
     prepare_metrics(spark, work.target, work.kind)
-    reported, newest, seconds = 0, None, 0
+    newest, seconds = None, 0
+    # The newest micro-batch of which something was reported, and how many of its results: a stream that goes on for
+    # months would else read every result of the run again after each micro-batch.
+    batch, reported = 0, 0
 
     def report_new() -> None:
-        nonlocal reported
-        for result in read_results(spark, work.target, work.run, work.kind)[reported:]:
-            reported += 1
+        nonlocal batch, reported
+        for result in read_results(spark, work.target, work.run, work.kind, since=batch)[reported:]:
+            batch, reported = result.batch, reported + 1 if result.batch == batch else 1
             report(result)
 
     writer = stream.writeStream.foreachBatch(work).option("checkpointLocation", checkpoint)
