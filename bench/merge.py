@@ -40,6 +40,7 @@ from lakebound_spark.reading.latest import latest_per_key
 from lakebound_spark.reading.source import DataFile, data_files
 from lakebound_spark.silver.config import MergeConfig, parse_config
 from lakebound_spark.silver.merge_job import merge_micro_batch
+from lakebound_spark.silver.micro_batch import Destination
 from lakebound_spark.silver.rows import typed_rows
 from lakebound_spark.silver.silver_table import prepare_target
 
@@ -189,7 +190,7 @@ def measure(spark: SparkSession, filled: Path, folder: Path, measured: MergeCase
         started = time.perf_counter()
         bare_merge(bare, staged, config)
         between = time.perf_counter()
-        done = merge_micro_batch(spark, [file], number, ours, config, str(folder / "staging"))
+        done = merge_micro_batch(spark, [file], number, Destination(ours, config, str(folder / "staging")))
         ended = time.perf_counter()
         if number >= WARM_UPS:
             measured.bare.append(between - started)

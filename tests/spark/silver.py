@@ -16,8 +16,12 @@ from lakebound_spark.jobs.merge_changes import main
 from lakebound_spark.platform.metrics import MicroBatch
 from lakebound_spark.platform.tables import newest_version
 from lakebound_spark.reading.source import DataFile, data_files
+from lakebound_spark.silver.changes_table import open_changes
 from lakebound_spark.silver.config import MergeConfig, parse_config
+from lakebound_spark.silver.live_rows import live_rows
 from lakebound_spark.silver.merge_job import merge_micro_batch
+from lakebound_spark.silver.micro_batch import Destination
+from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
 from lakebound_spark.silver.silver_table import prepare_target
 from tests.support.independent_writer import TABLE
 
@@ -31,15 +35,36 @@ class Silver:
     config: MergeConfig
 
     @classmethod
-    def create(cls, spark: SparkSession, path: Path, columns: Mapping[str, Any] | str, **more: Any) -> Silver:
-        """The empty table; ``more`` are further settings of the configuration."""
+    def create(
+        cls, spark: SparkSession, path: Path, columns: Mapping[str, Any] | str, *, appends: bool = False, **more: Any
+    ) -> Silver:
+        """The empty table, with ``appends`` its `_changes` too; ``more`` are further settings of the configuration."""
         config = parse_config({"source_table": TABLE, "columns": columns, **more})
         prepare_target(spark, str(path), config)
+        if appends:
+            open_changes(spark, str(path), config.columns)
         return cls(spark, str(path), config)
 
     def merge(self, *files: Path) -> MicroBatch:
         """One micro-batch of these files, without the stream around it."""
-        return merge_micro_batch(self.spark, data_files_at(files), 0, self.path, self.config, f"{self.path}_staging")
+        to = Destination(self.path, self.config, f"{self.path}_staging")
+        return merge_micro_batch(self.spark, data_files_at(files), 0, to)
+
+    def append(self, *files: Path) -> MicroBatch:
+        """One micro-batch of these files that is not merged."""
+        to = Destination(self.path, self.config, f"{self.path}_staging", append_as="abcdef0123456789")
+        return merge_micro_batch(self.spark, data_files_at(files), 0, to)
+
+    def merge_pending(self) -> PendingMerge | None:
+        """Merge what was appended."""
+        return merge_pending(self.spark, self.path, f"{self.path}_staging", TABLE)
+
+    def live_rows(self) -> dict[str, Row]:
+        """The rows of `_live`, tombstones too."""
+        found = live_rows(self.spark, self.path).collect()
+        by_key = {row["_key"]: row for row in found}
+        assert len(by_key) == len(found), "_live has two rows for one key"
+        return by_key
 
     def rows(self) -> dict[str, Row]:
         found = self.spark.read.format("delta").load(self.path).collect()

@@ -16,8 +16,8 @@ from lakebound.transport.object_keys import RunFolder
 from lakebound_spark.platform.tables import properties
 from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import BadFile
-from lakebound_spark.silver.current_view import STALE_PROPERTY
 from lakebound_spark.silver.stale_mark import mark_stale
+from lakebound_spark.silver.views import STALE_PROPERTY
 from lakebound_spark.upkeep.run_merge_check import check_run_merge
 from lakebound_spark.upkeep.sweep import sweep
 from tests.spark.silver import Silver

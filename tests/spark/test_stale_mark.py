@@ -14,10 +14,11 @@ from lakebound.source.gaps import Gap
 from lakebound.transport.object_keys import GapKey
 from lakebound_spark.platform import streams
 from lakebound_spark.platform.tables import properties
-from lakebound_spark.silver.current_view import create_current_view
 from lakebound_spark.silver.merge_job import MergeJob, merge_micro_batch, run_merge
+from lakebound_spark.silver.micro_batch import Destination
 from lakebound_spark.silver.purge_horizon import PURGED_BEFORE
 from lakebound_spark.silver.stale_mark import default_control_folder, mark_stale, read_gaps, record_stale_gap
+from lakebound_spark.silver.views import create_views
 from tests.spark.silver import Silver, data_files_at, run_job, write_config
 from tests.support.independent_writer import TABLE, item, stream, write_records
 
@@ -62,7 +63,7 @@ def test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed(
     keep(aside, replace(GAP, healed_by="heal-1"))
     assert look() == ("2025-11-01T12:26:45Z", "failures_lost")
     # Columns that are added make the view anew: it must not forget.
-    create_current_view(spark, table, replace=True)
+    create_views(spark, table, replace=True)
     assert spark.table(f"{table}_current").head()["_stale_since"] is not None  # type: ignore[index]
     keep(aside, replace(later, healed_by="heal-2"))
     assert look() == (None, None)
@@ -112,7 +113,7 @@ def test_records_that_came_too_late_raise_a_gap(spark: SparkSession, tmp_path: P
     late = [stream("a", 1, item("a"), time_ms=4_000), stream("b", 1, item("b"), time_ms=4_700)]
     files = data_files_at([write_records(tmp_path, [*late, stream("c", 1, item("c"), time_ms=5_000)])])
     aside = str(tmp_path / "aside")
-    done = merge_micro_batch(spark, files, 0, silver.path, silver.config, f"{silver.path}_staging", aside)
+    done = merge_micro_batch(spark, files, 0, Destination(silver.path, silver.config, f"{silver.path}_staging"), aside)
     assert (done.stale, done.records) == (2, 1)
     (gap,) = read_gaps(spark, aside, TABLE)
     assert (gap.from_ms, gap.to_ms, gap.cause, gap.healed_by) == (4_000, 4_700, "records_stale", None)

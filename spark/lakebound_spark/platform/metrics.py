@@ -30,11 +30,13 @@ class Result:
 class MicroBatch(Result):
     """What one micro-batch did, printed as one JSON line. Counts and times only, never an item's values.
 
-    ``files`` counts batch files, bad ones included (0 from bronze); ``records`` those merged; ``keys`` the rows they
-    came down to; ``rewritten`` rows of the target that were written anew, changed or not. ``inexact`` attributes did
-    not fit their column, ``rescued`` ones went to `_rescued`, ``stale`` records came after their tombstones were
-    purged. ``newest_ingest_ms`` is the greatest clock of the writer among the records, ``merged_at_ms`` this
-    machine's clock after the commit, and ``lag_ms`` from the oldest record's writer to that.
+    ``files`` counts batch files, bad ones included (0 from bronze); ``records`` those merged or appended; ``keys`` the
+    rows they came down to, and ``appended`` those of them that wait in `_changes` for a merge. The merge of what waited
+    is a line of its own, without files and records. ``rewritten`` counts rows of the target that were written anew,
+    changed or not. ``inexact`` attributes did not fit their column, ``rescued`` ones went to `_rescued`, ``stale``
+    records came after their tombstones were purged. ``newest_ingest_ms`` is the greatest clock of the writer among the
+    records, ``merged_at_ms`` this machine's clock after the commit, and ``lag_ms`` from the oldest record's writer to
+    that.
     """
 
     files: int
@@ -53,14 +55,17 @@ class MicroBatch(Result):
     merged_at_ms: int
     lag_ms: int | None
     seconds: float
+    appended: int = 0
 
 
 @dataclass(slots=True)
 class Totals:
     """Sums over the micro-batches of a run; `str()` is the line of them before the job's last."""
 
+    results: int = 0
     merges: int = 0
     records: int = 0
+    appended: int = 0
     keys: int = 0
     """Rows that the records came down to, MERGE by MERGE: a key of two counts twice."""
     inserted: int = 0
@@ -74,7 +79,8 @@ class Totals:
     """Since when changes may be missing from silver, as the job last saw; no sum, and not in the last line."""
 
     def add(self, done: MicroBatch) -> None:
-        self.merges += 1
+        self.results += 1
+        self.merges += not done.appended
         add_counts(self, done)
 
     @property
@@ -84,9 +90,11 @@ class Totals:
 
     def sentence(self, target: str, seconds: float) -> str:
         """What the run did, for a person."""
-        if not self.merges:
+        if not self.results:
             return f"nothing new for {target}"
-        if self.merges == 1:
+        if self.appended:
+            brought = f"{self.results - self.merges:,} appends, {count_text(self.merges, 'merge')}, {seconds:.0f} s"
+        elif self.merges == 1:
             brought = f"{count_text(self.keys, 'key')}, {seconds:.0f} s"
         else:
             brought = f"{self.merges:,} merges, {seconds:.0f} s"
@@ -94,7 +102,9 @@ class Totals:
         left_out = losses(target, self.refused, self.bad_files)
         if self.inexact:
             left_out.append(f"{count_text(self.inexact, 'value')} did not fit the column")
-        merged = f"merged {count_text(self.records, 'record')} into {target}, {brought} ({changed})"
+        into = companion_table(target, "_changes") if self.appended else target
+        verb = "appended" if self.appended else "merged"
+        merged = f"{verb} {count_text(self.records, 'record')} into {into}, {brought} ({changed})"
         return "; ".join([merged, *left_out])
 
     def __str__(self) -> str:

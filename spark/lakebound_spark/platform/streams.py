@@ -147,15 +147,25 @@ def claim_checkpoint(spark: SparkSession, checkpoint: str, target: str, table_id
     A silver table dropped and made again would otherwise stay empty, and a second target would miss every
     file the first has had, both without a word.
     """
-    place = f"{checkpoint.rstrip('/')}/lakebound_target"
-    try:
-        claim = spark.read.text(place).head()
-    except AnalysisException:
-        claim = None
+    claim = claimed_table(spark, checkpoint)
     if claim is None:
-        spark.createDataFrame([(table_id,)], "value STRING").coalesce(1).write.mode("overwrite").text(place)
-    elif claim["value"] != table_id:
+        claims = spark.createDataFrame([(table_id,)], "value STRING").coalesce(1)
+        claims.write.mode("overwrite").text(_claim(checkpoint))
+    elif claim != table_id:
         raise Misconfigured(
             f"--checkpoint {checkpoint} knows which files another table has, not {target} as it is now; "
             "give a new checkpoint, and every file is merged again"
         )
+
+
+def claimed_table(spark: SparkSession, checkpoint: str) -> str | None:
+    """The Delta id of the table that the checkpoint is tied to; None for a new one."""
+    try:
+        claim = spark.read.text(_claim(checkpoint)).head()
+    except AnalysisException:
+        return None
+    return None if claim is None else str(claim["value"])
+
+
+def _claim(checkpoint: str) -> str:
+    return f"{checkpoint.rstrip('/')}/lakebound_target"

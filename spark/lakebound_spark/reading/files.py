@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -73,6 +74,9 @@ class CheckedRecords:
         """The registers that the records feed: of `stream` and `base` those that have one."""
         fed = {"stream": self.from_stream, "base": self.count - self.from_stream}
         return tuple(register for register, records in fed.items() if records)
+
+
+NO_RECORDS: Final = CheckedRecords(None, 0, 0, (), None, None)
 
 
 def checked_records(

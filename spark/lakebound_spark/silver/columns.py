@@ -12,6 +12,9 @@ from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable, un
 from lakebound_spark.silver.column_options import OPTIONS, apply_options, options_of
 from lakebound_spark.silver.types import Type, field_names, parse_type, type_text
 
+COLUMNS_PROPERTY: Final = "lakebound.columns"
+"""Property of silver: each column's `description`, or that they come as attributes do (`columns: auto`)."""
+
 _TEXTS: Final = ("type", "path", "name")
 _SETTINGS: Final = (*_TEXTS, *OPTIONS)
 _YAML: Final[Mapping[Any, str]] = {True: "true", False: "false"}

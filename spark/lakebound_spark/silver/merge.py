@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.platform.sql_text import insert_clause, literal, update_clause
 from lakebound_spark.platform.tables import Counts, count_copied, merge_into
 from lakebound_spark.reading.latest import REGISTERS
 from lakebound_spark.reading.schema import LABEL_DIGITS, RESCUED
-from lakebound_spark.silver.columns import DeclaredColumn
+
+_TEXT_TO_BROADCAST: Final = 32 << 20
+"""Characters of images up to which a micro-batch is sent to every executor for the MERGE's joins.
+
+Spark's own limit (10 MiB) goes by the size of a cached row, which is far over that of its text, so the whole target was
+shuffled and sorted for micro-batches of a few megabytes: 18 s instead of 14 s for 100,000 records into a million rows.
+"""
 
 
 def merge_rows(
     spark: SparkSession,
     target: str,
     rows: DataFrame,
-    columns: Sequence[DeclaredColumn],
+    columns: Sequence[str],
     registers: Collection[str] = REGISTERS,
     *,
-    keys: tuple[str, str] | None = None,
+    bounds: Row | None = None,
     rescue: bool = False,
 ) -> Counts:
     """Bring silver forward by the rows of `rows.typed_rows` (one per key, whatever was merged before).
@@ -36,19 +44,27 @@ def merge_rows(
     |------|-------|-------------|----------|-----------------|-------|
     | k    | NULL  | true        | L|…09    | 5000            | ''    |
 
-    ``registers`` are those that the rows feed, as `typed_rows` was told: most micro-batches hold stream records only,
-    and the other register's clauses made the MERGE of 500 columns half as long again. ``keys``, the least and the
-    greatest key of ``rows``, let Delta skip files whose keys lie outside. Delta refuses the commit when another writer
-    committed in between (see `tables.retry_on_conflict`). A retry is harmless: the guard compares with the table as it
-    is then.
+    ``columns`` are the names of the attributes' columns. ``registers`` are those that the rows feed, as `typed_rows`
+    was told: most micro-batches hold stream records only, and the other register's clauses made the MERGE of 500
+    columns half as long again. ``bounds``, the `row_bounds` of ``rows``, let Delta skip files whose keys lie outside.
+    Delta refuses the commit when another writer committed in between (see `tables.retry_on_conflict`). A retry is
+    harmless: the guard compares with the table as it is then.
     """
     same = "t._key = s.key"
-    if keys is not None:
-        same += f" AND t._key BETWEEN {literal(keys[0])} AND {literal(keys[1])}"
+    if bounds is not None:
+        same += f" AND t._key BETWEEN {literal(bounds['first'])} AND {literal(bounds['last'])}"
+        rows = F.broadcast(rows) if bounds["text"] <= _TEXT_TO_BROADCAST else rows
     return count_copied(spark, target, merge_into(target, rows, same, *_guarded_clauses(columns, registers, rescue)))
 
 
-def _guarded_clauses(columns: Sequence[DeclaredColumn], registers: Collection[str], rescue: bool) -> list[str]:
+def row_bounds() -> list[Column]:
+    """Aggregates of the rows to merge: how many `keys`, the `first` and the `last` of them, and how much `text`."""
+    text = F.expr("coalesce(length(stream_image), 0) + coalesce(length(base_image), 0)")
+    least, greatest = F.min("key").alias("first"), F.max("key").alias("last")
+    return [F.count("*").alias("keys"), least, greatest, F.sum(text).alias("text")]
+
+
+def _guarded_clauses(columns: Sequence[str], registers: Collection[str], rescue: bool) -> list[str]:
     """The rule in its compacted form, one clause for each thing that can happen to a key.
 
     The three matched clauses together fire when `s.version > t._version OR s.base > t._base OR
@@ -78,9 +94,9 @@ def _guarded_clauses(columns: Sequence[DeclaredColumn], registers: Collection[st
     ]
 
 
-def _image_assignments(image: str, ttl: str, typed: str, columns: Sequence[DeclaredColumn]) -> dict[str, str]:
+def _image_assignments(image: str, ttl: str, typed: str, columns: Sequence[str]) -> dict[str, str]:
     """Assignments that make one register's image the visible one."""
-    shown = {column.name: f"{typed}.c{number}" for number, column in enumerate(columns)}
+    shown = {name: f"{typed}.c{number}" for number, name in enumerate(columns)}
     return shown | {"_item": image, "_is_deleted": f"{image} IS NULL", "_ttl_expired": ttl}
 
 

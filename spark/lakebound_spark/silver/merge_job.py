@@ -14,16 +14,20 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
-from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text
-from lakebound_spark.platform.streams import MicroBatchWork, claim_checkpoint, run_micro_batches, staging_folder
+from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text, prepare_metrics, record_result
+from lakebound_spark.platform.streams import MicroBatchWork, run_micro_batches, staging_folder
 from lakebound_spark.platform.tables import companion_table
 from lakebound_spark.reading.bad_files import record_bad_files
-from lakebound_spark.reading.files import CheckedRecords, checked_records
+from lakebound_spark.reading.files import NO_RECORDS, CheckedRecords, checked_records
 from lakebound_spark.reading.schema import RECORD, RECORD_WITH_OLD_IMAGE
 from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, data_files, split_by_bytes, stream_of_files
+from lakebound_spark.silver.changes_table import append_number
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.micro_batch import MergeResult, merge_records
-from lakebound_spark.silver.silver_table import prepare_target
+from lakebound_spark.silver.due_merge import AT_ONCE, DueMerge, MergeSchedule
+from lakebound_spark.silver.micro_batch import Destination, MergeResult, bring_records
+from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
+from lakebound_spark.silver.preparation import prepare_tables
+from lakebound_spark.silver.purge_horizon import StaleRecords
 from lakebound_spark.silver.stale_mark import mark_stale, read_gaps, record_stale_gap
 
 BRONZE = "bronze"
@@ -44,6 +48,7 @@ class MergeJob:
     bytes_per_merge: int = BYTES_PER_MERGE
     control_folder: str = ""
     """The folder `_lakebound/<table>`, whose gaps mark silver; empty: nothing is known of gaps."""
+    schedule: MergeSchedule = AT_ONCE
 
 
 def run_merge(
@@ -68,9 +73,15 @@ def run_merge(
     if job.reader == BRONZE:
         check_bronze(spark, job.source)
     stream = _stream(spark, job)
-    table_id = prepare_target(spark, job.target, job.config)
-    claim_checkpoint(spark, job.checkpoint, job.target, table_id)
-    totals = Totals()
+    run = uuid4().hex
+    totals, staging = Totals(), f"{staging_folder(job.checkpoint)}/pending"
+
+    def merge() -> PendingMerge | None:
+        started = time.monotonic()
+        done = merge_pending(spark, job.target, staging, job.config.source_table)
+        if done is not None:
+            tell(_record_pending_merge(spark, job, run, done, started))
+        return done
 
     def look() -> None:
         if job.control_folder:
@@ -80,14 +91,25 @@ def run_merge(
     def tell(done: MicroBatch) -> None:
         totals.add(done)
         report(json.dumps(asdict(done)))
-        if totals.merges == 1 and totals.all_refused:
+        if totals.results == 1 and totals.all_refused:
             warn(refusal_message(job, totals))
         if done.stale:
             look()
+        if done.appended:
+            due.look()
 
+    def between() -> None:
+        look()
+        if job.schedule.appends:
+            due.look()
+
+    due = DueMerge(spark, job.target, job.schedule, merge, warn)
+    prepare_tables(spark, job.target, job.config, job.checkpoint, merge, appends=job.schedule.appends)
     look()
-    work = MergeWork(job.target, uuid4().hex, job)
-    run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=look)
+    work = MergeWork(job.target, run, job)
+    run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=between)
+    if job.schedule.appends:
+        due.look(last=True)
     return totals
 
 
@@ -121,11 +143,11 @@ class MergeWork(MicroBatchWork):
 
     def results(self, batch: DataFrame, batch_id: int) -> Iterator[MicroBatch]:
         work = merge_bronze_micro_batch if self.job.reader == BRONZE else merge_micro_batches
-        yield from work(batch, batch_id, self.job)
+        yield from work(batch, batch_id, self.job, self.run)
 
 
-def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
-    """Merge the files named in ``batch`` (columns `path`, `url`, `length`), at most `bytes_per_merge` in one MERGE.
+def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob, run: str) -> Iterator[MicroBatch]:
+    """Bring in the files named in ``batch`` (columns `path`, `url`, `length`), at most `bytes_per_merge` at once.
 
     Running it again changes nothing in the target, whatever the checkpoint says. That is why Delta's
     `txnAppId` is not set: it saves one empty MERGE after a crash, and a checkpoint restored from an older
@@ -133,48 +155,58 @@ def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob) -> Itera
     """
     files = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
     for some in split_by_bytes(files, job.bytes_per_merge):
-        staging = staging_folder(job.checkpoint)
-        yield merge_micro_batch(batch.sparkSession, some, batch_id, job.target, job.config, staging, job.control_folder)
+        yield merge_micro_batch(batch.sparkSession, some, batch_id, destination(job, run), job.control_folder)
+
+
+def destination(job: MergeJob, run: str) -> Destination:
+    """Where a job's micro-batches go."""
+    append_as = run if job.schedule.appends else ""
+    return Destination(job.target, job.config, staging_folder(job.checkpoint), append_as)
 
 
 def merge_micro_batch(
-    spark: SparkSession,
-    files: list[DataFile],
-    batch_id: int,
-    target: str,
-    config: MergeConfig,
-    staging: str,
-    folder: str = "",
+    spark: SparkSession, files: list[DataFile], batch_id: int, to: Destination, folder: str = ""
 ) -> MicroBatch:
-    """Check, reduce, cast and merge these files (at least one); late records become a gap in the control ``folder``.
+    """Check, reduce, type and merge or append these files (at least one).
 
-    ``staging`` is a folder of this writer's own.
+    Late records become a gap in the control ``folder``.
     """
     started = time.monotonic()
-    checked = checked_records(spark, files, config.source_table, record_schema(config))
+    checked = checked_records(spark, files, to.config.source_table, record_schema(to.config))
     if checked.bad_files:
-        record_bad_files(spark, target, checked.bad_files)
-    brought = merge_records(spark, target, checked, config, staging)
-    _record_gap(spark, folder, config.source_table, brought)
+        record_bad_files(spark, to.target, checked.bad_files)
+    brought = bring_records(spark, checked, to)
+    _record_gap(spark, folder, to.config.source_table, brought.stale)
     return _metrics_row(batch_id, len(files), checked, brought, started)
 
 
-def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob) -> Iterator[MicroBatch]:
-    """Reduce, cast and merge the records of ``batch``, rows of a bronze table; nothing without one."""
+def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob, run: str) -> Iterator[MicroBatch]:
+    """Bring in the records of ``batch``, rows of a bronze table; nothing without one."""
     started = time.monotonic()
     checked = bronze_records(batch, job.config.source_table, record_schema(job.config))
     if not checked.count and not checked.refused:
         return
-    brought = merge_records(batch.sparkSession, job.target, checked, job.config, staging_folder(job.checkpoint))
-    _record_gap(batch.sparkSession, job.control_folder, job.config.source_table, brought)
+    brought = bring_records(batch.sparkSession, checked, destination(job, run))
+    _record_gap(batch.sparkSession, job.control_folder, job.config.source_table, brought.stale)
     yield _metrics_row(batch_id, 0, checked, brought, started)
 
 
-def _record_gap(spark: SparkSession, folder: str, table: str, brought: MergeResult) -> None:
+def _record_gap(spark: SparkSession, folder: str, table: str, stale: StaleRecords | None) -> None:
     # Before the micro-batch is committed: a crash here brings the same records again, and then their gap.
-    if folder and brought.stale is not None:
-        now_ms = time.time_ns() // 1_000_000
-        record_stale_gap(spark, folder, table, brought.stale.from_ms, brought.stale.to_ms, now_ms)
+    if folder and stale is not None:
+        record_stale_gap(spark, folder, table, stale.from_ms, stale.to_ms, time.time_ns() // 1_000_000)
+
+
+def _record_pending_merge(
+    spark: SparkSession, job: MergeJob, run: str, done: PendingMerge, started: float
+) -> MicroBatch:
+    """The line of a merge of pending changes, which is a row of `<target>_metrics` too."""
+    _record_gap(spark, job.control_folder, job.config.source_table, done.stale)
+    number = append_number(done.appends[-1])
+    row = _metrics_row(number, 0, NO_RECORDS, MergeResult(done.keys, stale=done.stale, counts=done.counts), started)
+    prepare_metrics(spark, job.target, MicroBatch)
+    record_result(spark, job.target, f"{run}-merge", 0, row)
+    return row
 
 
 def record_schema(config: MergeConfig) -> StructType:
@@ -191,7 +223,7 @@ def _metrics_row(
         batch=batch_id,
         files=files,
         bad_files=len(checked.bad_files),
-        records=checked.count - stale,
+        records=max(0, checked.count - stale),
         refused=checked.refused,
         stale=stale,
         keys=brought.keys,
@@ -204,5 +236,6 @@ def _metrics_row(
         newest_ingest_ms=checked.newest_ingest_ms,
         merged_at_ms=now_ms,
         lag_ms=None if oldest is None else now_ms - oldest,
+        appended=brought.keys if brought.append else 0,
         seconds=round(time.monotonic() - started, 3),
     )

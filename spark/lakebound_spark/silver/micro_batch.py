@@ -1,9 +1,9 @@
-"""Records of a micro-batch brought into silver: stale ones aside, one row per key, typed, one MERGE."""
+"""Records of a micro-batch brought into the lake: stale ones aside, one row per key, typed, then merged or appended."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,98 +14,108 @@ from lakebound_spark.platform.tables import Counts, hold, retry_on_conflict
 from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.latest import latest_per_key, show_expired
 from lakebound_spark.silver.auto_columns import grow_table
+from lakebound_spark.silver.changes_table import add_change_columns, append_changes, drop_append, has_changes
+from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.current_view import create_current_view
-from lakebound_spark.silver.merge import merge_rows
+from lakebound_spark.silver.merge import merge_rows, row_bounds
 from lakebound_spark.silver.purge_horizon import DAY_MS, StaleRecords, is_stale, purge_floor_ms, record_stale_records
 from lakebound_spark.silver.rows import typed_rows
+from lakebound_spark.silver.views import create_views
 
 _NO_ROWS: Final = Counts(0, 0, 0)
 
-_TEXT_TO_BROADCAST: Final = 32 << 20
-"""Characters of images up to which a micro-batch is sent to every executor for the MERGE's joins.
 
-Spark's own limit (10 MiB) goes by the size of a cached row, which is far over that of its text, so the whole target was
-shuffled and sorted for micro-batches of a few megabytes: 18 s instead of 14 s for 100,000 records into a million rows.
-"""
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where records go: a silver table, how it is made, and ``staging``, a folder of this writer's own.
+
+    With ``append_as``, the id of a run, they are appended to `_changes`; without it they are merged at once.
+    """
+
+    target: str
+    config: MergeConfig
+    staging: str
+    append_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """What the records came down to in silver."""
+    """What the records came down to. ``append`` names the append that holds them, "" when they were merged."""
 
     keys: int = 0
     inexact: int = 0
     rescued: int = 0
     stale: StaleRecords | None = None
     counts: Counts = _NO_ROWS
+    append: str = ""
 
 
-def merge_records(
-    spark: SparkSession, target: str, checked: CheckedRecords, config: MergeConfig, staging: str
-) -> MergeResult:
-    """Merge the records; those older than what has been purged go to `<target>_stale_records` instead.
-
-    ``staging`` is a folder of this writer's own, where the rows of one micro-batch are held.
+def bring_records(spark: SparkSession, checked: CheckedRecords, to: Destination) -> MergeResult:
+    """Merge or append the records; those older than what has been purged go to `<target>_stale_records` instead.
 
     Tried again from the start when another writer's commit came between: a purge may have been the other writer.
     """
     records = checked.records
     if records is None or not checked.count:
         return MergeResult()
-    return retry_on_conflict(lambda: _merge_fresh_records(spark, target, checked, records, config, staging))
+    return retry_on_conflict(lambda: _bring_fresh_records(spark, checked, records, to))
 
 
-def _merge_fresh_records(
-    spark: SparkSession,
-    target: str,
-    checked: CheckedRecords,
-    records: DataFrame,
-    config: MergeConfig,
-    staging: str,
+def _bring_fresh_records(
+    spark: SparkSession, checked: CheckedRecords, records: DataFrame, to: Destination
 ) -> MergeResult:
     oldest_ms = checked.oldest_record_ms
     # No horizon is shorter than a day, so younger records cannot be stale and need no look at the properties.
     old = oldest_ms is not None and oldest_ms < time.time_ns() // 1_000_000 - DAY_MS
-    floor = purge_floor_ms(spark, target) if old else None
+    floor = purge_floor_ms(spark, to.target) if old else None
     fresh = records if floor is None else records.where(~is_stale(floor))
-    stale = None if floor is None else record_stale_records(target, records.where(is_stale(floor)))
-    brought = _merge_latest(spark, target, fresh, checked.registers, config, staging)
-    if old and (since := purge_floor_ms(spark, target)) is not None and since != floor:
-        # A purge has begun after the floor was read and may have ended before the MERGE began: what is stale by now
-        # may have been merged onto nothing. It is kept and told, so that a repair takes back what it may have done.
-        stale = record_stale_records(target, records.where(is_stale(since)))
-    return MergeResult(brought.keys, brought.inexact, brought.rescued, stale, brought.counts)
+    stale = None if floor is None else record_stale_records(to.target, records.where(is_stale(floor)))
+    brought = (_append_latest if to.append_as else _merge_latest)(spark, fresh, checked.registers, to)
+    if old and (since := purge_floor_ms(spark, to.target)) is not None and since != floor:
+        if brought.append:
+            # A purge has begun after the floor was read. What is appended is in no MERGE yet, and can be taken back.
+            drop_append(spark, to.target, brought.append)
+            return _bring_fresh_records(spark, checked, records, to)
+        # It may have ended before the MERGE began: what is stale by now may have been merged onto nothing. It is kept
+        # and told, so that a repair takes back what it may have done.
+        stale = record_stale_records(to.target, records.where(is_stale(since)))
+    return MergeResult(brought.keys, brought.inexact, brought.rescued, stale, brought.counts, brought.append)
 
 
-def _merge_latest(
-    spark: SparkSession,
-    target: str,
-    records: DataFrame,
-    registers: Collection[str],
-    config: MergeConfig,
-    staging: str,
-) -> MergeResult:
-    latest = latest_per_key(show_expired(records) if config.keep_expired else records)
-    columns = config.columns
-    if config.auto:
-        latest = hold(latest, f"{staging}/latest")
-        columns, grew = grow_table(spark, target, latest)
-        if grew:
-            create_current_view(spark, target, replace=True)
-    rows = hold(typed_rows(latest, columns, registers, rescue=config.auto), f"{staging}/rows")
+def _merge_latest(spark: SparkSession, records: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
+    typed, columns = _typed_latest(spark, records, registers, to)
+    rows = hold(typed, f"{to.staging}/rows")
     counts = rows.agg(
-        F.count("*").alias("keys"),
+        *row_bounds(),
         F.sum("inexact").alias("inexact"),
-        F.sum("rescued" if config.auto else F.lit(0)).alias("rescued"),
-        F.min("key").alias("first"),
-        F.max("key").alias("last"),
-        F.sum(F.expr("coalesce(length(stream_image), 0) + coalesce(length(base_image), 0)")).alias("text"),
+        F.sum("rescued" if to.config.auto else F.lit(0)).alias("rescued"),
     ).head()
     assert counts is not None
     if not counts["keys"]:
         return MergeResult()
-    between = (counts["first"], counts["last"])
-    source = F.broadcast(rows) if counts["text"] <= _TEXT_TO_BROADCAST else rows
-    merged = merge_rows(spark, target, source, columns, registers, keys=between, rescue=config.auto)
+    names = [column.name for column in columns]
+    merged = merge_rows(spark, to.target, rows, names, registers, bounds=counts, rescue=to.config.auto)
     return MergeResult(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
+
+
+def _append_latest(spark: SparkSession, records: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
+    typed, columns = _typed_latest(spark, records, registers, to)
+    done = append_changes(spark, to.target, typed, columns, registers, to.append_as, rescue=to.config.auto)
+    return MergeResult(done.keys, done.inexact, done.rescued, append=done.append)
+
+
+def _typed_latest(
+    spark: SparkSession, records: DataFrame, registers: Collection[str], to: Destination
+) -> tuple[DataFrame, Sequence[DeclaredColumn]]:
+    """One typed row a key, and the columns by which it is typed. The tables and their views have these by then."""
+    config = to.config
+    latest = latest_per_key(show_expired(records) if config.keep_expired else records)
+    columns = config.columns
+    if config.auto:
+        latest = hold(latest, f"{to.staging}/latest")
+        columns, grew = grow_table(spark, to.target, latest)
+        if grew:
+            if has_changes(spark, to.target):
+                add_change_columns(spark, to.target, columns)
+            create_views(spark, to.target, replace=True)
+    return typed_rows(latest, columns, registers, rescue=config.auto), columns

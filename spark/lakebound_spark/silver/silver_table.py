@@ -31,14 +31,13 @@ from lakebound_spark.platform.tables import (
 )
 from lakebound_spark.reading.schema import RESCUED, SILVER
 from lakebound_spark.silver.auto_columns import NAME_MAPPING, add_columns, column_comment, is_attribute_column
-from lakebound_spark.silver.columns import DeclaredColumn
+from lakebound_spark.silver.columns import COLUMNS_PROPERTY, DeclaredColumn
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.current_view import create_current_view
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.rows import typed_rows
+from lakebound_spark.silver.views import create_views
 
 _SOURCE_TABLE = "lakebound.source_table"
-_COLUMNS = "lakebound.columns"
 _TTL_DELETES = "lakebound.ttl_deletes"
 
 AUTO = "auto"
@@ -54,11 +53,11 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str
     if not exists(spark, target):
         _create_table(spark, target, config)
     made_from = properties(spark, target)
-    if _SOURCE_TABLE not in made_from or _COLUMNS not in made_from:
+    if _SOURCE_TABLE not in made_from or COLUMNS_PROPERTY not in made_from:
         raise Misconfigured(f"{target} is a Delta table that this job did not make; name another target")
     _require_equal(target, "source_table", made_from[_SOURCE_TABLE], config.source_table)
     _require_equal(target, "ttl_deletes", made_from.get(_TTL_DELETES, "delete"), _ttl_deletes(config))
-    there, wanted = json.loads(made_from[_COLUMNS]), _columns_description(config)
+    there, wanted = json.loads(made_from[COLUMNS_PROPERTY]), _columns_description(config)
     if isinstance(there, dict) and isinstance(wanted, dict) and there != wanted and there.items() <= wanted.items():
         retry_on_conflict(
             lambda: _add_declared_columns(spark, target, config, [c for c in config.columns if c.name not in there])
@@ -66,7 +65,7 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str
     else:
         _require_equal(target, "columns", there, wanted)
     _check_columns(spark, target, config)
-    create_current_view(spark, target)
+    create_views(spark, target)
     return str(table_detail(spark, target)["id"])
 
 
@@ -117,7 +116,7 @@ def _create_table(spark: SparkSession, target: str, config: MergeConfig) -> None
     if config.auto or any(column.needs_mapping for column in config.columns):
         features |= NAME_MAPPING
     described = json.dumps(_columns_description(config), sort_keys=True)
-    made_from = {_SOURCE_TABLE: config.source_table, _COLUMNS: described, _TTL_DELETES: _ttl_deletes(config)}
+    made_from = {_SOURCE_TABLE: config.source_table, COLUMNS_PROPERTY: described, _TTL_DELETES: _ttl_deletes(config)}
     made_from = {name: encode_property(value) for name, value in made_from.items()}
     try:
         # OPTIMIZE then sorts rows by key, so that a MERGE of neighbouring keys reads few files.
@@ -146,8 +145,8 @@ def _add_declared_columns(
         add_columns(spark, target, absent)
     _fill_columns(spark, target, columns)
     described = json.dumps(_columns_description(config), sort_keys=True)
-    set_properties(spark, target, {_COLUMNS: encode_property(described)})
-    create_current_view(spark, target, replace=True)
+    set_properties(spark, target, {COLUMNS_PROPERTY: encode_property(described)})
+    create_views(spark, target, replace=True)
 
 
 def _type_of(spark: SparkSession, column: DeclaredColumn) -> DataType:

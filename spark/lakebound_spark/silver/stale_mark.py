@@ -22,7 +22,7 @@ from lakebound_spark.platform.objects import write_object
 from lakebound_spark.platform.spark_compat import condition_of
 from lakebound_spark.platform.tables import properties, retry_on_conflict, set_properties, table_sql
 from lakebound_spark.reading.source import literal_path
-from lakebound_spark.silver.current_view import STALE_PROPERTY, create_current_view
+from lakebound_spark.silver.views import STALE_PROPERTY, create_views
 
 CAUSES_PROPERTY: Final = "lakebound.stale_because"
 
@@ -93,7 +93,7 @@ def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
     elif there and not wanted:
         names = ", ".join(f"'{name}'" for name in there)
         retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} UNSET TBLPROPERTIES ({names})"))
-    create_current_view(spark, target)
+    create_views(spark, target)
     return wanted.get(STALE_PROPERTY, "")
 
 

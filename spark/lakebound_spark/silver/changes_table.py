@@ -1,0 +1,300 @@
+"""`<target>_changes`: typed changes that are in the lake before a MERGE has brought them into silver.
+
+A micro-batch appends; a MERGE that comes later, for many of them at once, is all that rewrites silver. Both registers
+are maxima, so a change may lie here and in silver at the same time, and may be merged twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
+
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.sql_text import literal, quoted
+from lakebound_spark.platform.tables import (
+    companion_table,
+    create_table,
+    exists,
+    properties,
+    read_table,
+    retry_on_conflict,
+    set_properties,
+    table_detail,
+    table_sql,
+)
+from lakebound_spark.silver.columns import DeclaredColumn
+
+CHANGES_ID: Final = "lakebound.changes_id"
+"""Property of silver: the Delta id of the `_changes` that belongs to it, absent for a table that never had one."""
+MERGED_APPENDS: Final = "lakebound.merged_appends"
+"""Property of silver: the appends that its last merge of pending changes took, with commas; they are still kept."""
+MERGED_AT: Final = "lakebound.merged_at_ms"
+"""Property of silver: when that merge ended."""
+_SILVER_ID: Final = "lakebound.silver_id"
+"""Property of `_changes`: the Delta id of the silver table that it belongs to."""
+
+_OURS: Final = {
+    "key": "STRING NOT NULL",
+    "register": "STRING NOT NULL",
+    "version": "STRING NOT NULL",
+    "stream_time_ms": "BIGINT",
+    "item": "STRING",
+    "ttl_expired": "BOOLEAN",
+    "rescued": "STRING",
+    "inexact": "BIGINT",
+    "rescues": "BIGINT",
+    "append": "STRING",
+}
+"""The table's own columns. An attribute's column is a member of the struct `columns`, where no name of ours is."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendCounts:
+    """What an append holds: keys, values that did not fit their column, attributes that no column took."""
+
+    append: str
+    keys: int
+    inexact: int
+    rescued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What waits for a merge: the appends, and their rows and bytes of Parquet."""
+
+    appends: tuple[str, ...] = ()
+    rows: int = 0
+    bytes: int = 0
+
+
+def changes_table(target: str) -> str:
+    """Where the table of a target stands."""
+    return companion_table(target, "_changes")
+
+
+def has_changes(spark: SparkSession, target: str) -> bool:
+    """Whether silver has a `_changes` of its own. Raises Misconfigured as `properties` does."""
+    return CHANGES_ID in properties(spark, target)
+
+
+def changes_fault(spark: SparkSession, target: str) -> str:
+    """Why changes may be missing from `_changes`, as the end of a sentence; "" where it is as the last run left it.
+
+    Somebody has dropped it, or restored it or silver to an older version. Raises Misconfigured for a table that is not
+    silver's own.
+    """
+    place, silver = changes_table(target), properties(spark, target)
+    if not exists(spark, place):
+        return "is missing" if CHANGES_ID in silver else ""
+    if properties(spark, place).get(_SILVER_ID) != _id(spark, target):
+        raise Misconfigured(f"{place} is a table that this job did not make for {target}; drop or rename it")
+    if CHANGES_ID not in silver:
+        return f"is there, and {target} knows nothing of it"
+    if silver[CHANGES_ID] != _id(spark, place):
+        return "is another table than the one that was made here"
+    kept, merged = appends(spark, target), _merged_appends(spark, target)
+    if not merged:
+        return f"begins with its append {kept[0]}" if kept and append_number(kept[0]) != 1 else ""
+    lost = sorted(set(merged) - set(kept))
+    return f"lacks the append {lost[0]}, which {target} has merged last" if lost else ""
+
+
+def open_changes(
+    spark: SparkSession, target: str, columns: Sequence[DeclaredColumn], *, start_afresh: bool = False
+) -> None:
+    """Make `_changes` with silver's ``columns`` unless it is there, and give it those that it lacks.
+
+    ``start_afresh`` empties it: every file is read again, so nothing of it is needed.
+    """
+    place = changes_table(target)
+    if start_afresh or not exists(spark, place):
+        _create_changes_table(spark, target, columns)
+        retry_on_conflict(lambda: spark.sql(f"DELETE FROM {table_sql(place)}"))
+        set_properties(spark, target, {CHANGES_ID: _id(spark, place), MERGED_APPENDS: ""})
+    add_change_columns(spark, target, columns)
+
+
+def _id(spark: SparkSession, place: str) -> str:
+    return str(table_detail(spark, place)["id"])
+
+
+def _create_changes_table(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
+    named = [f"{quoted(name)} {kind}" for name, kind in _OURS.items()]
+    if columns:
+        members = ", ".join(f"{quoted(column.name)}: {column.sql_type}" for column in columns)
+        named.append(f"columns STRUCT<{members}>")
+    # No change feed and no deletion vectors: whole partitions go, which writes nothing but the log. Names are mapped
+    # always, since a column with a space in it may be declared later.
+    features = {
+        "delta.enableChangeDataFeed": "false",
+        "delta.enableDeletionVectors": "false",
+        "delta.columnMapping.mode": "name",
+        _SILVER_ID: _id(spark, target),
+    }
+    create_table(spark, changes_table(target), named, "PARTITIONED BY (append)", features)
+
+
+def add_change_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
+    """Give `_changes` the columns that silver has got, and the types to which silver's were widened."""
+    place, there = changes_table(target), _column_types(spark, target)
+    missing = [column for column in columns if column.name not in there]
+    if missing and not there:
+        members = ", ".join(f"{quoted(column.name)}: {column.sql_type}" for column in missing)
+        _alter(spark, place, f"ADD COLUMNS (columns STRUCT<{members}>)")
+    elif missing:
+        named = ", ".join(f"{quoted('columns', column.name)} {column.sql_type}" for column in missing)
+        _alter(spark, place, f"ADD COLUMNS ({named})")
+    silver = {field.name: field.dataType for field in read_table(spark, target).schema.fields}
+    for name, kind in there.items():
+        if name in silver and silver[name] != kind:
+            set_properties(spark, place, {"delta.enableTypeWidening": "true"})
+            _alter(spark, place, f"ALTER COLUMN {quoted('columns', name)} TYPE {silver[name].simpleString()}")
+
+
+def _alter(spark: SparkSession, place: str, change: str) -> None:
+    retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(place)} {change}"))
+
+
+def _column_types(spark: SparkSession, target: str) -> dict[str, object]:
+    schema = read_table(spark, changes_table(target)).schema
+    kind = schema["columns"].dataType if "columns" in schema.fieldNames() else StructType()
+    assert isinstance(kind, StructType)
+    return {field.name: field.dataType for field in kind.fields}
+
+
+def column_names(spark: SparkSession, target: str) -> list[str]:
+    """The attributes' columns of `_changes`, in its order."""
+    return list(_column_types(spark, target))
+
+
+def append_changes(
+    spark: SparkSession,
+    target: str,
+    typed: DataFrame,
+    columns: Sequence[DeclaredColumn],
+    registers: Collection[str],
+    run: str,
+    *,
+    rescue: bool,
+) -> AppendCounts:
+    """Append the rows of `rows.typed_rows` in one commit, by which they are in the lake.
+
+    typed                                              _changes
+    | key | version | stream_image | base | base_image |    | key | register | version | item |
+    |-----|---------|--------------|------|------------|    |-----|----------|---------|------|
+    | k   | L|…09   | {…}          | 3000…| {…}        |    | k   | stream   | L|…09   | {…}  |
+                                                            | k   | base     | 3000…   | {…}  |
+
+    Neither Spark's number of the micro-batch nor Delta's idempotent writes (`txnVersion`) name the append: a new
+    checkpoint begins at number 0 again, and Delta would take its first appends for repeats and leave them out. A
+    repeated append is harmless. The name ends with the ``run``'s, so no two drivers ever give one name.
+    """
+    kept = appends(spark, target)
+    number = 1 + max((append_number(name) for name in kept), default=0)
+    name = f"{number:010d}-{run[:8]}"
+    shape = read_table(spark, changes_table(target)).drop("append").schema
+    rows = [F.struct(*_register_row(register, shape, columns, rescue)) for register in registers]
+    each = typed.select(F.explode(F.filter(F.array(*rows), lambda row: row["version"] != "")).alias("row"))
+    each.select("row.*", F.lit(name).alias("append")).writeTo(table_sql(changes_table(target))).append()
+    found = (
+        read_table(spark, changes_table(target))
+        .where(F.col("append") == name)
+        .agg(F.count_distinct("key"), F.sum("inexact"), F.sum("rescues"))
+        .head()
+    )
+    assert found is not None
+    return AppendCounts(name, found[0], found[1] or 0, found[2] or 0)
+
+
+def _register_row(register: str, shape: StructType, columns: Sequence[DeclaredColumn], rescue: bool) -> list[Column]:
+    is_stream = register == "stream"
+    # A row of both registers is counted once.
+    first = F.lit(True) if is_stream else F.col("version") == ""
+    values = {
+        "key": F.col("key"),
+        "register": F.lit(register),
+        "version": F.col("version" if is_stream else "base"),
+        "stream_time_ms": F.col("stream_time_ms") if is_stream else F.lit(None),
+        "item": F.col(f"{register}_image"),
+        "ttl_expired": F.col("stream_ttl") if is_stream else F.lit(False),
+        "rescued": F.col(f"{register}_rescued") if rescue else F.lit(None),
+        "inexact": F.when(first, F.col("inexact")).otherwise(0),
+        "rescues": F.when(first, F.col("rescued")).otherwise(0) if rescue else F.lit(0),
+    }
+    if columns:
+        # The struct of the typed rows has members c0, c1, … in the order of the columns.
+        by_name = {column.name: F.col(f"{register}_columns")[f"c{at}"] for at, column in enumerate(columns)}
+        kind = shape["columns"].dataType
+        assert isinstance(kind, StructType)
+        members = [by_name.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in kind.fields]
+        values["columns"] = F.struct(*members)
+    return [values.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in shape.fields]
+
+
+def drop_append(spark: SparkSession, target: str, append: str) -> None:
+    """Take back an append that no merge has taken."""
+    _drop(spark, target, [append])
+
+
+def appends(spark: SparkSession, target: str) -> list[str]:
+    """The names of the appends that `_changes` holds, in their order."""
+    rows = read_table(spark, changes_table(target)).select("append").distinct().collect()
+    return sorted(row["append"] for row in rows)
+
+
+def append_number(append: str) -> int:
+    """The number of an append, which is one more than that of the append before it."""
+    return int(append.partition("-")[0])
+
+
+def _merged_appends(spark: SparkSession, target: str) -> list[str]:
+    return [name for name in properties(spark, target).get(MERGED_APPENDS, "").split(",") if name]
+
+
+def pending_changes(spark: SparkSession, target: str) -> DataFrame:
+    """The changes that the last merge has not taken."""
+    changes, merged = read_table(spark, changes_table(target)), _merged_appends(spark, target)
+    return changes.where(~F.col("append").isin(merged)) if merged else changes
+
+
+def pending(spark: SparkSession, target: str) -> Pending:
+    """How much waits for a merge; nothing for a table without `_changes`."""
+    if not has_changes(spark, target):
+        return Pending()
+    file = F.col("_metadata.file_path").alias("file")
+    files = (
+        pending_changes(spark, target)
+        .groupBy("append", file)
+        .agg(F.count("*").alias("rows"), F.max("_metadata.file_size").alias("bytes"))
+        .collect()
+    )
+    names = tuple(sorted({row["append"] for row in files}))
+    return Pending(names, sum(row["rows"] for row in files), sum(row["bytes"] for row in files))
+
+
+def last_merge_ms(spark: SparkSession, target: str) -> int:
+    """When pending changes were last merged; 0 for never."""
+    return int(properties(spark, target).get(MERGED_AT, "0"))
+
+
+def close_merge(spark: SparkSession, target: str, merged: Collection[str], now_ms: int) -> None:
+    """Note that these appends are in silver, and drop those that the merge before it had taken.
+
+    A reader's query fixes silver's version first and that of `_changes` later. What was merged just now is therefore
+    kept until the next merge: dropped at once, it would be in neither of the two versions that such a query reads.
+    """
+    before = _merged_appends(spark, target)
+    set_properties(spark, target, {MERGED_APPENDS: ",".join(sorted(merged)), MERGED_AT: str(now_ms)})
+    if before:
+        _drop(spark, target, before)
+
+
+def _drop(spark: SparkSession, target: str, names: Sequence[str]) -> None:
+    listed = ", ".join(map(literal, names))
+    statement = f"DELETE FROM {table_sql(changes_table(target))} WHERE append IN ({listed})"
+    retry_on_conflict(lambda: spark.sql(statement))

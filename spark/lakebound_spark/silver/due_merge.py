@@ -1,0 +1,85 @@
+"""When what waits in `_changes` is merged: by time, by rows or by bytes, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from pyspark.sql import SparkSession
+
+from lakebound_spark.platform.failure_causes import cause_of
+from lakebound_spark.silver.changes_table import Pending, last_merge_ms, pending
+from lakebound_spark.silver.pending_merge import PendingMerge
+
+MERGE_ROWS: Final = 1_000_000
+MERGE_BYTES: Final = 256 << 20
+_BOUND: Final = 4
+"""So many times the rows or bytes at which a merge is due may wait while merges fail; then the job stops."""
+_PAUSE_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSchedule:
+    """A merge is due after ``seconds``, or when so many rows or bytes wait. With 0 seconds every micro-batch merges."""
+
+    seconds: float = 0
+    rows: int = MERGE_ROWS
+    bytes: int = MERGE_BYTES
+
+    @property
+    def appends(self) -> bool:
+        """Whether micro-batches append, and merge later."""
+        return self.seconds > 0
+
+    def is_due(self, waiting: Pending, last_ms: int, now_ms: int) -> bool:
+        """Whether what waits is to be merged now, the last merge having ended at ``last_ms``."""
+        if not waiting.appends:
+            return False
+        full = waiting.rows >= self.rows or waiting.bytes >= self.bytes
+        return full or now_ms - last_ms >= self.seconds * 1000
+
+    def is_overdue(self, waiting: Pending) -> bool:
+        """Whether so much waits that appending has to end until a merge has succeeded."""
+        return waiting.rows >= _BOUND * self.rows or waiting.bytes >= _BOUND * self.bytes
+
+
+AT_ONCE: Final = MergeSchedule()
+"""Every micro-batch merges what it brings."""
+
+
+@dataclass(slots=True)
+class DueMerge:
+    """Merges what waits for it, called again and again. ``merge`` does it, and gives None when nothing waits."""
+
+    spark: SparkSession
+    target: str
+    schedule: MergeSchedule
+    merge: Callable[[], PendingMerge | None]
+    warn: Callable[[str], None]
+    _failed_ms: int = field(default=0, init=False)
+
+    def look(self, *, last: bool = False) -> None:
+        """Merge if a merge is due. With ``last``, a failure is raised, since no later call tries again.
+
+        A merge that fails does not keep micro-batches from appending: it is told, and tried again a minute later.
+        Raises its error once more waits than four merges take.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        if not last and now_ms - self._failed_ms < _PAUSE_MS:
+            return
+        waiting = pending(self.spark, self.target)
+        if not self.schedule.is_due(waiting, last_merge_ms(self.spark, self.target), now_ms):
+            return
+        try:
+            self.merge()
+            self._failed_ms = 0
+        except Exception as error:
+            if last or self.schedule.is_overdue(waiting):
+                raise
+            self._failed_ms = now_ms
+            self.warn(
+                f"{len(waiting.appends)} appends of {self.target} could not be merged ({cause_of(error)}); nothing is "
+                "lost, they stay visible in _live, and the merge is tried again in a minute"
+            )

@@ -1,0 +1,131 @@
+"""One MERGE of everything that `_changes` holds and silver lacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound_spark.platform.tables import Counts, hold, read_table, retry_on_conflict
+from lakebound_spark.reading.latest import REGISTERS
+from lakebound_spark.reading.schema import LABEL_DIGITS, RECORD, RESCUED
+from lakebound_spark.silver.changes_table import close_merge, column_names, pending_changes
+from lakebound_spark.silver.key_sql import keys_sql
+from lakebound_spark.silver.merge import merge_rows, row_bounds
+from lakebound_spark.silver.purge_horizon import StaleRecords, purge_floor_ms, record_stale_records
+
+
+@dataclass(frozen=True, slots=True)
+class PendingMerge:
+    """What a merge of pending changes came to: the appends it took, their keys, and what it did to silver."""
+
+    appends: tuple[str, ...]
+    keys: int
+    counts: Counts
+    stale: StaleRecords | None = None
+
+
+def merge_pending(spark: SparkSession, target: str, staging: str, source_table: str) -> PendingMerge | None:
+    """Merge every pending change into silver; None when there is none.
+
+    ``staging`` is a folder of this writer's own. Killed anywhere, it leaves changes that the next call merges again,
+    which changes nothing.
+    """
+    done = retry_on_conflict(lambda: _merge(spark, target, staging, source_table))
+    if done is not None:
+        close_merge(spark, target, done.appends, time.time_ns() // 1_000_000)
+    return done
+
+
+def _merge(spark: SparkSession, target: str, staging: str, source_table: str) -> PendingMerge | None:
+    changes = pending_changes(spark, target)
+    names = tuple(sorted(row["append"] for row in changes.select("append").distinct().collect()))
+    if not names:
+        return None
+    # Appends that come in meanwhile are not in ``names``, and stay pending.
+    changes = changes.where(F.col("append").isin(list(names)))
+    floor = purge_floor_ms(spark, target)
+    stale = None
+    if floor is not None:
+        # A purge has begun since the append. The tombstone of an older change may be gone, which only `maintain` could
+        # have done without merging first.
+        old = _time_ms() < floor
+        stale = record_stale_records(target, _as_records(changes.where(old), source_table))
+        changes = changes.where(~old)
+    columns = column_names(spark, target)
+    rows = hold(rows_of_changes(changes, columns), f"{staging}/rows")
+    bounds = rows.agg(*row_bounds(), F.max("version").alias("stream"), F.max("base").alias("base")).head()
+    assert bounds is not None
+    if not bounds["keys"]:
+        return PendingMerge(names, 0, Counts(0, 0, 0), stale)
+    registers = [register for register in REGISTERS if bounds[register]]
+    rescue = RESCUED in read_table(spark, target).columns
+    counts = merge_rows(spark, target, rows, columns, registers, bounds=bounds, rescue=rescue)
+    return PendingMerge(names, bounds["keys"], counts, stale)
+
+
+def rows_of_changes(changes: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """One row a key, in the shape of `rows.typed_rows`: what the changes say to either register.
+
+    | key | register | version | stream_time_ms |    | key | version | stream_time_ms | base |
+    |-----|----------|---------|----------------|    |-----|---------|----------------|------|
+    | k   | stream   | L|…07   | 5000           |    | k   | L|…09   | 5000           | 3000…|
+    | k   | stream   | L|…09   | 4000           |
+    | k   | base     | 3000…   |                |
+    """
+    is_stream = F.col("register") == "stream"
+    order = {"stream": F.when(is_stream, F.col("version")), "base": F.when(~is_stream, F.col("version"))}
+    shown = ["item", "ttl_expired", "rescued", *(["columns"] if columns else [])]
+    by_key = changes.groupBy("key").agg(
+        F.coalesce(F.max(order["stream"]), F.lit("")).alias("version"),
+        F.max("stream_time_ms").alias("stream_time_ms"),
+        F.coalesce(F.max(order["base"]), F.lit("")).alias("base"),
+        *(F.max_by(F.struct(*shown), order[register]).alias(f"{register}_row") for register in REGISTERS),
+    )
+    typed = [
+        column
+        for register in REGISTERS
+        for column in (
+            F.col(f"{register}_row.item").alias(f"{register}_image"),
+            F.col(f"{register}_row.rescued").alias(f"{register}_rescued"),
+            *([_numbered(f"{register}_row.columns", columns).alias(f"{register}_columns")] if columns else []),
+        )
+    ]
+    ttl = F.coalesce("stream_row.ttl_expired", F.lit(False)).alias("stream_ttl")
+    return by_key.select("key", "version", "stream_time_ms", "base", ttl, *typed)
+
+
+def _numbered(struct: str, columns: Sequence[str]) -> Column:
+    return F.struct(*(F.col(struct)[name].alias(f"c{at}") for at, name in enumerate(columns)))
+
+
+def _time_ms() -> Column:
+    """A change's own time, as `record_time_ms` says it of a record."""
+    label = F.substring("version", 1, LABEL_DIGITS).cast("long")
+    return F.when(F.col("register") == "stream", F.col("stream_time_ms")).otherwise(label)
+
+
+def _as_records(changes: DataFrame, source_table: str) -> DataFrame:
+    """The changes as the records that they were, as far as `_changes` still knows them."""
+    is_stream = F.col("register") == "stream"
+    parts = F.split("version", r"\|")
+    known = {
+        "schema": F.lit(1),
+        "origin": F.when(is_stream, "stream").otherwise("scan"),
+        "source_table": F.lit(source_table),
+        "key": F.col("key"),
+        "keys": F.expr(keys_sql("key")),
+        "new_image": F.col("item"),
+        "is_deleted": F.col("item").isNull(),
+        "ttl_expired": F.col("ttl_expired"),
+        "version": F.when(is_stream, F.col("version")),
+        "approx_creation_time_ms": F.col("stream_time_ms"),
+        "snapshot_label_ms": F.when(~is_stream, parts[0].cast("long")),
+        "snapshot_run": F.when(~is_stream, parts[1]),
+    }
+    return changes.select(
+        *(known.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in RECORD.fields)
+    )
