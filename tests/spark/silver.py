@@ -57,7 +57,7 @@ class Silver:
 
     def merge_pending(self) -> PendingMerge | None:
         """Merge what was appended."""
-        return merge_pending(self.spark, self.path, f"{self.path}_staging", TABLE)
+        return merge_pending(self.spark, self.path, TABLE)
 
     def live_rows(self) -> dict[str, Row]:
         """The rows of `_live`, tombstones too."""

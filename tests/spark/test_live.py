@@ -4,59 +4,157 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from lakebound_spark.platform.tables import newest_version
+from lakebound_spark.silver import changes_table
+from lakebound_spark.silver.changes_table import changes_table as changes_of
+from lakebound_spark.silver.live_rows import live_query
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
 from tests.spark.silver import Silver
 from tests.support.independent_writer import Record, write_records
 from tests.support.registers import receive_all
 
+Shown = dict[str, tuple[Any, ...]]
 
-def expected(records: list[Record]) -> dict[str, tuple[Any, ...]]:
+
+def expected(records: Iterable[Record]) -> Shown:
     """Each key's item and registers, by the reference."""
     return {
         key: (one.visible, one.version, one.stream_time_ms, one.base_text) for key, one in receive_all(records).items()
     }
 
 
-def shown(rows: dict[str, Row]) -> dict[str, tuple[Any, ...]]:
-    return {
-        key: (
-            None if row["_item"] is None else json.loads(row["_item"]),
-            row["_version"],
-            row["_stream_time_ms"],
-            row["_base"],
-        )
-        for key, row in rows.items()
-    }
+def shown(rows: Iterable[Row]) -> Shown:
+    def image(row: Row) -> Any:
+        return None if row["_item"] is None else json.loads(row["_item"])
+
+    found = [(row["_key"], (image(row), row["_version"], row["_stream_time_ms"], row["_base"])) for row in rows]
+    assert len(dict(found)) == len(found), "two rows for one key"
+    return dict(found)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_live_equals_the_received_records_after_every_step(spark: SparkSession, tmp_path: Path, seed: int) -> None:
+@dataclass(slots=True)
+class Moment:
+    """A moment between two commits: the newest version of either table, and what had been received by then."""
+
+    silver: int
+    changes: int
+    received: Shown
+
+
+@dataclass(slots=True)
+class Story:
+    """A table that lives through random histories, with every moment between two commits of it."""
+
+    silver: Silver
+    moments: list[Moment]
+
+    def read(self, first: Moment, second: Moment) -> Shown:
+        """`_live` as a query reads it that fixes silver's version at one moment and that of `_changes` at the other."""
+        silver = f"(SELECT * FROM delta.`{self.silver.path}` VERSION AS OF {first.silver})"
+        changes = f"(SELECT * FROM delta.`{changes_of(self.silver.path)}` VERSION AS OF {second.changes})"
+        names = self.silver.spark.read.format("delta").load(self.silver.path).columns
+        return shown(self.silver.spark.sql(live_query(names, ["id", "v"], ["id"], silver, changes)).collect())
+
+    def wrong_reads(self, farthest: int) -> list[tuple[int, int]]:
+        """Reads over at most so many commits that equal the received records of no moment between their two."""
+        wrong = []
+        for one, first in enumerate(self.moments):
+            for other in range(max(0, one - farthest), min(len(self.moments), one + farthest + 1)):
+                between = self.moments[min(one, other) : max(one, other) + 1]
+                if self.read(first, self.moments[other]) not in [moment.received for moment in between]:
+                    wrong.append((one, other))
+        return wrong
+
+
+def live(spark: SparkSession, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch, deliveries: int = 4) -> Story:
     chance = random.Random(seed)
     records: list[Record] = []
-    for number in range(40):
+    for number in range(20):
         records += history(seed * 1000 + number, {"right": two_registers(MARGIN_MS)})["right"].records
-    silver = Silver.create(spark, tmp_path / "silver", {"id": "string", "v": "int"}, appends=True)
+    story = Story(Silver.create(spark, folder / "silver", {"id": "string", "v": "int"}, appends=True), [])
     received: list[Record] = []
-    for number, group in enumerate(deliver(records, chance, 6)):
-        file = write_records(tmp_path / "source", group, hour=f"dt=2013-01-01/HH={number:02d}")
+
+    def note() -> None:
+        at = newest_version(spark, story.silver.path), newest_version(spark, changes_of(story.silver.path))
+        story.moments.append(Moment(*at, expected(received)))
+
+    def noting(step: Callable[..., Any]) -> Callable[..., Any]:
+        def stepped(*arguments: Any) -> Any:
+            note()
+            return step(*arguments)
+
+        return stepped
+
+    # The two commits that follow a merge's own.
+    monkeypatch.setattr(changes_table, "set_properties", noting(changes_table.set_properties))
+    monkeypatch.setattr(changes_table, "_drop", noting(changes_table._drop))
+    for number, group in enumerate(deliver(records, chance, deliveries)):
+        file = write_records(folder / "source", group, hour=f"dt=2013-01-01/HH={number:02d}")
+        note()
         received += group
-        (silver.merge if number == 3 else silver.append)(file)
-        live = silver.live_rows()
-        assert shown(live) == expected(received)
-        for key, row in live.items():
-            gone = row["_item"] is None
-            assert row["_is_deleted"] == gone
-            assert row["id"] == key.removeprefix("id=S:")
-            assert row["v"] == (None if gone else int(json.loads(row["_item"])["v"]["N"]))
-        if number % 2:
-            silver.merge_pending()
-            assert shown(silver.live_rows()) == expected(received)
-    silver.merge_pending()
-    assert shown(silver.rows()) == shown(silver.live_rows()) == expected(records)
-    assert silver.merge_pending() is None
+        (story.silver.merge if number == 2 else story.silver.append)(file)
+        note()
+        if number != 2:
+            story.silver.merge_pending()
+            note()
+    return story
+
+
+def test_live_equals_the_received_records_at_every_moment(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = live(spark, tmp_path, 0, monkeypatch, deliveries=3)
+    assert story.wrong_reads(farthest=0) == []
+    newest = story.moments[-1]
+    assert shown(story.silver.rows().values()) == newest.received
+    for row in story.silver.live_rows().values():
+        gone = row["_item"] is None
+        assert row["_is_deleted"] == gone
+        assert row["id"] == row["_key"].removeprefix("id=S:")
+        assert row["v"] == (None if gone else int(json.loads(row["_item"])["v"]["N"]))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(4))
+def test_a_read_of_two_moments_equals_one_between(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    story = live(spark, tmp_path, seed, monkeypatch)
+    assert len(story.moments) > 12
+    assert story.wrong_reads(farthest=4) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", ["drops what it has merged just now", "drops before it merges"])
+def test_red_control_a_careless_merge_is_found(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    real = changes_table.close_merge
+
+    def at_once(spark: SparkSession, target: str, merged: Iterable[str], now_ms: int) -> None:
+        real(spark, target, list(merged), now_ms)
+        changes_table._drop(spark, target, list(merged))
+
+    if fault == "drops what it has merged just now":
+        monkeypatch.setattr("lakebound_spark.silver.pending_merge.close_merge", at_once)
+    else:
+        merge = Silver.merge_pending
+
+        def first_drop(silver: Silver) -> Any:
+            pending = silver.spark.table(f"delta.`{changes_of(silver.path)}`").localCheckpoint()
+            changes_table._drop(silver.spark, silver.path, changes_table.appends(silver.spark, silver.path))
+            story_rows = pending
+            story_rows.write.format("delta").mode("append").save(changes_of(silver.path))
+            return merge(silver)
+
+        monkeypatch.setattr(Silver, "merge_pending", first_drop)
+    story = live(spark, tmp_path, 1, monkeypatch)
+    assert story.wrong_reads(farthest=4)

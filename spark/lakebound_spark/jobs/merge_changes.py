@@ -17,6 +17,7 @@ from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule, parse_interval
 from lakebound_spark.silver.merge_job import BRONZE, MergeJob, refusal_message, run_merge
 from lakebound_spark.silver.stale_mark import default_control_folder
 
@@ -82,6 +83,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-bytes", type=int, default=BYTES_PER_MERGE, help="compressed bytes per MERGE at most (%(default)s)"
     )
+    parser.add_argument(
+        "--merge-every",
+        default="0",
+        help="0 (default): each micro-batch is merged at once. 10m: it is appended to <target>_changes and visible in "
+        "<target>_live within seconds, and merged with others ten minutes after the last merge (s, m, h)",
+    )
+    parser.add_argument(
+        "--merge-rows", type=int, default=MERGE_ROWS, help="merge earlier once so many rows wait (%(default)s)"
+    )
+    parser.add_argument(
+        "--merge-bytes", type=int, default=MERGE_BYTES, help="merge earlier once so many bytes wait (%(default)s)"
+    )
     return parser
 
 
@@ -98,4 +111,5 @@ def _job(options: argparse.Namespace) -> MergeJob:
         files_per_micro_batch=options.max_files,
         bytes_per_merge=options.max_bytes,
         control_folder=absolute_path(folder) if folder else "",
+        schedule=MergeSchedule(parse_interval(options.merge_every), options.merge_rows, options.merge_bytes),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Final
 
 from pyspark.sql import SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import cause_of
 from lakebound_spark.silver.changes_table import Pending, last_merge_ms, pending
 from lakebound_spark.silver.pending_merge import PendingMerge
@@ -18,6 +20,19 @@ MERGE_BYTES: Final = 256 << 20
 _BOUND: Final = 4
 """So many times the rows or bytes at which a merge is due may wait while merges fail; then the job stops."""
 _PAUSE_MS: Final = 60_000
+
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_interval(text: str) -> int:
+    """Seconds of `--merge-every`: `0`, `30s`, `10m`, `2h`. Raises Misconfigured for anything else."""
+    interval = re.fullmatch(r"(\d+)([smh])", text)
+    if text == "0":
+        return 0
+    if interval is None or not int(interval[1]):
+        raise Misconfigured(f"--merge-every {text}: use 0 to merge each micro-batch, or an interval such as 30s or 10m")
+    return int(interval[1]) * _SECONDS[interval[2]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
@@ -28,7 +28,15 @@ def live_rows(spark: SparkSession, target: str) -> DataFrame:
 
 
 def live_sql(spark: SparkSession, target: str) -> str:
-    """The query of `_live`: silver's columns, in its order.
+    """The query of `_live` over both tables as they are now."""
+    silver, pending = read_table(spark, target).columns, column_names(spark, target)
+    return live_query(silver, pending, key_columns(spark, target), table_sql(target), table_sql(changes_table(target)))
+
+
+def live_query(silver: Sequence[str], pending: Collection[str], keys: Collection[str], table: str, changes: str) -> str:
+    """The query over ``table`` and ``changes``, which are SQL: silver's columns, in its order.
+
+    ``silver`` names silver's columns, ``pending`` the attributes' columns of `_changes`, ``keys`` the `key_columns`.
 
     A key's row is silver's, unless a pending change is the greater of its register and that register is the visible
     one: the rule of `merge.merge_rows`, for a reader.
@@ -36,12 +44,9 @@ def live_sql(spark: SparkSession, target: str) -> str:
     Pending keys are few, so they are sent to every executor. What silver lacks of them is found by a second scan of its
     keys alone.
     """
-    silver, pending = read_table(spark, target).columns, column_names(spark, target)
-    keys = key_columns(spark, target)
     there = ", ".join(f"{_shown(name, pending, keys)} AS {quoted(name)}" for name in silver)
     new = ", ".join(f"{_of_new_key(name, pending)} AS {quoted(name)}" for name in silver)
     members = "item, ttl_expired, rescued" + (", columns" if pending else "")
-    changes, table = table_sql(changes_table(target)), table_sql(target)
     winner = _winner("t._version", "t._stream_time_ms", "t._base")
     # The rows of either table are one column each, for silver may have a column of any name.
     return f"""WITH

@@ -74,11 +74,11 @@ def run_merge(
         check_bronze(spark, job.source)
     stream = _stream(spark, job)
     run = uuid4().hex
-    totals, staging = Totals(), f"{staging_folder(job.checkpoint)}/pending"
+    totals = Totals()
 
     def merge() -> PendingMerge | None:
         started = time.monotonic()
-        done = merge_pending(spark, job.target, staging, job.config.source_table)
+        done = merge_pending(spark, job.target, job.config.source_table)
         if done is not None:
             tell(_record_pending_merge(spark, job, run, done, started))
         return done

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.platform.tables import Counts, hold, read_table, retry_on_conflict
+from lakebound_spark.platform.tables import Counts, read_table, retry_on_conflict
 from lakebound_spark.reading.latest import REGISTERS
 from lakebound_spark.reading.schema import LABEL_DIGITS, RECORD, RESCUED
-from lakebound_spark.silver.changes_table import close_merge, column_names, pending_changes
+from lakebound_spark.silver.changes_table import close_merge, column_names, has_changes, pending_changes
 from lakebound_spark.silver.key_sql import keys_sql
-from lakebound_spark.silver.merge import merge_rows, row_bounds
+from lakebound_spark.silver.merge import merge_rows
 from lakebound_spark.silver.purge_horizon import StaleRecords, purge_floor_ms, record_stale_records
 
 
@@ -28,19 +28,20 @@ class PendingMerge:
     stale: StaleRecords | None = None
 
 
-def merge_pending(spark: SparkSession, target: str, staging: str, source_table: str) -> PendingMerge | None:
+def merge_pending(spark: SparkSession, target: str, source_table: str) -> PendingMerge | None:
     """Merge every pending change into silver; None when there is none.
 
-    ``staging`` is a folder of this writer's own. Killed anywhere, it leaves changes that the next call merges again,
-    which changes nothing.
+    Killed anywhere, it leaves changes that the next call merges again, which changes nothing.
     """
-    done = retry_on_conflict(lambda: _merge(spark, target, staging, source_table))
+    if not has_changes(spark, target):
+        return None
+    done = retry_on_conflict(lambda: _merge(spark, target, source_table))
     if done is not None:
         close_merge(spark, target, done.appends, time.time_ns() // 1_000_000)
     return done
 
 
-def _merge(spark: SparkSession, target: str, staging: str, source_table: str) -> PendingMerge | None:
+def _merge(spark: SparkSession, target: str, source_table: str) -> PendingMerge | None:
     changes = pending_changes(spark, target)
     names = tuple(sorted(row["append"] for row in changes.select("append").distinct().collect()))
     if not names:
@@ -56,12 +57,17 @@ def _merge(spark: SparkSession, target: str, staging: str, source_table: str) ->
         stale = record_stale_records(target, _as_records(changes.where(old), source_table))
         changes = changes.where(~old)
     columns = column_names(spark, target)
-    rows = hold(rows_of_changes(changes, columns), f"{staging}/rows")
-    bounds = rows.agg(*row_bounds(), F.max("version").alias("stream"), F.max("base").alias("base")).head()
+    bounds = changes.agg(
+        F.count_distinct("key").alias("keys"),
+        F.min("key").alias("first"),
+        F.max("key").alias("last"),
+        F.coalesce(F.sum(F.length("item")), F.lit(0)).alias("text"),
+        F.collect_set("register").alias("registers"),
+    ).head()
     assert bounds is not None
     if not bounds["keys"]:
         return PendingMerge(names, 0, Counts(0, 0, 0), stale)
-    registers = [register for register in REGISTERS if bounds[register]]
+    rows, registers = rows_of_changes(changes, columns), [one for one in REGISTERS if one in bounds["registers"]]
     rescue = RESCUED in read_table(spark, target).columns
     counts = merge_rows(spark, target, rows, columns, registers, bounds=bounds, rescue=rescue)
     return PendingMerge(names, bounds["keys"], counts, stale)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.errors import Misconfigured
 from lakebound.times import utc
@@ -14,6 +15,7 @@ from lakebound_spark.bronze.bronze_table import INGEST_DATE, SOURCE_TABLE_PROPER
 from lakebound_spark.platform.tables import (
     companion_table,
     exists,
+    merge_into,
     properties,
     read_table,
     require_silver,
@@ -21,16 +23,18 @@ from lakebound_spark.platform.tables import (
     set_properties,
     table_sql,
 )
+from lakebound_spark.silver.changes_table import changes_table, has_changes
 from lakebound_spark.silver.config import MergeConfig
+from lakebound_spark.silver.pending_merge import merge_pending
 from lakebound_spark.silver.purge_horizon import PURGED_BEFORE, is_purgeable, purge_floor_ms
 
 MIN_RETENTION_HOURS: Final = 168
 """A week: Delta's own limit. A reader or a MERGE that still reads an older version needs its files."""
 
-SUFFIXES: Final = ("", "_bad_files", "_stale_records", "_metrics", "_history", "_history_metrics")
+SUFFIXES: Final = ("", "_changes", "_bad_files", "_stale_records", "_metrics", "_history", "_history_metrics")
 """The tables of one target: silver, and what stands beside it."""
 
-BRONZE_SUFFIXES: Final = ("", "_bad_files", "_bad_lines", "_audits", "_metrics")
+BRONZE_SUFFIXES: Final = ("", "_changes", "_bad_files", "_bad_lines", "_audits", "_metrics")
 """Bronze, and what stands beside it."""
 
 
@@ -108,15 +112,36 @@ def purge(spark: SparkSession, job: UpkeepJob, now_ms: int) -> int:
     """
     if job.config.horizon is None:
         return 0
+    if not job.dry_run:
+        merge_pending(spark, job.target, job.config.source_table)
     floor = job.config.horizon.floor_ms(now_ms)
-    count = read_table(spark, job.target).where(is_purgeable(floor)).count()
+    count = _purgeable_keys(spark, job.target, floor).count()
     if not count or job.dry_run:
         return count
     before = purge_floor_ms(spark, job.target)
     floor = floor if before is None else max(floor, before)
     set_properties(spark, job.target, {PURGED_BEFORE: str(floor)})
-    retry_on_conflict(lambda: spark.sql(f"DELETE FROM {table_sql(job.target)} WHERE {is_purgeable(floor)}"))
+    retry_on_conflict(
+        lambda: merge_into(
+            job.target,
+            _purgeable_keys(spark, job.target, floor),
+            "t._key = s._key",
+            f"WHEN MATCHED AND {is_purgeable(floor)} THEN DELETE",
+        )
+    )
     return count
+
+
+def _purgeable_keys(spark: SparkSession, target: str, floor: int) -> DataFrame:
+    """The keys whose tombstones may go.
+
+    One that `_changes` still holds stays until a later run. Its changes are merged, but kept for readers, and `_live`
+    would show an older one as soon as nothing in silver is greater.
+    """
+    keys = read_table(spark, target).where(is_purgeable(floor)).select("_key")
+    if not has_changes(spark, target):
+        return keys
+    return keys.join(read_table(spark, changes_table(target)), F.col("_key") == F.col("key"), "left_anti")
 
 
 def _compact_and_vacuum(spark: SparkSession, table: str, job: UpkeepJob, purged: int) -> TableUpkeep:
