@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from lakebound_spark.platform.tables import newest_version
-from lakebound_spark.silver import changes_table
+from lakebound_spark.silver import changes_table, pending_merge
 from lakebound_spark.silver.changes_table import changes_table as changes_of
 from lakebound_spark.silver.live_rows import live_query
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
@@ -111,7 +111,7 @@ def live(spark: SparkSession, folder: Path, seed: int, monkeypatch: pytest.Monke
 def test_live_equals_the_received_records_at_every_moment(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    story = live(spark, tmp_path, 0, monkeypatch, deliveries=3)
+    story = live(spark, tmp_path, 0, monkeypatch, deliveries=2)
     assert story.wrong_reads(farthest=0) == []
     newest = story.moments[-1]
     assert shown(story.silver.rows().values()) == newest.received
@@ -132,29 +132,34 @@ def test_a_read_of_two_moments_equals_one_between(
     assert story.wrong_reads(farthest=4) == []
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("fault", ["drops what it has merged just now", "drops before it merges"])
-def test_red_control_a_careless_merge_is_found(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    real = changes_table.close_merge
+def drop_at_once(real: Callable[..., None]) -> Callable[..., None]:
+    """`close_merge` that drops what it has merged just now."""
 
-    def at_once(spark: SparkSession, target: str, merged: Iterable[str], now_ms: int) -> None:
+    def close(spark: SparkSession, target: str, merged: Iterable[str], now_ms: int) -> None:
         real(spark, target, list(merged), now_ms)
         changes_table._drop(spark, target, list(merged))
 
-    if fault == "drops what it has merged just now":
-        monkeypatch.setattr("lakebound_spark.silver.pending_merge.close_merge", at_once)
-    else:
-        merge = Silver.merge_pending
+    return close
 
-        def first_drop(silver: Silver) -> Any:
-            pending = silver.spark.table(f"delta.`{changes_of(silver.path)}`").localCheckpoint()
-            changes_table._drop(silver.spark, silver.path, changes_table.appends(silver.spark, silver.path))
-            story_rows = pending
-            story_rows.write.format("delta").mode("append").save(changes_of(silver.path))
-            return merge(silver)
 
-        monkeypatch.setattr(Silver, "merge_pending", first_drop)
-    story = live(spark, tmp_path, 1, monkeypatch)
-    assert story.wrong_reads(farthest=4)
+def drop_first(real: Callable[..., Any]) -> Callable[..., Any]:
+    """`merge_rows` that begins after its rows have been dropped."""
+
+    def merge(spark: SparkSession, target: str, *arguments: Any, **more: Any) -> Any:
+        changes_table._drop(spark, target, changes_table.appends(spark, target))
+        return real(spark, target, *arguments, **more)
+
+    return merge
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("step", "careless"), [("close_merge", drop_at_once), ("merge_rows", drop_first)])
+def test_red_control_a_careless_merge_is_found(
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    careless: Callable[[Any], Any],
+) -> None:
+    monkeypatch.setattr(pending_merge, step, careless(getattr(pending_merge, step)))
+    assert live(spark, tmp_path, 1, monkeypatch).wrong_reads(farthest=4)

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pyspark.sql import SparkSession
-
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import cause_of
-from lakebound_spark.silver.changes_table import Pending, last_merge_ms, pending
-from lakebound_spark.silver.pending_merge import PendingMerge
+from lakebound_spark.platform.metrics import count_text
+from lakebound_spark.silver.changes_table import Pending
 
 MERGE_ROWS: Final = 1_000_000
 MERGE_BYTES: Final = 256 << 20
@@ -66,13 +64,17 @@ AT_ONCE: Final = MergeSchedule()
 
 @dataclass(slots=True)
 class DueMerge:
-    """Merges what waits for it, called again and again. ``merge`` does it, and gives None when nothing waits."""
+    """Merges what waits for it, called again and again.
 
-    spark: SparkSession
+    ``waiting`` tells what waits and when the last merge ended; ``merge`` merges it.
+    """
+
     target: str
     schedule: MergeSchedule
-    merge: Callable[[], PendingMerge | None]
+    waiting: Callable[[], tuple[Pending, int]]
+    merge: Callable[[], object]
     warn: Callable[[str], None]
+    clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     _failed_ms: int = field(default=0, init=False)
 
     def look(self, *, last: bool = False) -> None:
@@ -81,11 +83,11 @@ class DueMerge:
         A merge that fails does not keep micro-batches from appending: it is told, and tried again a minute later.
         Raises its error once more waits than four merges take.
         """
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self.clock()
         if not last and now_ms - self._failed_ms < _PAUSE_MS:
             return
-        waiting = pending(self.spark, self.target)
-        if not self.schedule.is_due(waiting, last_merge_ms(self.spark, self.target), now_ms):
+        waiting, last_ms = self.waiting()
+        if not self.schedule.is_due(waiting, last_ms, now_ms):
             return
         try:
             self.merge()
@@ -95,6 +97,7 @@ class DueMerge:
                 raise
             self._failed_ms = now_ms
             self.warn(
-                f"{len(waiting.appends)} appends of {self.target} could not be merged ({cause_of(error)}); nothing is "
-                "lost, they stay visible in _live, and the merge is tried again in a minute"
+                f"{count_text(len(waiting.appends), 'append')} of {self.target} could not be merged "
+                f"({cause_of(error)}); nothing is lost, readers of _live see them, and the merge is tried again in a "
+                "minute"
             )

@@ -21,7 +21,7 @@ from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import NO_RECORDS, CheckedRecords, checked_records
 from lakebound_spark.reading.schema import RECORD, RECORD_WITH_OLD_IMAGE
 from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, data_files, split_by_bytes, stream_of_files
-from lakebound_spark.silver.changes_table import append_number
+from lakebound_spark.silver.changes_table import Pending, append_number, last_merge_ms, pending
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.due_merge import AT_ONCE, DueMerge, MergeSchedule
 from lakebound_spark.silver.micro_batch import Destination, MergeResult, bring_records
@@ -103,7 +103,10 @@ def run_merge(
         if job.schedule.appends:
             due.look()
 
-    due = DueMerge(spark, job.target, job.schedule, merge, warn)
+    def waiting() -> tuple[Pending, int]:
+        return pending(spark, job.target), last_merge_ms(spark, job.target)
+
+    due = DueMerge(job.target, job.schedule, waiting, merge, warn)
     prepare_tables(spark, job.target, job.config, job.checkpoint, merge, appends=job.schedule.appends)
     look()
     work = MergeWork(job.target, run, job)

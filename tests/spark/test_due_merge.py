@@ -1,0 +1,86 @@
+"""When a merge of pending changes is due, and what happens while it fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from lakebound.errors import Misconfigured
+from lakebound_spark.silver.changes_table import Pending
+from lakebound_spark.silver.due_merge import AT_ONCE, DueMerge, MergeSchedule, parse_interval
+
+MINUTES_10 = MergeSchedule(600, rows=100, bytes=1000)
+NOW = 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("waiting", "since_ms", "due"),
+    [
+        (Pending(), 10**9, False),
+        (Pending(("1",), 1, 1), 599_999, False),
+        (Pending(("1",), 1, 1), 600_000, True),
+        (Pending(("1",), 100, 1), 0, True),
+        (Pending(("1",), 99, 999), 0, False),
+        (Pending(("1",), 1, 1000), 0, True),
+    ],
+)
+def test_a_merge_is_due_by_time_rows_or_bytes(waiting: Pending, since_ms: int, due: bool) -> None:
+    assert MINUTES_10.is_due(waiting, NOW - since_ms, NOW) == due
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("30s", 30), ("10m", 600), ("2h", 7200)])
+def test_an_interval_is_read(text: str, seconds: int) -> None:
+    assert parse_interval(text) == seconds
+    assert MergeSchedule(seconds).appends == (seconds > 0)
+    assert not AT_ONCE.appends
+
+
+@pytest.mark.parametrize("text", ["", "10", "0m", "-1m", "1d", "10 m"])
+def test_another_interval_is_refused(text: str) -> None:
+    with pytest.raises(Misconfigured, match="use 0 to merge each micro-batch, or an interval such as 30s or 10m"):
+        parse_interval(text)
+
+
+@dataclass(slots=True)
+class Merges:
+    """A table in which so many rows wait, and merges that fail while ``broken``."""
+
+    rows: int = 1
+    now_ms: int = NOW
+    broken: bool = True
+    merged: int = 0
+    warnings: list[str] = field(default_factory=list)
+    due: DueMerge = field(init=False)
+
+    def __post_init__(self) -> None:
+        def waiting() -> tuple[Pending, int]:
+            return (Pending(("1", "2"), self.rows, self.rows), 0)
+
+        self.due = DueMerge("flights", MINUTES_10, waiting, self.merge, self.warnings.append, lambda: self.now_ms)
+
+    def merge(self) -> None:
+        if self.broken:
+            raise MemoryError
+        self.merged += 1
+
+
+def test_a_merge_that_fails_is_told_and_tried_again_a_minute_later() -> None:
+    merges = Merges()
+    merges.due.look()
+    assert merges.warnings == [
+        "2 appends of flights could not be merged (MemoryError); nothing is lost, readers of _live see them, and the "
+        "merge is tried again in a minute"
+    ]
+    merges.broken, merges.now_ms = False, NOW + 59_999
+    merges.due.look()
+    assert merges.merged == 0
+    merges.now_ms = NOW + 60_000
+    merges.due.look()
+    assert (merges.merged, len(merges.warnings)) == (1, 1)
+
+
+@pytest.mark.parametrize(("rows", "last"), [(400, False), (1, True)])
+def test_it_is_raised_when_too_much_waits_and_at_the_end(rows: int, last: bool) -> None:
+    with pytest.raises(MemoryError):
+        Merges(rows).due.look(last=last)
