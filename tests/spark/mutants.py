@@ -110,6 +110,20 @@ ON_SPARK: Final = (
         '"base": 0',
         HERE + "test_files.py::test_the_registers_that_whole_files_feed_are_counted",
     ),
+    Mutant(
+        "files: their bytes are not compared with the digests in their names",
+        "lakebound_spark.reading.digests",
+        'not found.get(file.url, "other").startswith(file.digest)',
+        "file.url not in found",
+        HERE + "test_files.py::test_a_file_of_other_bytes_is_left_out_though_its_count_fits",
+    ),
+    Mutant(
+        "files: a record too many in one makes up for one too few in another",
+        "lakebound_spark.reading.one_pass",
+        "sums == (named, named, weights)",
+        "sums[:2] == (named, named)",
+        HERE + "test_files.py::test_records_of_whole_files_are_used_once",
+    ),
     *edits_of(
         LATEST,
         REDUCED,

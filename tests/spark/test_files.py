@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from lakebound_spark.reading.files import (
     COUNT,
     DAMAGED,
+    DIGEST,
     MISSING,
     NOT_WHOLE,
     CheckedRecords,
@@ -21,6 +24,7 @@ from lakebound_spark.reading.files import (
     compare_with_name,
     damage_reason,
 )
+from lakebound_spark.reading.one_pass import read_once
 from lakebound_spark.reading.schema import RECORD
 from lakebound_spark.reading.source import DataFile, parse_data_file
 from tests.spark.bad_lines import BAD_LINES, one
@@ -160,6 +164,53 @@ def test_parquet_and_avro_are_the_same_records(spark: SparkSession, tmp_path: Pa
     assert {key: row["_is_deleted"] for key, row in rows.items()} == {"id=S:k": True, "id=S:m": False}
     noted = spark.read.format("delta").load(f"{silver.path}_bad_files").collect()
     assert {row["path"].removeprefix("file:"): row["reason"] for row in noted} == {str(cut): DAMAGED, str(short): COUNT}
+
+
+@pytest.mark.parametrize("how", ["cut", "edited", "renamed", "copied"])
+def test_a_file_of_other_bytes_is_left_out_though_its_count_fits(spark: SparkSession, tmp_path: Path, how: str) -> None:
+    """Each of them holds one whole record, as its name says: only the digest tells."""
+    silver = Silver.create(spark, tmp_path / "silver", {})
+    file, other = (write_records(tmp_path, [stream(name, 1, item(name))]) for name in ("a", "b"))
+    body = file.read_bytes()
+    match how:
+        case "cut":  # an empty member is missing behind the record
+            file = write_bytes(tmp_path, 1, body + gzip.compress(b""))
+            file.write_bytes(body)
+        case "edited":
+            file.write_bytes(gzip.compress(gzip.decompress(body).replace(b'"S":"a"', b'"S":"c"')))
+        case "renamed":
+            file = file.rename(file.with_name(file_name(1, b"another")))
+        case "copied":
+            file.write_bytes(other.read_bytes())
+    done = silver.merge(file, other)
+    assert (done.files, done.bad_files, done.records) == (2, 1, 1)
+    assert {key: row["_item"] for key, row in silver.rows().items()} == {"id=S:b": '{"id":{"S":"b"}}'}
+    (noted,) = spark.read.format("delta").load(f"{silver.path}_bad_files").collect()
+    assert (noted["path"], noted["reason"], noted["records_named"]) == (f"file:{file}", DIGEST, 1)
+
+
+def test_records_of_whole_files_are_used_once(spark: SparkSession, tmp_path: Path) -> None:
+    """And again where a writer's fault shows up: after files were left out, or where a name tells another origin."""
+    live, other = (write_records(tmp_path, [stream(key, 1, item(key))]) for key in ("a", "b"))
+    read = write_records(tmp_path, [base("c", 99_000, item("c"))])
+    twice = one("d").rstrip() + "\n" + one("e")
+    more, fewer = (write_lines(tmp_path, [text], count=count) for text, count in ((twice, 1), (one("f"), 2)))
+    cases = {
+        (live, other): [({"a", "b"}, {"stream"})],
+        (live, read): [({"a", "c"}, {"stream"}), ({"a", "c"}, {"stream", "base"})],
+        (live, more, fewer): [({"a", "d", "e", "f"}, {"stream"}), ({"a"}, {"stream"})],
+    }
+    for files, expected in cases.items():
+        uses: list[tuple[set[str], set[str]]] = []
+
+        def use(records: DataFrame, registers: Collection[str], uses: list[Any] = uses) -> DataFrame:
+            uses.append(({row["key"].removeprefix("id=S:") for row in records.collect()}, set(registers)))
+            return records
+
+        found, held = read_once(spark, data_files_at(files), TABLE, use)
+        assert (uses, held is None) == (expected, False)
+        counted = checked_records(spark, data_files_at(files), TABLE)
+        assert replace(found, records=None) == replace(counted, records=None)
 
 
 def test_the_registers_that_whole_files_feed_are_counted(spark: SparkSession, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from lakebound_spark.platform.spark_compat import root_cause_text
+from lakebound_spark.reading.digests import files_of_other_bytes
 from lakebound_spark.reading.schema import FILE, RECORD, WHOLE, record_time_ms
 from lakebound_spark.reading.source import DataFile, read_records
 
 MISSING = "missing"
+DIGEST = "digest differs from name"
 DAMAGED = "damaged"
 NOT_WHOLE = "line does not parse whole"
 COUNT = "count differs from name"
@@ -82,8 +84,44 @@ NO_RECORDS: Final = CheckedRecords(None, 0, 0, (), None, None)
 def checked_records(
     spark: SparkSession, files: Sequence[DataFile], source_table: str, record: StructType = RECORD
 ) -> CheckedRecords:
-    """Read ``files`` once, compare each with its name, and plan the reading of the records of those that are whole."""
-    files, bad_files, counts = list(files), list[BadFile](), dict[str, Row]()
+    """Compare each of ``files`` with its name, and plan the reading of the records of those that are whole.
+
+    The counts are known before the records are used, at the price of reading them twice (see `one_pass.read_once`).
+    """
+    proven, bad_files = prove_files(spark, files)
+    return count_files(spark, proven, bad_files, source_table, record)
+
+
+def prove_files(spark: SparkSession, files: Sequence[DataFile]) -> tuple[list[DataFile], list[BadFile]]:
+    """The files that hold the bytes which their names were made from, and the others with their reasons."""
+    if not files:
+        return [], []
+    try:
+        others = files_of_other_bytes(spark, files)
+    except Exception as error:
+        if damage_reason(error) != MISSING:
+            raise
+        if len(files) == 1:
+            return [], [BadFile(files[0].path, MISSING, files[0].count)]
+        half = len(files) // 2
+        (first, without), (second, and_without) = (prove_files(spark, some) for some in (files[:half], files[half:]))
+        return first + second, without + and_without
+    return [file for file in files if file not in others], [BadFile(file.path, DIGEST, file.count) for file in others]
+
+
+def count_files(
+    spark: SparkSession,
+    files: Sequence[DataFile],
+    bad_files: Sequence[BadFile],
+    source_table: str,
+    record: StructType = RECORD,
+) -> CheckedRecords:
+    """Read ``files`` once and count what the digest cannot see: the faults of their writer.
+
+    These are a wrong count in the name, a line that is no record, and bytes that were never whole. ``bad_files`` are
+    those that were left out before.
+    """
+    files, bad_files, counts = list(files), list(bad_files), dict[str, Row]()
     while files:
         try:
             counts = {
@@ -166,15 +204,20 @@ def count_by_file(records: DataFrame, source_table: str) -> DataFrame:
     | f1    | false  | flights      | 90             |
     | f2    | true   | weather      | 60             |
     """
+    return records.groupBy(FILE).agg(*aggregates_of(records, source_table))
+
+
+def aggregates_of(records: DataFrame, source_table: str) -> list[Column]:
+    """The aggregates of `count_by_file`."""
     ours = F.col(WHOLE) & (F.col("source_table") == source_table)
-    return records.groupBy(FILE).agg(
+    return [
         F.count("*").alias("read"),
         F.count_if(F.col(WHOLE)).alias("whole"),
         F.count_if(F.col(WHOLE) & (F.col("source_table") != source_table)).alias("foreign"),
         *record_aggregates(ours),
         # Spark's JSON reader passes over a field that nobody asks for, and would not see that it does not parse.
         F.max(F.xxhash64(*[name for name in records.columns if name not in (FILE, WHOLE)])).alias("all_fields"),
-    )
+    ]
 
 
 def record_aggregates(ours: Column) -> list[Column]:

@@ -33,7 +33,7 @@ _LISTING: Final = "path STRING, modificationTime TIMESTAMP, length BIGINT, conte
 class DataFile:
     """One batch file: its path to open, the same path as `_metadata.file_path` spells it, its name's facts, its size.
 
-    ``length`` is in bytes, 0 where nobody asked.
+    ``length`` is in bytes, 0 where nobody asked. ``digest`` is the beginning of the SHA-256 of the file's bytes.
     """
 
     path: str
@@ -41,13 +41,15 @@ class DataFile:
     count: int
     ext: str
     length: int = 0
+    origin: str = "stream"
+    digest: str = ""
 
 
 def parse_data_file(path: str, url: str, length: int = 0) -> DataFile | None:
     """The batch file at ``path``, or None when its name is not ``<origin>-<time>-<count>-<digest>.<ext>``."""
     # The layout below the prefix is the writer's choice (PARTITION_TEMPLATE); only the name says what a file holds.
     name = DataKey.parse("data", f"data/hour/{path.rsplit('/', 1)[-1]}")
-    return None if name is None else DataFile(path, url, name.count, name.ext, length)
+    return None if name is None else DataFile(path, url, name.count, name.ext, length, name.origin, name.digest)
 
 
 def stream_of_files(spark: SparkSession, source: str, reader: str, files_per_micro_batch: int) -> DataFrame:

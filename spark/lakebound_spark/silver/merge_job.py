@@ -18,7 +18,8 @@ from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text, pre
 from lakebound_spark.platform.streams import MicroBatchWork, run_micro_batches, staging_folder
 from lakebound_spark.platform.tables import companion_table
 from lakebound_spark.reading.bad_files import record_bad_files
-from lakebound_spark.reading.files import NO_RECORDS, CheckedRecords, checked_records
+from lakebound_spark.reading.files import NO_RECORDS, CheckedRecords
+from lakebound_spark.reading.one_pass import Use, read_once
 from lakebound_spark.reading.schema import RECORD, RECORD_WITH_OLD_IMAGE
 from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, data_files, split_by_bytes, stream_of_files
 from lakebound_spark.silver.changes_table import Pending, append_number, last_merge_ms, pending
@@ -175,10 +176,14 @@ def merge_micro_batch(
     Late records become a gap in the control ``folder``.
     """
     started = time.monotonic()
-    checked = checked_records(spark, files, to.config.source_table, record_schema(to.config))
-    if checked.bad_files:
-        record_bad_files(spark, to.target, checked.bad_files)
-    brought = bring_records(spark, checked, to)
+
+    def read(use: Use) -> tuple[CheckedRecords, DataFrame | None]:
+        checked, held = read_once(spark, files, to.config.source_table, use, record_schema(to.config))
+        if checked.bad_files:
+            record_bad_files(spark, to.target, checked.bad_files)
+        return checked, held
+
+    checked, brought = bring_records(spark, read, to)
     _record_gap(spark, folder, to.config.source_table, brought.stale)
     return _metrics_row(batch_id, len(files), checked, brought, started)
 
@@ -186,10 +191,14 @@ def merge_micro_batch(
 def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob, run: str) -> Iterator[MicroBatch]:
     """Bring in the records of ``batch``, rows of a bronze table; nothing without one."""
     started = time.monotonic()
-    checked = bronze_records(batch, job.config.source_table, record_schema(job.config))
+
+    def read(use: Use) -> tuple[CheckedRecords, DataFrame | None]:
+        checked = bronze_records(batch, job.config.source_table, record_schema(job.config))
+        return checked, None if checked.records is None else use(checked.records, checked.registers)
+
+    checked, brought = bring_records(batch.sparkSession, read, destination(job, run))
     if not checked.count and not checked.refused:
         return
-    brought = bring_records(batch.sparkSession, checked, destination(job, run))
     _record_gap(batch.sparkSession, job.control_folder, job.config.source_table, brought.stale)
     yield _metrics_row(batch_id, 0, checked, brought, started)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
@@ -13,6 +14,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakebound_spark.platform.tables import Counts, hold, retry_on_conflict
 from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.latest import latest_per_key, show_expired
+from lakebound_spark.reading.one_pass import Use
 from lakebound_spark.silver.auto_columns import grow_table
 from lakebound_spark.silver.changes_table import add_change_columns, append_changes, drop_append, has_changes
 from lakebound_spark.silver.columns import DeclaredColumn
@@ -50,41 +52,53 @@ class MergeResult:
     append: str = ""
 
 
-def bring_records(spark: SparkSession, checked: CheckedRecords, to: Destination) -> MergeResult:
+Read = Callable[[Use], tuple[CheckedRecords, DataFrame | None]]
+"""Gives what it is called with the records of a micro-batch; what was counted, and the rows that were held."""
+
+
+def bring_records(spark: SparkSession, read: Read, to: Destination) -> tuple[CheckedRecords, MergeResult]:
     """Merge or append the records; those older than what has been purged go to `<target>_stale_records` instead.
 
     Tried again from the start when another writer's commit came between: a purge may have been the other writer.
     """
-    records = checked.records
-    if records is None or not checked.count:
-        return MergeResult()
-    return retry_on_conflict(lambda: _bring_fresh_records(spark, checked, records, to))
+    return retry_on_conflict(lambda: _bring_fresh_records(spark, read, to))
 
 
-def _bring_fresh_records(
-    spark: SparkSession, checked: CheckedRecords, records: DataFrame, to: Destination
-) -> MergeResult:
-    oldest_ms = checked.oldest_record_ms
+def _bring_fresh_records(spark: SparkSession, read: Read, to: Destination) -> tuple[CheckedRecords, MergeResult]:
+    checked, held = read(partial(_reduce, to))
+    if held is None or checked.records is None or not checked.count:
+        return checked, MergeResult()
+    oldest_ms, stale = checked.oldest_record_ms, None
     # No horizon is shorter than a day, so younger records cannot be stale and need no look at the properties.
     old = oldest_ms is not None and oldest_ms < time.time_ns() // 1_000_000 - DAY_MS
     floor = purge_floor_ms(spark, to.target) if old else None
-    fresh = records if floor is None else records.where(~is_stale(floor))
-    stale = None if floor is None else record_stale_records(to.target, records.where(is_stale(floor)))
-    brought = (_append_latest if to.append_as else _merge_latest)(spark, fresh, checked.registers, to)
+    if floor is not None and oldest_ms is not None and oldest_ms < floor:
+        stale = record_stale_records(to.target, checked.records.where(is_stale(floor)))
+        held = _reduce(to, checked.records.where(~is_stale(floor)), checked.registers)
+    brought = (_append_held if to.append_as else _merge_held)(spark, held, checked.registers, to)
     if old and (since := purge_floor_ms(spark, to.target)) is not None and since != floor:
         if brought.append:
             # A purge has begun after the floor was read. What is appended is in no MERGE yet, and can be taken back.
             drop_append(spark, to.target, brought.append)
-            return _bring_fresh_records(spark, checked, records, to)
+            return _bring_fresh_records(spark, read, to)
         # It may have ended before the MERGE began: what is stale by now may have been merged onto nothing. It is kept
         # and told, so that a repair takes back what it may have done.
-        stale = record_stale_records(to.target, records.where(is_stale(since)))
-    return MergeResult(brought.keys, brought.inexact, brought.rescued, stale, brought.counts, brought.append)
+        stale = record_stale_records(to.target, checked.records.where(is_stale(since)))
+    return checked, replace(brought, stale=stale)
 
 
-def _merge_latest(spark: SparkSession, records: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
-    typed, columns = _typed_latest(spark, records, registers, to)
-    rows = hold(typed, f"{to.staging}/rows")
+def _reduce(to: Destination, records: DataFrame, registers: Collection[str]) -> DataFrame:
+    """One row a key, held: typed where the columns are declared; with `columns: auto` they depend on the rows."""
+    latest = latest_per_key(show_expired(records) if to.config.keep_expired else records)
+    if to.config.auto:
+        return hold(latest, f"{to.staging}/latest")
+    return hold(typed_rows(latest, to.config.columns, registers), f"{to.staging}/rows")
+
+
+def _merge_held(spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
+    rows, columns = _typed(spark, held, registers, to)
+    if to.config.auto:
+        rows = hold(rows, f"{to.staging}/rows")
     counts = rows.agg(
         *row_bounds(),
         F.sum("inexact").alias("inexact"),
@@ -98,24 +112,21 @@ def _merge_latest(spark: SparkSession, records: DataFrame, registers: Collection
     return MergeResult(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
 
 
-def _append_latest(spark: SparkSession, records: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
-    typed, columns = _typed_latest(spark, records, registers, to)
-    done = append_changes(spark, to.target, typed, columns, registers, to.append_as, rescue=to.config.auto)
+def _append_held(spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
+    rows, columns = _typed(spark, held, registers, to)
+    done = append_changes(spark, to.target, rows, columns, registers, to.append_as, rescue=to.config.auto)
     return MergeResult(done.keys, done.inexact, done.rescued, append=done.append)
 
 
-def _typed_latest(
-    spark: SparkSession, records: DataFrame, registers: Collection[str], to: Destination
+def _typed(
+    spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination
 ) -> tuple[DataFrame, Sequence[DeclaredColumn]]:
-    """One typed row a key, and the columns by which it is typed. The tables and their views have these by then."""
-    config = to.config
-    latest = latest_per_key(show_expired(records) if config.keep_expired else records)
-    columns = config.columns
-    if config.auto:
-        latest = hold(latest, f"{to.staging}/latest")
-        columns, grew = grow_table(spark, to.target, latest)
-        if grew:
-            if has_changes(spark, to.target):
-                add_change_columns(spark, to.target, columns)
-            create_views(spark, to.target, replace=True)
-    return typed_rows(latest, columns, registers, rescue=config.auto), columns
+    """The typed rows, and the columns by which they are typed. The tables and their views have these by then."""
+    if not to.config.auto:
+        return held, to.config.columns
+    columns, grew = grow_table(spark, to.target, held)
+    if grew:
+        if has_changes(spark, to.target):
+            add_change_columns(spark, to.target, columns)
+        create_views(spark, to.target, replace=True)
+    return typed_rows(held, columns, registers, rescue=True), columns
