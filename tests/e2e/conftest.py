@@ -69,12 +69,7 @@ def demo_run(demo_folder: Path, interrupted: Interrupted) -> Iterator[DemoRun]:
     """A whole run in the folder where the interrupted one left what it had."""
     del interrupted
     done = subprocess.run(
-        demo(demo_folder, "--keep"),
-        cwd=ROOT,
-        env=environment(demo_folder),
-        capture_output=True,
-        text=True,
-        check=False,
+        demo(demo_folder, "--keep"), cwd=ROOT, env=environment(demo_folder), capture_output=True, text=True, check=False
     )
     found = re.search(r"http://127\.0\.0\.1:\d+", done.stdout)
     try:

@@ -82,10 +82,7 @@ def test_a_gap_is_healed_by_a_scan_and_the_result_says_why() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [
-        {"mode": "export"},
-        {"mode": "incremental_export", "from": "2026-11-18T08:00:00Z", "to": "2026-11-18T09:00:00Z"},
-    ],
+    [{"mode": "export"}, {"mode": "incremental_export", "from": "2026-11-18T08:00:00Z", "to": "2026-11-18T09:00:00Z"}],
 )
 def test_an_export_is_refused_in_the_first_state_with_what_works_instead(given: dict[str, Any]) -> None:
     made, _ = deployed(FOREIGN, THEIR_STREAM)

@@ -48,8 +48,7 @@ def found(sinks: list[str], used: int) -> set[str]:
 
 
 def test_nothing_beside_the_bodies_of_messages_and_objects_holds_a_value(
-    stack: Stack,
-    capfd: pytest.CaptureFixture[str],
+    stack: Stack, capfd: pytest.CaptureFixture[str]
 ) -> None:
     names = canaries()
     records = canary_records(names)

@@ -483,11 +483,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "claim that does not exist": (
         "ObjectMissing",
         json.dumps(
-            {
-                "v": 1,
-                "table": TABLE,
-                "claim": {"key": CLAIMS.key(TABLE, "a" * 64), "sha256": "a" * 64, "bytes": 5},
-            }
+            {"v": 1, "table": TABLE, "claim": {"key": CLAIMS.key(TABLE, "a" * 64), "sha256": "a" * 64, "bytes": 5}}
         ),
     ),
     "claim of a batch file": (

@@ -11,15 +11,7 @@ import typer
 
 from lakebound.cli.app import app
 from lakebound.record.envelope import FIELDS
-from tests.golden.public_names import (
-    GOLDEN,
-    command_names,
-    differences,
-    job_names,
-    record_names,
-    template_names,
-    text,
-)
+from tests.golden.public_names import GOLDEN, command_names, differences, job_names, record_names, template_names, text
 from tests.support.translated_template import translated
 
 KEPT = json.loads(GOLDEN.read_text())
@@ -47,8 +39,7 @@ def test_red_control_an_option_of_a_job_with_another_default_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "name"),
-    [("Outputs", "MergeSource"), ("Resources", "StatusGap"), ("Parameters", "MessageBytes")],
+    ("section", "name"), [("Outputs", "MergeSource"), ("Resources", "StatusGap"), ("Parameters", "MessageBytes")]
 )
 def test_red_control_a_part_of_the_template_that_is_dropped_is_found(section: str, name: str) -> None:
     template = copy.deepcopy(translated())

@@ -88,12 +88,7 @@ def place(stack: LocalStack, deployment: Deployment) -> Place:
 
 def run(place: Place, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
     done = subprocess.run(
-        [*COMMAND, *arguments, "--json"],
-        env=place.environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+        [*COMMAND, *arguments, "--json"], env=place.environment, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stdout, done.stderr
     return done.returncode, {one["name"]: one for one in json.loads(done.stdout)["steps"]}

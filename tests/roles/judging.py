@@ -81,11 +81,7 @@ class Statement:
 
 def surroundings(account: str) -> dict[str, str]:
     """What every request of ours bears: TLS, and the account of a principal that is no service."""
-    return {
-        "aws:SecureTransport": "true",
-        "aws:PrincipalAccount": account,
-        "aws:PrincipalIsAWSService": "false",
-    }
+    return {"aws:SecureTransport": "true", "aws:PrincipalAccount": account, "aws:PrincipalIsAWSService": "false"}
 
 
 def allowed(

@@ -133,10 +133,7 @@ def test_a_statement_to_look_by_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("sid", "action", "resource", "verb"),
-    [
-        ("LookFiles", "s3:GetObject", "/_lakebound/", "dlq show"),
-        ("ActOnBuffer", "sqs:SendMessage", "", "dlq redrive"),
-    ],
+    [("LookFiles", "s3:GetObject", "/_lakebound/", "dlq show"), ("ActOnBuffer", "sqs:SendMessage", "", "dlq redrive")],
 )
 def test_a_right_taken_away_is_missed_by_running(sid: str, action: str, resource: str, verb: str) -> None:
     (right,) = (one for one in rights() if (one.sid, one.action) == (sid, action) and resource in one.resource)

@@ -87,8 +87,7 @@ def _greatest(name: str, rank: Callable[[Change], Any]) -> Rule:
 
 SNAPSHOT_IS_ZERO = _greatest("sequence number, snapshot rows count as 0", lambda c: c.version or "0")
 LEXICOGRAPHIC = _greatest(
-    "lexicographic (time, scan < stream, sequence)",
-    lambda c: (c.base[0], 0, "") if c.base else (c.time, 1, c.version),
+    "lexicographic (time, scan < stream, sequence)", lambda c: (c.base[0], 0, "") if c.base else (c.time, 1, c.version)
 )
 
 

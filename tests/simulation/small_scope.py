@@ -52,13 +52,7 @@ class Verdict(NamedTuple):
     wrong: str = ""
 
 
-TWO_REGISTERS = Rule(
-    "two max-registers",
-    EMPTY,
-    reduce,
-    lambda row, batch: (merge(row, batch),),
-    lambda row: row.image,
-)
+TWO_REGISTERS = Rule("two max-registers", EMPTY, reduce, lambda row, batch: (merge(row, batch),), lambda row: row.image)
 
 
 def deliver(scenario: Scenario, rule: Rule, duplicates: bool = True) -> Verdict:

@@ -26,15 +26,7 @@ from tests.simulation.backfills import BackfillRun, close_gap, record_gap
 from tests.simulation.choices import Choices
 from tests.simulation.faults import FAULTS
 from tests.simulation.ledger import Entry, Ledger
-from tests.simulation.runs import (
-    MARGIN_MS,
-    SCANNER_ERROR_MS,
-    W_MS,
-    ScanRun,
-    base_event,
-    heal_incrementally,
-    store_rows,
-)
+from tests.simulation.runs import MARGIN_MS, SCANNER_ERROR_MS, W_MS, ScanRun, base_event, heal_incrementally, store_rows
 from tests.simulation.s3 import S3Client, S3State
 from tests.simulation.source import MAX_TIME_ERROR_MS, TABLE, Lane, Shard, Stream, Table
 from tests.simulation.sqs import Message, SqsClient, SqsState

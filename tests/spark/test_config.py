@@ -194,7 +194,4 @@ def test_the_jars_are_those_of_the_installed_packages() -> None:
     jars = local_settings()["spark.jars.packages"].split(",")
     # Delta 3.3 knows one Spark only, and PySpark 3.5 comes with Scala 2.12.
     which, scala = ("", "2.12") if IS_SPARK_35 else (f"_{'.'.join(spark.split('.')[:2])}", "2.13")
-    assert jars == [
-        f"io.delta:delta-spark{which}_{scala}:{delta}",
-        f"org.apache.spark:spark-avro_{scala}:{spark}",
-    ]
+    assert jars == [f"io.delta:delta-spark{which}_{scala}:{delta}", f"org.apache.spark:spark-avro_{scala}:{spark}"]

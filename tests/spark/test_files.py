@@ -237,12 +237,7 @@ def test_the_count_in_the_name_decides() -> None:
     assert compare_with_name(file, 3, 3) is None
     assert [
         getattr(compare_with_name(file, *counts), "reason", None) for counts in ((2, 2), (4, 4), (3, 2), (0, 0))
-    ] == [
-        COUNT,
-        COUNT,
-        NOT_WHOLE,
-        COUNT,
-    ]
+    ] == [COUNT, COUNT, NOT_WHOLE, COUNT]
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,7 @@ def test_a_job_killed_at_any_side_effect_ends_right(
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("folder", "where"),
-    [
-        ("checkpoint/offsets/", "before Delta's commit"),
-        ("silver/_delta_log/", "after Delta's commit, before Spark's"),
-    ],
+    [("checkpoint/offsets/", "before Delta's commit"), ("silver/_delta_log/", "after Delta's commit, before Spark's")],
 )
 def test_a_job_killed_around_deltas_commit_ends_right(
     spark: SparkSession, tmp_path: Path, folder: str, where: str

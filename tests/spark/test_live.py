@@ -155,11 +155,7 @@ def drop_first(real: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.soak
 @pytest.mark.parametrize(("step", "careless"), [("close_merge", drop_at_once), ("merge_rows", drop_first)])
 def test_red_control_a_careless_merge_is_found(
-    spark: SparkSession,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    step: str,
-    careless: Callable[[Any], Any],
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, careless: Callable[[Any], Any]
 ) -> None:
     monkeypatch.setattr(pending_merge, step, careless(getattr(pending_merge, step)))
     assert live(spark, tmp_path, 1, monkeypatch).wrong_reads(farthest=4)

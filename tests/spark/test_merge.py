@@ -81,11 +81,7 @@ def stories() -> Iterator[tuple[str, Story, int | None]]:
     k = "older-run-after-a-newer-one"
     yield k, [[base(k, T + 500, v(k, 2), run="b")], [base(k, T, v(k, 1), run="c")]], 2
     k = "both-registers-in-one-micro-batch-then-a-newer-label"
-    yield (
-        k,
-        [[stream(k, 1, v(k, 1), time_ms=T), base(k, T - 5, v(k, 0))], [base(k, T + 99, v(k, 2))]],
-        2,
-    )
+    yield (k, [[stream(k, 1, v(k, 1), time_ms=T), base(k, T - 5, v(k, 0))], [base(k, T + 99, v(k, 2))]], 2)
     k = "delivered-twice-and-again"
     yield k, [[stream(k, 1, v(k, 1)), stream(k, 1, v(k, 1))], [stream(k, 1, v(k, 1))], [stream(k, 1, v(k, 1))]], 1
 
@@ -155,11 +151,7 @@ def test_the_story_ends_as_the_source_does(rows: dict[str, Row], key: str) -> No
 
 def test_each_register_keeps_its_greatest(rows: dict[str, Row]) -> None:
     row = rows["id=S:both-registers-in-one-micro-batch-then-a-newer-label"]
-    assert (row["_version"], row["_stream_time_ms"], row["_base"]) == (
-        f"{LABEL}|{1:040d}",
-        T,
-        f"{T + 99:015d}|run-1|1",
-    )
+    assert (row["_version"], row["_stream_time_ms"], row["_base"]) == (f"{LABEL}|{1:040d}", T, f"{T + 99:015d}|run-1|1")
     never_streamed = rows["id=S:scan-before-any-stream-record"]
     assert (never_streamed["_version"], never_streamed["_stream_time_ms"]) == ("", None)
     assert rows["id=S:stamped-backwards"]["_stream_time_ms"] == T + 1000

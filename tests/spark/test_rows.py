@@ -109,11 +109,7 @@ VALUES: list[tuple[str | dict[str, Any], dict[str, Any], Any]] = [
         {"S": "2025-07-10 04:24:32Z"},
         datetime(2025, 7, 10, 4, 24, 32, tzinfo=UTC),
     ),
-    (
-        {"type": "timestamp", "zone": "+02:00"},
-        {"S": "20250710T0424"},
-        datetime(2025, 7, 10, 2, 24, tzinfo=UTC),
-    ),
+    ({"type": "timestamp", "zone": "+02:00"}, {"S": "20250710T0424"}, datetime(2025, 7, 10, 2, 24, tzinfo=UTC)),
     ({"type": "timestamp", "zone": "+02:00"}, {"S": "2025-07-10"}, UNFIT),
     (
         {"type": "timestamp", "fraction": "truncate"},

@@ -106,10 +106,7 @@ class World:
         self.clock = ManualClock()
         self.dead = MemoryQueue(self.clock)
         self.buffer = MemoryQueue(
-            self.clock,
-            visibility_seconds=visibility_seconds,
-            max_receives=MAX_RECEIVES,
-            dead_letters=self.dead,
+            self.clock, visibility_seconds=visibility_seconds, max_receives=MAX_RECEIVES, dead_letters=self.dead
         )
         self.bucket = MemoryStore(self.clock)
         self.queue = FaultyQueue(self.buffer)

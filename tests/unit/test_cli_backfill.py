@@ -84,13 +84,7 @@ def test_a_history_that_may_not_be_read_ends_no_watch() -> None:
     [
         ("Misconfigured", "mode must be one of scan. Nothing was read", "Validate", "start another run", "Redriving"),
         ("Misconfigured", "there is no open gap. Nothing needs healing", "Estimate", "start another run", "Redriving"),
-        (
-            "Misconfigured",
-            "3 wait. Run x, then redrive this execution",
-            "Look at the stream",
-            "says how",
-            "other",
-        ),
+        ("Misconfigured", "3 wait. Run x, then redrive this execution", "Look at the stream", "says how", "other"),
         ("Misconfigured", "the table was created again. Start a new backfill", "Segments", "cannot help", "goes on"),
         ("StoreUnavailable", "Could not put s3://b/k (KMS)", "Read pages", "goes on where it stopped", "another run"),
         ("", "", "", "goes on where it stopped", "another run"),

@@ -143,12 +143,7 @@ OPTIONS: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("a", [{"N": "1"}, {"N": "0"}], {"type": "bigint"}, ""),
     # headroom
     ("a", [{"N": "1.5"}, {"N": "22.5"}], {"type": "decimal(38,7)"}, "at most 2 digits before the point and 1 after it"),
-    (
-        "a",
-        [{"N": "9" * 30 + ".5"}],
-        {"type": "decimal(38,4)"},
-        "at most 30 digits before the point and 1 after it",
-    ),
+    ("a", [{"N": "9" * 30 + ".5"}], {"type": "decimal(38,4)"}, "at most 30 digits before the point and 1 after it"),
     (
         "a",
         [{"N": "9" * 20 + "." + "9" * 18}],

@@ -10,13 +10,7 @@ import orjson
 import pytest
 
 from lakebound.errors import LakeboundError, QueueUnavailable
-from lakebound.operate.redrive import (
-    MoveState,
-    redrive_by_copy,
-    redrive_by_task,
-    redrive_failures,
-    redrive_quarantine,
-)
+from lakebound.operate.redrive import MoveState, redrive_by_copy, redrive_by_task, redrive_failures, redrive_quarantine
 from lakebound.record.redaction import Redaction
 from lakebound.transport.dead_letters import peek_dead_letters
 from lakebound.transport.object_keys import QUARANTINE

@@ -78,10 +78,7 @@ def test_an_exports_lines_give_the_record_of_their_values(item: Any, written: An
     }
     net = ExportLineReader(decoder.reader, incremental=True).read(written(change))
     assert type(net) is RawItem
-    for text, values, decode in (
-        (full, {"Item": item}, decoder.export_line),
-        (net, change, decoder.change_line),
-    ):
+    for text, values, decode in ((full, {"Item": item}, decoder.export_line), (net, change, decoder.change_line)):
         one, other = decode(text, 5, "e"), decode(values, 5, "e")
         assert orjson.loads(encode_line(one, NOW)) == orjson.loads(encode_line(other, NOW))
     assert decoder.change_line(net, 5, "e").approx_creation_time_ms == 1795000000123

@@ -196,12 +196,7 @@ def test_a_step_that_fails_says_what_is_next_and_stops_no_other() -> None:
     acts = (fails, cannot_be_undone, skips, lambda undo: "seen")
     steps = [Step(str(number), "", act, f"do {number}") for number, act in enumerate(acts)]
     outcomes = list(perform(steps, ManualClock()))
-    assert [(one.state, one.next) for one in outcomes] == [
-        (FAILED, "do 0"),
-        (FAILED, "do 1"),
-        (SKIPPED, ""),
-        (OK, ""),
-    ]
+    assert [(one.state, one.next) for one in outcomes] == [(FAILED, "do 0"), (FAILED, "do 1"), (SKIPPED, ""), (OK, "")]
 
 
 def test_a_second_ctrl_c_does_not_stop_the_undoing() -> None:

@@ -158,12 +158,7 @@ def test_what_is_not_found_says_what_was_looked_for_and_where(
     assert lakebound("trace", "OP1#JFK", "--json") == 1
     document = lakebound.document()
     assert document["looked_for"] == ["id=S:OP1#JFK"]
-    assert document["searched"] == {
-        "where": "s3://lake-files/ddb/flights/",
-        "files": 1,
-        "records": 1,
-        "quarantined": 0,
-    }
+    assert document["searched"] == {"where": "s3://lake-files/ddb/flights/", "files": 1, "records": 1, "quarantined": 0}
     assert lakebound("trace", "k1", "--files", str(tmp_path)) == 1
     assert "the table's key is not known" in lakebound.out()
 

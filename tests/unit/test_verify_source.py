@@ -128,9 +128,7 @@ def test_read_asks_again_for_keys_that_were_not_processed(client: Any, monkeypat
 def test_read_gives_up_on_a_table_that_answers_nothing(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     source = table(client)
     monkeypatch.setattr(
-        client,
-        "batch_get_item",
-        lambda **request: {"Responses": {}, "UnprocessedKeys": request["RequestItems"]},
+        client, "batch_get_item", lambda **request: {"Responses": {}, "UnprocessedKeys": request["RequestItems"]}
     )
     with pytest.raises(LakeboundError, match="answers no more reads"):
         list(source.read([{"part": {"B": "YQ=="}, "at": {"N": "1"}}]))
