@@ -19,7 +19,9 @@ from typing import Any
 import boto3
 import pytest
 
-from lakebound.cli import app, silver_table, spark_silver
+from lakebound.backfill.gap_closing import RunMergeCheck
+from lakebound.cli import app, silver_table
+from lakebound.operate.run_merge import check_run_merge
 from lakebound.transport.object_keys import RunFolder
 from tests.roles.deployed import Deployed, Right, filled
 from tests.roles.judging import ACCOUNT, Request, Statement
@@ -106,7 +108,8 @@ def operate(
         here.roles[OPERATOR] = list(rights_of(statements, placeholders(here, parameters)))
         here.taken = taken
         patch.setattr(silver_table, "open_silver", lambda target, engine: nullcontext(_Empty()))
-        patch.setattr(spark_silver, "open_healed", lambda target: nullcontext(_Empty()))
+        patch.setattr(silver_table, "_open_in_deltalake", lambda target: _Empty())
+        patch.setattr(silver_table, "check_run_merge", _all_merged)
         patch.setenv("LAKEBOUND_STACK", STACK)
         patch.chdir(folder)
         operated = Operated(here)
@@ -144,8 +147,13 @@ def placeholders(here: Deployed, parameters: Mapping[str, str]) -> dict[str, str
     return told | {name: parameters.get(name, "none") for name in ("KmsKeyArn", "TableKmsKeyArn", "HashKeyArn")}
 
 
+def _all_merged(*given: Any) -> RunMergeCheck:
+    """A run whose files are read, as if silver had their records."""
+    return replace(check_run_merge(*given), unmerged=0, ghosts=0)
+
+
 class _Empty:
-    """Silver without a row, and a heal that is wholly merged."""
+    """Silver without a row."""
 
     def rows(self) -> Iterator[Any]:
         return iter(())
@@ -153,13 +161,11 @@ class _Empty:
     def read(self, keys: Sequence[str]) -> Iterator[Any]:
         return iter(())
 
-    def check_merge(self, source: str, manifest: Any) -> Any:
-        from lakebound.backfill.gap_closing import RunMergeCheck
+    def registers(self) -> Iterator[Any]:
+        return iter(())
 
-        return RunMergeCheck(records=5, ghosts=0)
-
-    def mark(self, gaps: Sequence[Any]) -> str:
-        return ""
+    def left_out(self) -> frozenset[str]:
+        return frozenset()
 
 
 def _prepare(life: Life, parameters: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -96,6 +96,8 @@ def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed) -> None:
     assert (status, len(told["closed"]), told["still_open"]) == (0, 1, [])
     assert [(gap.healed_by, gap.to_ms) for gap in healed.book.all()] == [(RUN, GAP.to_ms)]
     assert healed.metric() == [0.0]
+    assert STALE_PROPERTY in properties(spark, target), "the mark is the merge job's"
+    mark_stale(spark, target, healed.book.all())
     assert STALE_PROPERTY not in properties(spark, target)
 
     status, told = healed.close()

@@ -13,14 +13,18 @@ from pyspark.sql import Row, SparkSession
 from lakebound.adapters import silver_table
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.delta_table import DeltaVersion
-from lakebound.cli.silver_table import Engine, open_silver
+from lakebound.backfill.gap_closing import RunMergeCheck
+from lakebound.cli.silver_table import Engine, open_healed, open_silver
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.verify import LakeRow, Patience, verify
 from lakebound.record.attributes import Image
 from lakebound.source.gaps import Gap
+from lakebound_spark.reading.bad_files import record_bad_files
+from lakebound_spark.reading.files import BadFile
 from lakebound_spark.reading.schema import SILVER
 from lakebound_spark.silver.stale_mark import mark_stale
 from tests.spark.silver import Silver
+from tests.spark.sweep_run import BEFORE, LABEL, manifest_of
 from tests.support.independent_writer import Record, base, item, stream, write_records
 
 BOTH = list(Engine)
@@ -212,6 +216,36 @@ def test_both_engines_give_one_report(tables: Tables) -> None:
     assert reports[0].missing == ("id=S:gone",)
     assert reports[0].different == ("id=S:changed",)
     assert reports[0].ghost == ("id=S:null", "id=S:of another backfill", "id=S:of the backfill")
+
+
+def test_both_engines_tell_how_far_a_run_is_merged(spark: SparkSession, tmp_path: Path) -> None:
+    silver, source = Silver.create(spark, tmp_path / "silver", {}, ttl_deletes="keep"), tmp_path / "source"
+    silver.merge(write_records(source, BEFORE))
+    silver.merge(write_records(source, [stream("late ghost", 6, None, ttl_expired=True, old_image=item("late ghost"))]))
+    records = [base("kept", LABEL, item("kept")), base("gone", LABEL, None), base("new", LABEL + 10, item("new"))]
+    run = write_records(source, [*records, base("foreign", LABEL, item("foreign"), source_table="weather")])
+    other = write_records(source, [base("kept", LABEL + 5, item("kept"))])
+    manifest = manifest_of([run, other])
+
+    def told() -> RunMergeCheck:
+        checks = []
+        for engine in BOTH:
+            with open_healed(silver.path, engine) as table:
+                checks.append(table.check_merge(str(source), manifest))
+        assert checks[0] == checks[1]
+        return checks[0]
+
+    assert told() == RunMergeCheck(records=4, unmerged=3)
+    record_bad_files(spark, silver.path, [BadFile(str(run), "damaged", 1), BadFile("/elsewhere", "damaged", 1)])
+    silver.merge(run)
+    assert told() == RunMergeCheck(left_out=(run.name,), records=4, unmerged=1)
+    silver.merge(other)
+    assert told() == RunMergeCheck(left_out=(run.name,), records=4, ghosts=2)
+    body = other.read_bytes()
+    other.write_bytes(body[:-9])
+    assert told() == RunMergeCheck(damaged=(other.name,), left_out=(run.name,), records=3)
+    other.unlink()
+    assert told() == RunMergeCheck(missing=(other.name,), left_out=(run.name,), records=3)
 
 
 @pytest.mark.parametrize("engine", BOTH)

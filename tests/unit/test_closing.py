@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
+from lakebound.adapters.documents import S3Documents
+from lakebound.adapters.s3 import S3Store
+from lakebound.backfill.checkpoints import WrittenFile
 from lakebound.backfill.gap_closing import RunMergeCheck, decide_closing
 from lakebound.backfill.manifest import Manifest, digest_of
-from lakebound.source.gaps import Gap
-from tests.support.operator_stack import Lakebound, Operated
+from lakebound.source.gaps import Gap, GapBook
+from lakebound.transport.object_keys import RunFolder
+from tests.support.independent_writer import base, item, write_records
+from tests.support.operator_stack import BUCKET, Lakebound, Operated
 
 W = 180_000
 GAP = Gap(1_000_000, 2_000_000, "mapping_behind", detected_at_ms=2_100_000)
@@ -94,6 +104,50 @@ def test_a_gap_without_an_end_is_never_closed() -> None:
 
 def test_a_file_that_was_left_out_once_and_is_merged_now_refuses_nothing() -> None:
     assert not decide_closing(manifest(), [GAP], W, merged(left_out=("a",)), 0, 0).is_refused
+
+
+def test_a_heal_is_closed_without_spark_and_the_mark_is_the_merge_jobs(
+    lakebound: Lakebound, operated: Operated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lakebound.cli.spark_silver", None)
+    file = write_records(tmp_path / "source", [base("k", 5, item("k"), run="heal-1")])
+    written = (WrittenFile(f"ddb/flights/{file.name}", 1, file.stat().st_size),)
+    run = manifest(records=1, files=written, digest=digest_of(written), mode="scan", min_label_ms=5)
+    s3 = operated.client("s3")
+    s3.put_object(Bucket=BUCKET, Key=RunFolder.of("flights", "heal-1").manifest(), Body=run.encode())
+    book = GapBook("flights", S3Store(BUCKET, s3), S3Documents(BUCKET, s3))
+    book.record(GAP)
+
+    def close(**registers: str) -> tuple[int, str]:
+        rows = {f"id=S:{key}": value for key, value in registers.items()}
+        write_deltalake(tmp_path / "silver", silver_rows(rows), mode="overwrite")
+        places = ("--source", str(tmp_path / "source"), "--target", str(tmp_path / "silver"))
+        return lakebound("backfill", "close", "--run", "heal-1", *places), lakebound.out()
+
+    newest = f"{5:015d}|heal-1|1"
+    status, told = close(k="")
+    assert (status, told.splitlines()[0]) == (1, "not closed: 1 keys of the run are not merged")
+    status, told = close(k=newest, ghost="")
+    assert (status, told.splitlines()[0]) == (1, "not closed: 1 rows are still there that the table no longer has")
+    assert [gap.healed_by for gap in book.all()] == [None]
+    status, told = close(k=newest)
+    assert (status, told.splitlines()) == (
+        0,
+        [
+            "closed the gap from 1970-01-01T00:16:40Z to 1970-01-01T00:33:20Z (mapping_behind)",
+            "silver's stale mark goes when merge_changes next reads the gaps: at its start, or within a minute",
+        ],
+    )
+    assert [gap.healed_by for gap in book.all()] == ["heal-1"]
+
+
+def silver_rows(bases: Mapping[str, str]) -> pa.Table:
+    """Rows of silver that show an item, by key and base register."""
+    count = len(bases)
+    nothing = pa.array([None] * count, pa.int64())
+    constant = {"_item": "{}", "_is_deleted": False, "_version": "", "_ttl_expired": False}
+    columns = {"_key": list(bases), "_base": list(bases.values()), "_stream_time_ms": nothing}
+    return pa.table(columns | {name: [value] * count for name, value in constant.items()})
 
 
 def test_a_run_that_has_not_ended_is_a_usage_error(lakebound: Lakebound, operated: Operated) -> None:

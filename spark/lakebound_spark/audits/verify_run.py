@@ -15,7 +15,6 @@ from lakebound_spark.history.stretches import value_digest
 from lakebound_spark.platform.tables import read_table, require_silver
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register
-from lakebound_spark.upkeep.run_merge_check import min_label_ms
 from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal, check_manifest, load_manifest, require_run_files
 
 CHANGED_SINCE = "it changed after the run read it"
@@ -40,7 +39,7 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Repor
             "mirror the bucket again, then verify again"
         )
     records = checked.records if checked.records is not None else spark.createDataFrame([], _NO_RECORDS)
-    return report_of(key_verdicts(records, silver, min_label_ms(manifest), earlier))
+    return report_of(key_verdicts(records, silver, manifest.first_label_ms, earlier))
 
 
 _NO_RECORDS = "key STRING, snapshot_label_ms BIGINT, snapshot_run STRING, new_image STRING"

@@ -24,7 +24,7 @@ def check_run_merge(spark: SparkSession, source: str, target: str, manifest: Man
     damaged = tuple(sorted(bad.path.rpartition("/")[2] for bad in checked.bad_files))
     found: int | None = None
     if manifest.is_complete and not missing and not damaged and not late:
-        found = ghosts(silver, run_keys, min_label_ms(manifest), manifest.run).count()
+        found = ghosts(silver, run_keys, manifest.first_label_ms, manifest.run).count()
     return RunMergeCheck(tuple(missing), damaged, left_out, checked.count, late, found)
 
 
@@ -36,12 +36,6 @@ def recorded_bad_files(spark: SparkSession, target: str, manifest: Manifest) -> 
     wanted = {file.key.rpartition("/")[2] for file in manifest.files}
     names = (str(row["path"]).rpartition("/")[2] for row in read_table(spark, place).select("path").collect())
     return tuple(sorted(wanted.intersection(names)))
-
-
-def min_label_ms(manifest: Manifest) -> int:
-    """The smallest label of the run, which its sweep's rows bear."""
-    assert manifest.min_label_ms is not None or not manifest.records
-    return manifest.min_label_ms if manifest.min_label_ms is not None else manifest.started_ms - 60_000
 
 
 def count_unmerged_keys(silver: DataFrame, run_keys: DataFrame) -> int:

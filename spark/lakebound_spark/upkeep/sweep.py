@@ -30,7 +30,6 @@ from lakebound_spark.upkeep.run_merge_check import (
     count_unmerged_keys,
     find_run_files,
     ghosts,
-    min_label_ms,
 )
 
 MIN_GUARD: Final = 1_000
@@ -96,7 +95,7 @@ def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
     late = count_unmerged_keys(silver, run_keys)
     if late:
         raise SweepRefusal(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
-    label = min_label_ms(manifest)
+    label = manifest.first_label_ms
     found = ghosts(silver, run_keys, label, job.run)
     visible, count = silver.where(~F.col("_is_deleted")).count(), found.count()
     check_guard(count, visible, job.max_deletes)

@@ -134,7 +134,7 @@ def _translated(target: str) -> Iterator[None]:
     try:
         yield
     except TableNotFoundError:
-        raise Misconfigured(f"There is no Delta table at {target}; run merge_changes first") from None
+        raise NotThere(f"There is no Delta table at {target}; run merge_changes first") from None
     # While it reads, deltalake raises bare Exceptions.
     except Exception as failure:
         raise _error_of(target, failure) from None

@@ -1,12 +1,14 @@
-"""Port LakeTable of `verify` over the silver table, read without Java."""
+"""Ports LakeTable of `verify` and MergedTable of `backfill close` over the silver table, read without Java."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from lakebound.adapters.aws_calls import NotThere
 from lakebound.adapters.delta_table import DeltaVersion
 from lakebound.errors import Misconfigured
+from lakebound.operate.run_merge import Registers
 from lakebound.operate.verify import LakeRow
 
 COLUMNS: Final = frozenset(("_key", "_item", "_is_deleted", "_version", "_stream_time_ms", "_base", "_ttl_expired"))
@@ -18,6 +20,9 @@ _ROWS: Final = """
            CASE WHEN NOT (_is_deleted OR coalesce(_ttl_expired, false)) THEN _item END,
            coalesce(_base, '') <> '' AND _stream_time_ms IS NULL
     FROM delta
+"""
+_REGISTERS: Final = """
+    SELECT _key, coalesce(_base, ''), _stream_time_ms, NOT (_is_deleted OR coalesce(_ttl_expired, false)) FROM delta
 """
 _KEYS_A_QUERY: Final = 1_000
 """A query that lists more keys than these is slower than one over every row, and 100,000 end the process."""
@@ -43,6 +48,18 @@ class SilverTable:
             return (row for row in self._rows(_ROWS) if row.key in wanted)
         listed = ", ".join("'" + key.replace("'", "''") + "'" for key in wanted)
         return self._rows(f"{_ROWS} WHERE _key IN ({listed})")
+
+    def registers(self) -> Iterator[Registers]:
+        """See MergedTable."""
+        return map(Registers._make, self._newest().query(_REGISTERS))
+
+    def left_out(self) -> frozenset[str]:
+        """See MergedTable; none where the merge job has noted no bad file yet."""
+        try:
+            noted = DeltaVersion(f"{self._target.rstrip('/')}_bad_files")
+        except NotThere:
+            return frozenset()
+        return frozenset(str(path).rpartition("/")[2] for (path,) in noted.query("SELECT path FROM delta"))
 
     def _rows(self, sql: str) -> Iterator[LakeRow]:
         for key, item, from_base in self._newest().query(sql):

@@ -44,6 +44,12 @@ class Manifest:
         """Whether it read every item of the table, consistently: what a sweep may start from."""
         return self.mode in ("scan", "export") and self.consistent
 
+    @property
+    def first_label_ms(self) -> int:
+        """The smallest label of the run, which its sweep's rows bear."""
+        assert self.min_label_ms is not None or not self.records
+        return self.min_label_ms if self.min_label_ms is not None else self.started_ms - 60_000
+
     def encode(self) -> bytes:
         """As one JSON document."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}

@@ -12,8 +12,10 @@ from lakebound.adapters.status_facts import put_metric
 from lakebound.backfill.gap_closing import Closing, decide_closing
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.margin import wait_ms
+from lakebound.cli import silver_table
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json
+from lakebound.cli.silver_table import EngineName
 from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.ports import ObjectStore
 from lakebound.source.gaps import Gap, GapBook
@@ -32,35 +34,35 @@ def command(
             help="The data prefix as the merge job reads it (output MergeSource, or a mirror).", show_default=False
         ),
     ],
-    target: Annotated[str, typer.Option(help="The silver table: a Delta path, or a table's name.", show_default=False)],
+    target: Annotated[
+        str, typer.Option(help="The silver table: a folder, an s3:// or s3a:// address, or a name.", show_default=False)
+    ],
     stack: StackName = "",
+    engine: EngineName = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Check that a heal is fully merged, then close the gaps that it healed; else say what comes before.
 
     Every file of the run has landed and is whole, every record is merged, after a scan or full export no ghost is
-    left, and nothing waits to be redriven. Silver's stale mark goes with the last gap. Exit status 1 when a gap stays
-    open.
+    left, and nothing waits to be redriven. Exit status 1 when a gap stays open.
+
+    Silver stays marked stale until the merge job next reads the gaps: at its start, or within a minute while it runs.
     """
     found = find_stack(stack)
     store = store_of(found)
     manifest = _manifest(store, found.table, run)
     book = GapBook(found.table, store, S3Documents(found.bucket, aws_client("s3")))
-    from lakebound.cli.spark_silver import open_healed  # Spark takes seconds to load, and few verbs need it
-
-    with open_healed(target) as silver:
+    with silver_table.open_healed(target, engine) as silver:
         merged = silver.check_merge(source, manifest)
-        dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
-        failures = len(pending_failures(store, found.table, found.stream_mapping).objects)
-        margin_ms = 1000 * int(found.parameters.get("SnapshotMarginSeconds") or 60)
-        closing = decide_closing(manifest, book.all(), wait_ms(margin_ms), merged, dead, failures)
-        if not dry_run and not closing.is_refused:
-            for gap in closing.gaps:
-                book.close(gap, run)
-            put_metric(aws_client("cloudwatch"), found.table, "Gap", float(bool(book.open())))
-            # Last: whoever dies before leaves silver marked, never the other way round.
-            silver.mark(book.open())
+    dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
+    failures = len(pending_failures(store, found.table, found.stream_mapping).objects)
+    margin_ms = 1000 * int(found.parameters.get("SnapshotMarginSeconds") or 60)
+    closing = decide_closing(manifest, book.all(), wait_ms(margin_ms), merged, dead, failures)
+    if not dry_run and not closing.is_refused:
+        for gap in closing.gaps:
+            book.close(gap, run)
+        put_metric(aws_client("cloudwatch"), found.table, "Gap", float(bool(book.open())))
     document = _document(closing, run, dry_run, book.open())
     if as_json:
         echo_json(document)
@@ -108,5 +110,9 @@ def _print(document: dict[str, Any]) -> None:
         echo(f"{verb} the gap from {gap['from']} to {gap['to']} ({gap['cause']})")
     if not document["refused"] and not document["closed"]:
         echo("its gaps are closed already")
-    if document["still_open"] and not document["dry_run"]:
+    if document["dry_run"]:
+        return
+    if document["still_open"]:
         echo(f"{len(document['still_open'])} gaps are open: lakebound status")
+    elif document["closed"]:
+        echo("silver's stale mark goes when merge_changes next reads the gaps: at its start, or within a minute")

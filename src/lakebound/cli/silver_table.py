@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import re
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import typer
 
+from lakebound.backfill.gap_closing import RunMergeCheck
+from lakebound.backfill.manifest import Manifest
+from lakebound.cli.files import open_source
 from lakebound.errors import Misconfigured
+from lakebound.operate.run_merge import check_run_merge
 from lakebound.operate.verify import LakeTable
+
+if TYPE_CHECKING:
+    from lakebound.adapters.silver_table import SilverTable
 
 
 class Engine(StrEnum):
@@ -46,6 +54,36 @@ def open_silver(target: str, engine: Engine | None = None) -> AbstractContextMan
         from lakebound.cli.spark_silver import open_silver as open_in_spark
 
         return open_in_spark(target.removeprefix("uc://"))
+    return nullcontext(_open_in_deltalake(target))
+
+
+class HealedTable(Protocol):
+    """The silver table that a heal is merged into."""
+
+    def check_merge(self, source: str, manifest: Manifest) -> RunMergeCheck:
+        """How far the run is merged, with its files below the data prefix ``source``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InDeltalake:
+    silver: SilverTable
+
+    def check_merge(self, source: str, manifest: Manifest) -> RunMergeCheck:
+        # The merge job's own spelling of an address is as good.
+        files, prefix = open_source(re.sub(r"\As3[an]://", "s3://", source))
+        return check_run_merge(files, prefix, self.silver, manifest)
+
+
+def open_healed(target: str, engine: Engine | None = None) -> AbstractContextManager[HealedTable]:
+    """The table for as long as a heal is looked at. Raises as `open_silver` does."""
+    if (engine or _engine_of(target)) is Engine.SPARK:
+        from lakebound.cli.spark_silver import open_healed as open_in_spark
+
+        return open_in_spark(target.removeprefix("uc://"))
+    return nullcontext(_InDeltalake(_open_in_deltalake(target)))
+
+
+def _open_in_deltalake(target: str) -> SilverTable:
     if "/" not in target:
         target = _unity_address(target)
     try:
@@ -54,7 +92,7 @@ def open_silver(target: str, engine: Engine | None = None) -> AbstractContextMan
         raise Misconfigured(
             f"The Python package {missing.name} is missing", hint="Install deltalake, or give --engine spark"
         ) from None
-    return nullcontext(SilverTable(target))
+    return SilverTable(target)
 
 
 def _engine_of(target: str) -> Engine:

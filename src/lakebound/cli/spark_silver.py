@@ -1,4 +1,4 @@
-"""Silver through a local Spark session with Delta: for `--engine spark`, and for `backfill close`, which marks it."""
+"""Silver through a local Spark session with Delta: for `--engine spark`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.verify import LakeRow
-from lakebound.source.gaps import Gap
 from lakebound_spark.platform.session import job_session
 from lakebound_spark.platform.tables import absolute_table
 from lakebound_spark.silver.silver_reader import read_silver
-from lakebound_spark.silver.stale_mark import mark_stale
 from lakebound_spark.upkeep.run_merge_check import check_run_merge
 
 
@@ -49,7 +47,7 @@ def open_silver(target: str) -> Iterator[SparkSilver]:
 
 
 class HealedSilver:
-    """The silver table that a heal is merged into: how far, and its mark."""
+    """Port HealedTable."""
 
     def __init__(self, spark: SparkSession, target: str) -> None:
         self._spark = spark
@@ -59,14 +57,10 @@ class HealedSilver:
         """How far the run is merged: its files below the data prefix, and the table. Raises as `open_silver` does."""
         return check_run_merge(self._spark, absolute_table(source), self._target, manifest)
 
-    def mark(self, gaps: Sequence[Gap]) -> str:
-        """Mark it stale by the gaps that are open, or take the mark away; since when, or ""."""
-        return mark_stale(self._spark, self._target, gaps)
-
 
 @contextmanager
 def open_healed(target: str) -> Iterator[HealedSilver]:
-    """The table for as long as a heal is looked at and closed. Raises as `open_silver` does."""
+    """The table for as long as a heal is looked at. Raises as `open_silver` does."""
     with _session("lakebound backfill close", target) as spark:
         yield HealedSilver(spark, absolute_table(target))
 
