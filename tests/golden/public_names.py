@@ -32,6 +32,7 @@ from lakebound.settings import SETTINGS
 from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS
 from lakebound_spark.history.stretches import HISTORY
 from lakebound_spark.reading.schema import BAD_FILES, RESCUED, SILVER
+from lakebound_spark.silver.status_table import STATUS
 from tests.support.stream_records import NOW_MS, TABLE, stream_record
 from tests.support.translated_template import translated
 
@@ -60,6 +61,7 @@ def public_names() -> dict[str, Any]:
             "silver_reserved": sorted(RESERVED_COLUMNS),
             "bronze": list(BRONZE_COLUMNS),
             "bad_files": _columns(BAD_FILES),
+            "status": _columns(STATUS),
             "history": _columns(HISTORY),
             "properties": sorted({text for text in _strings("spark/lakebound_spark") if PROPERTY.fullmatch(text)}),
         },

@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from lakebound.record.column_names import STALE_SINCE
 from lakebound.source.gaps import Gap
 from lakebound.transport.object_keys import GapKey
 from lakebound_spark.platform import streams
-from lakebound_spark.platform.tables import properties
+from lakebound_spark.platform.tables import newest_version, properties
+from lakebound_spark.silver import status_table
 from lakebound_spark.silver.merge_job import MergeJob, merge_micro_batch, run_merge
 from lakebound_spark.silver.micro_batch import Destination
 from lakebound_spark.silver.purge_horizon import PURGED_BEFORE
 from lakebound_spark.silver.stale_mark import default_control_folder, mark_stale, read_gaps, record_stale_gap
+from lakebound_spark.silver.status_table import write_status
 from lakebound_spark.silver.views import create_views
 from tests.spark.silver import Silver, data_files_at, run_job, write_config
 from tests.support.independent_writer import TABLE, item, stream, write_records
@@ -41,6 +44,14 @@ def told(spark: SparkSession, table: str) -> tuple[str | None, str | None]:
     return found.get("lakebound.stale_since"), found.get("lakebound.stale_because")
 
 
+def status(spark: SparkSession, table: str) -> tuple[str | None, str | None, int]:
+    """The one row of `_status`: since when, why, how many gaps are open."""
+    (row,) = spark.table(f"{table}_status").collect()
+    assert (row["refused"], row["looked_at"] is None) == (None, False)
+    since = row[STALE_SINCE] and row[STALE_SINCE].strftime("%Y-%m-%dT%H:%M:%SZ")
+    return since, row["stale_because"], row["open_gaps"]
+
+
 def test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +63,7 @@ def test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed(
     assert done.status == 0, "a stale table goes on being merged"
     assert f"GAP: {table} is marked stale since {SINCE}" in capsys.readouterr().err
     assert told(spark, table) == (SINCE, "failures_lost, mapping_behind")
+    assert status(spark, table) == (SINCE, "failures_lost, mapping_behind", 2)
     (row,) = spark.table(f"{table}_current").collect()
     assert (row["id"], row["_stale_since"]) == ("k", datetime.fromisoformat(SINCE).replace(tzinfo=None))
 
@@ -62,12 +74,24 @@ def test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed(
     # One of two is healed: not yet whole. Red control of the mark: a rule "some gap is healed" would clear it here.
     keep(aside, replace(GAP, healed_by="heal-1"))
     assert look() == ("2025-11-01T12:26:45Z", "failures_lost")
+    assert status(spark, table) == ("2025-11-01T12:26:45Z", "failures_lost", 1)
     # Columns that are added make the view anew: it must not forget.
     create_views(spark, table, replace=True)
     assert spark.table(f"{table}_current").head()["_stale_since"] is not None  # type: ignore[index]
     keep(aside, replace(later, healed_by="heal-2"))
     assert look() == (None, None)
+    assert status(spark, table) == (None, None, 0)
     assert spark.table(f"{table}_current").head()["_stale_since"] is None  # type: ignore[index]
+
+
+def test_a_look_that_finds_nothing_new_is_noted_now_and_then(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = str(tmp_path / "silver")
+    for minutes, version in ((15, 1), (15, 1), (0, 2), (0, 3)):
+        monkeypatch.setattr(status_table, "LOOK_MINUTES", minutes)
+        write_status(spark, target, [GAP], "")
+        assert newest_version(spark, f"{target}_status") == version
 
 
 def test_a_stream_that_goes_on_looks_between_its_micro_batches(

@@ -17,6 +17,7 @@ from lakebound_spark.bronze.bronze_table import BronzeJob, run_bronze
 from lakebound_spark.bronze.flat_views import make_views
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
+from lakebound_spark.platform.refusals import VIEWS, Refusals
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table, is_path
 from lakebound_spark.reading.source import FILES_PER_MICRO_BATCH, default_reader
@@ -43,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         totals = run_bronze(spark, job, report=lambda done: print(json.dumps(asdict(done)), flush=True), stop=stop)
         if options.views:
-            statements = make_views(spark, job.target)
-            if is_path(job.target):
+            refusals = Refusals(lambda sentence: print(f"ingest_bronze: {sentence}", file=sys.stderr))
+            instead = "the records are appended all the same"
+            statements = refusals.attempt(VIEWS, job.target, instead, lambda: make_views(spark, job.target))
+            if statements and is_path(job.target):
                 print(*(f"{statement};" for statement in statements), sep="\n")
         print(totals)
         if totals.all_refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pyspark.sql import SparkSession
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
+from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.tables import absolute_table, companion_table
 from lakebound_spark.silver.config import load_config
 from lakebound_spark.upkeep.maintenance import MIN_RETENTION_HOURS, UpkeepJob, maintain
@@ -31,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         started, tables, purged, compacted, written = time.monotonic(), 0, 0, 0, 0
-        for kept in maintain(spark, job, time.time_ns() // 1_000_000):
+        refusals = Refusals(lambda sentence: print(f"maintain: {sentence}", file=sys.stderr, flush=True))
+        for kept in maintain(spark, job, time.time_ns() // 1_000_000, refusals):
             print(json.dumps(asdict(kept)), flush=True)
             tables, purged = tables + 1, purged + kept.purged
             compacted, written = compacted + kept.compacted, written + kept.written

@@ -15,6 +15,7 @@ from pyspark.sql.types import StructType
 
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
 from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text, prepare_metrics, record_result
+from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import MicroBatchWork, run_micro_batches, staging_folder
 from lakebound_spark.platform.tables import companion_table
 from lakebound_spark.reading.bad_files import record_bad_files
@@ -63,7 +64,7 @@ def run_merge(
     """Merge until caught up (available-now) or until ``stop`` is set; ``report`` gets one JSON line a MERGE.
 
     ``warn`` gets a sentence at the first MERGE of a run that never got a record of this table: a stream that goes on
-    would tell nobody otherwise.
+    would tell nobody otherwise. It also gets one for each thing that the catalog refuses.
 
     The same line is a row of `<target>_metrics`. Raises Misconfigured before anything is merged, and MicroBatchError if
     one fails: nothing is lost then, since the next run takes the same records again.
@@ -74,7 +75,7 @@ def run_merge(
     if job.reader == BRONZE:
         check_bronze(spark, job.source)
     stream = _stream(spark, job)
-    run = uuid4().hex
+    run, refusals = uuid4().hex, Refusals(warn)
     totals = Totals()
 
     def merge() -> PendingMerge | None:
@@ -87,7 +88,7 @@ def run_merge(
     def look() -> None:
         if job.control_folder:
             gaps = read_gaps(spark, job.control_folder, job.config.source_table)
-            totals.stale_since = mark_stale(spark, job.target, gaps)
+            totals.stale_since = mark_stale(spark, job.target, gaps, refusals)
 
     def tell(done: MicroBatch) -> None:
         totals.add(done)
@@ -108,7 +109,7 @@ def run_merge(
         return pending(spark, job.target), last_merge_ms(spark, job.target)
 
     due = DueMerge(job.target, job.schedule, waiting, merge, warn)
-    prepare_tables(spark, job.target, job.config, job.checkpoint, merge, appends=job.schedule.appends)
+    prepare_tables(spark, job.target, job.config, job.checkpoint, merge, refusals, appends=job.schedule.appends)
     look()
     work = MergeWork(job.target, run, job)
     run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=between)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
+from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import claim_checkpoint, claimed_table
 from lakebound_spark.platform.tables import exists, read_table
 from lakebound_spark.silver.auto_columns import attribute_columns
@@ -28,6 +29,7 @@ def prepare_tables(
     config: MergeConfig,
     checkpoint: str,
     merge: Callable[[], object],
+    refusals: Refusals,
     *,
     appends: bool,
 ) -> None:
@@ -49,11 +51,11 @@ def prepare_tables(
             )
         if not fault and has_changes(spark, target) and not (appends and _typed_alike(spark, target, config)):
             merge()
-    table_id = prepare_target(spark, target, config)
+    table_id = prepare_target(spark, target, config, refusals)
     if appends or has_changes(spark, target):
         columns = attribute_columns(read_table(spark, target).schema) if config.auto else config.columns
         open_changes(spark, target, columns, start_afresh=bool(fault))
-        create_views(spark, target)
+        create_views(spark, target, refusals)
     claim_checkpoint(spark, checkpoint, target, table_id)
 
 

@@ -13,6 +13,7 @@ from pyspark.sql.types import DataType
 
 from lakebound.errors import Misconfigured
 from lakebound.record.column_names import folded, unusable
+from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.spark_compat import condition_of
 from lakebound_spark.platform.sql_text import quoted, update_clause
 from lakebound_spark.platform.tables import (
@@ -43,7 +44,7 @@ _TTL_DELETES = "lakebound.ttl_deletes"
 AUTO = "auto"
 
 
-def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str:
+def prepare_target(spark: SparkSession, target: str, config: MergeConfig, refusals: Refusals | None = None) -> str:
     """Make the silver table (and its view, for a name) unless they are there. Returns the Delta table's id.
 
     A column that the configuration has and the table lacks is added and filled for the rows that are there, from
@@ -65,7 +66,7 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig) -> str
     else:
         _require_equal(target, "columns", there, wanted)
     _check_columns(spark, target, config)
-    create_views(spark, target)
+    create_views(spark, target, refusals)
     return str(table_detail(spark, target)["id"])
 
 

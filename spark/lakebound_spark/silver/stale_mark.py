@@ -7,7 +7,7 @@ The gap objects in `_lakebound/<table>/gaps/` are the truth: the stack's look an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +19,11 @@ from lakebound.source.gaps import RECORDS_STALE, Gap
 from lakebound.times import iso
 from lakebound.transport.object_keys import GapKey, gaps_folder
 from lakebound_spark.platform.objects import write_object
+from lakebound_spark.platform.refusals import PROPERTIES, Refusals
 from lakebound_spark.platform.spark_compat import condition_of
-from lakebound_spark.platform.tables import properties, retry_on_conflict, set_properties, table_sql
+from lakebound_spark.platform.tables import companion_table, properties, retry_on_conflict, set_properties, table_sql
 from lakebound_spark.reading.source import literal_path
+from lakebound_spark.silver.status_table import write_status
 from lakebound_spark.silver.views import STALE_PROPERTY, create_views
 
 CAUSES_PROPERTY: Final = "lakebound.stale_because"
@@ -71,7 +73,7 @@ def _gap_objects(spark: SparkSession, folder: str) -> list[tuple[str, bytes]]:
         ) from None
 
 
-def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
+def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap], refusals: Refusals | None = None) -> str:
     """Mark the table (and its view) stale since the earliest open gap, or take the mark away; since when, or "".
 
     | gaps                                   | `lakebound.stale_since` | `lakebound.stale_because`          |
@@ -80,12 +82,27 @@ def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
     | from 02:00 mapping_behind, from 01:00 failures_lost healed | …T02:00:00Z | `mapping_behind`           |
 
     A commit is made only when something changes. A MERGE of another process that it overtakes is tried again there.
+    `<target>_status` says the same, also where the catalog refuses properties or views, which ``refusals`` tells.
     """
+    refusals = refusals or Refusals()
     still_open = [gap for gap in gaps if gap.healed_by is None]
     wanted = {}
     if still_open:
         since = iso(min(gap.from_ms for gap in still_open))
         wanted = {STALE_PROPERTY: since, CAUSES_PROPERTY: ", ".join(sorted({gap.cause for gap in still_open}))}
+    status = companion_table(target, "_status")
+    refusals.attempt(
+        PROPERTIES,
+        target,
+        f"since when changes may be missing stands in {status} alone",
+        lambda: _set_mark(spark, target, wanted),
+    )
+    create_views(spark, target, refusals)
+    write_status(spark, target, still_open, str(refusals))
+    return wanted.get(STALE_PROPERTY, "")
+
+
+def _set_mark(spark: SparkSession, target: str, wanted: Mapping[str, str]) -> None:
     present = properties(spark, target)
     there = {name: present[name] for name in (STALE_PROPERTY, CAUSES_PROPERTY) if name in present}
     if wanted and there != wanted:
@@ -93,8 +110,6 @@ def mark_stale(spark: SparkSession, target: str, gaps: Sequence[Gap]) -> str:
     elif there and not wanted:
         names = ", ".join(f"'{name}'" for name in there)
         retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(target)} UNSET TBLPROPERTIES ({names})"))
-    create_views(spark, target)
-    return wanted.get(STALE_PROPERTY, "")
 
 
 def record_stale_gap(spark: SparkSession, folder: str, table: str, from_ms: int, to_ms: int, now_ms: int) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.errors import Misconfigured
 from lakebound.times import utc
 from lakebound_spark.bronze.bronze_table import INGEST_DATE, SOURCE_TABLE_PROPERTY
+from lakebound_spark.platform.refusals import OPTIMIZE, PROPERTIES, VACUUM, Refusals
 from lakebound_spark.platform.tables import (
     companion_table,
     exists,
@@ -31,10 +32,19 @@ from lakebound_spark.silver.purge_horizon import PURGED_BEFORE, is_purgeable, pu
 MIN_RETENTION_HOURS: Final = 168
 """A week: Delta's own limit. A reader or a MERGE that still reads an older version needs its files."""
 
-SUFFIXES: Final = ("", "_changes", "_bad_files", "_stale_records", "_metrics", "_history", "_history_metrics")
+SUFFIXES: Final = (
+    "",
+    "_changes",
+    "_bad_files",
+    "_stale_records",
+    "_metrics",
+    "_status",
+    "_history",
+    "_history_metrics",
+)
 """The tables of one target: silver, and what stands beside it."""
 
-BRONZE_SUFFIXES: Final = ("", "_changes", "_bad_files", "_bad_lines", "_audits", "_metrics")
+BRONZE_SUFFIXES: Final = ("", "_bad_files", "_bad_lines", "_audits", "_metrics")
 """Bronze, and what stands beside it."""
 
 
@@ -53,7 +63,8 @@ class TableUpkeep:
     """What was done to one table (with ``dry_run``: would be), printed as a JSON line.
 
     ``purged`` tombstones; ``compacted`` files taken together into ``written`` ones (with ``dry_run`` the table's
-    files, of which OPTIMIZE chooses); ``removed`` is None for VACUUM proper, which does not say how many.
+    files, of which OPTIMIZE chooses); ``removed`` is None for VACUUM proper, which does not say how many, and where the
+    catalog refuses it.
     """
 
     table: str
@@ -64,16 +75,20 @@ class TableUpkeep:
     removed: int | None
 
 
-def maintain(spark: SparkSession, job: UpkeepJob, now_ms: int) -> Iterator[TableUpkeep]:
+def maintain(
+    spark: SparkSession, job: UpkeepJob, now_ms: int, refusals: Refusals | None = None
+) -> Iterator[TableUpkeep]:
     """Maintain each table that is there, silver first. Raises Misconfigured before anything is done.
 
-    Safe at any time beside the merge job: whichever of the two commits later is refused by Delta and tries again.
+    What the catalog refuses is left out, and ``refusals`` tells it. Safe at any time beside the merge job: whichever of
+    the two commits later is refused by Delta and tries again.
     """
     if job.retention_hours < MIN_RETENTION_HOURS:
         raise Misconfigured(
             f"--retain-hours {job.retention_hours} is less than {MIN_RETENTION_HOURS}; files of a version that a "
             "reader or a MERGE still uses would be removed under it"
         )
+    refusals = refusals or Refusals()
     require_silver(spark, job.target)
     table_properties = properties(spark, job.target)
     is_bronze = SOURCE_TABLE_PROPERTY in table_properties
@@ -88,24 +103,24 @@ def maintain(spark: SparkSession, job: UpkeepJob, now_ms: int) -> Iterator[Table
     for suffix in BRONZE_SUFFIXES if is_bronze else SUFFIXES:
         table = companion_table(job.target, suffix) if suffix else job.target
         if exists(spark, table):
-            purged = 0 if suffix or is_bronze else purge(spark, job, now_ms)
+            purged = 0 if suffix or is_bronze else purge(spark, job, now_ms, refusals)
             if is_bronze and not suffix and not job.dry_run:
-                sort_by_key(spark, table, now_ms)
-            yield _compact_and_vacuum(spark, table, job, purged)
+                sort_by_key(spark, table, now_ms, refusals)
+            yield _compact_and_vacuum(spark, table, job, purged, refusals)
 
 
-def sort_by_key(spark: SparkSession, bronze: str, now_ms: int) -> None:
+def sort_by_key(spark: SparkSession, bronze: str, now_ms: int, refusals: Refusals | None = None) -> None:
     """Sort yesterday's records by key, so that the history of a few keys reads a few files of each day.
 
     Only a day that has ended, and once: Delta sorts all of a day again each time it is asked to.
     """
     day = utc(now_ms - 86_400_000).date()
     statement = f"OPTIMIZE {table_sql(bronze)} WHERE {INGEST_DATE} = DATE'{day}' ZORDER BY (key)"
-    retry_on_conflict(lambda: spark.sql(statement))
+    _optimize(spark, bronze, statement, refusals or Refusals())
 
 
-def purge(spark: SparkSession, job: UpkeepJob, now_ms: int) -> int:
-    """Remove tombstones older than the horizon, with `deletes: hard`; how many.
+def purge(spark: SparkSession, job: UpkeepJob, now_ms: int, refusals: Refusals | None = None) -> int:
+    """Remove tombstones older than the horizon, with `deletes: hard`; how many. None goes where no floor can be noted.
 
     The floor is noted first and in a commit of its own. It changes the table's metadata, so Delta refuses every
     MERGE that began before it and commits after it; that MERGE then reads the floor and begins again.
@@ -120,7 +135,15 @@ def purge(spark: SparkSession, job: UpkeepJob, now_ms: int) -> int:
         return count
     before = purge_floor_ms(spark, job.target)
     floor = floor if before is None else max(floor, before)
-    set_properties(spark, job.target, {PURGED_BEFORE: str(floor)})
+    refusals = refusals or Refusals()
+    refusals.attempt(
+        PROPERTIES,
+        job.target,
+        "tombstones stay, for nothing could tell the merge which are gone",
+        lambda: set_properties(spark, job.target, {PURGED_BEFORE: str(floor)}),
+    )
+    if PROPERTIES in refusals:
+        return 0
     retry_on_conflict(
         lambda: merge_into(
             job.target,
@@ -144,14 +167,28 @@ def _purgeable_keys(spark: SparkSession, target: str, floor: int) -> DataFrame:
     return keys.join(read_table(spark, changes_table(target)), F.col("_key") == F.col("key"), "left_anti")
 
 
-def _compact_and_vacuum(spark: SparkSession, table: str, job: UpkeepJob, purged: int) -> TableUpkeep:
+def _optimize(spark: SparkSession, table: str, statement: str, refusals: Refusals) -> Row | None:
+    """The metrics of an OPTIMIZE; None where the catalog refuses it."""
+    instead = "the files stay as small as they were written, unless the platform compacts them"
+    done = refusals.attempt(OPTIMIZE, table, instead, lambda: retry_on_conflict(lambda: spark.sql(statement).head()))
+    return None if done is None else done["metrics"]
+
+
+def _vacuum(spark: SparkSession, table: str, clause: str, refusals: Refusals) -> DataFrame | None:
+    """What VACUUM answers; None where the catalog refuses it."""
+    instead = "files of older versions stay, unless the platform removes them"
+    return refusals.attempt(VACUUM, table, instead, lambda: spark.sql(f"VACUUM {table_sql(table)} {clause}"))
+
+
+def _compact_and_vacuum(
+    spark: SparkSession, table: str, job: UpkeepJob, purged: int, refusals: Refusals
+) -> TableUpkeep:
     hours = f"RETAIN {job.retention_hours} HOURS"
     if job.dry_run:
         files = len(read_table(spark, table).inputFiles())
-        unused = spark.sql(f"VACUUM {table_sql(table)} {hours} DRY RUN").count()
-        return TableUpkeep(table, True, purged, files, 0, unused)
-    done = retry_on_conflict(lambda: spark.sql(f"OPTIMIZE {table_sql(table)}").head())
-    assert done is not None
-    metrics = done["metrics"]
-    spark.sql(f"VACUUM {table_sql(table)} {hours}")
-    return TableUpkeep(table, False, purged, metrics["numFilesRemoved"], metrics["numFilesAdded"], None)
+        unused = _vacuum(spark, table, f"{hours} DRY RUN", refusals)
+        return TableUpkeep(table, True, purged, files, 0, None if unused is None else unused.count())
+    done = _optimize(spark, table, f"OPTIMIZE {table_sql(table)}", refusals)
+    _vacuum(spark, table, hours, refusals)
+    compacted, written = (done["numFilesRemoved"], done["numFilesAdded"]) if done else (0, 0)
+    return TableUpkeep(table, False, purged, compacted, written, None)
