@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 
+from lakebound_spark.reading import one_pass
 from lakebound_spark.reading.files import (
     COUNT,
     DAMAGED,
     DIGEST,
     MISSING,
     NOT_WHOLE,
+    BadFile,
     CheckedRecords,
     checked_records,
     compare_with_name,
     damage_reason,
+    prove_files,
 )
 from lakebound_spark.reading.one_pass import read_once
 from lakebound_spark.reading.schema import RECORD
@@ -211,6 +214,39 @@ def test_records_of_whole_files_are_used_once(spark: SparkSession, tmp_path: Pat
         assert (uses, held is None) == (expected, False)
         counted = checked_records(spark, data_files_at(files), TABLE)
         assert replace(found, records=None) == replace(counted, records=None)
+
+
+def test_counts_that_do_not_arrive_are_counted_again(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a busy server of Spark Connect."""
+
+    class Unheard(Observation):
+        @property
+        def get(self) -> dict[str, Any]:
+            return {}
+
+    monkeypatch.setattr(one_pass, "Observation", Unheard)
+    files = data_files_at([write_records(tmp_path, [stream("a", 1, item("a"))])])
+    found, held = read_once(spark, files, TABLE, lambda records, registers: records)
+    assert (found.count, found.registers, held is None) == (1, ("stream",), False)
+
+
+def test_a_file_that_vanishes_after_its_digest_was_proven_is_left_out(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, stays = (write_records(tmp_path, [stream(key, 1, item(key))]) for key in ("gone", "stays"))
+
+    def prove_and_lose(spark: SparkSession, files: Sequence[DataFile]) -> tuple[list[DataFile], list[BadFile]]:
+        proven = prove_files(spark, files)
+        gone.unlink()
+        return proven
+
+    monkeypatch.setattr(one_pass, "prove_files", prove_and_lose)
+    found, held = read_once(spark, data_files_at([gone, stays]), TABLE, lambda records, registers: records)
+    assert (found.bad_files, found.count) == ((BadFile(f"file:{gone}", MISSING, 1),), 1)
+    assert held is not None
+    assert [row["key"] for row in held.collect()] == ["id=S:stays"]
 
 
 def test_the_registers_that_whole_files_feed_are_counted(spark: SparkSession, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def read_once(
 
     The digests are proven first, so that only a fault of the writer is left to find. Then ``use`` is called while the
     records are counted on their way. Where a count does not fit its name, what ``use`` held is forgotten: each file is
-    counted by itself, the doubtful ones are left out, and ``use`` is called again. None without a record.
+    counted by itself, the doubtful ones are left out, and ``use`` is called again. So it goes where Spark ran a stage
+    again and counted its records twice. None without a record.
     """
     proven, bad_files = prove_files(spark, files)
     found = _read_and_count(spark, proven, bad_files, source_table, use, record) if proven else None
@@ -52,18 +53,19 @@ def _read_and_count(
     record: StructType,
 ) -> tuple[CheckedRecords, DataFrame | None] | None:
     """The same for files that hold what their names say; None when one of them does not."""
-    read = read_records(spark, files, record)
     ours = F.col(WHOLE) & (F.col("source_table") == source_table)
     counted = Observation()
     named = {"stream" if file.origin == "stream" else "base" for file in files}
     try:
+        read = read_records(spark, files, record)
         held = use(read.observe(counted, *aggregates_of(read, source_table), _weights()).where(ours), named)
     except Exception as error:
         if damage_reason(error) is None:
             raise
         return None
     counts = counted.get
-    if not _fit_names(files, counts):
+    # A server of Spark Connect that is busy sends no counts: it waits for them for a tenth of a second only.
+    if not counts or not _fit_names(files, counts):
         return None
     checked = CheckedRecords(
         records=read.where(ours),
