@@ -103,7 +103,7 @@ def test_the_job_counts_tells_and_keeps(
     prepare_bronze(spark, str(bronze), TABLE)
     append_to_bronze(bronze, bronze_frame(spark, [*CHAIN[:2], *CHAIN[3:]]), "f1")
     published: list[tuple[str, int]] = []
-    monkeypatch.setattr(audit_job, "_publish", lambda table, breaks: published.append((table, breaks)))
+    monkeypatch.setattr(audit_job, "publish_chain_breaks", lambda table, breaks: published.append((table, breaks)))
     done = run_main(audit_job.main, "--bronze", bronze, "--publish")
     assert (done.status, done.last_line) == (1, "chain_breaks=1 time_regressions=0 conflicts=0")
     assert done.batches[0]["examples"] == [["id=S:k", version(4), "chain broken"]]

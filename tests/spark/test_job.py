@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -167,6 +168,10 @@ def test_plain_python_runs_the_job_until_it_is_told_to_stop(tmp_path: Path) -> N
         assert json.loads(job.stdout.readline())["records"] == 100
         job.send_signal(signal.SIGTERM)
         rest, errors = job.communicate(timeout=120)
-    assert (job.returncode, rest) == (0, f"{CLEAN}\n")
-    assert errors == ""
+    assert (job.returncode, errors) == (0, "")
+    sums, sentence = rest.splitlines()
+    assert sums == CLEAN
+    # Record n is of key n % 40: the second file has all of the first's keys, and no other.
+    told = rf"merged 200 records into {tmp_path}/silver, 2 merges, \d+ s \(40 rows new, 40 changed\)"
+    assert re.fullmatch(told, sentence), sentence
     assert not os.path.exists(tmp_path / "spark-warehouse")

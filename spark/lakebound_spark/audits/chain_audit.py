@@ -15,6 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import LongType, StructField, StructType
 
 from lakebound_spark.history.stretches import entries, value_digest
+from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.tables import append_rows, columns_sql, companion_table, create_table, read_table
 
 REGRESSION_ALARM_MS: Final = 30_000
@@ -44,6 +45,15 @@ class Audit:
     def is_clean(self) -> bool:
         """Whether nothing was found that must not be."""
         return not (self.chain_breaks or self.time_regressions or self.conflicts)
+
+    def sentence(self, bronze: str, seconds: float) -> str:
+        """What the audit found, for a person."""
+        verdict = "nothing is wrong" if self.is_clean else "something is wrong, see docs/OPERATIONS.md, chain breaks"
+        looked = f"{count_text(self.records, 'record')} of {count_text(self.keys, 'key')} in {bronze}"
+        return f"audited {looked}, {seconds:.0f} s: {verdict}"
+
+    def __str__(self) -> str:
+        return f"chain_breaks={self.chain_breaks} time_regressions={self.time_regressions} conflicts={self.conflicts}"
 
 
 COUNTS: Final = StructType([StructField(one.name, LongType()) for one in fields(Audit) if one.name != "examples"])

@@ -11,11 +11,10 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
-from lakebound.errors import LakeboundError, Misconfigured
 from lakebound_spark.audits.chain_audit import audit, record_audit, records_to_audit
+from lakebound_spark.audits.chain_metric import publish_chain_breaks
 from lakebound_spark.bronze.bronze_table import source_table_of
 from lakebound_spark.platform.job_main import run_job
-from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.tables import absolute_table, companion_table
 
 
@@ -32,30 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record_audit(spark, bronze, found)
         print(json.dumps({"source_table": table, **asdict(found)}), flush=True)
         if options.publish:
-            _publish(table, found.chain_breaks)
-        print(
-            f"chain_breaks={found.chain_breaks} time_regressions={found.time_regressions} conflicts={found.conflicts}"
-        )
-        verdict = "nothing is wrong" if found.is_clean else "something is wrong, see docs/OPERATIONS.md, chain breaks"
-        looked = f"{count_text(found.records, 'record')} of {count_text(found.keys, 'key')} in {bronze}"
-        print(f"audited {looked}, {time.monotonic() - started:.0f} s: {verdict}")
+            publish_chain_breaks(table, found.chain_breaks)
+        print(found)
+        print(found.sentence(bronze, time.monotonic() - started))
         return 0 if found.is_clean else 1
 
     return run_job("audit", work, bronze, commits=[companion_table(bronze, "_audits")], again="audits again")
-
-
-def _publish(table: str, breaks: int) -> None:
-    """Put the metric that the alarm ChainBreaks looks at, with the credentials of the job's own role."""
-    from lakebound.adapters.clients import client
-    from lakebound.adapters.status_facts import put_metric
-
-    try:
-        put_metric(client("cloudwatch"), table, "ChainBreaks", float(breaks))
-    except LakeboundError as failure:
-        raise Misconfigured(
-            f"the audit is done and kept, but its metric was not put: {failure.what}; the job needs a region and a "
-            "role that may do cloudwatch:PutMetricData, or leave out --publish"
-        ) from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,72 +8,57 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from uuid import uuid4
 
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.bronze.bronze_source import stream_of_bronze
-from lakebound_spark.bronze.bronze_table import source_table_of
-from lakebound_spark.history.history_table import (
-    BRONZE_FIELDS,
-    HistoryResult,
-    HistoryWork,
-    prepare_history,
-    rebuild,
-)
+from lakebound_spark.history.history_job import FILES_PER_MICRO_BATCH, HistoryJob, rebuild_history, run_history
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
-from lakebound_spark.platform.streams import claim_checkpoint, parse_trigger, run_micro_batches, staging_folder
+from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE
 from lakebound_spark.silver.config import load_config
-
-FILES_PER_MICRO_BATCH = 1_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when caught up or stopped by a signal, 1 after a failure, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
     try:
-        config, trigger = load_config(options.config), parse_trigger(options.trigger)
-        if config.history != "scd2":
-            raise Misconfigured(f"{options.config} says `history: {config.history}`; set `history: scd2`")
-        if not options.rebuild and not options.checkpoint:
-            raise Misconfigured("--checkpoint is missing; only --rebuild works without")
+        job = _job(options)
     except Misconfigured as error:
         return refuse("build_history", error)
-    bronze, target = absolute_table(options.bronze), companion_table(absolute_table(options.target), "_history")
-    checkpoint = absolute_path(options.checkpoint) if options.checkpoint else ""
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         began = time.monotonic()
-        there = source_table_of(spark, bronze)
-        if there != config.source_table:
-            raise Misconfigured(f"{bronze} holds the records of {there}, not of {config.source_table}")
-        table_id = prepare_history(spark, target, config.source_table)
         if options.rebuild:
-            rows = rebuild(spark, target, bronze)
+            rows = rebuild_history(spark, job)
             print(f"rows={rows}")
-            print(f"rebuilt {target}: {count_text(rows, 'row')}, {time.monotonic() - began:.0f} s")
+            print(f"rebuilt {job.target}: {count_text(rows, 'row')}, {time.monotonic() - began:.0f} s")
             return 0
-        claim_checkpoint(spark, checkpoint, target, table_id)
-        rows = 0
-
-        def tell(done: HistoryResult) -> None:
-            nonlocal rows
-            rows += done.rows
-            print(json.dumps(asdict(done)), flush=True)
-
-        stream = stream_of_bronze(spark, bronze, options.max_files, options.max_bytes).select(*BRONZE_FIELDS)
-        work = HistoryWork(target, uuid4().hex, bronze, staging_folder(checkpoint))
-        run_micro_batches(stream, work, checkpoint, trigger, stop, report=tell)
-        print(f"rows={rows}")
-        seconds = time.monotonic() - began
-        print(f"told {count_text(rows, 'row')} of {target}, {seconds:.0f} s" if rows else f"nothing new for {target}")
+        totals = run_history(spark, job, report=lambda done: print(json.dumps(asdict(done)), flush=True), stop=stop)
+        print(totals)
+        print(totals.sentence(job.target, time.monotonic() - began))
         return 0
 
-    return run_job("build_history", work, target, bronze, commits=[target])
+    return run_job("build_history", work, job.target, job.bronze, commits=[job.target])
+
+
+def _job(options: argparse.Namespace) -> HistoryJob:
+    config = load_config(options.config)
+    if config.history != "scd2":
+        raise Misconfigured(f"{options.config} says `history: {config.history}`; set `history: scd2`")
+    if not options.rebuild and not options.checkpoint:
+        raise Misconfigured("--checkpoint is missing; only --rebuild works without")
+    return HistoryJob(
+        bronze=absolute_table(options.bronze),
+        checkpoint=absolute_path(options.checkpoint) if options.checkpoint else "",
+        target=companion_table(absolute_table(options.target), "_history"),
+        source_table=config.source_table,
+        trigger=parse_trigger(options.trigger),
+        files_per_micro_batch=options.max_files,
+        bytes_per_micro_batch=options.max_bytes,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,11 +14,10 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.tables import absolute_table, companion_table
 from lakebound_spark.silver.config import load_config
-from lakebound_spark.upkeep.maintenance import MIN_RETENTION_HOURS, UpkeepJob, maintain
+from lakebound_spark.upkeep.maintenance import MIN_RETENTION_HOURS, UpkeepJob, UpkeepTotals, maintain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,19 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse("maintain", error)
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
-        started, tables, purged, compacted, written = time.monotonic(), 0, 0, 0, 0
+        started, totals = time.monotonic(), UpkeepTotals()
         refusals = Refusals(lambda sentence: print(f"maintain: {sentence}", file=sys.stderr, flush=True))
         for kept in maintain(spark, job, time.time_ns() // 1_000_000, refusals):
             print(json.dumps(asdict(kept)), flush=True)
-            tables, purged = tables + 1, purged + kept.purged
-            compacted, written = compacted + kept.compacted, written + kept.written
-        did = (
-            f"would look at {count_text(tables, 'table')} of {job.target}: {count_text(purged, 'tombstone')} to purge"
-            if job.dry_run
-            else f"maintained {count_text(tables, 'table')} of {job.target}: {count_text(purged, 'tombstone')} purged, "
-            f"{count_text(compacted, 'file')} made into {written:,}"
-        )
-        print(f"{did}, {time.monotonic() - started:.0f} s")
+            totals.add(kept)
+        print(totals.sentence(job, time.monotonic() - started))
         return 0
 
     # Each has a driver of its own: the merge or bronze, the history, the audit.

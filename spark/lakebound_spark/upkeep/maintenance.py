@@ -12,6 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakebound.errors import Misconfigured
 from lakebound.times import utc
 from lakebound_spark.bronze.bronze_table import INGEST_DATE, SOURCE_TABLE_PROPERTY
+from lakebound_spark.platform.metrics import add_counts, count_text
 from lakebound_spark.platform.refusals import OPTIMIZE, PROPERTIES, VACUUM, Refusals
 from lakebound_spark.platform.tables import (
     companion_table,
@@ -73,6 +74,31 @@ class TableUpkeep:
     compacted: int
     written: int
     removed: int | None
+
+
+@dataclass(slots=True)
+class UpkeepTotals:
+    """Sums over the tables of a run."""
+
+    tables: int = 0
+    purged: int = 0
+    compacted: int = 0
+    written: int = 0
+
+    def add(self, done: TableUpkeep) -> None:
+        self.tables += 1
+        add_counts(self, done)
+
+    def sentence(self, job: UpkeepJob, seconds: float) -> str:
+        """What the run did, with ``dry_run`` what it would do, for a person."""
+        tables, purged = count_text(self.tables, "table"), count_text(self.purged, "tombstone")
+        did = (
+            f"would look at {tables} of {job.target}: {purged} to purge"
+            if job.dry_run
+            else f"maintained {tables} of {job.target}: {purged} purged, "
+            f"{count_text(self.compacted, 'file')} made into {self.written:,}"
+        )
+        return f"{did}, {seconds:.0f} s"
 
 
 def maintain(
