@@ -31,7 +31,7 @@ from tests.simulation.failing_rules import RED_CONTROLS
 ROOT: Final = Path(__file__).resolve().parent.parent
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-JOBS: Final = ("ingest_bronze", "merge_changes", "build_history", "maintain", "audit", "verify_run", "sweep")
+JOBS: Final = ("run", "ingest_bronze", "merge_changes", "build_history", "maintain", "audit", "verify_run", "sweep")
 
 _NOW_MS: Final = 1_795_000_005_000
 _RECORD: Final = {

@@ -38,7 +38,7 @@ from tests.support.translated_template import translated
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_suffix(".json")
-JOBS = ("ingest_bronze", "merge_changes", "build_history", "maintain", "audit", "verify_run", "sweep")
+JOBS = ("run", "ingest_bronze", "merge_changes", "build_history", "maintain", "audit", "verify_run", "sweep")
 PROPERTY = re.compile(r"(delta|lakebound)(\.[A-Za-z_]+)+")
 METRIC = re.compile(r"([A-Z][a-z]+)+")
 COUNTING = ("count", "add_metric", "single_metric", "put_metric")

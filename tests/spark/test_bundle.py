@@ -32,19 +32,32 @@ def tasks() -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_there_is_a_job_for_each_part() -> None:
-    assert set(JOBS) == {"bronze", "silver", "history", "maintenance", "audit", "verify"}
+    assert set(JOBS) == {"run", "bronze", "silver", "history", "maintenance", "audit", "verify"}
     assert {name: target["mode"] for name, target in BUNDLE["targets"].items()} == {
         "dev": "development",
         "prod": "production",
     }
 
 
+def test_the_job_run_starts_and_no_job_of_a_step_beside_it() -> None:
+    """Two drivers would share a checkpoint."""
+    pauses = {
+        name: (job.get("continuous") or job.get("schedule") or {}).get("pause_status") for name, job in JOBS.items()
+    }
+    assert pauses.pop("run") == "${var.pause}"
+    assert pauses.pop("verify") is None, "by hand"
+    assert set(pauses.values()) == {"${var.pause_single}"}
+    defaults = [BUNDLE["variables"][name]["default"] for name in ("pause", "pause_single")]
+    assert defaults == ["UNPAUSED", "PAUSED"]
+
+
 def test_the_audit_feeds_its_alarm_and_the_merge_marks_silver() -> None:
     (audit,) = JOBS["audit"]["tasks"]
     assert "--publish" in audit["python_wheel_task"]["parameters"]
     assert JOBS["audit"]["schedule"]["quartz_cron_expression"]
-    (cluster,) = JOBS["audit"]["job_clusters"]
-    assert cluster["new_cluster"]["aws_attributes"] == {"instance_profile_arn": "${var.metrics_profile}"}
+    for job in ("audit", "run"):
+        (cluster,) = JOBS[job]["job_clusters"]
+        assert cluster["new_cluster"]["aws_attributes"] == {"instance_profile_arn": "${var.metrics_profile}"}
     (merge,) = JOBS["silver"]["tasks"]
     assert "--aside=${var.aside}" in merge["python_wheel_task"]["parameters"]
 

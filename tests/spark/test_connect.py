@@ -81,6 +81,14 @@ def answers(folder: Path) -> dict[str, Answer]:
     write_records(folder / "secret", [base("secret", LABEL, item("secret"))])
     broken = ("--source", f"{folder}/secret", *checkpoint("secret"), *silver, *config)
     commands["a micro-batch that fails"] = ("merge_changes", *broken)
+    off = {"source": f"{folder}/source", "config": {"source_table": TABLE}, "history": False, "maintain": False}
+    lake = [
+        off | {"checkpoint": f"{folder}/checkpoints/{name}", "target": f"{SCHEMA}.{name}", "bronze": on, "audit": on}
+        for name, on in (("cars", {}), ("vans", False))
+    ]
+    (folder / "lake.yaml").write_text(json.dumps({"tables": lake}))
+    run_both = ("run", "--config", f"{folder}/lake.yaml", "--once", "--json", "--parallel", "2")
+    commands |= {"run": run_both, "run again": run_both}
     with connect_server(folder / "server", QUICK) as remote:
         done = subprocess.run(
             [sys.executable, "-m", "tests.spark.connect_client"],
@@ -113,6 +121,18 @@ def test_the_jobs_end_as_on_a_classic_session(answers: dict[str, Answer]) -> Non
     assert all(
         answers[name].status == 0 for name in ("bronze", "history", "sweep", "merge of the sweep", "upkeep", "audit")
     )
+
+
+def test_one_driver_runs_the_steps_of_two_tables_at_a_time(answers: dict[str, Answer]) -> None:
+    first, again = answers["run"], answers["run again"]
+    assert (first.status, first.err) == (0, "")
+    cars, vans = (
+        {line["step"]: (line["end"], line["counts"]["records"]) for line in first.lines if line["table"].endswith(name)}
+        for name in ("cars", "vans")
+    )
+    assert cars == {"bronze": ("done", 10), "silver": ("done", 10), "audit": ("done", 0)}
+    assert vans == {"silver": ("done", 10)}
+    assert [line["step"] for line in again.lines if line["table"].endswith("cars")] == ["bronze", "silver"]
 
 
 def test_what_each_run_did_is_a_row_of_the_metrics(answers: dict[str, Answer]) -> None:

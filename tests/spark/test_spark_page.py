@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pyspark.sql import SparkSession
 
+from lakebound_spark.lake.lake_config import SETTINGS_OF_STEPS, parse_lake
 from lakebound_spark.platform.session import SETTINGS_OF_35
 from lakebound_spark.reading.schema import BRONZE_RECORD
 from tests.support.independent_writer import item, stream, write_lines, write_records
@@ -33,12 +35,14 @@ def parse(script: str, arguments: list[str]) -> Any:
     return import_module(f"lakebound_spark.jobs.{Path(script).stem}")._parser().parse_args(arguments)
 
 
-def test_the_line_for_open_spark_is_taken() -> None:
-    (line,) = [line for block in blocks("sh") for line in block.splitlines() if "spark-submit" in line]
+@pytest.mark.parametrize(
+    "line", [line for block in blocks("sh") for line in block.splitlines() if "spark-submit" in line]
+)
+def test_a_line_for_open_spark_is_taken(line: str) -> None:
     words = shlex.split(line)
     assert (ROOT / words[words.index("--properties-file") + 1]).exists()
     script = next(position for position, word in enumerate(words) if word.endswith(".py"))
-    assert parse(words[script], words[script + 1 :]).target == "/data/silver/flights"
+    assert parse(words[script], words[script + 1 :]).config in ("lake.yaml", "flights.yaml")
 
 
 def test_the_line_for_emr_serverless_is_taken() -> None:
@@ -47,8 +51,22 @@ def test_the_line_for_emr_serverless_is_taken() -> None:
     driver = json.loads(words[words.index("--job-driver") + 1])["sparkSubmit"]
     assert set(driver) == {"entryPoint", "entryPointArguments", "sparkSubmitParameters"}
     options = parse(driver["entryPoint"], driver["entryPointArguments"])
-    assert options.reader == "files"
-    assert options.config in driver["sparkSubmitParameters"]
+    assert options.once
+    assert f"s3://CODE/{options.config}" in driver["sparkSubmitParameters"]
+
+
+def test_the_lake_of_the_page_is_taken_and_its_table_of_steps_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (text,) = blocks("yaml")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flights.yaml").write_text("source_table: flights\nhistory: scd2\n")
+    usual, other = parse_lake(yaml.safe_load(text))
+    timings = {step.name: str(step.timing) for step in usual.steps()}
+    assert [step.name for step in other.steps()] == list(timings)
+    rows = re.findall(r"^\| `(\w+)` \| ((?:every|at) [\w:]+)[^|]*\|[^|]*\| (`.*`) \|$", PAGE, re.MULTILINE)
+    assert {name: when for name, when, _ in rows} == timings
+    assert {name: tuple(re.findall(r"`(\w+)`", words)) for name, _, words in rows} == SETTINGS_OF_STEPS
 
 
 def test_the_jars_for_spark_35_are_those_of_its_settings() -> None:
@@ -59,7 +77,7 @@ def test_the_jars_for_spark_35_are_those_of_its_settings() -> None:
 def test_every_variable_of_a_deployment_is_one_of_the_bundle() -> None:
     bundle = (ROOT / "spark" / "databricks.yml").read_text()
     given = set(re.findall(r"--var (\w+)=", PAGE))
-    assert given == {"source_table", "data", "aside", "metrics_profile"}
+    assert given == {"source_table", "data", "aside", "metrics_profile", "pause", "pause_single"}
     assert all(re.search(rf"^  {name}:\n    description", bundle, re.MULTILINE) for name in given)
 
 

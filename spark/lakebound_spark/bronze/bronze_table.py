@@ -130,6 +130,16 @@ def run_bronze(
     return totals
 
 
+def refusal_message(job: BronzeJob, totals: BronzeTotals) -> str:
+    """What is wrong where everything that came in was refused, and what to do."""
+    return (
+        f"nothing was appended to {job.target}: {count_text(totals.refused, 'record')} of other tables than "
+        f"{job.source_table} refused, {count_text(totals.bad_files, 'file')} left out (see "
+        f"{companion_table(job.target, '_bad_files')}); set source_table or --source right, then take a new target and "
+        "a new checkpoint"
+    )
+
+
 @dataclass(frozen=True)
 class AppendWork(MicroBatchWork):
     """A micro-batch of names of files, whose records are appended."""

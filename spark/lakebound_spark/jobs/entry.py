@@ -19,6 +19,7 @@ def _entry(job: str) -> Callable[[], None]:
     return start
 
 
+run = _entry("run")
 ingest_bronze = _entry("ingest_bronze")
 merge_changes = _entry("merge_changes")
 build_history = _entry("build_history")

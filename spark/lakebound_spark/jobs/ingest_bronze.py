@@ -13,13 +13,12 @@ from dataclasses import asdict
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.bronze.bronze_table import BronzeJob, run_bronze
+from lakebound_spark.bronze.bronze_table import BronzeJob, refusal_message, run_bronze
 from lakebound_spark.bronze.flat_views import make_views
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.refusals import VIEWS, Refusals
 from lakebound_spark.platform.streams import parse_trigger
-from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table, is_path
+from lakebound_spark.platform.tables import absolute_path, absolute_table, is_path
 from lakebound_spark.reading.source import FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.silver.config import load_config
 
@@ -51,13 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(*(f"{statement};" for statement in statements), sep="\n")
         print(totals)
         if totals.all_refused:
-            print(
-                f"ingest_bronze: nothing was appended to {job.target}: {count_text(totals.refused, 'record')} of other "
-                f"tables than {job.source_table} refused, {count_text(totals.bad_files, 'file')} left out (see "
-                f"{companion_table(job.target, '_bad_files')}); set source_table or --source right, then take a new "
-                "target and a new checkpoint",
-                file=sys.stderr,
-            )
+            print(f"ingest_bronze: {refusal_message(job, totals)}", file=sys.stderr)
             return 1
         print(totals.sentence(job.target, time.monotonic() - started))
         return 0

@@ -12,9 +12,8 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import Totals
 from lakebound_spark.platform.streams import parse_trigger
-from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table
+from lakebound_spark.platform.tables import absolute_path, absolute_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.silver.config import load_config
 from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule, parse_interval
@@ -36,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(spark: SparkSession, stop: threading.Event) -> int:
         started = time.monotonic()
         totals = run_merge(spark, job, report=lambda line: print(line, flush=True), warn=warn, stop=stop)
-        _print_totals(totals, job.target)
+        for gap in totals.gaps(job.target):
+            print(gap, file=sys.stderr)
+        print(totals)
         if totals.all_refused:
             if totals.merges > 1:  # otherwise the warning has been printed
                 warn(refusal_message(job, totals))
@@ -45,21 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     return run_job("merge_changes", work, job.target, commits=[job.target])
-
-
-def _print_totals(totals: Totals, target: str) -> None:
-    if totals.stale:
-        print(
-            f"GAP: {totals.stale} records came after the tombstones of their time were purged and are not in "
-            f"{target}, but in {companion_table(target, '_stale_records')}; heal with a full backfill and a sweep",
-            file=sys.stderr,
-        )
-    if totals.stale_since:
-        print(
-            f"GAP: {target} is marked stale since {totals.stale_since}; `lakebound status` says what to run",
-            file=sys.stderr,
-        )
-    print(totals)
 
 
 def _parser() -> argparse.ArgumentParser:

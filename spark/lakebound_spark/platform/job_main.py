@@ -25,6 +25,7 @@ def run_job(
     *others: str,
     commits: Sequence[str] = (),
     again: str = "goes on from where it was",
+    keeps_log: bool = False,
 ) -> int:
     """Run ``work`` with a session and an event that Ctrl-C and SIGTERM set; the process's exit status.
 
@@ -32,6 +33,7 @@ def run_job(
     wrong: Misconfigured, and a failure that would come again until somebody sets it right. The session has a catalog
     when ``at`` or one of ``others``, the further tables of the job, is a name and not a path. On S3 the job holds a
     lease of each table that it ``commits`` to. ``again`` says what the same command does when it is started again.
+    ``keeps_log`` leaves Spark's log where the status is not 0: the work told a failure, and went on.
     """
     spark: SparkSession | None = None
     ours = False
@@ -56,7 +58,7 @@ def run_job(
     finally:
         if spark is not None and ours:
             spark.stop()
-    if log is not None:
+    if log is not None and not (keeps_log and status):
         log.unlink(missing_ok=True)
     return status
 

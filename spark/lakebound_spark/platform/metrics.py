@@ -107,6 +107,19 @@ class Totals:
         merged = f"{verb} {count_text(self.records, 'record')} into {into}, {brought} ({changed})"
         return "; ".join([merged, *left_out])
 
+    def gaps(self, target: str) -> list[str]:
+        """The lines that begin with `GAP:`, for standard error."""
+        lines = []
+        if self.stale:
+            lines.append(
+                f"GAP: {self.stale} records came after the tombstones of their time were purged and are not in "
+                f"{target}, but in {companion_table(target, '_stale_records')}; heal with a full backfill and a sweep"
+            )
+        if self.stale_since:
+            marked = f"GAP: {target} is marked stale since {self.stale_since}"
+            lines.append(f"{marked}; `lakebound status` says what to run")
+        return lines
+
     def __str__(self) -> str:
         return (
             f"stale={self.stale} rescued={self.rescued} "

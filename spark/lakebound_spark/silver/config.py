@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -15,6 +15,8 @@ from lakebound_spark.silver.purge_horizon import Horizon, parse_horizon
 
 _SETTINGS = ("source_table", "columns", "deletes", "purge_after_days", "assumed_days", "ttl_deletes", "history")
 HISTORIES = ("none", "scd2")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,22 @@ class _StrictLoader(yaml.SafeLoader):
 
 def load_config(path: str) -> MergeConfig:
     """Read and check the file at ``path``. Raises Misconfigured with what to change."""
+    return load_yaml(path, parse_config, "the example in the README")
+
+
+def load_yaml(path: str, parse: Callable[[Any], T], example: str) -> T:
+    """What ``parse`` makes of the document at ``path``. Raises Misconfigured, which names the file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise Misconfigured(f"cannot read the configuration {path}: {reason}") from None
     try:
-        return parse_config(yaml.load(text, Loader=_StrictLoader))
+        return parse(yaml.load(text, Loader=_StrictLoader))
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" near line {where.line + 1}" if where is not None else ""
-        raise Misconfigured(f"{path} is not YAML{line}; compare it with the example in the README") from None
+        raise Misconfigured(f"{path} is not YAML{line}; compare it with {example}") from None
     except Misconfigured as error:
         raise Misconfigured(f"{path}: {error}") from None
 

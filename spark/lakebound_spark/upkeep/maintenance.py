@@ -42,6 +42,7 @@ SUFFIXES: Final = (
     "_status",
     "_history",
     "_history_metrics",
+    "_schedule",
 )
 """The tables of one target: silver, and what stands beside it."""
 

@@ -1,0 +1,59 @@
+"""Run bronze, silver, history, upkeep and the audit of one or several tables in one driver, each on its schedule."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
+
+from lakebound.errors import Misconfigured
+from lakebound_spark.lake.driver import plan_lake, run_lake
+from lakebound_spark.lake.lake_config import load_lake
+from lakebound_spark.platform.job_main import refuse, run_job
+from lakebound_spark.platform.tables import absolute_path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job: 0 when each step's last turn went well, 1 when not, 2 for what a person has to set right."""
+    options = _parser().parse_args(arguments)
+    try:
+        tables = load_lake(options.config)
+    except Misconfigured as error:
+        return refuse("run", error)
+
+    def work(spark: SparkSession, stop: threading.Event) -> int:
+        if options.dry_run:
+            print(plan_lake(spark, tables, once=options.once, now=time.time()))
+            return 0
+        return run_lake(spark, tables, stop, once=options.once, parallel=options.parallel, as_json=options.json)
+
+    commits = [place for table in tables for place in table.commits()]
+    return run_job(
+        "run",
+        work,
+        absolute_path(options.config),
+        *commits,
+        commits=[] if options.dry_run else commits,
+        keeps_log=True,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run", description=__doc__)
+    parser.add_argument("--config", required=True, help="YAML: tables, a list with an entry for each table")
+    parser.add_argument("--once", action="store_true", help="run each step that is due once and to its end, then end")
+    parser.add_argument(
+        "--parallel", type=_positive, default=1, metavar="N", help="tables worked on at the same time (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a step, for machines")
+    parser.add_argument("--dry-run", action="store_true", help="print when each step is due, and do nothing")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
+    return int(text)

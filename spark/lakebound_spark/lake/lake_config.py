@@ -1,0 +1,232 @@
+"""The YAML file of `run`, read strictly: the tables of a lake, and when each of their steps is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lakebound.errors import Misconfigured
+from lakebound_spark.bronze.bronze_table import BronzeJob
+from lakebound_spark.history.history_job import FILES_PER_MICRO_BATCH as FILES_OF_BRONZE
+from lakebound_spark.history.history_job import HistoryJob
+from lakebound_spark.lake.schedule import STEPS, Daily, Every, Step
+from lakebound_spark.lake.section import Section
+from lakebound_spark.platform.streams import parse_trigger
+from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table, is_path
+from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
+from lakebound_spark.silver.config import MergeConfig, load_config, load_yaml, parse_config
+from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule
+from lakebound_spark.silver.merge_job import BRONZE, MergeJob
+from lakebound_spark.silver.stale_mark import default_control_folder
+from lakebound_spark.upkeep.maintenance import MIN_RETENTION_HOURS, UpkeepJob
+
+DEFAULTS: Final[Mapping[str, Every | Daily]] = {
+    "bronze": Every(5 * 60),
+    "silver": Every(60),
+    "history": Every(15 * 60),
+    "maintain": Daily(2 * 60 + 30),
+    "audit": Daily(4 * 60 + 30),
+}
+"""When a step is due unless the file says otherwise."""
+AUDITED_DAYS: Final = 2
+
+_ENTRY: Final = {
+    "source": "the data prefix: the folder that holds the hour partitions",
+    "checkpoint": "a folder of this table's own, for the progress of its steps",
+    "target": "the silver table: a path (with a /) or a table's name",
+    "config": "the YAML of merge_changes, as a path or written out here",
+}
+SETTINGS_OF_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "bronze": ("every", "target", "reader", "max_files", "views"),
+    "silver": ("every", "reader", "max_files", "max_bytes", "merge_every", "merge_rows", "merge_bytes"),
+    "history": ("every", "max_files", "max_bytes"),
+    "maintain": ("at", "retain_hours"),
+    "audit": ("at", "days", "publish"),
+}
+_READERS: Final = ("auto-loader", "files")
+_AVAILABLE_NOW: Final = parse_trigger("available-now")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditJob:
+    """One run of the audit, with the arguments of the job `audit`."""
+
+    bronze: str
+    days: int
+    publish: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """A table with the job of each of its steps; of a step that is off it is None, of upkeep empty."""
+
+    target: str
+    timings: Mapping[str, Every | Daily]
+    """Of the steps that are on."""
+    silver: MergeJob
+    bronze: BronzeJob | None
+    views: bool
+    history: HistoryJob | None
+    upkeep: tuple[UpkeepJob, ...]
+    audit: AuditJob | None
+
+    def steps(self) -> list[Step]:
+        """The steps that are on."""
+        return [Step(self.target, name, timing) for name, timing in self.timings.items()]
+
+    def commits(self) -> list[str]:
+        """The tables whose leases the steps need: those that another job could commit to at the same time."""
+        tables = [self.target, *([self.bronze.target] if self.bronze else [])]
+        if self.history or self.upkeep:
+            tables.append(companion_table(self.target, "_history"))
+        if self.audit:
+            tables.append(companion_table(self.audit.bronze, "_audits"))
+        return tables
+
+
+def load_lake(path: str) -> list[LakeTable]:
+    """Read and check the file at ``path``. Raises Misconfigured, which names the entry and the key."""
+    return load_yaml(path, parse_lake, "the example in docs/SPARK.md")
+
+
+def parse_lake(document: Any) -> list[LakeTable]:
+    """The tables of an already parsed document. Raises Misconfigured."""
+    section = Section.of("the file", document, ("tables",))
+    entries = section.values.get("tables")
+    if not isinstance(entries, list) or not entries:
+        raise Misconfigured("tables is missing; give a list with one entry for each table")
+    tables = []
+    taken: dict[str, str] = {}
+    for number, entry in enumerate(entries, 1):
+        table = _table(number, entry)
+        for what, place in _places(entry, table).items():
+            other = taken.setdefault(place.rstrip("/"), f"{what} of entry {number}")
+            if other != f"{what} of entry {number}":
+                raise Misconfigured(f"{_name(number, entry)}: its {what} {place} is the {other}; give another")
+        tables.append(table)
+    return tables
+
+
+def _name(number: int, entry: Any) -> str:
+    target = entry.get("target") if isinstance(entry, dict) else None
+    return f"entry {number} ({target})" if target else f"entry {number}"
+
+
+def _places(entry: Mapping[str, Any], table: LakeTable) -> dict[str, str]:
+    """What no two entries may have in common."""
+    bronze = {"bronze.target": table.bronze.target} if table.bronze else {}
+    return {"checkpoint": absolute_path(entry["checkpoint"]), "target": table.target, **bronze}
+
+
+def _table(number: int, entry: Any) -> LakeTable:
+    section = Section.of(_name(number, entry), entry, (*_ENTRY, "aside", *STEPS))
+    target = absolute_table(_required(section, "target"))
+    parts = {name: section.part(name, SETTINGS_OF_STEPS[name]) for name in STEPS}
+    config = _config(section)
+    bronze = _bronze(section, parts["bronze"], target, config) if parts["bronze"] else None
+    if parts["silver"] is None:
+        raise section.wrong("silver", "cannot be off; it is what the entry is about")
+    if bronze is None:
+        parts |= _without_bronze(section, config)
+    elif config.history != "scd2":
+        if section.values.get("history") not in (None, False):
+            raise section.wrong("history", "needs `history: scd2` in the table's config")
+        parts["history"] = None
+    return LakeTable(
+        target=target,
+        timings={name: part.timing(DEFAULTS[name]) for name, part in parts.items() if part is not None},
+        silver=_silver(section, parts["silver"], target, config, bronze),
+        bronze=bronze,
+        views=parts["bronze"] is not None and _views(parts["bronze"], target),
+        history=_history(section, parts["history"], target, config, bronze) if bronze and parts["history"] else None,
+        upkeep=_upkeep(parts["maintain"], target, config, bronze) if parts["maintain"] else (),
+        audit=_audit(parts["audit"], bronze) if bronze and parts["audit"] else None,
+    )
+
+
+def _without_bronze(section: Section, config: MergeConfig) -> dict[str, None]:
+    """History and audit as off. Raises Misconfigured where one of them is asked for."""
+    history = section.values.get("history", config.history == "scd2")
+    for name, asked in (("history", history), ("audit", section.values.get("audit"))):
+        if asked not in (None, False):
+            raise section.wrong(name, f"reads bronze, which is off; leave bronze on, or write `{name}: off`")
+    return {"history": None, "audit": None}
+
+
+def _config(section: Section) -> MergeConfig:
+    written = section.values.get("config")
+    try:
+        return parse_config(written) if isinstance(written, dict) else load_config(_required(section, "config"))
+    except Misconfigured as error:
+        raise Misconfigured(f"{section.place}, config: {error}") from None
+
+
+def _required(section: Section, key: str) -> str:
+    return section.required(key, _ENTRY[key])
+
+
+def _checkpoint(section: Section, step: str) -> str:
+    return f"{absolute_path(_required(section, 'checkpoint')).rstrip('/')}/{step}"
+
+
+def _bronze(section: Section, part: Section, target: str, config: MergeConfig) -> BronzeJob:
+    return BronzeJob(
+        source=absolute_path(_required(section, "source")),
+        checkpoint=_checkpoint(section, "bronze"),
+        target=absolute_table(part.text("target")) if part.text("target") else companion_table(target, "_bronze"),
+        source_table=config.source_table,
+        trigger=_AVAILABLE_NOW,
+        reader=part.choice("reader", _READERS, default_reader()),
+        files_per_micro_batch=part.number("max_files", FILES_PER_MICRO_BATCH),
+    )
+
+
+def _views(part: Section, target: str) -> bool:
+    if part.flag("views") and is_path(target):
+        raise part.wrong("views", "need a table with a name; a path has no views that stay")
+    return part.flag("views")
+
+
+def _silver(section: Section, part: Section, target: str, config: MergeConfig, bronze: BronzeJob | None) -> MergeJob:
+    source, reader = _required(section, "source"), part.choice("reader", (*_READERS, BRONZE), default_reader())
+    if reader == BRONZE and bronze is None:
+        raise part.wrong("reader", "bronze cannot be read, since it is off")
+    folder = section.text("aside", default_control_folder(source, config.source_table))
+    return MergeJob(
+        source=bronze.target if bronze and reader == BRONZE else absolute_path(source),
+        checkpoint=_checkpoint(section, "silver"),
+        target=target,
+        config=config,
+        trigger=_AVAILABLE_NOW,
+        reader=reader,
+        files_per_micro_batch=part.number("max_files", FILES_PER_MICRO_BATCH),
+        bytes_per_merge=part.number("max_bytes", BYTES_PER_MERGE),
+        control_folder=absolute_path(folder) if folder else "",
+        schedule=MergeSchedule(
+            part.interval("merge_every", 0, least=0),
+            part.number("merge_rows", MERGE_ROWS),
+            part.number("merge_bytes", MERGE_BYTES),
+        ),
+    )
+
+
+def _history(section: Section, part: Section, target: str, config: MergeConfig, bronze: BronzeJob) -> HistoryJob:
+    return HistoryJob(
+        bronze=bronze.target,
+        checkpoint=_checkpoint(section, "history"),
+        target=companion_table(target, "_history"),
+        source_table=config.source_table,
+        trigger=_AVAILABLE_NOW,
+        files_per_micro_batch=part.number("max_files", FILES_OF_BRONZE),
+        bytes_per_micro_batch=part.number("max_bytes", BYTES_PER_MERGE),
+    )
+
+
+def _upkeep(part: Section, target: str, config: MergeConfig, bronze: BronzeJob | None) -> tuple[UpkeepJob, ...]:
+    hours = part.number("retain_hours", MIN_RETENTION_HOURS, MIN_RETENTION_HOURS)
+    return tuple(UpkeepJob(one, config, hours) for one in (target, *([bronze.target] if bronze else [])))
+
+
+def _audit(part: Section, bronze: BronzeJob) -> AuditJob:
+    return AuditJob(bronze.target, part.number("days", AUDITED_DAYS, 0), part.flag("publish"))
