@@ -29,5 +29,4 @@ def test_the_same_seed_gives_the_same_records() -> None:
 def test_ratios_are_of_rounds_and_the_table_says_what_was_missed() -> None:
     stage = stages.Measured("flusher to avro", "flat", 40, "records/s", 100, [4.0, 9.0, 8.0], [1.0, 3.0, 1.0])
     assert stage.ratios() == (3.0, 4.0, 8.0)
-    results = report.Results(measured=[stage])
-    assert "3.0 – **4.0** – 8.0 | ≥ 40× missed" in report.markdown(results)
+    assert "3.0 – **4.0** – 8.0 | ≥ 40× missed" in report.markdown(report.Results(measured=[stage]))

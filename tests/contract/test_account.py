@@ -27,8 +27,7 @@ def account(aws_lambda: Any, values: list[float]) -> tuple[LambdaAccount, list[d
         moments = [datetime.fromtimestamp(NOW_MS / 1000 - 300 * n, UTC) for n in range(len(values))]
         return {"MetricDataResults": [{"Id": "used", "Timestamps": moments, "Values": values}]}
 
-    cloudwatch = SimpleNamespace(get_metric_data=get_metric_data)
-    return LambdaAccount(aws_lambda, cloudwatch, ManualClock(NOW_MS)), asked
+    return LambdaAccount(aws_lambda, SimpleNamespace(get_metric_data=get_metric_data), ManualClock(NOW_MS)), asked
 
 
 def stubbed(limit: int | None) -> Any:

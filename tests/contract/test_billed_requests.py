@@ -26,9 +26,7 @@ def queue_url(elasticmq: Any) -> str:
     return str(elasticmq.create_queue(QueueName=f"billed-{next(_names)}")["QueueUrl"])
 
 
-def test_packed_records_are_billed_at_least_25_times_less_often_than_batches_of_ten(
-    elasticmq: Any, queue_url: str
-) -> None:
+def test_packed_records_are_billed_25_times_less_often_than_batches_of_ten(elasticmq: Any, queue_url: str) -> None:
     ours = billing.ours(elasticmq, OneByOne(queue_url, elasticmq), "flat", 10)
     base = billing.baseline(elasticmq, queue_url, "flat", 1)
     assert (ours.records, base.records) == (10_000, 1_000)

@@ -23,9 +23,7 @@ def source(make: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> Sour
     return made
 
 
-def test_the_columns_of_a_table_are_proposed_with_what_would_not_fit(
-    source: Source, lakebound: Lakebound, tmp_path: Path
-) -> None:
+def test_columns_are_proposed_with_what_would_not_fit(source: Source, lakebound: Lakebound, tmp_path: Path) -> None:
     for number in range(60):
         source.put(
             id={"S": f"k{number:02}"},

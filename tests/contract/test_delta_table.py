@@ -132,9 +132,7 @@ def test_a_bucket_of_another_region_is_asked_there(server: Server, aws: None) ->
         ((301, ""), LakeboundError, r"deltalake could not read s3a://lake/silver \(OSError\)"),
     ],
 )
-def test_what_s3_refuses_is_a_sentence_without_its_words(
-    server: Server, aws: None, reply: Reply, kind: type[LakeboundError], says: str
-) -> None:
+def test_what_s3_refuses(server: Server, aws: None, reply: Reply, kind: type[LakeboundError], says: str) -> None:
     server.reply = lambda method, path: (200, "") if method == "HEAD" else reply
     with pytest.raises(kind, match=says) as refused:
         DeltaVersion("s3a://lake/silver")
@@ -142,9 +140,7 @@ def test_what_s3_refuses_is_a_sentence_without_its_words(
     assert refused.value.__cause__ is None
 
 
-def test_a_bucket_that_is_not_there_and_a_closed_endpoint(
-    server: Server, aws: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_bucket_and_a_closed_endpoint(server: Server, aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=f"There is no bucket lake at {server.address}. Check its name"):
         DeltaVersion("s3a://lake/silver")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -173,9 +169,7 @@ TABLES = "/api/2.1/unity-catalog/tables/main.lake.cars-eu"
 KEYS = "/api/2.1/unity-catalog/temporary-table-credentials"
 
 
-def test_unity_catalog_says_where_a_table_lies_and_gives_keys_to_read_it(
-    server: Server, aws: None, unity: None
-) -> None:
+def test_unity_catalog_says_where_a_table_lies_and_gives_keys_to_it(server: Server, aws: None, unity: None) -> None:
     keys = {"access_key_id": "VENDED", "secret_access_key": "s", "session_token": "VENDED-TOKEN"}
     answers = {
         TABLES: json.dumps({"table_id": "7", "storage_location": "s3://lake/__unitystorage/7"}),

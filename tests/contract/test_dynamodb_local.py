@@ -319,8 +319,7 @@ def test_a_backfill_beside_writes_ends_equal_to_the_table(make: Callable[..., So
     table.client.update_table(TableName=table.name, StreamSpecification=STREAM)
     write(20)
     context = context_of(table, clock, bucket, file_format, beside=write)
-    execution = start(lambda event: perform(context, event, lambda: 900.0), {"segments": 4}, sleep=clock.sleep)
-    result = execution.run()
+    result = start(lambda event: perform(context, event, lambda: 900.0), {"segments": 4}, sleep=clock.sleep).run()
     write(40)
     stream, base = delivered(table), bucket.records()
     assert result["records"] == len(base) > 20

@@ -80,8 +80,7 @@ def refusal(command: str) -> str:
 @pytest.mark.parametrize("purpose", [step.purpose for step in all_of(STEPS)])
 def test_each_command_is_one_that_its_program_takes(purpose: str, tmp_path: Path) -> None:
     # A folder as a run leaves it, for an option may ask that its path exists. The project's own `.demo` is a person's.
-    paths = Paths(tmp_path)
-    paths.files.mkdir()
+    Paths(tmp_path).files.mkdir()
     (step,) = (step for step in all_of(steps_of(tmp_path)) if step.purpose == purpose)
     check(step)
 

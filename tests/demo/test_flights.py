@@ -79,8 +79,7 @@ def test_some_flights_are_deleted_and_inserted_again_and_some_change_at_once() -
 def test_items_hold_every_kind_of_attribute_but_a_set_of_binaries() -> None:
     seen: set[str] = set()
     for write in SMALL:
-        held = write.request.get("Item") or write.request.get("ExpressionAttributeValues") or {}
-        for attribute in held.values():
+        for attribute in (write.request.get("Item") or write.request.get("ExpressionAttributeValues") or {}).values():
             seen.update(types_in(attribute))
     assert seen == {"S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS"}
 
@@ -96,8 +95,7 @@ def test_numbers_keep_the_digits_of_the_data_and_na_is_null() -> None:
     assert scheduled["US1117#EWR", "20130208"]["distance"] == {"N": "529"}
     assert {"N": "12.658579999999999"} in [measured["wind_speed"] for measured in weather]
     assert {"NULL": True} in [measured["wind_gust"] for measured in weather]
-    without_tail = [item for item in scheduled.values() if item["tailnum"] == {"NULL": True}]
-    assert without_tail
+    assert [item for item in scheduled.values() if item["tailnum"] == {"NULL": True}]
 
 
 def test_a_key_stays_in_its_lane() -> None:

@@ -72,8 +72,7 @@ def test_a_privacy_setting_reaches_sam_exactly(folder: Path, written: str, value
     assert done.deployed == wanted
     # And once more from the file that the deployment left.
     assert kept_in(done.samconfig) == wanted
-    again = make(folder, "YES=1")
-    assert again.deployed == wanted
+    assert make(folder, "YES=1").deployed == wanted
 
 
 @pytest.mark.parametrize(
@@ -199,8 +198,7 @@ def test_a_kept_setting_that_sam_would_cut_or_leave_out_is_refused(folder: Path,
 )
 def test_every_form_that_sam_reads_whole_is_taken(folder: Path, kept: str) -> None:
     keeping(folder, kept)
-    done = make(folder, "YES=1")
-    assert done.deployed == {"TableName": "cars", "DropAttributes": "email", **BUILT_FOR}
+    assert make(folder, "YES=1").deployed == {"TableName": "cars", "DropAttributes": "email", **BUILT_FOR}
 
 
 def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
@@ -288,9 +286,7 @@ def test_without_a_file_there_is_one_afterwards(folder: Path) -> None:
         (("RUNTIME=python3.12", "ARCHITECTURE=x86_64"), ("python3.12", "x86_64", "ndjson.gz")),
     ],
 )
-def test_the_layer_is_built_for_what_is_deployed(
-    folder: Path, variables: tuple[str, ...], wanted: tuple[str, str, str]
-) -> None:
+def test_the_layer_fits_the_deployment(folder: Path, variables: tuple[str, ...], wanted: tuple[str, str, str]) -> None:
     names = ("LAKEBOUND_RUNTIME", "LAKEBOUND_ARCHITECTURE", "LAKEBOUND_FILE_FORMAT")
     done = make(folder, STACK, f"PARAMETERS={TABLE}", "YES=1", *variables)
     assert [tuple(call["environment"][name] for name in names) for call in done.calls] == [wanted, wanted]

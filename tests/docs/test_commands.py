@@ -93,13 +93,11 @@ def submit(words: list[str]) -> None:
     assert (ROOT / words[words.index("--properties-file") + 1]).exists()
     place = next(at for at, word in enumerate(words) if word.endswith(".py"))
     assert (ROOT / words[place]).exists()
-    job = import_module(f"lakebound_spark.jobs.{Path(words[place]).stem}")
-    job._parser().parse_args(words[place + 1 :])
+    import_module(f"lakebound_spark.jobs.{Path(words[place]).stem}")._parser().parse_args(words[place + 1 :])
 
 
 def test_there_are_commands() -> None:
-    programs = {shlex.split(line)[0] for _, line in COMMANDS}
-    assert {"make", ".venv/bin/spark-submit", ".venv/bin/lakebound"} <= programs
+    assert {"make", ".venv/bin/spark-submit", ".venv/bin/lakebound"} <= {shlex.split(line)[0] for _, line in COMMANDS}
     assert len(COMMANDS) > 10
 
 

@@ -129,9 +129,7 @@ def test_a_share_of_the_rows_shows_what_the_backfill_read(demo_run: DemoRun, spa
 
 
 @pytest.mark.soak
-def test_red_control_without_the_backfill_rows_are_missing(
-    demo_run: DemoRun, spark: SparkSession, merge: Merge, tmp_path: Path
-) -> None:
+def test_red_control_without_backfill(demo_run: DemoRun, spark: SparkSession, merge: Merge, tmp_path: Path) -> None:
     alone = Path(shutil.copytree(demo_run.files, tmp_path / "files", ignore=shutil.ignore_patterns("scan-*")))
     merge(alone, tmp_path / "streamed")
     streamed = spark.read.format("delta").load(str(tmp_path / "streamed")).where("NOT _is_deleted")
@@ -244,9 +242,7 @@ def test_merging_every_file_again_under_a_new_checkpoint_adds_nothing_to_the_cha
 
 
 @pytest.mark.soak
-def test_silver_rebuilt_from_the_files_equals_the_live_one(
-    demo_run: DemoRun, spark: SparkSession, merge: Merge, tmp_path: Path
-) -> None:
+def test_rebuilt_silver_equals_live_one(demo_run: DemoRun, spark: SparkSession, merge: Merge, tmp_path: Path) -> None:
     shuffled = tmp_path / "files"
     shutil.copytree(demo_run.files, shuffled)
     merge(shuffled, tmp_path / "rebuilt")

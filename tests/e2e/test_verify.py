@@ -83,8 +83,7 @@ def test_spark_gives_the_same_report(verify: Verify, demo_run: DemoRun) -> None:
 
 @pytest.mark.soak
 def test_an_edited_row_is_found(verify: Verify, spark: SparkSession, silver: Path) -> None:
-    item = item_of(spark, silver, KEY)
-    put(spark, silver, KEY, item | {"distance": {"N": "185"}})
+    put(spark, silver, KEY, item_of(spark, silver, KEY) | {"distance": {"N": "185"}})
     status, report = verify(silver)
     assert (status, report["different"]) == (1, [KEY])
     assert [report[name] for name in ("missing", "ghost", "stale", "left_out")] == [[], [], [], []]
@@ -113,9 +112,7 @@ def test_a_ghost_is_found(verify: Verify, spark: SparkSession, silver: Path) -> 
 
 
 @pytest.mark.soak
-def test_a_stale_row_is_found_with_the_files(
-    verify: Verify, spark: SparkSession, silver: Path, demo_run: DemoRun
-) -> None:
+def test_a_stale_row_is_found_with_files(verify: Verify, spark: SparkSession, silver: Path, demo_run: DemoRun) -> None:
     key, earlier = an_earlier_item(demo_run.files)
     assert earlier != item_of(spark, silver, key)
     put(spark, silver, key, earlier)

@@ -151,8 +151,7 @@ def load_handler(environment: dict[str, str]) -> Any:
 
 def peak_bytes() -> int:
     """The most memory that this process has held."""
-    status = Path("/proc/self/status").read_text()
-    found = re.search(r"VmHWM:\s+([0-9]+) kB", status)
+    found = re.search(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
 

@@ -54,8 +54,7 @@ def landed(made: World) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("given", [{}, {"mode": "scan", "segments": 3}])
 def test_a_backfill_reads_the_owners_table_and_no_other(given: dict[str, Any]) -> None:
     made, dynamodb = deployed(FOREIGN, THEIR_STREAM)
-    result = run(made, **given)
-    assert result["records"] == 1
+    assert run(made, **given)["records"] == 1
     assert landed(made) == [("flights", "theirs")]
     assert dynamodb.names == {THEIRS}
     # The owner alone may ask for backups and exports.

@@ -35,9 +35,7 @@ def readers(made: World) -> int:
     ],
     ids=lambda one: f"{one.limit} of which {one.used} used" if isinstance(one, MemoryAccount) else str(one),
 )
-def test_a_run_takes_no_more_readers_than_half_of_what_is_free(
-    account: MemoryAccount | None, scan: int, export: int
-) -> None:
+def test_a_run_takes_at_most_half_of_the_free_readers(account: MemoryAccount | None, scan: int, export: int) -> None:
     scanned = world(account=account)
     start(scanned.function, {"segments": 500, "read_capacity": PER_SECOND}, sleep=scanned.clock.sleep).run()
     assert readers(scanned) == scan
@@ -58,11 +56,9 @@ def test_fewer_readers_share_the_same_capacity() -> None:
 def test_a_redriven_run_keeps_the_readers_that_it_was_planned_with() -> None:
     account = MemoryAccount(100, 80)
     made = world(account=account)
-    execution = start(made.function, {"segments": 50, "read_capacity": PER_SECOND}, sleep=made.clock.sleep)
-    execution.run()
+    start(made.function, {"segments": 50, "read_capacity": PER_SECOND}, sleep=made.clock.sleep).run()
     account.used = 0
-    again = start(made.function, {"segments": 50, "read_capacity": PER_SECOND}, sleep=made.clock.sleep)
-    again.run()
+    start(made.function, {"segments": 50, "read_capacity": PER_SECOND}, sleep=made.clock.sleep).run()
     assert readers(made) == 10
 
 

@@ -16,10 +16,8 @@ from tests.support.state_machine import HISTORY_EVENTS_MAX, STATE_BYTES_MAX, sta
 
 
 def test_ten_thousand_segments_fit_a_state_and_a_history() -> None:
-    made = world()
-    execution = start(made.function, {"segments": 10_000})
-    result = execution.run()
-    assert result["segments"] == 10_000
+    execution = start(world().function, {"segments": 10_000})
+    assert execution.run()["segments"] == 10_000
     assert execution.largest < STATE_BYTES_MAX / 2
     assert execution.events < HISTORY_EVENTS_MAX / 100
 

@@ -43,8 +43,7 @@ def test_an_empty_input_reads_the_whole_table_once() -> None:
 
 
 def test_an_empty_table_is_a_result_too() -> None:
-    made = filled(0)
-    assert start(made.function, {}).run()["records"] == 0
+    assert start(filled(0).function, {}).run()["records"] == 0
 
 
 def test_short_invocations_go_on_from_the_checkpoint_and_read_nothing_twice() -> None:
@@ -212,8 +211,7 @@ def test_two_invocations_of_one_segment_agree_with_whoever_saved_first() -> None
     def meanwhile(key: str) -> None:
         if key.startswith("ddb/") and not saved:
             saved.append(b"")
-            done = made.function({"action": "carry", "run": "run-1", "unit": 0})
-            assert done["done"]
+            assert made.function({"action": "carry", "run": "run-1", "unit": 0})["done"]
             saved[0] = made.bucket.objects[SEGMENT]
 
     made.bucket.after = meanwhile
@@ -221,8 +219,7 @@ def test_two_invocations_of_one_segment_agree_with_whoever_saved_first() -> None
     assert answer["done"]
     assert answer["records"] == 30
     assert made.bucket.objects[SEGMENT] == saved[0], "the zombie wrote over the checkpoint of the one that went on"
-    result = finish(made.context, "run-1")
-    assert result["records"] == 30
+    assert finish(made.context, "run-1")["records"] == 30
     assert scanned(made) == made.table.items
 
 

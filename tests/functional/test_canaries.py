@@ -47,9 +47,7 @@ def found(sinks: list[str], used: int) -> set[str]:
     return {name for name in names if any(spelling in whole for spelling in every_spelling(name))}
 
 
-def test_nothing_beside_the_bodies_of_messages_and_objects_holds_a_value(
-    stack: Stack, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_only_bodies_of_messages_and_objects_hold_a_value(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
     names = canaries()
     records = canary_records(names)
     used = int(next(names)[6:]) - 1

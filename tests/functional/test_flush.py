@@ -294,8 +294,7 @@ def test_what_could_not_be_written_is_hidden_for_longer_each_time(world: World, 
     result = world.flush([message])
     assert result.failed == [message.message_id]
     assert result.put_failed
-    hidden = world.buffer.messages[0].visible_ms - world.clock.now_ms()
-    assert hidden == seconds * 1000
+    assert world.buffer.messages[0].visible_ms - world.clock.now_ms() == seconds * 1000
 
 
 def test_an_outage_is_not_tried_on_every_message(world: World) -> None:
@@ -309,8 +308,7 @@ def test_an_outage_is_not_tried_on_every_message(world: World) -> None:
         store_down(call)
 
     world.store.before = down
-    result = world.invoke()
-    assert len(result.failed) == 10
+    assert len(world.invoke().failed) == 10
     assert len(calls) == MAX_FAILED_CALLS
 
 
@@ -371,8 +369,7 @@ def test_a_queue_that_fails_at_topping_up_does_not_keep_what_is_in_hand_from_its
     world.send(one_body(0))
     received = world.take()
     world.queue.before = queue_down
-    result = world.flush(received)
-    assert result.failed == []
+    assert world.flush(received).failed == []
     assert lake_numbers(world) == [0]
 
 
@@ -494,9 +491,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("code", "body"), REFUSED.values(), ids=REFUSED)
-def test_what_it_cannot_have_written_is_refused_and_kept_and_its_neighbours_go_on(
-    world: World, code: str, body: str
-) -> None:
+def test_what_it_cannot_have_written_is_refused_and_kept_and_others_go_on(world: World, code: str, body: str) -> None:
     world.send(one_body(0), body, one_body(1))
     received = world.take()
     result = world.flush(received)
@@ -526,8 +521,7 @@ def test_a_claimed_object_larger_than_its_claim_is_not_read(world: World) -> Non
     del world.bucket.objects[claim["key"]]
     world.bucket.put_if_absent(claim["key"], b"x" * (claim["bytes"] + 1), {})
     world.send(body)
-    result = world.invoke()
-    assert list(result.refused.values()) == ["claim_digest"]
+    assert list(world.invoke().refused.values()) == ["claim_digest"]
     assert world.store.asked == [claim["bytes"]]
 
 
@@ -682,8 +676,7 @@ def test_topping_up_stops_while_there_is_time_to_write(world: World) -> None:
 def test_too_near_its_deadline_it_writes_nothing_and_names_everything(world: World, seconds: int) -> None:
     world.send(one_body(0), one_body(1))
     received = world.take()
-    result = world.flush(received, seconds=seconds)
-    assert result.failed == [message.message_id for message in received]
+    assert world.flush(received, seconds=seconds).failed == [message.message_id for message in received]
     assert world.files() == {}
     world.clock.sleep(VISIBILITY_SECONDS)
     drain(world)
@@ -715,16 +708,14 @@ def test_a_delete_that_is_refused_is_made_once_more(world: World) -> None:
         return {1, 3} if calls == 1 else set()
 
     world.queue.refuse = refuse_first
-    result = world.invoke(at_most=1)
-    assert result.undeleted == 0
+    assert world.invoke(at_most=1).undeleted == 0
     assert world.buffer.messages == []
 
 
 def test_what_cannot_be_deleted_comes_again_and_changes_nothing(world: World) -> None:
     world.send(*(one_body(number) for number in range(6)))
     world.queue.refuse = lambda call, receipts: set(range(10)) if call == "delete" else set()
-    result = world.invoke(at_most=1)
-    assert result.undeleted == 5
+    assert world.invoke(at_most=1).undeleted == 5
     assert len(world.buffer.messages) == 5
     recover(world)
     assert set(lake_numbers(world)) == set(range(6))
@@ -739,8 +730,7 @@ def test_more_than_ten_deletes_are_made_in_tens(world: World) -> None:
 
 def test_the_result_tells_the_age_of_the_oldest_record(world: World) -> None:
     world.send(one_body(0, at=START_MS - 50_000), one_body(1, at=START_MS - 10_000))
-    result = world.invoke()
-    assert result.oldest_age_ms == 50_000
+    assert world.invoke().oldest_age_ms == 50_000
     assert NOW_MS > START_MS
 
 

@@ -33,9 +33,7 @@ def test_an_empty_delivery_is_answered(stack: Stack, event: dict[str, Any]) -> N
     assert stack.objects() == {}
 
 
-def test_without_its_queue_stream_ingest_returns_the_first_record(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_its_queue_ingest_returns_the_first_record(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.sqs.delete_queue(QueueUrl=stack.queue_url)
     monkeypatch.setattr(stack.stream_ingest.CLOCK, "sleep", lambda seconds: None, raising=False)
     answer = stack.ingest(stream_record(3), stream_record(4))
@@ -54,8 +52,7 @@ def test_the_flusher_names_each_message_that_is_not_durable(stack: Stack) -> Non
     stack.sqs.send_message(QueueUrl=stack.queue_url, MessageBody="hello")
     delivery = stack.delivery()
     foreign = next(record["messageId"] for record in delivery["Records"] if record["body"] == "hello")
-    answer = stack.flusher.handler(delivery, Context())
-    assert answer == {"batchItemFailures": [{"itemIdentifier": foreign}]}
+    assert stack.flusher.handler(delivery, Context()) == {"batchItemFailures": [{"itemIdentifier": foreign}]}
     assert [record["sequence_number"] for record in stack.lake()] == [sequence(0)]
 
 

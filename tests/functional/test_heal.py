@@ -90,9 +90,7 @@ def write_buffer(made: World) -> None:
     ("wait", "redrive", "command"),
     [(dead, redrive_dead, "dlq redrive --from buffer"), (given_up, redrive_stream, "dlq redrive --from stream")],
 )
-def test_a_record_that_is_dead_is_redriven_and_written_before_the_heal_reads(
-    wait: Any, redrive: Any, command: str
-) -> None:
+def test_a_dead_record_is_redriven_and_written_before_the_heal_reads(wait: Any, redrive: Any, command: str) -> None:
     made = with_a_gap()
     assert a_ghost_on_its_way(made, held=True)
     wait(made)
@@ -237,8 +235,7 @@ def test_a_gap_from_before_the_recovery_period_is_not_healed_by_windows() -> Non
 
 
 def test_a_table_whose_keys_are_hashed_is_read_whole() -> None:
-    hidden = Redaction.of((), parse_paths("HASH_ATTRIBUTES", "id"), b"sixteen bytes or more")
-    made = with_a_gap(redaction=hidden)
+    made = with_a_gap(redaction=Redaction.of((), parse_paths("HASH_ATTRIBUTES", "id"), b"sixteen bytes or more"))
     made.clock.pass_ms(25 * MINUTE)
     told = estimated(made)
     assert told["mode"] != "incremental_export"

@@ -108,8 +108,7 @@ def test_a_call_that_fails_is_made_again(world: World, when: str) -> None:
             raise QueueUnavailable("throttled")
 
     setattr(world.queue, when, fail_twice)
-    result = deliver(world, [stream_record(number) for number in range(3)])
-    assert result.unsent_from is None
+    assert deliver(world, [stream_record(number) for number in range(3)]).unsent_from is None
     assert sent(world) == sorted(numbers(0, 1, 2) * (1 if when == "before" else 3))
 
 
@@ -137,8 +136,7 @@ def test_poison_goes_to_quarantine_and_its_neighbours_go_on(world: World, places
 def test_poison_delivered_again_meets_its_own_object(world: World) -> None:
     deliver(world, [poison(0)])
     world.clock.sleep(60)
-    result = deliver(world, [poison(0)])
-    assert result.unsent_from is None
+    assert deliver(world, [poison(0)]).unsent_from is None
     assert len(world.quarantined()) == 1
 
 
@@ -160,8 +158,7 @@ def test_poison_without_a_sequence_number_fails_the_whole_delivery(world: World)
     ):
         deliver(world, [stream_record(0), nameless, stream_record(2)])
     world.repair()
-    result = deliver(world, [stream_record(0), nameless, stream_record(2)])
-    assert result.unsent_from is None
+    assert deliver(world, [stream_record(0), nameless, stream_record(2)]).unsent_from is None
     assert sent(world) == numbers(0, 2)
     assert len(world.quarantined()) == 1
 
@@ -189,14 +186,12 @@ def test_after_a_refusal_nothing_more_is_sent(world: World) -> None:
     world.queue.refuse = lambda call, entries: {
         place for place, body in enumerate(entries) if str(world.members_of(body)[0].min_version).endswith(lowest)
     }
-    result = deliver(world, [large(number) for number in range(25)])
-    assert result.unsent_from == lowest
+    assert deliver(world, [large(number) for number in range(25)]).unsent_from == lowest
     assert sent(world) == numbers(*(number for number in range(10) if number != 3)), "the first batch, and no other"
 
 
 def test_one_poison_record_is_kept_however_little_time_is_left(world: World) -> None:
-    result = deliver(world, [poison(0), poison(1), stream_record(2)], seconds=3)
-    assert result.unsent_from == sequence(1)
+    assert deliver(world, [poison(0), poison(1), stream_record(2)], seconds=3).unsent_from == sequence(1)
     assert kept(world) == {sequence(0)}
 
 
@@ -212,8 +207,7 @@ def test_a_claim_that_cannot_be_written_is_not_sent(world: World) -> None:
 
 def test_the_largest_legal_record_is_carried(world: World) -> None:
     image = {"id": {"S": "k0"}, "nul": {"S": "\0" * 399_000}, "é": {"S": noise(399_000, 0)}}
-    result = deliver(world, [stream_record(0, new=image, old=image)])
-    assert result.unsent_from is None
+    assert deliver(world, [stream_record(0, new=image, old=image)]).unsent_from is None
     assert sent(world) == numbers(0)
 
 
@@ -290,16 +284,14 @@ def test_with_event_time_the_lowest_unsent_record_is_reported(world: World, fail
         }
 
     world.queue.refuse = refuse
-    result = deliver(world, records, by_event_time=True)
-    assert result.unsent_from == sequence(2 * failing)
+    assert deliver(world, records, by_event_time=True).unsent_from == sequence(2 * failing)
     assert set(sent(world)) | refused == set(numbers(*range(8)))
 
 
 @pytest.mark.parametrize("limit", [65_536, 262_144, 1_048_576])
 def test_batches_keep_within_what_sqs_takes(world: World, limit: int) -> None:
     """The twin refuses more than ten entries and more than 1 MiB in all, as SQS does."""
-    result = deliver(world, [large(number) for number in range(60)], limit=limit)
-    assert result.unsent_from is None
+    assert deliver(world, [large(number) for number in range(60)], limit=limit).unsent_from is None
     assert sent(world) == numbers(*range(60))
 
 
@@ -380,8 +372,7 @@ def test_no_record_that_the_checkpoint_passes_is_lost(kinds: list[str], fates: l
             start = len(records)
         else:
             start = next(n for n in range(len(records)) if sequence(n) == result.unsent_from)
-        carried = set(sent(world)) | kept(world)
-        assert carried >= {sequence(number) for number in range(start)}
+        assert set(sent(world)) | kept(world) >= {sequence(number) for number in range(start)}
         if start == len(records):
             break
     assert start == len(records), "a delivery without further faults must end"

@@ -65,8 +65,7 @@ def history(versions: Sequence[Image | None]) -> list[Any]:
         if image == before:
             continue
         name = "REMOVE" if image is None else "INSERT" if before is None else "MODIFY"
-        record = stream_record(number, name=name, keys=KEYS, new=image, old=before)
-        records.append(record)
+        records.append(stream_record(number, name=name, keys=KEYS, new=image, old=before))
         before = image
     return records
 
@@ -75,8 +74,7 @@ def assert_everywhere_the_same(versions: Sequence[Image | None], written: Any) -
     records = history(versions)
     read, kept = carry(records, "ndjson.gz") if records else ([], [])
     assert not kept
-    found = trace(KEY, [("file", record) for record in read])
-    assert found.breaks == ()
+    assert trace(KEY, [("file", record) for record in read]).breaks == ()
     newest = max(read, key=lambda record: record["version"])["new_image"] if read else None
     assert compared(versions[-1], newest).is_equal
     for item in versions:

@@ -142,8 +142,7 @@ def junk_in_the_queues() -> Row:
 
 
 def discard_dead(made: Plant) -> None:
-    letters = peek_dead_letters(TABLE, made.dead, made.bucket, 1_000)
-    ids = {one.message_id for one in letters if one.verdict}
+    ids = {one.message_id for one in peek_dead_letters(TABLE, made.dead, made.bucket, 1_000) if one.verdict}
     assert set(discard_messages(TABLE, ids, made.dead, made.bucket, made.clock).discarded) == ids
 
 
@@ -236,8 +235,7 @@ def backfill_failed() -> Row:
         execution.run()
     failed = 1
     assert made.table.throttles > 0
-    written = len(made.bucket.records())
-    assert 0 < written < 800, "in the middle of its only segment"
+    assert 0 < len(made.bucket.records()) < 800, "in the middle of its only segment"
     call.called("BackfillFailed")
 
     results: list[dict[str, int]] = []

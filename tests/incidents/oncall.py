@@ -64,8 +64,7 @@ def page_of(name: str) -> str:
 def stands_on(command: str, page: str) -> bool:
     """Whether the command is on the page, or on one that the page links to."""
     linked = re.findall(r"\(#([a-z-]+)\)", sections()[page])
-    texts = [re.sub(r"\s+", " ", sections()[name]) for name in (page, *linked)]
-    return any(f"`{command}`" in text for text in texts)
+    return any(f"`{command}`" in text for text in [re.sub(r"\s+", " ", sections()[name]) for name in (page, *linked)])
 
 
 @dataclass

@@ -202,11 +202,10 @@ class Plant:
         self.stream = [one for one in self.stream if one["eventID"] not in gone]
 
     def _give_up(self, records: Sequence[Mapping[str, Any]]) -> None:
-        payload = orjson.dumps({"Records": records}).decode()
         document = {
             "requestContext": {"condition": "RetryAttemptsExhausted"},
             "DDBStreamBatchInfo": {},
-            "payload": payload,
+            "payload": orjson.dumps({"Records": records}).decode(),
         }
         key = f"aws/lambda/{MAPPING}/shard-1/2026/11/24/{self.clock.now_ms()}"
         self.bucket.put_if_absent(key, orjson.dumps(document), {})
@@ -222,8 +221,7 @@ class Plant:
                 self.errors["flusher"] += 1
                 self.buffer.hide([one.receipt for one in received], 30)
                 continue
-            result = flush(received, rules, self.outage.queue, self.outage.store, self.clock, lambda: 120.0)
-            kept = set(result.failed)
+            kept = set(flush(received, rules, self.outage.queue, self.outage.store, self.clock, lambda: 120.0).failed)
             if done := [one.receipt for one in received if one.message_id not in kept]:
                 self.buffer.delete(done)
 
@@ -326,5 +324,4 @@ class _Source:
         return iter(list(self._table.values()))
 
     def read(self, keys: Sequence[Image]) -> Iterator[Image]:
-        found = (self._table.get(canonical_key(key)) for key in keys)
-        return (item for item in found if item is not None)
+        return (item for item in (self._table.get(canonical_key(key)) for key in keys) if item is not None)

@@ -178,8 +178,7 @@ class Lived:
         self._write(self.writes)
         self._deliver()
         self._flush()
-        run = start(self._backfill, {"segments": 2}, name="run-1")
-        self._to_the_end(run)
+        self._to_the_end(start(self._backfill, {"segments": 2}, name="run-1"))
         self._write(3)
         self._deliver()
         self._flush()
@@ -361,8 +360,7 @@ class Lived:
     def _names_in_queue(self) -> set[str]:
         """The records of every message; each is seen and made visible again."""
         sqs, url, names = self.machine.sqs, self.machine.url, set()
-        claims = self.machine.keys(f"_lakebound/{TABLE}/claims/")
-        objects = {key: self.machine.body(key) for key in claims}
+        objects = {key: self.machine.body(key) for key in self.machine.keys(f"_lakebound/{TABLE}/claims/")}
         while received := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
             for one in received:
                 self.receipts[one["ReceiptHandle"]] = None

@@ -108,8 +108,7 @@ def _invoke(app: Any, asked: dict[str, Any], hooks: _Hooks) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         # A full disk: no file may grow by a byte.
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         try:
@@ -137,8 +136,7 @@ def main() -> None:
     # A fork must copy no other thread's locks: botocore opens none before its first request, which is in the child.
     function, *edit = sys.argv[1:]
     hooks = _Hooks()
-    clients = importlib.import_module("lakebound.adapters.clients")
-    session = clients._session()
+    session = importlib.import_module("lakebound.adapters.clients")._session()
     session.register("before-send", hooks.before)
     session.register("response-received", hooks.after)
     app = importlib.import_module(f"functions.{function}.app")

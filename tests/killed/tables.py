@@ -53,8 +53,7 @@ class Served:
         """Key n is of segment n modulo the segments' count."""
         segment, total = asked["Segment"], asked["TotalSegments"]
         start = asked.get("ExclusiveStartKey")
-        first = table.keys.index(start) + total if start else segment
-        numbers = range(first, len(table.keys), total)
+        numbers = range(table.keys.index(start) + total if start else segment, len(table.keys), total)
         some = list(numbers[:ITEMS_A_PAGE])
         items = [table.items[n] for n in some if n in table.items]
         page: dict[str, Any] = {

@@ -36,8 +36,7 @@ def test_a_kill_around_each_kind_of_side_effect_loses_nothing(here: Machine) -> 
     whole = live(here, 0)
     assert set(whole.effects) == KINDS
     for number, effect in enumerate(sorted(KINDS)):
-        kill = Kill(whole.effects.index(effect) + 1, ("before", "after")[number % 2])
-        assert live(here, 0, kill).kills == 1
+        assert live(here, 0, Kill(whole.effects.index(effect) + 1, ("before", "after")[number % 2])).kills == 1
 
 
 @pytest.mark.soak
@@ -63,7 +62,6 @@ def test_a_careless_handler_is_caught(
 ) -> None:
     with machine(tmp_path_factory.mktemp("careless"), careless) as made:
         # Found without a kill it would be no test of the kill.
-        whole = live(made, 0)
-        number = whole.effects.index(effect) + 1
+        number = live(made, 0).effects.index(effect) + 1
         with pytest.raises(Violated, match=says):
             live(made, 0, Kill(number, "before"))

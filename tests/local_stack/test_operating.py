@@ -68,9 +68,7 @@ def test_a_disabled_key_is_named_with_its_page_until_it_is_enabled(run: Run, sta
     assert of_key() == []
 
 
-def test_dead_letters_of_both_kinds_are_seen_redriven_and_land(
-    run: Run, stack: LocalStack, deployment: Deployment
-) -> None:
+def test_dead_letters_of_both_kinds_are_redriven_and_land(run: Run, stack: LocalStack, deployment: Deployment) -> None:
     outputs = deployment.outputs
     for number in range(12):
         stack.client("sqs").send_message(QueueUrl=outputs["DeadLetterQueueUrl"], MessageBody=a_body(number))

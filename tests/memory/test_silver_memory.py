@@ -50,10 +50,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def peak(script: str, table: Path) -> tuple[int, int]:
     """The rows that a process of its own reads, and by how many bytes its peak grows meanwhile."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    done = subprocess.run(
+    rows, grown = subprocess.run(
         [sys.executable, "-c", script, str(table)], env=environment, capture_output=True, text=True, check=True
-    )
-    rows, grown = done.stdout.split()
+    ).stdout.split()
     return int(rows), int(grown)
 
 

@@ -140,8 +140,7 @@ class Life:
             stamp = {"WriteTimestampMicros": {"N": str(edges[0] * 1000 + 1)}}
             lines = [{"Metadata": stamp, "Keys": {"id": item["id"]}, "NewImage": item} for item in items]
         prefix = f"{given['S3Prefix']}"
-        objects = layout(prefix, lines, given["ExportType"], at_ms, window, table_id=table["TableId"])
-        for key, body in objects.items():
+        for key, body in layout(prefix, lines, given["ExportType"], at_ms, window, table_id=table["TableId"]).items():
             if key.endswith("manifest-summary.json"):
                 summary = json.loads(body) | {"tableArn": table["TableArn"], "s3Bucket": given["S3Bucket"]}
                 body, manifest = json.dumps(summary).encode(), key
@@ -241,8 +240,7 @@ class Life:
 
     def small(self) -> str:
         """A message of one more record, made by the real stream_ingest."""
-        app = self.here.load("stream_ingest", "StreamIngest")
-        self.here.call(app, "StreamIngest", {"Records": [self.record(7)]})
+        self.here.call(self.here.load("stream_ingest", "StreamIngest"), "StreamIngest", {"Records": [self.record(7)]})
         (made,) = self.receive()
         self.sqs.delete_message(QueueUrl=self.buffer, ReceiptHandle=made["receiptHandle"])
         return str(made["body"])

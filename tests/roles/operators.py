@@ -130,7 +130,7 @@ def operate(
 def placeholders(here: Deployed, parameters: Mapping[str, str]) -> dict[str, str]:
     """What stands in the policy for what differs from deployment to deployment."""
     names = here.names
-    told = {
+    return {
         "Region": here.around.region,
         "Account": ACCOUNT,
         "StackName": STACK,
@@ -143,8 +143,7 @@ def placeholders(here: Deployed, parameters: Mapping[str, str]) -> dict[str, str
         "QueueMappingId": names["QueueMapping"],
         "StreamIngestName": names["StreamIngest"],
         "BackfillMachine": names["BackfillMachine"].rpartition(":")[2],
-    }
-    return told | {name: parameters.get(name, "none") for name in ("KmsKeyArn", "TableKmsKeyArn", "HashKeyArn")}
+    } | {name: parameters.get(name, "none") for name in ("KmsKeyArn", "TableKmsKeyArn", "HashKeyArn")}
 
 
 def _all_merged(*given: Any) -> RunMergeCheck:

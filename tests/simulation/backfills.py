@@ -86,12 +86,11 @@ class Source:
         table = self.world.table
         found = [table.items[n] for n, key in enumerate(table.keys) if key in keys and n in table.items]
         self.one.leave("batch_get_item")
-        answer = {
+        return {
             "Responses": {TABLE: orjson.loads(orjson.dumps(found))},
             "UnprocessedKeys": {},
             "ConsumedCapacity": [{"CapacityUnits": float(len(keys))}],
-        }
-        return answer, asked
+        }, asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +115,7 @@ class Segment:
         self.one.enter("scan")
         if world.chance("scan_throttled"):
             raise Throttled(f"table {TABLE} throttled scan")
-        first = table.keys.index(start) + self.total if start else self.number
-        numbers = range(first, len(table.keys), self.total)
+        numbers = range(table.keys.index(start) + self.total if start else self.number, len(table.keys), self.total)
         some = numbers[: 1 + world.choices.below(2)]
         more = len(numbers) > len(some)
         items = [table.items[n] for n in some if n in table.items]
@@ -155,8 +153,7 @@ class Exporter:
         objects = layout(f"{prefix}/{len(world.exports)}", lines, kind, at, window, table_id=table_id(world))
         for key, body in objects.items():
             world.s3.place(key, body.replace(LAID_OUT_ARN.encode(), TABLE_ARN.encode()))
-        summary = next(key for key in objects if key.endswith("manifest-summary.json"))
-        world.exports[arn] = (summary, at, kind)
+        world.exports[arn] = (next(key for key in objects if key.endswith("manifest-summary.json")), at, kind)
         self.one.leave("export_table")
         return arn
 

@@ -117,8 +117,8 @@ G11 A gap is announced: by the status GAP, by an alarm, and by silver's stale ma
     src/lakebound/backfill/gap_closing.py:decide_closing spark/lakebound_spark/silver/stale_mark.py:mark_stale
     spark/lakebound_spark/silver/stale_mark.py:record_stale_gap
     HISTORIES
-    tests/functional/test_look.py::test_a_mapping_that_is_off_for_30_hours_is_one_gap_that_ends_once_the_stream_is_whole
-    tests/unit/test_continuity.py::test_looks_that_take_silence_for_delivery_miss_a_mapping_that_was_off_for_30_hours
+    tests/functional/test_stream_check.py::test_a_mapping_off_for_30_hours_is_one_gap_that_ends_once_the_stream_is_whole
+    tests/unit/test_continuity.py::test_taking_silence_for_delivery_misses_a_mapping_off_for_30_hours
     tests/unit/test_closing.py::test_whatever_is_missing_refuses_with_the_command_that_comes_before
     tests/spark/test_stale_mark.py::test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed
     tests/spark/test_stale_mark.py::test_records_that_came_too_late_raise_a_gap
@@ -130,14 +130,14 @@ G13 Every delete reaches silver; deletes inside a gap do so by the sweep or by t
     spark/lakebound_spark/silver/merge.py:_Registers src/lakebound/backfill/start_states.py:undelivered_before_heal
     spark/lakebound_spark/upkeep/run_merge_check.py:check_run_merge
     SCOPE RULES HISTORIES tests/functional/test_backfill_histories.py::test_a_gap_is_healed_by_windows_and_the_reread
-    tests/functional/test_heal.py::test_a_record_that_is_dead_is_redriven_and_written_before_the_heal_reads
+    tests/functional/test_heal.py::test_a_dead_record_is_redriven_and_written_before_the_heal_reads
     tests/spark/test_closing.py::test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too
 G14 No attribute value leaves encrypted stores: not in logs, metrics, exception text, message attributes or execution
 history.
     src/lakebound/errors.py:Poison src/lakebound/adapters/telemetry.py:report_ingest
     src/lakebound/adapters/telemetry.py:report_backfill spark/lakebound_spark/platform/spark_compat.py:condition_of
     tests/functional/test_handlers.py::test_no_value_of_an_item_is_ever_told
-    tests/functional/test_canaries.py::test_nothing_beside_the_bodies_of_messages_and_objects_holds_a_value
+    tests/functional/test_canaries.py::test_only_bodies_of_messages_and_objects_hold_a_value
     tests/functional/test_canaries.py::test_an_execution_that_fails_and_is_redriven_keeps_no_value_in_its_history
     tests/functional/test_backfill_privacy.py::test_without_redaction_values_are_in_objects_only
     tests/spark/test_job_tells_no_value.py::test_lines_and_errors_name_no_value
@@ -182,7 +182,7 @@ writer's clock an hour behind | no good record is quarantined |
 malformed answer | nothing counts as sent |
     tests/contract/test_sqs_faults.py::test_an_answer_of_something_else_than_sqs_means_nothing_was_done
 old and new envelope versions mixed | the other version is refused and kept, its neighbours go on |
-    tests/functional/test_flush.py::test_what_it_cannot_have_written_is_refused_and_kept_and_its_neighbours_go_on
+    tests/functional/test_flush.py::test_what_it_cannot_have_written_is_refused_and_kept_and_others_go_on
 timeout in the middle of a delivery | each attempt carries some of it |
     tests/functional/test_ingest.py::test_a_slow_queue_makes_progress_delivery_by_delivery
 entry too long or with illegal characters | refused by entry; none is sent like that |
@@ -202,7 +202,7 @@ reordering across hours | no loss; silver equals the source | HISTORIES
 maxReceiveCount through an outage | the DLQ stays empty; without hiding it would fill |
     tests/functional/test_flush.py::test_without_hiding_the_same_hour_would_fill_the_dead_letter_queue
 redrive days later | lands, and a heal waits for it |
-    tests/functional/test_heal.py::test_a_record_that_is_dead_is_redriven_and_written_before_the_heal_reads
+    tests/functional/test_heal.py::test_a_dead_record_is_redriven_and_written_before_the_heal_reads
 """),
     faults.FLUSH: _rows("""
 an hour of S3 outage | the DLQ stays empty |
@@ -289,7 +289,7 @@ backfill while the status is GAP | the gap is healed |
 """),
     faults.OPERATOR: _rows("""
 rebuild silver from raw | equal to the live table |
-    tests/e2e/test_demo.py::test_silver_rebuilt_from_the_files_equals_the_live_one
+    tests/e2e/test_demo.py::test_rebuilt_silver_equals_live_one
 deploy and rollback under load | no loss | INCIDENT
 Delta restored to an older version | equal again once every file is merged again |
     tests/spark/test_repairs.py::test_a_table_restored_to_an_older_version_is_equal_again_after_every_file_is_merged_again

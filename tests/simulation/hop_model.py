@@ -305,8 +305,7 @@ class Model:
         self, state: State, number: int, flusher: Flusher, all_of_it: bool, then: str, memory: int
     ) -> Iterator[tuple[str, State]]:
         deletable = [n for n, _ in flusher.hand if state.slots[n] is not None]
-        sizes = (len(deletable),) if all_of_it else range(len(deletable) + 1)
-        for size in sizes:
+        for size in (len(deletable),) if all_of_it else range(len(deletable) + 1):
             for gone in combinations(deletable, size):
                 # Under a receipt that is not the last one a delete may do nothing: a smaller choice stands for it.
                 slots = tuple(None if n in gone else slot for n, slot in enumerate(state.slots))

@@ -46,8 +46,7 @@ class Entry:
 
 def lines_of(body: bytes) -> list[Record]:
     """The records of a batch file."""
-    text = gzip.decompress(body)
-    lines = text.split(b"\n")
+    lines = gzip.decompress(body).split(b"\n")
     if lines.pop():
         raise Violated("G5: a file does not end in a line feed")
     return [orjson.loads(line) for line in lines]
@@ -135,8 +134,7 @@ class Ledger:
 
     def data_object(self, key: str, body: bytes) -> list[Record]:
         """A batch file was stored: it must be whole and as its name says, each record as it was delivered."""
-        name = key.rsplit("/", 1)[1]
-        origin, _, count, digest = name.removesuffix(".ndjson.gz").split("-")
+        origin, _, count, digest = key.rsplit("/", 1)[1].removesuffix(".ndjson.gz").split("-")
         if sha256(body).hexdigest()[: len(digest)] != digest or len(digest) < 32:
             raise Violated(f"G4: {key} is not named by its content")
         records = lines_of(body)
@@ -170,8 +168,7 @@ class Ledger:
 
     def quarantine_object(self, key: str, body: bytes) -> None:
         """A quarantine object was stored: it must keep the record's bytes."""
-        payload = b64decode(json.loads(body)["payload"])
-        digest = sha256(payload).hexdigest()
+        digest = sha256(b64decode(json.loads(body)["payload"])).hexdigest()
         name = self.by_payload.get(digest)
         if name is None or digest not in key:
             raise Violated(f"G6: {key} keeps other bytes than the record's")

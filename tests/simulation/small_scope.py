@@ -180,9 +180,7 @@ def _stream(number: int, write: Write) -> Change:
 
 def _reads(writes: Sequence[Write], time: int) -> Iterator[int]:
     """How many writes a read at a time can have seen: those of the same moment one by one."""
-    before = sum(write.time < time for write in writes)
-    upto = sum(write.time <= time for write in writes)
-    yield from range(before, upto + 1)
+    yield from range(sum(write.time < time for write in writes), sum(write.time <= time for write in writes) + 1)
 
 
 def _image(before: str | None, writes: Sequence[Write], seen: int) -> str | None:
@@ -210,10 +208,9 @@ def whole_stream(scope: Scope) -> Iterator[Scenario]:
     """Nothing is lost; scans and sweeps at any moment."""
     for count in range(scope.writes + 1):
         for before, writes in _writes(scope, count):
-            moments = sorted({w.time + d for w in writes for d in (0, 1)} | {9})
             pages = [
                 _scan(before, writes, time, seen, error, scope.margin, "a")
-                for time in moments
+                for time in sorted({w.time + d for w in writes for d in (0, 1)} | {9})
                 for seen in _reads(writes, time)
                 for error in scope.errors
             ]

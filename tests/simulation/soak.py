@@ -143,10 +143,9 @@ def soak(seconds: float, processes: int, told: Callable[[str], None] = print) ->
     # Each invocation is a thread: with an arena for each, glibc's own growth would hide what the code holds on to.
     os.environ["MALLOC_ARENA_MAX"] = "1"
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        work = [
+        for one in [
             pool.submit(live_until, number, SEED + number * 1_000_000, began, seconds) for number in range(processes)
-        ]
-        for one in work:
+        ]:
             part = one.result()
             total.worlds += part.worlds
             total.steps += part.steps

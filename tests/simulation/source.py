@@ -47,8 +47,7 @@ class Stream:
     """One stream of the table: its label, and its shards."""
 
     def __init__(self, label_ms: int, keys: int, lanes: int, first_sequence: int) -> None:
-        moment = datetime.fromtimestamp(label_ms / 1000, UTC)
-        self.label = f"{moment:%Y-%m-%dT%H:%M:%S}.{label_ms % 1000:03d}"
+        self.label = f"{datetime.fromtimestamp(label_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{label_ms % 1000:03d}"
         self.arn = f"arn:aws:dynamodb:eu-central-1:123456789012:table/{TABLE}/stream/{self.label}"
         self.enabled_ms = label_ms
         self._lanes = lanes

@@ -21,8 +21,7 @@ def member(text: bytes, count: int = 1) -> Member:
 
 def test_the_same_members_give_the_same_file() -> None:
     members = [member(b"1\n"), member(b"2\n"), member(b"3\n")]
-    keys = {batch_files.assemble("p", "stream", order)[0].key for order in permutations(members)}
-    assert len(keys) == 1
+    assert len({batch_files.assemble("p", "stream", order)[0].key for order in permutations(members)}) == 1
 
 
 def test_a_member_with_a_flipped_bit_is_refused() -> None:

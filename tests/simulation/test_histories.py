@@ -127,8 +127,7 @@ def test_the_same_seed_gives_the_same_history() -> None:
     for seed in (3, 105, 942):
         once, again = live(seed), live(seed)
         assert once.log == again.log
-        replayed = live(seed, script=once.script)
-        assert replayed.log == once.log
+        assert live(seed, script=once.script).log == once.log
 
 
 @pytest.mark.parametrize(

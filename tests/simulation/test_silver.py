@@ -15,8 +15,7 @@ def record(rng: random.Random) -> dict[str, Any]:
     if rng.random() < 0.5:
         version = f"2026-01-01T00:00:00.000|{rng.randrange(6):040d}"
         # One version has one image: two records that share it are the same record.
-        same = random.Random(version)
-        image = {"v": {"N": version[-1]}} if same.random() < 0.7 else None
+        image = {"v": {"N": version[-1]}} if random.Random(version).random() < 0.7 else None
         return {
             "origin": "stream",
             "key": "k",

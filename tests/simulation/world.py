@@ -373,14 +373,12 @@ class World:
 
     def _ingest(self, batch: list[Entry]) -> Callable[[Invocation], list[str]]:
         # A delivery is parsed anew each time: what the code does to the dictionaries must not reach the source.
-        payload = json.dumps([entry.record for entry in batch])
-        return self._ingest_payload(payload)
+        return self._ingest_payload(json.dumps([entry.record for entry in batch]))
 
     def _ingest_payload(self, payload: str) -> Callable[[Invocation], list[str]]:
         def work(one: Invocation) -> list[str]:
-            records = json.loads(payload)
             result = self.use_cases.ingest(
-                records, self.rules, self.decoder, one.queue, one.store, one, one.seconds_left
+                json.loads(payload), self.rules, self.decoder, one.queue, one.store, one, one.seconds_left
             )
             return [] if result.unsent_from is None else [result.unsent_from]
 
@@ -593,8 +591,7 @@ class World:
 
     def step(self) -> None:
         """One thing happens."""
-        action = ACTIONS[self.choices.weighted(WEIGHTS)][1]
-        action(self)
+        ACTIONS[self.choices.weighted(WEIGHTS)][1](self)
 
     def _tick(self) -> None:
         self.advance(self.choices.below(3_000))

@@ -42,8 +42,7 @@ def write(made: World, chance: random.Random) -> None:
 
 def writes(made: World, chance: random.Random, from_ms: int, to_ms: int, count: int) -> None:
     for _ in range(count):
-        at = chance.randrange(from_ms, to_ms)
-        made.clock.at(at, lambda: write(made, chance))
+        made.clock.at(chance.randrange(from_ms, to_ms), lambda: write(made, chance))
 
 
 def exporting(**options: Any) -> World:
@@ -102,8 +101,7 @@ def with_a_gap(seed: int) -> tuple[World, random.Random]:
     writes(made, chance, begin, begin + 3_000, 6)
     writes(made, chance, begin, end, 12)
     made.clock.pass_ms(1_200_000)
-    book = GapBook("cars", made.bucket, made.bucket)
-    book.record(Gap(begin, end, "mapping_behind", detected_at_ms=made.clock.ms))
+    GapBook("cars", made.bucket, made.bucket).record(Gap(begin, end, "mapping_behind", detected_at_ms=made.clock.ms))
     return made, chance
 
 

@@ -251,12 +251,11 @@ class Table:
         asked = self.clock.ms
         found = [self.items[key["id"]["S"]] for key in keys if key["id"]["S"] in self.items]
         self.clock.pass_ms(self.page_ms)
-        answer = {
+        return {
             "Responses": {"cars": found},
             "UnprocessedKeys": {},
             "ConsumedCapacity": [{"CapacityUnits": float(len(keys))}],
-        }
-        return answer, asked
+        }, asked
 
 
 @dataclass

@@ -112,8 +112,7 @@ class Exports:
         if self.damage is not None:
             self.damage(objects)
         self.bucket.objects |= objects
-        summary = next(key for key in objects if key.endswith("manifest-summary.json"))
-        self.started[arn] = (kind, summary, window, at)
+        self.started[arn] = (kind, next(key for key in objects if key.endswith("manifest-summary.json")), window, at)
         return arn
 
     def describe(self, arn: str) -> ExportState:

@@ -30,8 +30,7 @@ def spaced(value: Any) -> bytes:
 def carried(values: list[Any], decoder: SnapshotDecoder, file_format: str, redaction: Redaction | None = None) -> Any:
     """(the records of the file that the values become, what was refused)."""
     encoder = encoder_of(file_format)
-    page = Page(NOW, NOW - 60_000, values, 1.0, None)
-    told = list(encode_page(page, decoder.item, encoder, redaction, PLACE, NOW))
+    told = list(encode_page(Page(NOW, NOW - 60_000, values, 1.0, None), decoder.item, encoder, redaction, PLACE, NOW))
     encoded = [one for one in told if isinstance(one, EncodedRecords)]
     count = sum(one.count for one in encoded)
     refused = [one for one in told if isinstance(one, RefusedValue)]

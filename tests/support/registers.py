@@ -178,8 +178,7 @@ def chain_breaks(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, s
             chains.setdefault(record["key"], {})[record["version"]] = record
     breaks = []
     for key, chain in chains.items():
-        order = sorted(chain)
-        for before, after in itertools.pairwise(order):
+        for before, after in itertools.pairwise(sorted(chain)):
             if chain[after]["old_image"] != chain[before]["new_image"]:
                 breaks.append((key, before, after))
     return breaks

@@ -237,8 +237,7 @@ def carry(
         refused.update(result.old_images_refused)
     written = FlushRules(TABLE, PREFIX, 0, 67_108_864, 0, file_format=file_format)
     while received := world.buffer.receive(0):
-        flushed = flush(received, written, world.queue, world.store, world.clock, left)
-        assert not flushed.failed
+        assert not flush(received, written, world.queue, world.store, world.clock, left).failed
         world.buffer.delete([message.receipt for message in received])
     read = [record for key, body in world.files().items() for record in reader_of(key.ext)(body)]
     kept = [json.loads(world.bucket.get(one.key, one.size)) for one in world.bucket.list(QUARANTINE.prefix(TABLE))]

@@ -52,10 +52,9 @@ def test_an_alarm_without_a_page_would_be_seen() -> None:
 
 
 def test_the_iterator_age_has_its_four_steps() -> None:
-    steps = sorted(
+    assert sorted(
         int(alarm["Threshold"]) for alarm in alarms(rendered()).values() if alarm.get("MetricName") == "IteratorAge"
-    )
-    assert steps == [300_000, 6 * HOUR_MS, 12 * HOUR_MS, 20 * HOUR_MS]
+    ) == [300_000, 6 * HOUR_MS, 12 * HOUR_MS, 20 * HOUR_MS]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +93,7 @@ def test_our_own_metrics_are_ones_that_are_put() -> None:
 
 def test_alarms_notify_the_topic_only_when_there_is_one() -> None:
     topic = "arn:aws:sns:us-east-1:123456789012:oncall"
-    told = render(translated(), {**NEW, "AlarmTopicArn": topic})["Resources"]
-    for name, alarm in alarms(told).items():
+    for name, alarm in alarms(render(translated(), {**NEW, "AlarmTopicArn": topic})["Resources"]).items():
         assert alarm["AlarmActions"] == [topic], name
     for alarm in alarms(rendered()).values():
         assert alarm.get("AlarmActions", []) == []

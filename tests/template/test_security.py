@@ -11,8 +11,7 @@ from tests.template.lint import checkov, suppressed
 
 
 def test_an_open_queue_and_a_suppression_without_a_finding_are_named(tmp_path: Path) -> None:
-    text = SOURCE.read_text()
-    open_queue = text.replace("      SqsManagedSseEnabled: !If [HasKey, !Ref AWS::NoValue, true]\n", "")
+    open_queue = SOURCE.read_text().replace("      SqsManagedSseEnabled: !If [HasKey, !Ref AWS::NoValue, true]\n", "")
     open_queue = open_queue.replace("      KmsMasterKeyId: !If [HasKey, !Ref KmsKeyArn, !Ref AWS::NoValue]\n", "")
     idle = open_queue.replace("{id: CKV_AWS_18, comment", "{id: CKV_AWS_7, comment")
     template = tmp_path / "template.yaml"

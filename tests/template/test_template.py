@@ -420,8 +420,7 @@ def a_customer_key_is_on_all_that_the_stack_creates(resources: Resources) -> Non
         places[f"bucket {name}"] = rule["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")
     for name, table in of_type(resources, "AWS::DynamoDB::Table").items():
         places[f"table {name}"] = table["SSESpecification"].get("KMSMasterKeyId")
-    variables = properties(resources, "Backfill")["Environment"]["Variables"]
-    places["exports"] = variables["EXPORT_KMS_KEY"] or None
+    places["exports"] = properties(resources, "Backfill")["Environment"]["Variables"]["EXPORT_KMS_KEY"] or None
     assert len(set(places.values())) == 1, places
     if None not in places.values():
         assert all("SqsManagedSseEnabled" not in queue for queue in of_type(resources, "AWS::SQS::Queue").values())
@@ -442,15 +441,13 @@ def who_gets_objects_is_told_which_are_missing(resources: Resources) -> None:
         for statement in statements(resources, role):
             for action in listed(statement["Action"]):
                 rights.setdefault(action, []).append(statement)
-        read = {name.split("/")[0] for one in rights.get("s3:GetObject", []) for name in listed(one["Resource"])}
-        told = {
+        assert {name.split("/")[0] for one in rights.get("s3:GetObject", []) for name in listed(one["Resource"])} <= {
             name
             for one in rights.get("s3:ListBucket", [])
             # A condition on s3:prefix would take the right away: a GetObject has no prefix.
             if set(one["Condition"]) == {"StringEquals"} and set(one["Condition"]["StringEquals"]) == {RESOURCE_ACCOUNT}
             for name in listed(one["Resource"])
-        }
-        assert read <= told, role
+        }, role
 
 
 RESOURCE_ACCOUNT = "s3:ResourceAccount"

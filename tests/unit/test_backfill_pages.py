@@ -72,8 +72,7 @@ def segment(
 
     client.meta.events.register("before-send.dynamodb", send)
     table = BackfillTable("cars", client, Fixed(), pass_through=pass_through)
-    decoder = SnapshotDecoder("cars", "r", "scan", ["id"])
-    return ScanSegment(table, decoder, 1, 4, True, 60_000), asked
+    return ScanSegment(table, SnapshotDecoder("cars", "r", "scan", ["id"]), 1, 4, True, 60_000), asked
 
 
 def test_records_are_identical_with_and_without_the_hook() -> None:

@@ -97,8 +97,7 @@ def test_equal_counts_in_one_second_have_different_names() -> None:
 
 
 def test_concatenated_members_are_gzip_for_every_reader(tmp_path: Path) -> None:
-    found = [member(f"m{number} x{number}".encode()) for number in range(30)]
-    (file,) = assemble(PREFIX, "stream", found)
+    (file,) = assemble(PREFIX, "stream", [member(f"m{number} x{number}".encode()) for number in range(30)])
     lines = sorted(line for number in range(30) for line in (f"m{number}".encode(), f"x{number}".encode()))
     assert sorted(gzip.decompress(file.body).splitlines()) == lines
     with gzip.open(io.BytesIO(file.body)) as reader:

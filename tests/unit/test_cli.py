@@ -103,8 +103,7 @@ def test_mirror_copies_only_what_is_new(lakebound: Lakebound, bucket: Any, tmp_p
 def test_mirror_dry_run_names_the_files_and_copies_none(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
     folder = tmp_path / "mirror"
     assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(folder), "--dry-run") == 0
-    told = lakebound.out().splitlines()
-    assert told == [
+    assert lakebound.out().splitlines() == [
         *[f"would copy {key} ({len(body)} bytes)" for key, body in FILES.items()],
         f"would copy 2 files, 11 bytes, into {folder}; 0 were there",
     ]

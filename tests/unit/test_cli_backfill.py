@@ -52,9 +52,7 @@ def machine() -> Machine:
     )
 
 
-def test_the_list_tells_start_mode_state_records_and_duration(
-    lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_list_has_start_mode_state_records_duration(lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill.BackfillTarget, "machine", property(lambda self: machine()))
     assert lakebound("backfill", "list") == 0
     heads, first, second = (line.split() for line in lakebound.out().splitlines())

@@ -30,9 +30,7 @@ def test_dead_letters_are_listed_then_redriven_by_copy(lakebound: Lakebound, ope
     assert waiting(operated, operated.buffer_url) == 0
 
 
-def test_dead_letters_are_copied_where_there_is_no_move_task(
-    lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_without_a_move_task(lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=a_body(number))
     assert lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy", "--json") == 0
@@ -58,11 +56,8 @@ def test_failure_objects_are_listed_shown_and_redriven_once(lakebound: Lakebound
     assert lakebound("dlq", "list", "--from", "stream") == 0
 
 
-def test_poison_is_kept_listed_by_its_reason_and_shown_without_a_value(
-    lakebound: Lakebound, operated: Operated
-) -> None:
-    bad = stream_record(1, keys={"id": {"N": "1E400"}}, attributes={"secret": {"S": CANARY}})
-    put_failure(operated, bad)
+def test_poison_is_kept_listed_by_reason_and_shown_without_a_value(lakebound: Lakebound, operated: Operated) -> None:
+    put_failure(operated, stream_record(1, keys={"id": {"N": "1E400"}}, attributes={"secret": {"S": CANARY}}))
     assert lakebound("dlq", "redrive", "--from", "stream") == 1
     assert "1 stay: number" in lakebound.out()
     assert lakebound("dlq", "list", "--from", "quarantine", "--json") == 1
@@ -83,9 +78,7 @@ def test_a_stack_that_is_not_there_is_a_sentence(lakebound: Lakebound, operated:
     assert lakebound.err().startswith("lakebound: There is no stack nowhere at ")
 
 
-def test_without_a_stack_the_command_says_how_to_name_one(
-    lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_no_stack_says_how_to_name_one(lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.delenv("LAKEBOUND_STACK", raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.chdir(tmp_path)

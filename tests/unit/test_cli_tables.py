@@ -36,9 +36,7 @@ TABLES = st.lists(st.booleans(), min_size=1, max_size=7).flatmap(
     ([Column(f"head {place}", place == 6) for place in range(7)], [("", "", "", "_漢", "_漢", "__________ 漢", "0")]),
     64,
 )
-def test_every_number_and_every_word_stands_whole_at_every_width(
-    made: tuple[list[Column], list[tuple[str, ...]]], width: int
-) -> None:
+def test_words_stand_whole_at_every_width(made: tuple[list[Column], list[tuple[str, ...]]], width: int) -> None:
     columns, rows = made
     lines = table(columns, rows, width)
     shown = " ".join(lines).split()
@@ -74,8 +72,7 @@ def test_a_wide_terminal_shows_a_table_and_a_narrow_one_a_block_a_row() -> None:
 
 
 def test_words_wrap_between_words_before_a_table_becomes_blocks() -> None:
-    columns = [Column("n", is_number=True), Column("why")]
-    assert table(columns, [["7", "nothing to read there"]], 20) == [
+    assert table([Column("n", is_number=True), Column("why")], [["7", "nothing to read there"]], 20) == [
         "n  why",
         "─  ─────────────────",
         "7  nothing to read",

@@ -91,13 +91,11 @@ def test_without_metrics_silence_proves_nothing(name: str) -> None:
 
 
 def test_a_slice_that_is_not_settled_proves_nothing() -> None:
-    latest = max(proof.at_ms for proof in proofs(now(slices=busy(NOW - HOUR, NOW))))
-    assert latest == NOW - SETTLED_MS
+    assert max(proof.at_ms for proof in proofs(now(slices=busy(NOW - HOUR, NOW)))) == NOW - SETTLED_MS
 
 
 def test_silence_of_earlier_hours_proves_nothing_but_deliveries_do() -> None:
-    quiet = proofs(now())
-    assert min(proof.at_ms for proof in quiet) == NOW - QUIET_MS + STRETCH * SLICE_MS
+    assert min(proof.at_ms for proof in proofs(now())) == NOW - QUIET_MS + STRETCH * SLICE_MS
     assert min(proof.at_ms for proof in proofs(now(slices=busy(NOW - 9 * HOUR, NOW)))) < NOW - 8 * HOUR
 
 
@@ -173,8 +171,7 @@ def test_a_gap_of_another_stream_ends_on_deliveries_of_the_new_one_only() -> Non
     old = busy(NOW - 5 * HOUR, deployed)
     mapping = MappingFacts("m2", OTHER, "Enabled", deployed, "OK")
     one = replace(now(stream_arn=OTHER, label_ms=NOW - 4 * HOUR, slices=old), mapping=mapping)
-    silent = replace(one, mapping=replace(mapping, modified_ms=NOW - 10 * MINUTE))
-    assert found(previous, silent, [gap]) == []
+    assert found(previous, replace(one, mapping=replace(mapping, modified_ms=NOW - 10 * MINUTE)), [gap]) == []
     ((begin, end, cause),) = found(previous, replace(one, slices=[*old, *busy(deployed, NOW)]), [gap])
     assert (begin, cause) == (NOW - 5 * HOUR, "stream_recreated")
     assert end is not None
@@ -242,7 +239,7 @@ def test_what_was_seen_is_read_back_and_anything_else_is_refused() -> None:
 # ── red controls: each careless rule must be seen to miss a gap ──
 
 
-def test_looks_that_take_silence_for_delivery_miss_a_mapping_that_was_off_for_30_hours(
+def test_taking_silence_for_delivery_misses_a_mapping_off_for_30_hours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def look_all_along() -> list[Gap]:
@@ -261,7 +258,7 @@ def test_looks_that_take_silence_for_delivery_miss_a_mapping_that_was_off_for_30
     assert look_all_along() == []
 
 
-def test_a_look_that_does_not_wait_for_metrics_takes_a_delivery_that_will_fail_for_delivered(
+def test_a_check_before_its_metrics_takes_a_failing_delivery_for_delivered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A try of fifteen minutes began ten minutes ago; its failure is counted where it began, once it has ended."""
@@ -270,5 +267,4 @@ def test_a_look_that_does_not_wait_for_metrics_takes_a_delivery_that_will_fail_f
     monkeypatch.setattr(delivery_proof, "SETTLED_MS", 0)
     careless = max(proof.delivered_ms for proof in proofs(now(slices=slices)))
     failed = [*slices, Slice(NOW - 2 * SLICE_MS, 2_000, failed=1)]
-    truth = max(proof.delivered_ms for proof in proofs(now(slices=failed)))
-    assert careless > truth >= sound
+    assert careless > max(proof.delivered_ms for proof in proofs(now(slices=failed))) >= sound

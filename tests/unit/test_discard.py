@@ -81,9 +81,7 @@ def test_what_a_redrive_carries_is_refused_by_its_name(lakebound: Lakebound, ope
     assert lakebound("dlq", "discard", "nothing", "--from", "stream", "--yes") == 2
 
 
-def test_a_delivery_whose_records_are_missing_is_a_gap_that_no_discard_hides(
-    lakebound: Lakebound, operated: Operated
-) -> None:
+def test_a_delivery_without_records_is_a_gap_that_no_discard_hides(lakebound: Lakebound, operated: Operated) -> None:
     key = f"aws/lambda/{MAPPING}/x"
     put(operated, key, b'{"DDBStreamBatchInfo": {"shardId": "s"}}')
     assert lakebound("dlq", "discard", key, "--from", "stream", "--yes", "--json") == 1
@@ -100,9 +98,7 @@ def test_where_nobody_can_be_asked_nothing_goes(lakebound: Lakebound, operated: 
 
 
 @pytest.mark.parametrize("bodies", [("hello",), ("hello", "good"), ("good",)])
-def test_a_dry_redrive_of_the_dead_letters_judges_as_the_run_does(
-    bodies: tuple[str, ...], lakebound: Lakebound, operated: Operated
-) -> None:
+def test_a_dry_redrive_judges_like_the_run(bodies: tuple[str, ...], lakebound: Lakebound, operated: Operated) -> None:
     for number, body in enumerate(bodies):
         sent = body if body == "hello" else a_body(number)
         operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=sent)
@@ -114,15 +110,12 @@ def test_a_dry_redrive_of_the_dead_letters_judges_as_the_run_does(
         assert run[name] == dry[name], name
 
 
-def test_a_dry_redrive_of_failure_objects_names_the_poison_that_the_run_would_keep(
-    lakebound: Lakebound, operated: Operated
-) -> None:
+def test_a_dry_redrive_of_failures_names_the_poison_it_would_keep(lakebound: Lakebound, operated: Operated) -> None:
     put(operated, f"aws/lambda/{MAPPING}/x", failure([stream_record(2), {"no": "record"}]))
     assert lakebound("dlq", "redrive", "--from", "stream", "--dry-run", "--json") == 1
     dry = lakebound.document()
     assert lakebound("dlq", "redrive", "--from", "stream", "--json") == 1
-    run = lakebound.document()
-    assert {**run, "messages": 0} == {**dry, "dry_run": False}
+    assert {**lakebound.document(), "messages": 0} == {**dry, "dry_run": False}
 
 
 class Undeletable(MemoryQueue):
@@ -147,8 +140,7 @@ def test_killed_between_the_copy_and_the_delete_the_next_run_ends_it() -> None:
     assert len(dead.messages) == 2
     dead.dies = False
     clock.sleep(60)
-    result = discard_messages(TABLE, ids, dead, store, clock)
-    assert set(result.discarded) == ids
+    assert set(discard_messages(TABLE, ids, dead, store, clock).discarded) == ids
     assert len(store.objects) == 1
     assert len(dead.messages) == 1
 

@@ -130,9 +130,7 @@ def levels(told: Any) -> dict[str, str]:
     return {one["name"]: one["level"] for one in told["checks"]}
 
 
-def test_a_table_that_is_not_there_passes_only_where_the_stack_is_to_create_it(
-    lakebound: Lakebound, operated: Operated
-) -> None:
+def test_a_missing_table_passes_only_where_the_stack_is_to_create_it(lakebound: Lakebound, operated: Operated) -> None:
     for table, new, status in (
         ("nothing", False, 1),
         ("nothing", True, 0),
@@ -145,9 +143,7 @@ def test_a_table_that_is_not_there_passes_only_where_the_stack_is_to_create_it(
     assert lakebound("doctor", "--new-table") == 2
 
 
-def test_a_stack_that_is_well_passes_and_a_function_that_fails_does_not(
-    lakebound: Lakebound, operated: Operated
-) -> None:
+def test_a_healthy_stack_passes_and_a_function_that_fails_does_not(lakebound: Lakebound, operated: Operated) -> None:
     operated.make_alarm("lake-DeadLetters-0ABC", topic=TOPIC)
     operated.measure("Invocations", 7)
     assert lakebound("doctor", "--json") == 0
@@ -317,9 +313,7 @@ def test_what_has_no_metric_is_not_measured_and_never_nought() -> None:
         ({"empty_receives": 1.0, "alarms": None}, {"alarms"}),
     ],
 )
-def test_a_missing_metric_is_nought_only_where_others_show_that_there_was_nothing_to_do(
-    change: dict[str, Any], unmeasured: set[str]
-) -> None:
+def test_a_missing_metric_is_nought_only_where_others_show_rest(change: dict[str, Any], unmeasured: set[str]) -> None:
     assert set(measure(replace(NOTHING, **change)).unmeasured) == unmeasured
 
 

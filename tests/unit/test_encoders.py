@@ -116,8 +116,7 @@ def test_duckdb_and_pyarrow_read_parquet_files_on_their_own(tmp_path: Any) -> No
 
 
 def test_duckdb_and_gzip_read_ndjson_files_on_their_own(tmp_path: Any) -> None:
-    events = [event(ITEMS["sets"], number) for number in range(1001)]
-    body = write(events, "ndjson.gz").body
+    body = write([event(ITEMS["sets"], number) for number in range(1001)], "ndjson.gz").body
     assert len(gzip.decompress(body).splitlines()) == 1001
     path = tmp_path / "file.ndjson.gz"
     path.write_bytes(body)

@@ -80,8 +80,7 @@ def test_only_a_remove_by_the_ttl_service_is_an_expiry(name: str, identity: Any,
 
 @pytest.mark.parametrize("key_in_image", ["1.0", "1", "1E0"])
 def test_keys_equal_as_values_are_the_same_key(key_in_image: str) -> None:
-    event = decode(stream_record(keys={"id": {"N": "1"}}, new={"id": {"N": key_in_image}}))
-    assert event.key == "id=N:1"
+    assert decode(stream_record(keys={"id": {"N": "1"}}, new={"id": {"N": key_in_image}})).key == "id=N:1"
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ RUN = CliRunner()
 
 
 def plain(value: dict[str, Any]) -> str:
-    line = flatten(record_of(event({"x": value}), NOW)).decode()
-    return line.split('"x":', 1)[1].split('},"old_image"')[0]
+    return flatten(record_of(event({"x": value}), NOW)).decode().split('"x":', 1)[1].split('},"old_image"')[0]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ MODULES = [
         "unit.test_layout",
         "unit.test_messages",
         "unit.test_quarantine",
-        "unit.test_said",
+        "unit.test_raw_items",
     )
 ]
 """The one place that loads other test modules: it runs their own properties again."""

@@ -157,9 +157,7 @@ OPTIONS: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "values", "expected", "remark"), OPTIONS)
-def test_how_a_column_is_read_is_proposed_too(
-    name: str, values: list[dict[str, Any]], expected: dict[str, Any], remark: str
-) -> None:
+def test_options_are_proposed(name: str, values: list[dict[str, Any]], expected: dict[str, Any], remark: str) -> None:
     assert how(name, *values) == (expected, remark)
     inference = Inference()
     for value in values:
@@ -239,5 +237,4 @@ def test_one_thing_is_looked_at(arguments: list[str]) -> None:
 
 def test_files_without_an_item_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.gz").write_bytes(gzip.compress(b""))
-    done = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path)])
-    assert "holds no item" in str(done.exception)
+    assert "holds no item" in str(CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path)]).exception)

@@ -95,8 +95,7 @@ def test_an_old_image_that_cannot_be_carried_does_not_cost_the_change(name: str,
         _, event = encode_event(encoder_of(file_format).encode, event, NOW_MS)
         assert (event.old_image, event.old_image_refused) == (None, code)
         assert event.new_image == ({"id": {"S": "k0"}} if name == "MODIFY" else None)
-    line = line_of(stream_record(name=name, old=old))
-    assert decode_line(line)["old_image"] is None
+    assert decode_line(line_of(stream_record(name=name, old=old)))["old_image"] is None
 
 
 def test_no_old_image_costs_its_change() -> None:
@@ -125,8 +124,7 @@ def assert_poison(record: object, code: str) -> None:
     with pytest.raises(Poison) as refused:
         line_of(record)
     assert refused.value.code == code
-    kept = quarantine.from_delivery(TABLE, record, refused.value, NOW_MS)
-    document = json.loads(kept.body)
+    document = json.loads(quarantine.from_delivery(TABLE, record, refused.value, NOW_MS).body)
     assert document["reason"] == code
     payload = b64decode(document["payload"])
     assert payload.isascii()

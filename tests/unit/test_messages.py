@@ -109,8 +109,7 @@ def test_every_line_travels_once_within_the_limit_and_in_order(parts: list[tuple
 
 
 def test_members_hold_about_five_hundred_lines_and_messages_are_filled() -> None:
-    lines = [line(position, noise(300, position)) for position in range(10_000)]
-    messages = pack(lines, 262_144)
+    messages = pack([line(position, noise(300, position)) for position in range(10_000)], 262_144)
     members = [member for message in messages for member in members_of(message)]
     assert {member.count for member in members[:-1]} == {LINES_PER_MEMBER}
     largest = max(len(member.encode()) for member in members)
@@ -121,8 +120,7 @@ def test_members_hold_about_five_hundred_lines_and_messages_are_filled() -> None
 @pytest.mark.parametrize("seed", range(8))
 def test_a_message_of_many_small_members_keeps_within_its_limit(seed: int) -> None:
     """With event time every record may have an hour of its own: the commas between members count too."""
-    lines = [line(position, noise(40 + seed, position), f"HH={position}") for position in range(700)]
-    messages = pack(lines)
+    messages = pack([line(position, noise(40 + seed, position), f"HH={position}") for position in range(700)])
     assert sum(message.members for message in messages) == 700
     assert max(len(message.body) for message in messages) <= SMALL
     assert len(messages) > 2
@@ -216,8 +214,7 @@ def test_the_crc_covers_every_field(field: str, value: object) -> None:
 
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_one_flipped_bit_is_found(place: int, bit: int) -> None:
-    good = member()
-    data = bytearray(good.data)
+    data = bytearray(member().data)
     data[place % len(data)] ^= 1 << bit
     with pytest.raises(Poison):
         Member.decode(encoded(data=b64encode(bytes(data)).decode()))

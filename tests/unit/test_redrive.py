@@ -200,8 +200,7 @@ def test_what_could_not_be_sent_is_not_noted_as_redriven(world: World) -> None:
 
 def test_an_object_without_the_records_is_kept_and_named(world: World) -> None:
     key = world.fail("a", [], payload=None)
-    result = redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING))
-    assert result.kept == {key: "no_records"}
+    assert redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING)).kept == {key: "no_records"}
     with pytest.raises(LakeboundError, match="is a gap: heal it"):
         FailureObject.decode("x", b"{}")
 
@@ -228,8 +227,7 @@ def test_a_quarantined_record_comes_back_from_its_original_bytes_after_the_fix(w
 
 
 def test_a_record_that_is_still_poison_changes_nothing(world: World) -> None:
-    bad = stream_record(1, attributes={"lone": {"S": "\ud800"}})
-    world.poison(bad)
+    world.poison(stream_record(1, attributes={"lone": {"S": "\ud800"}}))
     before = dict(world.store.objects)
     result = redrive_quarantine(world.ingest, pending_quarantine(world.store, TABLE))
     assert list(result.kept.values()) == ["lone_surrogate"]
@@ -275,8 +273,7 @@ def test_nothing_to_do_is_done(world: World, run: Callable[..., Any]) -> None:
 def test_a_hashed_record_is_not_hashed_again_on_its_way_back(world: World) -> None:
     redaction = Redaction.of([], [("id",)], b"k" * 32)
     hashing = replace(world.ingest, rules=replace(world.ingest.rules, redaction=redaction))
-    bad = far_ahead(1)
-    hashing.carry([bad])
+    hashing.carry([far_ahead(1)])
     world.clock.sleep(7_200)
     hashing.carry([stream_record(2, keys={"id": {"S": "k1"}})])
     (carried,) = world.buffered()
@@ -287,6 +284,5 @@ def test_a_hashed_record_is_not_hashed_again_on_its_way_back(world: World) -> No
 
 def test_what_a_copy_leaves_is_seen_by_the_next_command_at_once(world: World) -> None:
     world.dead.send(["hello", a_body(1), a_body(2)])
-    result = redrive_by_copy(TABLE, world.dead, world.buffer, world.clock, limit=1)
-    assert result.redriven == 1
+    assert redrive_by_copy(TABLE, world.dead, world.buffer, world.clock, limit=1).redriven == 1
     assert len(peek_dead_letters(TABLE, world.dead, world.store, 10)) == 2

@@ -89,8 +89,7 @@ def test_what_the_table_leaves_unread_is_asked_for_again_and_refused_in_the_end(
 
 def test_a_repair_lands_redacted_and_is_refused_where_keys_are_hashed() -> None:
     table = Table(car(1, owner={"S": "canary"}))
-    redaction = Redaction.of([("owner",)], [], b"")
-    _, records, _ = write(table, ["id=S:car-1"], redaction=redaction)
+    _, records, _ = write(table, ["id=S:car-1"], redaction=Redaction.of([("owner",)], [], b""))
     assert records[0]["new_image"] == car(1)
     with pytest.raises(Misconfigured, match="cannot be read again"):
         write(table, ["id=S:car-1"], redaction=Redaction.of([], [("id",)], b"0123456789abcdef"))
@@ -98,8 +97,7 @@ def test_a_repair_lands_redacted_and_is_refused_where_keys_are_hashed() -> None:
 
 
 def test_an_item_that_cannot_be_carried_goes_to_quarantine_and_its_neighbours_go_on() -> None:
-    table = Table(car(1, note={"S": "half \ud800 pair"}), car(2))
-    done, records, store = write(table, ["id=S:car-1", "id=S:car-2"])
+    done, records, store = write(Table(car(1, note={"S": "half \ud800 pair"}), car(2)), ["id=S:car-1", "id=S:car-2"])
     assert (done.items, done.quarantined) == (1, 1)
     assert [one["key"] for one in records] == ["id=S:car-2"]
     assert [key for key in store.objects if QUARANTINE.parse("cars", key)]

@@ -122,8 +122,7 @@ def test_the_times_of_an_axis_are_few_and_within_it(start: int, length: int) -> 
 def test_the_chart_has_both_axes_with_their_units() -> None:
     minute = 60_000
     chart = seconds_over_time([(at * minute, at * 1.0) for at in range(60)], "From ingest to the file", "written")
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", chart)
-    assert texts == [
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", chart) == [
         "0", "20", "40", "60", "00:00", "00:20", "00:40", "From ingest to the file, seconds", "written, UTC",
     ]  # fmt: skip
     hours = seconds_over_time([(0, 0.0), (3 * 86_400_000, 9_000.0)], "Lag", "written")

@@ -71,9 +71,7 @@ def document(command: str) -> tuple[str, dict[str, Any]]:
     st.text("aZ09-", max_size=127).map(lambda rest: f"L{rest}"),
     st.sampled_from(["aws", "aws-cn", "aws-us-gov"]),
 )
-def test_a_policy_pastes_and_grants_a_stacks_roles_what_they_use_and_nobody_else_anything(
-    name: str, stack: str, partition: str
-) -> None:
+def test_a_policy_pastes_and_grants_the_roles_what_they_use_and_no_more(name: str, stack: str, partition: str) -> None:
     home, there = Home(partition, "us-east-1", "123456789012"), Home(partition, "us-east-1", "111122223333")
     stream = f"{TableArn(there, name)}/stream/2026-11-24T00:00:00.000"
     made = policies(TableArn(there, name), stream, home, stack, [f"arn:{partition}:iam::123456789012:user/o"])
@@ -122,9 +120,7 @@ def test_init_prints_both_policies_and_writes_the_stream(lakebound: Lakebound, d
     assert dynamodb.asked == [("DescribeTable", THEIRS)]
 
 
-def test_init_before_the_owners_policy_prints_the_tables_and_writes_nothing(
-    lakebound: Lakebound, dynamodb: TwoAccounts
-) -> None:
+def test_init_before_the_policy_prints_it_and_writes_nothing(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     """A file without the stream's ARN would make `make deploy` create a table of that name in this account."""
     dynamodb.policy_is_there = False
     assert lakebound("init", "--table", THEIRS) == 0
@@ -219,9 +215,7 @@ def test_doctor_before_without_the_owners_policy_names_it(lakebound: Lakebound, 
     assert f"lakebound init --table {THEIRS} prints" in lakebound.out()
 
 
-def test_doctor_names_a_deployed_stack_that_follows_another_table(
-    lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts
-) -> None:
+def test_doctor_names_a_stack_of_another_table(lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts) -> None:
     of_their_stream(operated)
     operated.outputs["TableName"] = "trains"
     assert lakebound("doctor", "--json") == 1
@@ -232,9 +226,7 @@ def test_doctor_names_a_deployed_stack_that_follows_another_table(
 # ── the other verbs ──
 
 
-def test_verbs_of_a_stack_ask_for_the_table_by_its_arn(
-    lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts
-) -> None:
+def test_stack_verbs_ask_for_the_table_by_arn(lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts) -> None:
     of_their_stream(operated)
     lakebound("doctor", "--json")
     assert "source" not in checks(lakebound)
@@ -296,9 +288,7 @@ def test_the_arn_of_an_own_table_is_its_name(lakebound: Lakebound, dynamodb: Two
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_a_table_of_another_region_is_refused_by_every_verb(
-    lakebound: Lakebound, dynamodb: TwoAccounts, arguments: list[str]
-) -> None:
+def test_another_regions_table_is_refused(lakebound: Lakebound, dynamodb: TwoAccounts, arguments: list[str]) -> None:
     assert lakebound(*arguments, THEIRS.replace("us-east-1", "eu-west-1")) == 2
     assert "Work in eu-west-1 (AWS_REGION=eu-west-1)" in lakebound.err()
     assert dynamodb.asked == []
@@ -318,8 +308,7 @@ def test_verify_of_an_own_tables_arn_reads_what_moto_finds_by_it(operated: Opera
     """moto knows a table of its own by its ARN and answers with the ARN, as DynamoDB does."""
     client = operated.client("dynamodb")
     client.put_item(TableName="flights", Item={"id": {"S": "mine"}})
-    arn = client.describe_table(TableName="flights")["Table"]["TableArn"]
-    source = Source("flights", arn, is_foreign=True)
+    source = Source("flights", client.describe_table(TableName="flights")["Table"]["TableArn"], is_foreign=True)
     keys = [{"id": {"S": name}} for name in ("mine", "theirs")]
     compared = DynamoDBTable(source, operated.client("dynamodb"), SystemClock(), segments=1)
     assert list(compared.scan()) == list(compared.read(keys)) == [{"id": {"S": "mine"}}]

@@ -304,9 +304,7 @@ def test_a_function_that_cannot_be_put_back_is_told_with_what_ends_it(operated: 
     assert aws_lambda.retries == 100, "the mapping was put back all the same"
 
 
-def test_what_a_killed_smoke_test_left_is_put_back_by_the_stacks_parameters(
-    lakebound: Lakebound, operated: Operated
-) -> None:
+def test_what_a_killed_smoke_test_left_is_put_back_by_the_parameters(lakebound: Lakebound, operated: Operated) -> None:
     """CloudFormation would find nothing to change: the template says what it said before."""
     aws_lambda, made = deliveries(operated)
     described = operated.answers["describe_stacks"]

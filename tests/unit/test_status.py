@@ -252,9 +252,7 @@ def test_every_invocation_that_fails_is_no_ok(lakebound: Lakebound, operated: Op
     assert "docs/OPERATIONS.md#function-errors" in told
 
 
-def test_no_metrics_and_no_look_is_unknown_and_says_what_it_does_not_know(
-    lakebound: Lakebound, operated: Operated
-) -> None:
+def test_without_metrics_and_stream_check_it_is_unknown_and_says_why(lakebound: Lakebound, operated: Operated) -> None:
     operated.outputs["StreamIngestName"] = "another"
     operated.client("s3").delete_object(Bucket=BUCKET, Key=StreamCheckKey("flights").format())
     assert lakebound("status") == 1

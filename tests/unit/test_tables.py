@@ -143,5 +143,4 @@ def test_a_function_asks_for_another_accounts_table_by_its_arn(settings: type) -
     read = settings.read(NEEDED | {"TABLE_STREAM_ARN": stream_of(there, "flights")})  # type: ignore[attr-defined]
     assert read.table == "flights"
     assert read.source == Source("flights", "arn:aws:dynamodb:us-east-1:111122223333:table/flights", is_foreign=True)
-    own = settings.read(NEEDED | {"TABLE_STREAM_ARN": stream_of(HERE, "flights")})  # type: ignore[attr-defined]
-    assert own.source == Source.own("flights")
+    assert settings.read(NEEDED | {"TABLE_STREAM_ARN": stream_of(HERE, "flights")}).source == Source.own("flights")

@@ -88,8 +88,7 @@ def test_an_old_image_that_could_not_be_carried_breaks_no_chain() -> None:
     whole = [stream(1, "a", 1), stream(2, "b", 2, old="a"), stream(3, "c", 3), stream(4, None, 4, old="c")]
     assert trace(KEY, files(*whole)).breaks == ()
     # What follows is still held against it, and an INSERT says that there was no item.
-    wrong = [*whole[:3], stream(4, None, 4, old="x")]
-    assert trace(KEY, files(*wrong)).breaks == (f"L|{4:040}",)
+    assert trace(KEY, files(*whole[:3], stream(4, None, 4, old="x"))).breaks == (f"L|{4:040}",)
     again = stream(3, "c", 3) | {"event_name": "INSERT"}
     assert trace(KEY, files(*whole[:2], again, whole[3])).breaks == (f"L|{3:040}",)
 
@@ -106,8 +105,7 @@ def test_an_old_image_that_could_not_be_carried_breaks_no_chain() -> None:
 )
 def test_images_are_compared_as_the_audit_does(new: Any, old: Any, broken: bool) -> None:
     first = stream(1, "a", 1) | {"new_image": new}
-    second = stream(2, "b", 2) | {"old_image": old}
-    assert bool(trace(KEY, files(first, second)).breaks) is broken
+    assert bool(trace(KEY, files(first, stream(2, "b", 2) | {"old_image": old})).breaks) is broken
 
 
 def test_a_stream_of_new_images_only_is_not_audited() -> None:
@@ -136,9 +134,7 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(lakebound: Lakebound, tmp_pa
         assert "canary" not in told
 
 
-def test_what_is_not_found_says_what_was_looked_for_and_where(
-    lakebound: Lakebound, tmp_path: Path, operated: Operated
-) -> None:
+def test_nothing_found_says_what_was_sought_and_where(lakebound: Lakebound, tmp_path: Path, operated: Operated) -> None:
     body = encode_line(StreamDecoder("flights").decode(stream_record(1), NOW_MS), NOW_MS)
     name = f"stream-{format_time(NOW_MS)}-1-{'a' * 32}.ndjson.gz"
     key = f"ddb/flights/dt=2026-11-24/HH=03/{name}"

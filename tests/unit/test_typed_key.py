@@ -32,7 +32,7 @@ def plain(keys: Image) -> dict[str, str]:
 @given(KEYS)
 def test_every_key_is_found_in_every_spelling(keys: Image) -> None:
     schema, key, values = schema_of(keys), canonical_key(keys), plain(keys)
-    spellings = [
+    for text in [
         key,
         json.dumps(keys),
         json.dumps(values),
@@ -41,8 +41,7 @@ def test_every_key_is_found_in_every_spelling(keys: Image) -> None:
         "| ".join(f"{name}={value}" for name, value in reversed(values.items())),
         ",".join(f"{name}={next(iter(keys[name]))}:{value}" for name, value in values.items()),
         ",".join(values.values()),
-    ]
-    for text in spellings:
+    ]:
         assert key in possible_keys(text, schema), text
 
 

@@ -202,9 +202,7 @@ def test_ctrl_c_ends_in_one_line(verb: str, person: pytest.MonkeyPatch, service:
     )
 
 
-def test_a_command_in_the_background_ignores_ctrl_c_as_its_shell_asked(
-    person: pytest.MonkeyPatch, service: Service
-) -> None:
+def test_a_background_command_ignores_ctrl_c_as_its_shell_asked(person: pytest.MonkeyPatch, service: Service) -> None:
     with_credentials(person)
     person.setenv("AWS_REGION", "eu-west-1")
     person.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{service.server_port}")
@@ -308,8 +306,7 @@ def test_junk_in_any_option_is_a_sentence(
             continue
         for value in junk:
             given = [value] if parameter.param_type_name == "argument" else [f"{parameter.opts[0]}={value}"]
-            line = arguments_of(path, without=parameter.name)
-            status = lakebound(*line, *given)
+            status = lakebound(*arguments_of(path, without=parameter.name), *given)
             told = lakebound.printed()
             assert status in (0, 1, 2), (parameter.name, value)
             assert "Traceback" not in told.err + told.out, (parameter.name, value)

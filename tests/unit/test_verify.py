@@ -168,8 +168,7 @@ def test_a_row_that_arrives_late_is_equal_in_the_end() -> None:
         if ms >= 15_000:
             lake.put("UA7", flight("UA7", delay="60"))
 
-    report = run(source, lake, Time(world))
-    assert report == Report(keys=300, read_again=1, rows=300)
+    assert run(source, lake, Time(world)) == Report(keys=300, read_again=1, rows=300)
 
 
 def test_a_key_is_called_unequal_only_after_two_lags_at_rest() -> None:
@@ -265,8 +264,7 @@ def test_key_attributes_are_read_back_from_the_canonical_key(keys: Image) -> Non
 
 def test_rows_that_show_what_a_backfill_read_are_counted() -> None:
     source, lake = equal_sides(3)
-    rows = list(lake.rows())
-    shown = [LakeRow(row.key, row.item, from_base=place == 0) for place, row in enumerate(rows)]
+    shown = [LakeRow(row.key, row.item, from_base=place == 0) for place, row in enumerate(lake.rows())]
     lake.rows = lambda: iter(shown)  # type: ignore[method-assign]
     report = run(source, lake)
     assert (report.is_equal, report.rows, report.from_base) == (True, 3, 1)
@@ -277,8 +275,7 @@ def test_a_wait_is_told_before_it_begins_and_says_what_for_and_how_long() -> Non
     source, lake = equal_sides()
     lake.put("UA7", flight("UA7", delay="5"))
     told: list[Wait] = []
-    time = Time()
-    run(source, lake, time, in_flight=lambda: 1, waiting=lambda what: told.append(what))
+    run(source, lake, Time(), in_flight=lambda: 1, waiting=lambda what: told.append(what))
     assert told[0] == Wait(keys=1, in_flight=1, rest_s=20.0, left_s=100.0)
     assert [what.left_s for what in told] == sorted((what.left_s for what in told), reverse=True)
 

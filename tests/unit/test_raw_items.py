@@ -38,8 +38,7 @@ def read(item: Any, key_names: tuple[str, ...] = ("id",), written: Any = compact
 def test_text_and_values_give_one_record(some: list[Any], written: Any, file_format: str) -> None:
     numbered = [item | {"id": {"S": f"k{place}|é"}, "at": {"N": f"{place}.0"}} for place, item in enumerate(some)]
     decoder = SnapshotDecoder("cars", "run", "scan", ("id", "at"))
-    texts = [msgspec.Raw(written(item)) for item in numbered]
-    said = decoder.reader.read_all(texts)
+    said = decoder.reader.read_all([msgspec.Raw(written(item)) for item in numbered])
     assert [type(value) for value in said] == [RawItem] * len(numbered)
     one, refused = carried(said, decoder, file_format)
     other, _ = carried(numbered, decoder, file_format)

@@ -52,7 +52,7 @@ def made() -> World:
     return made
 
 
-def test_a_mapping_that_is_off_for_30_hours_is_one_gap_that_ends_once_the_stream_is_whole(made: World) -> None:
+def test_a_mapping_off_for_30_hours_is_one_gap_that_ends_once_the_stream_is_whole(made: World) -> None:
     off_at = made.clock.ms
     mapped(made, state="Disabled")
     answers = looks(made, 30 * HOUR)
@@ -192,9 +192,7 @@ def test_a_clock_that_jumps_sees_nothing(made: World) -> None:
     assert made.bucket.objects == kept
 
 
-def test_without_metrics_nothing_is_proved_and_the_rest_is_still_seen(
-    made: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_metrics_nothing_is_proved_and_the_rest_is_seen(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(from_ms: int, to_ms: int) -> list[Slice]:
         raise LakeboundError("GetMetricData failed", hint="Try again")
 
