@@ -44,23 +44,18 @@ def test_columns_are_proposed_with_what_would_not_fit(source: Source, lakebound:
     # What is written is what the merge job takes.
     assert {column.name for column in parse_config(proposed).columns} >= {"id", "soc", "km", "doors", "broken"}
 
-    assert lakebound("config", "infer", "--table", source.name, "--json") == 0
-    told = lakebound.document()
+    told = lakebound.document("config", "infer", "--table", source.name)
     assert told["items"] == 60
     by_path = {one["path"]: one for one in told["columns"]}
-    assert by_path["soc"]["exceptions"] == 0
-    assert by_path["km"]["seen"] == 60
+    assert (by_path["soc"]["exceptions"], by_path["km"]["seen"]) == (0, 60)
 
 
 def test_a_sample_reads_no_more_than_was_asked_for(source: Source, lakebound: Lakebound) -> None:
     for number in range(40):
         source.put(id={"S": f"k{number:02}"}, v={"N": str(number)})
-    assert lakebound("config", "infer", "--table", source.name, "--sample", "7", "--json") == 0
-    assert lakebound.document()["items"] == 7
+    assert lakebound.document("config", "infer", "--table", source.name, "--sample", "7")["items"] == 7
 
 
 def test_a_table_without_items_and_one_that_is_not_there_are_told(source: Source, lakebound: Lakebound) -> None:
-    assert lakebound("config", "infer", "--table", source.name) == 2
-    assert "holds no item" in lakebound.err()
-    assert lakebound("config", "infer", "--table", "nowhere") == 2
-    assert "nowhere" in lakebound.err()
+    assert "holds no item" in lakebound.err("config", "infer", "--table", source.name)
+    assert "nowhere" in lakebound.err("config", "infer", "--table", "nowhere")

@@ -40,8 +40,7 @@ def test_the_nth_version_of_a_key_is_its_nth_write(tmp_path: Path) -> None:
     }
     measured = measure(tmp_path, files, {"a": [1_000, 9_000], "b": [9_000]}, {"one.gz": 30_000, "two.gz": 40_000})
     assert (measured.records, measured.duplicates, measured.unmatched) == (3, 0, 0)
-    assert measured.to_file == Seconds(1.0, 19.0)
-    assert measured.to_silver == Seconds(21.0, 39.0)
+    assert (measured.to_file, measured.to_silver) == (Seconds(1.0, 19.0), Seconds(21.0, 39.0))
 
 
 def test_a_record_that_came_twice_is_timed_by_its_first_arrival(tmp_path: Path) -> None:

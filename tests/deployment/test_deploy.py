@@ -29,8 +29,7 @@ def stack_and_parameters(text: str) -> dict[str, Any]:
 
 
 def refused(done: Done, folder: Path, why: str, before: str | None = None) -> None:
-    assert done.status == 2
-    assert done.calls == []
+    assert (done.status, done.calls) == (2, [])
     assert done.samconfig == ((ROOT / "samconfig.toml").read_text() if before is None else before)
     assert why in done.said
     assert "Nothing was built, deployed or written." in done.said
@@ -239,8 +238,7 @@ def test_at_a_terminal_sam_asks(folder: Path) -> None:
 
 def test_at_a_terminal_without_a_stack_sam_asks_for_everything(folder: Path) -> None:
     done = make(folder, terminal=True)
-    assert done.deploy_argv[:2] == ["deploy", "--guided"]
-    assert done.deployed == BUILT_FOR
+    assert (done.deploy_argv[:2], done.deployed) == (["deploy", "--guided"], BUILT_FOR)
 
 
 # ── files are written after success only ──

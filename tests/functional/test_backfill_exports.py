@@ -200,8 +200,7 @@ def test_a_fixture_is_whole_in_itself(folder: str, wanted: ExpectedExport) -> No
         assert checksum == md5(bucket.objects[SUMMARY.replace("manifest-summary.json", f"{name}.json")])
     for file in read_manifest(bucket, SUMMARY, wanted):
         body = bucket.objects[file.key]
-        assert file.md5 == md5(body)
-        assert file.items == len(gzip.decompress(body).splitlines())
+        assert (file.md5, file.items) == (md5(body), len(gzip.decompress(body).splitlines()))
 
 
 def test_the_md5_of_a_manifest_is_over_the_object_as_stored() -> None:

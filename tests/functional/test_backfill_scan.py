@@ -33,9 +33,7 @@ def test_an_empty_input_reads_the_whole_table_once() -> None:
     made = filled(100)
     result = start(made.function, {}).run()
     assert scanned(made) == made.table.items
-    assert result["records"] == 100
-    assert result["segments"] == 4
-    assert result["quarantined"] == 0
+    assert (result["records"], result["segments"], result["quarantined"]) == (100, 4, 0)
     assert result["consumed_capacity"] == 100
     assert result["manifest"] == "_lakebound/cars/manifests/run-1.json"
     assert "sweep.py --run run-1" in result["next"]
@@ -137,8 +135,7 @@ def test_an_outage_of_the_bucket_fails_with_the_next_step_and_redrives_from_ther
     execution = start(made.function, {"segments": 4}, sleep=made.clock.sleep)
     with pytest.raises(Failed) as failed:
         execution.run()
-    assert failed.value.state == "Read pages"
-    assert failed.value.error == "StoreUnavailable"
+    assert (failed.value.state, failed.value.error) == ("Read pages", "StoreUnavailable")
     validated = sum(call["action"] == "validate" for call in made.calls)
     result = execution.run()
     assert sum(call["action"] == "validate" for call in made.calls) == validated == 1
@@ -307,8 +304,7 @@ def test_an_item_that_cannot_be_carried_goes_to_quarantine_and_its_neighbours_go
     made = filled(20)
     made.table.items["bad"] = {"id": {"S": "bad"}, "x": {"S": "\ud800"}}
     result = start(made.function, {}).run()
-    assert result["records"] == 20
-    assert result["quarantined"] == 1
+    assert (result["records"], result["quarantined"]) == (20, 1)
     kept = [key for key in made.bucket.objects if "/quarantine/" in key]
     assert len(kept) == 1
     assert json.loads(made.bucket.objects[kept[0]])["reason"] == "lone_surrogate"

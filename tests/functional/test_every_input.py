@@ -80,8 +80,7 @@ def assert_carried(read: dict[str, Any], record: Record) -> None:
 
 
 def assert_kept(document: dict[str, Any], record: Any, code: str) -> None:
-    assert document["reason"] == code
-    assert document["stage"] == "stream_ingest"
+    assert (document["reason"], document["stage"]) == (code, "stream_ingest")
     body = record.get("dynamodb") if isinstance(record, dict) else None
     number = body.get("SequenceNumber") if isinstance(body, dict) else None
     usable = isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= 40

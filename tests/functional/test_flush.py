@@ -87,8 +87,7 @@ def recover(world: World) -> None:
 def test_what_the_mapping_brought_and_what_the_queue_still_had_is_one_file(world: World) -> None:
     world.send(*(one_body(number) for number in range(15)))
     result = world.invoke(at_most=4)
-    assert result.failed == []
-    assert (result.messages, result.records, len(result.files)) == (15, 15, 1)
+    assert (result.failed, result.messages, result.records, len(result.files)) == ([], 15, 15, 1)
     assert lake_numbers(world) == list(range(15))
     assert world.buffer.messages == []
     (key,) = world.files()
@@ -149,8 +148,7 @@ def test_killed_after_the_put_the_same_messages_meet_their_own_file(world: World
     world.clock.sleep(VISIBILITY_SECONDS)
     result = world.invoke()
     assert (result.existing, result.failed) == (1, [])
-    assert world.bucket.objects == written
-    assert world.buffer.messages == []
+    assert (world.bucket.objects, world.buffer.messages) == (written, [])
 
 
 def scenario(world: World) -> list[int]:
@@ -265,8 +263,7 @@ def test_an_hour_without_s3_leaves_no_dead_letter(visibility_seconds: int) -> No
     world = World(visibility_seconds)
     world.send(*(one_body(number) for number in range(25)), one_claim(world, 25, 60_000), one_claim(world, 26, 60_000))
     assert outage(world, HOUR_SECONDS, visibility=True) > 0
-    assert world.dead.messages == []
-    assert len(world.buffer.messages) == 27
+    assert (world.dead.messages, len(world.buffer.messages)) == ([], 27)
     assert max(waiting.receives for waiting in world.buffer.messages) < MAX_RECEIVES
     world.repair()
     drain(world)
@@ -495,8 +492,7 @@ def test_what_it_cannot_have_written_is_refused_and_kept_and_others_go_on(world:
     world.send(one_body(0), body, one_body(1))
     received = world.take()
     result = world.flush(received)
-    assert result.failed == [received[1].message_id]
-    assert result.refused == {received[1].message_id: code}
+    assert (result.failed, result.refused) == ([received[1].message_id], {received[1].message_id: code})
     assert lake_numbers(world) == [0, 1]
     world.buffer.delete([received[0].receipt, received[2].receipt])
     for _ in range(MAX_RECEIVES + 1):
@@ -759,8 +755,7 @@ def test_what_no_flusher_reads_is_given_back_before_the_file_is_full_and_starves
         world.wake(max_seconds=60)
         world.clock.sleep(5)
     assert lake_numbers(world) == [0, 1]
-    assert len(world.dead.messages) == 30
-    assert world.buffer.messages == []
+    assert (len(world.dead.messages), world.buffer.messages) == (30, [])
     assert "hide" in hidden
 
 

@@ -115,8 +115,7 @@ def test_a_call_that_fails_is_made_again(world: World, when: str) -> None:
 def test_a_queue_that_is_gone_returns_the_first_record_and_not_for_ever(world: World) -> None:
     world.queue.before = queue_down
     result = deliver(world, [stream_record(number) for number in range(50)])
-    assert result.unsent_from == sequence(0)
-    assert result.unsent_why == "queue"
+    assert (result.unsent_from, result.unsent_why) == (sequence(0), "queue")
     assert world.clock.now_ms() - World().clock.now_ms() < 10_000
 
 
@@ -143,8 +142,7 @@ def test_poison_delivered_again_meets_its_own_object(world: World) -> None:
 def test_a_quarantine_that_cannot_be_written_stops_the_delivery_there(world: World) -> None:
     world.store.before = store_down
     result = deliver(world, [stream_record(0), stream_record(1), poison(2), stream_record(3), poison(4)])
-    assert result.unsent_from == sequence(2)
-    assert result.unsent_why == "quarantine"
+    assert (result.unsent_from, result.unsent_why) == (sequence(2), "quarantine")
     assert sent(world) == numbers(0, 1), "what comes after it comes again; sending it now would only duplicate it"
     assert kept(world) == set()
 
@@ -199,8 +197,7 @@ def test_a_claim_that_cannot_be_written_is_not_sent(world: World) -> None:
     world.store.before = store_down
     huge = stream_record(1, attributes={"noise": {"S": noise(300_000, 1)}})
     result = deliver(world, [stream_record(0), huge, stream_record(2)])
-    assert result.unsent_from == sequence(1)
-    assert result.unsent_why == "claim"
+    assert (result.unsent_from, result.unsent_why) == (sequence(1), "claim")
     assert sequence(1) not in sent(world)
     assert sequence(0) in sent(world)
 
@@ -231,8 +228,7 @@ def test_a_slow_queue_makes_progress_delivery_by_delivery(world: World) -> None:
 
 def test_one_batch_is_sent_however_little_time_is_left(world: World) -> None:
     result = deliver(world, [large(number) for number in range(25)], seconds=1)
-    assert result.unsent_why == "time"
-    assert result.unsent_from == sequence(10)
+    assert (result.unsent_why, result.unsent_from) == ("time", sequence(10))
     assert sent(world) == numbers(*range(10))
 
 

@@ -177,9 +177,7 @@ def flush_bomb() -> None:
     ]
     rules = FlushRules("cars", "ddb/cars", 0, 67_108_864, 0, "parquet")
     result = flush(batch, rules, Accepting(), Forgetting(), Still(), lambda: 60.0)
-    assert result.failed == ["1"]
-    assert result.refused == {"1": "avro"}
-    assert result.records == 1
+    assert (result.failed, result.refused, result.records) == (["1"], {"1": "avro"}, 1)
 
 
 def read_bomb() -> None:

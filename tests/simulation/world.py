@@ -593,15 +593,6 @@ class World:
         """One thing happens."""
         ACTIONS[self.choices.weighted(WEIGHTS)][1](self)
 
-    def _tick(self) -> None:
-        self.advance(self.choices.below(3_000))
-
-    def _wait(self) -> None:
-        self.advance(self.choices.below(2 * MINUTE))
-
-    def _wait_long(self) -> None:
-        self.advance(self.choices.below(HOUR))
-
     def step_write(self) -> None:
         """A write, or a few of one key."""
         table = self.table
@@ -726,23 +717,11 @@ class World:
 
                 self.launch("redrive", INGEST_TIMEOUT_S, self._ingest_payload(failure.payload), after)
 
-    def _poll_stream(self) -> None:
-        self.poll_stream()
-
-    def _poll_queue(self) -> None:
-        self.poll_queue()
-
-    def _start_scan(self) -> None:
-        self.start_scan()
-
     def _step_scan(self) -> None:
         # A page of the model is one step; the project's own backfill takes several calls to its first page.
         for _ in range(1 + self.choices.below(12) if self.real else 1):
             if not self.step_scan():
                 return
-
-    def _merge_some(self) -> None:
-        self.merge_some()
 
     # The end.
 
@@ -757,23 +736,17 @@ class World:
         if self.table.stream is None:
             self._enable_stream()
         for _ in range(500):
-            if self.poll_stream():
+            if self.poll_stream() or self.poll_queue() or self.sqs.redrive():
                 continue
-            if self.poll_queue():
-                continue
-            if self.sqs.redrive():
-                continue
-            redriven = [failure for failure in self.failures if not failure.redriven]
-            if redriven:
+            if not all(failure.redriven for failure in self.failures):
                 self._redrive()
                 continue
             hidden = [message.visible_ms for message in self.sqs.messages.values() if message.visible_ms > self.now_ms]
             if hidden:
                 self.advance(min(hidden) - self.now_ms)
                 continue
-            if self.step_scan():
-                continue
-            break
+            if not self.step_scan():
+                break
         else:
             raise Violated("liveness: the pipeline does not come to rest without faults")
         self._heal()
@@ -863,21 +836,21 @@ class World:
             raise Violated("G11: the chain audit and the ledger disagree")
 
 
-ACTIONS: tuple[tuple[int, Callable[[World], None]], ...] = (
-    (10, World._tick),
-    (4, World._wait),
-    (1, World._wait_long),
+ACTIONS: tuple[tuple[int, Callable[[World], object]], ...] = (
+    (10, lambda world: world.advance(world.choices.below(3_000))),
+    (4, lambda world: world.advance(world.choices.below(2 * MINUTE))),
+    (1, lambda world: world.advance(world.choices.below(HOUR))),
     (24, World.step_write),
     (5, World._forge),
-    (18, World._poll_stream),
-    (18, World._poll_queue),
+    (18, World.poll_stream),
+    (18, World.poll_queue),
     (12, World._run_on),
     (2, World._shards),
     (2, World._stream_changes),
     (3, World._outages),
     (4, World._operator),
-    (3, World._start_scan),
+    (3, World.start_scan),
     (8, World._step_scan),
-    (6, World._merge_some),
+    (6, World.merge_some),
 )
 WEIGHTS = tuple(weight for weight, _ in ACTIONS)

@@ -44,18 +44,23 @@ class Lakebound:
         return int(left.value.code or 0)
 
     def printed(self) -> Any:
-        """What was written to stdout (`out`) and stderr (`err`) since the last reading; each method below reads too."""
+        """What was written to stdout (`out`) and stderr (`err`) since the last reading; each method below reads too.
+
+        With arguments they first run the command, which has to end with `status`.
+        """
         return self.capsys.readouterr()
 
-    def out(self) -> str:
+    def out(self, *arguments: str, status: int = 0) -> str:
+        assert not arguments or self(*arguments) == status
         return self.capsys.readouterr().out
 
-    def err(self) -> str:
+    def err(self, *arguments: str, status: int = 2) -> str:
+        assert not arguments or self(*arguments) == status
         return self.capsys.readouterr().err
 
-    def document(self) -> Any:
-        """The JSON document on stdout."""
-        return json.loads(self.out())
+    def document(self, *arguments: str, status: int = 0) -> Any:
+        """The JSON document on stdout (arguments go without `--json`)."""
+        return json.loads(self.out(*arguments, *(("--json",) if arguments else ()), status=status))
 
 
 @dataclass(slots=True)

@@ -200,13 +200,7 @@ def keys_fit(resources: dict[str, Any]) -> Measured:
     yield "key of a batch file", len(key.format(variables["S3_PREFIX"]).encode()), 1024
 
 
-LIMITS: list[Callable[[dict[str, Any]], Measured]] = [
-    names_fit,
-    environments_fit,
-    policies_fit,
-    metrics_and_dashboards_fit,
-    keys_fit,
-]
+LIMITS = (names_fit, environments_fit, policies_fit, metrics_and_dashboards_fit, keys_fit)
 
 
 def stack(template: dict[str, Any], deployment: str) -> dict[str, Any]:
@@ -231,39 +225,25 @@ def test_the_longest_of_everything_fits(limit: Callable[[dict[str, Any]], Measur
         assert length <= most, what
 
 
+STACK = {"Ref": "AWS::StackName"}
 ID = {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}
 
 
 @pytest.mark.parametrize(
-    ("edit", "found"),
+    ("path", "value", "found"),
     [
-        (
-            setting("BufferQueue.Properties.QueueName", {"Fn::Join": ["-", [{"Ref": "AWS::StackName"}, "buffer", ID]]}),
-            "BufferQueue.QueueName",
-        ),
-        (
-            setting("BackfillMachine.Properties.StateMachineName", {"Fn::Sub": "${AWS::StackName}-backfill"}),
-            "BackfillMachine.StateMachineName",
-        ),
-        (setting("StreamIngest.Properties.Description", {"Fn::Sub": "${TableName}: to messages"}), "Description"),
-        (
-            setting(
-                "LookSchedule.Properties.Description",
-                {"Fn::Sub": "${TableName}: the stream of ${TableName} is looked at"},
-            ),
-            "LookSchedule.Description",
-        ),
-        (
-            setting("Flusher.Properties.Environment.Variables.MAX_RECORDS", {"Fn::Sub": "${TableName}" * 16}),
-            "variables of Flusher",
-        ),
-        (setting("BackfillRole.Properties.Policies.0.PolicyDocument.Id", "x" * 5_000), "policies of BackfillRole"),
+        ("BufferQueue.Properties.QueueName", {"Fn::Join": ["-", [STACK, "buffer", ID]]}, "BufferQueue.QueueName"),
+        ("BackfillMachine.Properties.StateMachineName", {"Fn::Join": ["-", [STACK, "x"]]}, ".StateMachineName"),
+        ("StreamIngest.Properties.Description", {"Fn::Sub": "${TableName}: to messages"}, "Description"),
+        ("LookSchedule.Properties.Description", {"Fn::Sub": "${TableName}" * 3}, "LookSchedule.Description"),
+        ("Flusher.Properties.Environment.Variables.M", {"Fn::Sub": "${TableName}" * 16}, "variables of Flusher"),
+        ("BackfillRole.Properties.Policies.0.PolicyDocument.Id", "x" * 5_000, "policies of BackfillRole"),
     ],
 )
-def test_an_edit_that_makes_something_too_long_is_seen(edit: Callable[[dict[str, Any]], None], found: str) -> None:
+def test_an_edit_that_makes_something_too_long_is_seen(path: str, value: object, found: str) -> None:
     template = copy.deepcopy(translated())
     template["Resources"]["BackfillRole"]["Properties"]["Policies"][0]["PolicyDocument"].setdefault("Id", "")
-    edit(template)
+    setting(path, value)(template)
     assert any(found in one for deployment in DEPLOYMENTS for one in overrun(template, deployment))
 
 

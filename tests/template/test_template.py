@@ -480,8 +480,7 @@ def the_stream_is_looked_at_every_five_minutes_by_nobody_else(resources: Resourc
     (target,) = rule["Targets"]
     assert (target["Arn"], json.loads(target["Input"])) == ("<Backfill.Arn>", {"action": "look"})
     (permission,) = of_type(resources, "AWS::Lambda::Permission").values()
-    assert permission["Action"] == "lambda:InvokeFunction"
-    assert permission["FunctionName"] == "<Backfill>"
+    assert (permission["Action"], permission["FunctionName"]) == ("lambda:InvokeFunction", "<Backfill>")
     assert permission["Principal"] == "events.amazonaws.com"
     assert permission["SourceArn"] == "<LookSchedule.Arn>"
 
@@ -615,8 +614,7 @@ def test_an_existing_table_and_bucket_are_used_and_not_created() -> None:
     rendered = render(translated(), DEPLOYMENTS["existing table and bucket"])
     assert not {"Table", "Bucket", "BucketPolicy"} & set(rendered["Resources"])
     outputs = {name: output["Value"] for name, output in rendered["Outputs"].items()}
-    assert outputs["TableStreamArn"] == STREAM
-    assert outputs["BucketName"] == "lake-files"
+    assert (outputs["TableStreamArn"], outputs["BucketName"]) == (STREAM, "lake-files")
     assert outputs["MergeSource"] == "s3://lake-files/ddb/flights"
 
 

@@ -178,6 +178,4 @@ def test_an_empty_page_with_a_start_key_goes_on(pass_through: bool) -> None:
     answer = {"Items": [], "Count": 0, "LastEvaluatedKey": {"id": {"B": ""}}}
     source, _ = segment(pass_through=pass_through, answer=answer)
     page = source.page(None, None)
-    assert list(page.values) == []
-    assert page.next == {"id": {"B": ""}}
-    assert page.units == 0
+    assert (list(page.values), page.next, page.units) == ([], {"id": {"B": ""}}, 0)

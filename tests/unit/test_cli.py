@@ -62,15 +62,13 @@ def test_a_usage_error_exits_with_2_and_no_traceback(lakebound: Lakebound, argum
 
 
 def test_help_names_every_verb_and_exits_with_0(lakebound: Lakebound) -> None:
-    assert lakebound("--help") == 0
-    told = lakebound.out()
+    told = lakebound.out("--help")
     assert "verify" in told
     assert "files" in told
 
 
 def test_a_table_that_is_not_there_is_one_sentence_and_the_next_step(lakebound: Lakebound, aws: None) -> None:
-    assert lakebound("verify", "--table", "flights", "--target", "/silver") == 2
-    told = lakebound.err()
+    told = lakebound.err("verify", "--table", "flights", "--target", "/silver")
     assert told.startswith("lakebound: There is no table flights at ")
     assert told.endswith("Check its name, the region and AWS_ENDPOINT_URL\n")
 
@@ -79,8 +77,7 @@ def test_a_missing_region_is_a_sentence(lakebound: Lakebound, monkeypatch: pytes
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    assert lakebound("verify", "--table", "flights", "--target", "/silver") == 2
-    assert "Set AWS_REGION" in lakebound.err()
+    assert "Set AWS_REGION" in lakebound.err("verify", "--table", "flights", "--target", "/silver")
 
 
 def test_mirror_copies_batch_files_and_nothing_else(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
@@ -94,16 +91,14 @@ def test_mirror_copies_only_what_is_new(lakebound: Lakebound, bucket: Any, tmp_p
     new = f"{PREFIX}/dt=2026-11-24/HH=05/stream-20261124T050534123Z-1-{'e' * 32}.ndjson.gz"
     bucket.put_object(Key=new, Body=b"third")
     lakebound.printed()
-    assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path), "--json") == 0
-    told = lakebound.document()
+    told = lakebound.document("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path))
     assert (told["copied"], told["bytes"], told["present"]) == (1, 5, 2)
     assert copied(tmp_path) == {**FILES, new: b"third"}
 
 
 def test_mirror_dry_run_names_the_files_and_copies_none(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
     folder = tmp_path / "mirror"
-    assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(folder), "--dry-run") == 0
-    assert lakebound.out().splitlines() == [
+    assert lakebound.out("files", "mirror", f"s3://lake/{PREFIX}", str(folder), "--dry-run").splitlines() == [
         *[f"would copy {key} ({len(body)} bytes)" for key, body in FILES.items()],
         f"would copy 2 files, 11 bytes, into {folder}; 0 were there",
     ]

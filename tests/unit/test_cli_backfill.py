@@ -54,13 +54,11 @@ def machine() -> Machine:
 
 def test_the_list_has_start_mode_state_records_duration(lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill.BackfillTarget, "machine", property(lambda self: machine()))
-    assert lakebound("backfill", "list") == 0
-    heads, first, second = (line.split() for line in lakebound.out().splitlines())
+    heads, first, second = (line.split() for line in lakebound.out("backfill", "list").splitlines())
     assert heads == ["STARTED", "RUN", "MODE", "STATE", "RECORDS", "DURATION"]
     assert first == ["2026-11-24T03:00:00Z", "export-7", "export", "SUCCEEDED", "41,725", "4", "min", "09", "s"]
     assert second == ["2026-11-24T03:00:00Z", "refused", "heal", "FAILED", "–", "3", "s"]
-    assert lakebound("backfill", "list", "--json") == 0
-    assert lakebound.document()["runs"][0]["seconds"] == 249
+    assert lakebound.document("backfill", "list")["runs"][0]["seconds"] == 249
 
 
 def test_every_state_of_the_machine_before_the_first_page_has_words() -> None:

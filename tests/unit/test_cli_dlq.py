@@ -23,18 +23,15 @@ def put_failure(operated: Operated, *records: object) -> str:
 def test_dead_letters_are_listed_then_redriven_by_copy(lakebound: Lakebound, operated: Operated) -> None:
     for number in range(3):
         operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=a_body(number))
-    assert lakebound("dlq", "list", "--from", "buffer", "--json") == 1
-    assert lakebound.document()["waiting"] == 3
-    assert lakebound("dlq", "redrive", "--from", "buffer", "--dry-run", "--json") == 0
-    assert lakebound.document()["redriven"] == 3
+    assert lakebound.document("dlq", "list", "--from", "buffer", status=1)["waiting"] == 3
+    assert lakebound.document("dlq", "redrive", "--from", "buffer", "--dry-run")["redriven"] == 3
     assert waiting(operated, operated.buffer_url) == 0
 
 
 def test_copies_without_a_move_task(lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=a_body(number))
-    assert lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy", "--json") == 0
-    result = lakebound.document()
+    result = lakebound.document("dlq", "redrive", "--from", "buffer", "--by", "copy")
     assert (result["way"], result["redriven"], result["done"]) == ("copy", 3, True)
     assert (waiting(operated, operated.dead_url), waiting(operated, operated.buffer_url)) == (0, 3)
     assert lakebound("dlq", "list", "--from", "buffer") == 0
@@ -42,35 +39,26 @@ def test_copies_without_a_move_task(lakebound: Lakebound, operated: Operated, mo
 
 def test_failure_objects_are_listed_shown_and_redriven_once(lakebound: Lakebound, operated: Operated) -> None:
     key = put_failure(operated, stream_record(1), stream_record(2))
-    assert lakebound("dlq", "list", "--from", "stream", "--json") == 1
-    (row,) = lakebound.document()["rows"]
+    (row,) = lakebound.document("dlq", "list", "--from", "stream", status=1)["rows"]
     assert (row["id"], row["records"], row["why"]) == (key, 2, "RetryAttemptsExhausted")
-    assert lakebound("dlq", "show", key, "--from", "stream", "--json") == 0
-    assert lakebound.document()["shard"] == "shardId-00000001-abc"
-    assert lakebound("dlq", "redrive", "--from", "stream", "--json") == 0
-    assert lakebound.document()["records"] == 2
+    assert lakebound.document("dlq", "show", key, "--from", "stream")["shard"] == "shardId-00000001-abc"
+    assert lakebound.document("dlq", "redrive", "--from", "stream")["records"] == 2
     assert waiting(operated, operated.buffer_url) == 1
-    assert lakebound("dlq", "redrive", "--from", "stream", "--json") == 0
-    assert lakebound.document()["already"] == 1
+    assert lakebound.document("dlq", "redrive", "--from", "stream")["already"] == 1
     assert waiting(operated, operated.buffer_url) == 1
     assert lakebound("dlq", "list", "--from", "stream") == 0
 
 
 def test_poison_is_kept_listed_by_reason_and_shown_without_a_value(lakebound: Lakebound, operated: Operated) -> None:
     put_failure(operated, stream_record(1, keys={"id": {"N": "1E400"}}, attributes={"secret": {"S": CANARY}}))
-    assert lakebound("dlq", "redrive", "--from", "stream") == 1
-    assert "1 stay: number" in lakebound.out()
-    assert lakebound("dlq", "list", "--from", "quarantine", "--json") == 1
-    listed = lakebound.out()
+    assert "1 stay: number" in lakebound.out("dlq", "redrive", "--from", "stream", status=1)
+    listed = lakebound.out("dlq", "list", "--from", "quarantine", "--json", status=1)
     (row,) = json.loads(listed)["rows"]
-    assert lakebound("dlq", "show", row["id"], "--from", "quarantine") == 0
-    shown = lakebound.out()
+    shown = lakebound.out("dlq", "show", row["id"], "--from", "quarantine")
     assert "number" in shown
     assert CANARY not in listed + shown
-    assert lakebound("dlq", "show", row["id"], "--from", "quarantine", "--payload") == 0
-    assert CANARY in lakebound.out()
-    assert lakebound("dlq", "redrive", "--from", "quarantine", "--json") == 1
-    assert list(lakebound.document()["kept"].values()) == ["number"]
+    assert CANARY in lakebound.out("dlq", "show", row["id"], "--from", "quarantine", "--payload")
+    assert list(lakebound.document("dlq", "redrive", "--from", "quarantine", status=1)["kept"].values()) == ["number"]
 
 
 def test_a_stack_that_is_not_there_is_a_sentence(lakebound: Lakebound, operated: Operated) -> None:
@@ -82,5 +70,4 @@ def test_no_stack_says_how_to_name_one(lakebound: Lakebound, monkeypatch: pytest
     monkeypatch.delenv("LAKEBOUND_STACK", raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.chdir(tmp_path)
-    assert lakebound("dlq", "list", "--from", "stream") == 2
-    assert "Give --stack NAME, or set LAKEBOUND_STACK" in lakebound.err()
+    assert "Give --stack NAME, or set LAKEBOUND_STACK" in lakebound.err("dlq", "list", "--from", "stream")

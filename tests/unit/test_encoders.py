@@ -107,8 +107,7 @@ def test_duckdb_and_pyarrow_read_parquet_files_on_their_own(tmp_path: Any) -> No
     path = tmp_path / "file.parquet"
     path.write_bytes(write(events, "parquet").body)
     table = pq.read_table(path)
-    assert table.num_rows == 1001
-    assert table.schema.names == [name for name, _, _ in FIELDS]
+    assert (table.num_rows, table.schema.names) == (1001, [name for name, _, _ in FIELDS])
     (text, rows) = duckdb.sql(
         f"select any_value(new_image->'d'->>'N'), count(distinct key) from read_parquet('{path}') where not is_deleted"
     ).fetchall()[0]
@@ -191,8 +190,7 @@ def test_a_forged_block_is_refused_by_parquet_and_its_neighbours_are_not() -> No
     for one, code in ((bad, "avro"), (short, "member_count")):
         with pytest.raises(batch_files.MemberRefused) as refused:
             batch_files.assemble("p", "stream", [*good, one], "parquet")
-        assert refused.value.digest == one.digest()
-        assert refused.value.code == code
+        assert (refused.value.digest, refused.value.code) == (one.digest(), code)
     (file,) = batch_files.assemble("p", "stream", good, "parquet")
     assert len(list(parquet.read(file.body))) == 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from lakebound_spark.silver.config import load_config, parse_config
 from tests.support.independent_writer import item, stream, write_records
 
 
-def proposed(*items: dict[str, Any]) -> dict[str, tuple[str, int]]:
+def inferred(items: Iterable[dict[str, Any]]) -> Inference:
     inference = Inference()
     for one in items:
         inference.add(one)
-    return {path_text(column.path): (column.type, column.exceptions) for column in inference.columns()}
+    return inference
 
 
 CASES: list[tuple[list[dict[str, Any]], str, int]] = [
@@ -58,14 +59,14 @@ CASES: list[tuple[list[dict[str, Any]], str, int]] = [
 
 @pytest.mark.parametrize(("values", "kind", "exceptions"), CASES)
 def test_the_type_of_what_was_seen(values: list[dict[str, Any]], kind: str, exceptions: int) -> None:
-    assert proposed(*({"a": value} for value in values)) == {"a": (kind, exceptions)}
+    (column,) = inferred({"a": value} for value in values).columns()
+    assert (path_text(column.path), column.type, column.exceptions) == ("a", kind, exceptions)
 
 
 def test_members_of_maps_become_columns_and_names_that_clash_get_another() -> None:
-    inference = Inference()
-    inference.add({"m": {"M": {"a.b": {"N": "1"}, "n": {"M": {"x": {"S": "y"}}}}}, "only": {"NULL": True}})
-    inference.add({"Name": {"S": "u"}, "name": {"S": "l"}, "_key": {"S": "k"}, "`": {"S": "t"}, "on": {"BOOL": True}})
-    config = parse_config(yaml.safe_load(inference.yaml("cars")))
+    nested = {"m": {"M": {"a.b": {"N": "1"}, "n": {"M": {"x": {"S": "y"}}}}}, "only": {"NULL": True}}
+    clashing = {"Name": {"S": "u"}, "name": {"S": "l"}, "_key": {"S": "k"}, "`": {"S": "t"}, "on": {"BOOL": True}}
+    config = parse_config(yaml.safe_load(inferred([nested, clashing]).yaml("cars")))
     assert {column.name: (column.path, column.sql_type) for column in config.columns} == {
         r"m.a\.b": (("m", "a.b"), "bigint"),
         "m.n.x": (("m", "n", "x"), "string"),
@@ -77,50 +78,25 @@ def test_members_of_maps_become_columns_and_names_that_clash_get_another() -> No
     }
 
 
-def how(name: str, *values: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    inference = Inference()
-    for value in values:
-        inference.add({name: value})
-    (column,) = inference.columns()
-    return column.how, column.remark
-
-
 ISO = [{"S": "2025-07-10T04:24:32.123456Z"}, {"S": "2025-07-10T04:24+00"}, {"S": "2025-07-10 04:24:32+0000"}]
+MOMENT = {"type": "timestamp"}
 CUT = {"fraction": "truncate"}
+FINER = "1 finer than microseconds are cut off"
+IN_UTC = "1 without an offset are taken for UTC"
 OPTIONS: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
-    ("a", ISO, {"type": "timestamp"}, ""),
-    (
-        "a",
-        [*ISO, {"S": "2025-07-10T04:24:32"}],
-        {"type": "timestamp", "zone": "Z"},
-        "1 without an offset are taken for UTC",
-    ),
-    (
-        "a",
-        [*ISO, {"S": "2025-07-10T04:24:32.123456789Z"}],
-        {"type": "timestamp", **CUT},
-        "1 finer than microseconds are cut off",
-    ),
-    ("a", [*ISO, {"S": "2025-07-10T04:24:32.123456000Z"}], {"type": "timestamp"}, ""),
+    ("a", ISO, MOMENT, ""),
+    ("a", [*ISO, {"S": "2025-07-10T04:24:32"}], MOMENT | {"zone": "Z"}, IN_UTC),
+    ("a", [*ISO, {"S": "2025-07-10T04:24:32.123456789Z"}], MOMENT | CUT, FINER),
+    ("a", [*ISO, {"S": "2025-07-10T04:24:32.123456000Z"}], MOMENT, ""),
     ("a", [*ISO, {"S": "soon"}], {"type": "string"}, ""),
-    (
-        "a",
-        [{"L": [{"S": "2025-07-10T04:24"}]}],
-        {"type": "array<timestamp>", "zone": "Z"},
-        "1 without an offset are taken for UTC",
-    ),
+    ("a", [{"L": [{"S": "2025-07-10T04:24"}]}], {"type": "array<timestamp>", "zone": "Z"}, IN_UTC),
     # numbers since 1970: by their name, or by a fraction of a second
-    ("created_at", [{"N": "1720585472"}], {"type": "timestamp", "unit": "s"}, ""),
-    ("createdAt", [{"N": "1720585472123"}], {"type": "timestamp", "unit": "ms"}, ""),
-    ("event_ts", [{"N": "1720585472123456"}], {"type": "timestamp", "unit": "us"}, ""),
-    ("ttl", [{"N": "1720585472"}], {"type": "timestamp", "unit": "s"}, ""),
-    ("a", [{"N": "1720585472.123"}], {"type": "timestamp", "unit": "s"}, ""),
-    (
-        "a",
-        [{"N": "1720585472.1234567"}],
-        {"type": "timestamp", "unit": "s", **CUT},
-        "1 finer than microseconds are cut off",
-    ),
+    ("created_at", [{"N": "1720585472"}], MOMENT | {"unit": "s"}, ""),
+    ("createdAt", [{"N": "1720585472123"}], MOMENT | {"unit": "ms"}, ""),
+    ("event_ts", [{"N": "1720585472123456"}], MOMENT | {"unit": "us"}, ""),
+    ("ttl", [{"N": "1720585472"}], MOMENT | {"unit": "s"}, ""),
+    ("a", [{"N": "1720585472.123"}], MOMENT | {"unit": "s"}, ""),
+    ("a", [{"N": "1720585472.1234567"}], MOMENT | CUT | {"unit": "s"}, FINER),
     ("phone", [{"N": "1720585472"}], {"type": "bigint"}, ""),
     ("flat", [{"N": "1720585472"}], {"type": "bigint"}, ""),
     ("FORMAT", [{"N": "1720585472"}], {"type": "bigint"}, ""),
@@ -158,19 +134,15 @@ OPTIONS: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("name", "values", "expected", "remark"), OPTIONS)
 def test_options_are_proposed(name: str, values: list[dict[str, Any]], expected: dict[str, Any], remark: str) -> None:
-    assert how(name, *values) == (expected, remark)
-    inference = Inference()
-    for value in values:
-        inference.add({name: value})
-    (column,) = parse_config(yaml.safe_load(inference.yaml("cars"))).columns
-    assert column == parse_column(name, expected)
+    inference = inferred({name: value} for value in values)
+    (column,) = inference.columns()
+    assert (column.how, column.remark) == (expected, remark)
+    assert parse_config(yaml.safe_load(inference.yaml("cars"))).columns == (parse_column(name, expected),)
 
 
 def test_each_line_says_how_many_values_it_was_proposed_from() -> None:
-    inference = Inference()
-    for number in range(1_200):
-        inference.add({"a": {"N": f"{number}.5"}, "b": {"N": "1"} if number % 100 else {"BOOL": True}})
-    lines = inference.yaml("cars").splitlines()
+    items = ({"a": {"N": f"{n}.5"}, "b": {"N": "1"} if n % 100 else {"BOOL": True}} for n in range(1_200))
+    lines = inferred(items).yaml("cars").splitlines()
     assert lines[0].startswith("# Proposed from 1,200 items. Each line says how many values")
     assert lines[5:7] == [
         '  a: "decimal(38,7)"  # takes all 1,200 values seen; at most 4 digits before the point and 1 after it',
@@ -202,18 +174,14 @@ VALUES = st.recursive(
 @settings(max_examples=40)
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=4), max_size=5))
 def test_whatever_is_proposed_is_a_configuration(items: list[dict[str, Any]]) -> None:
-    inference = Inference()
-    for one in items:
-        inference.add(one)
+    inference = inferred(items)
     config = parse_config(yaml.safe_load(inference.yaml("cars")))
     assert list(config.columns) == [parse_column(path_text(one.path), one.how) for one in inference.columns()]
 
 
 def test_a_type_nobody_would_take_is_not_proposed() -> None:
     """Red control of the exceptions' count: with one value in three of another type, `json` is told instead."""
-    inference = Inference()
-    for value in ({"N": "1"}, {"N": "2"}, {"BOOL": True}):
-        inference.add({"a": value})
+    inference = inferred({"a": value} for value in ({"N": "1"}, {"N": "2"}, {"BOOL": True}))
     assert type_of(inference._root.members["a"]) == Guess("json")
 
 

@@ -44,8 +44,7 @@ def test_names_that_differ_by_case_or_unicode_form_stay_apart() -> None:
 @pytest.mark.parametrize("keys", inputs.LEGAL_KEYS.values(), ids=inputs.LEGAL_KEYS)
 def test_a_legal_key_comes_back_exactly(keys: Image) -> None:
     record = decode_line(line_of(stream_record(keys=keys)))
-    assert record["keys"] == keys
-    assert record["new_image"] == keys
+    assert (record["keys"], record["new_image"]) == (keys, keys)
 
 
 def test_no_two_of_the_legal_keys_have_one_key() -> None:

@@ -104,8 +104,7 @@ def test_every_line_travels_once_within_the_limit_and_in_order(parts: list[tuple
         assert message.body.isascii()
         assert message.body.isprintable()
         held = [int(one[:8]) for member in members_of(message) for one in decompress(member.data).splitlines()]
-        assert message.first_position == min(held)
-        assert message.members == len(members_of(message))
+        assert (message.first_position, message.members) == (min(held), len(members_of(message)))
 
 
 def test_members_hold_about_five_hundred_lines_and_messages_are_filled() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import io
 import logging
+from base64 import b64decode
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from lakebound.adapters.secrets import redaction_at_start
 from lakebound.errors import Misconfigured
-from lakebound.formats.registry import reader_of
+from lakebound.formats.registry import encoder_of, reader_of
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules, ingest
 from lakebound.record.base_records import SnapshotDecoder
@@ -228,20 +229,9 @@ CANARIES = ("canary", "70707070707070", "Y2FuYXJ5")
 def delivery() -> list[Any]:
     def record(number: int, item: dict[str, Any], **body: Any) -> dict[str, Any]:
         keys = {"vin": {"S": f"canary-key-{number}"}}
-        return {
-            "eventID": f"{number:032x}",
-            "eventName": "MODIFY",
-            "eventSourceARN": ARN,
-            "dynamodb": {
-                "ApproximateCreationDateTime": 1_795_000_000,
-                "Keys": keys,
-                "NewImage": {**keys, **item},
-                "OldImage": {**keys, **item, "was": {"S": "kept"}},
-                "SequenceNumber": f"8204000000000000000{number:08d}",
-                "SizeBytes": 1,
-                **body,
-            },
-        }
+        old = {**keys, **item, "was": {"S": "kept"}}
+        made = stream_record(number, name="MODIFY", keys=keys, new={**keys, **item}, old=old, eventSourceARN=ARN)
+        return made | {"dynamodb": made["dynamodb"] | body}
 
     item = {
         "dropped": canary("dropped"),
@@ -284,8 +274,7 @@ def test_no_canary_reaches_an_object_a_message_or_a_log(
     told = io.StringIO()
     with redirect_stdout(told), redirect_stderr(told):
         result = ingest(delivery(), rules, StreamDecoder("cars"), queue, store, clock, lambda: 60.0)
-        assert result.claims == 1
-        assert result.sent == 6
+        assert (result.claims, result.sent) == (1, 6)
         assert result.quarantined == {"lone_surrogate": 1, "sequence_number": 1, "creation_time": 1}
         assert result.old_images_refused == {"lone_surrogate": 1}
         received = queue.receive(0)
@@ -300,7 +289,8 @@ def test_no_canary_reaches_an_object_a_message_or_a_log(
         if isinstance(content, messages.ClaimCheck):
             content = messages.decode_claimed("cars", content, store.get(content.key, 1 << 24))
         for member in content:
-            sinks += [str(record) for record in reader_of(member.format)(_as_file(member))]
+            body = encoder_of(member.format).join([member.data])
+            sinks += [str(record) for record in reader_of(member.format)(body)]
     for stored in store.list(""):
         body = store.get(stored.key, 1 << 24)
         sinks += [stored.key, body.decode("latin-1")]
@@ -308,19 +298,7 @@ def test_no_canary_reaches_an_object_a_message_or_a_log(
             sinks += [str(record) for record in reader_of(file_format)(body)]
         elif "/quarantine/" in stored.key:
             document = orjson.loads(body)
-            sinks += [str(document), _payload(document)]
+            sinks += [str(document), b64decode(document["payload"]).decode()]
     leaks = [sink for sink in sinks for canary in CANARIES if canary in sink]
     assert bool(leaks) == (not redacted), leaks[:1]
     assert any("kept" in sink for sink in sinks)
-
-
-def _as_file(member: messages.Member) -> bytes:
-    from lakebound.formats.registry import encoder_of
-
-    return encoder_of(member.format).join([member.data])
-
-
-def _payload(document: dict[str, Any]) -> str:
-    from base64 import b64decode
-
-    return b64decode(document["payload"]).decode()

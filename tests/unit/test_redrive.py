@@ -175,8 +175,7 @@ def test_a_dry_run_counts_and_sends_nothing(world: World) -> None:
     before = dict(world.store.objects)
     result = redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING), dry_run=True)
     assert (result.redriven, result.records) == (1, 2)
-    assert world.buffer.messages == []
-    assert world.store.objects == before
+    assert (world.buffer.messages, world.store.objects) == ([], before)
 
 
 def test_poison_among_them_goes_to_quarantine_and_its_neighbours_go_on(world: World) -> None:
@@ -231,8 +230,7 @@ def test_a_record_that_is_still_poison_changes_nothing(world: World) -> None:
     before = dict(world.store.objects)
     result = redrive_quarantine(world.ingest, pending_quarantine(world.store, TABLE))
     assert list(result.kept.values()) == ["lone_surrogate"]
-    assert world.store.objects == before
-    assert world.buffer.messages == []
+    assert (world.store.objects, world.buffer.messages) == (before, [])
 
 
 def test_only_the_reason_asked_for(world: World) -> None:

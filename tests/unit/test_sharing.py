@@ -101,8 +101,7 @@ def test_a_policy_pastes_and_grants_the_roles_what_they_use_and_no_more(name: st
 
 
 def test_init_prints_both_policies_and_writes_the_stream(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
-    assert lakebound("init", "--table", THEIRS) == 0
-    lines = [line.strip() for line in lakebound.out().splitlines()]
+    lines = [line.strip() for line in lakebound.out("init", "--table", THEIRS).splitlines()]
     (of_table, table), (of_stream, stream) = (document(line) for line in lines if line.startswith("aws "))
     assert (of_table, of_stream) == (THEIRS, THEIR_STREAM)
     roles = "arn:aws:iam::123456789012:role/lakebound-flights"
@@ -123,13 +122,11 @@ def test_init_prints_both_policies_and_writes_the_stream(lakebound: Lakebound, d
 def test_init_before_the_policy_prints_it_and_writes_nothing(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     """A file without the stream's ARN would make `make deploy` create a table of that name in this account."""
     dynamodb.policy_is_there = False
-    assert lakebound("init", "--table", THEIRS) == 0
-    told = lakebound.out()
+    told = lakebound.out("init", "--table", THEIRS)
     assert told.count("put-resource-policy") == 1
     assert "Nothing is written yet" in told
     assert not Path("samconfig.toml").exists()
-    assert lakebound("init", "--table", "flights", "--stream", THEIR_STREAM, "--json") == 0
-    answer = lakebound.document()
+    answer = lakebound.document("init", "--table", "flights", "--stream", THEIR_STREAM)
     assert [one["resource"] for one in answer["policies"]] == [THEIRS, THEIR_STREAM]
     assert answer["parameters"] == {"TableName": "flights", "TableStreamArn": THEIR_STREAM}
     assert Path("samconfig.toml").exists()
@@ -211,8 +208,7 @@ def test_doctor_before_refuses_before_anything_is_created(
 
 def test_doctor_before_without_the_owners_policy_names_it(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
     dynamodb.policy_is_there = False
-    assert lakebound("doctor", "--before", "--table", THEIRS) == 1
-    assert f"lakebound init --table {THEIRS} prints" in lakebound.out()
+    assert f"lakebound init --table {THEIRS} prints" in lakebound.out("doctor", "--before", "--table", THEIRS, status=1)
 
 
 def test_doctor_names_a_stack_of_another_table(lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts) -> None:
@@ -233,8 +229,7 @@ def test_stack_verbs_ask_for_the_table_by_arn(lakebound: Lakebound, operated: Op
     lakebound("status", "--json")
     seen = lakebound.document()["seen"]
     assert (seen["table"], seen["table_stream"]) == ("flights", THEIR_STREAM)
-    assert lakebound("backfill", "estimate", "--json") == 0
-    told = lakebound.document()
+    told = lakebound.document("backfill", "estimate")
     assert (told["table"], told["recommended"]) == ("flights", "scan")
     assert all("an account's own tables only" in one["impossible"] for one in told["options"] if one["mode"] != "scan")
     assert dynamodb.names == {THEIRS}
@@ -300,8 +295,7 @@ def test_what_cuts_an_arn_down_to_the_name_is_not_believed(lakebound: Lakebound,
     answer = dynamodb._answer
     dynamodb._answer = lambda operation, given: answer(operation, {"TableName": "flights"})  # type: ignore[method-assign]
     for verb in (["config", "infer"], ["backfill", "estimate"], ["cost", "--writes", "1"]):
-        assert lakebound(*verb, "--table", THEIRS) == 2
-        assert "knows no tables of other accounts" in lakebound.err()
+        assert "knows no tables of other accounts" in lakebound.err(*verb, "--table", THEIRS)
 
 
 def test_verify_of_an_own_tables_arn_reads_what_moto_finds_by_it(operated: Operated) -> None:

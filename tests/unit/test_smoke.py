@@ -318,15 +318,13 @@ def test_what_a_killed_smoke_test_left_is_put_back_by_the_parameters(lakebound: 
     operated.answers["describe_stacks"] = with_parameters
     before = dict(aws_lambda.variables)
     made.refuse()
-    assert lakebound("smoke", "--mend", "--json") == 0
-    assert lakebound.document()["mended"] is True
+    assert lakebound.document("smoke", "--mend")["mended"] is True
     assert (aws_lambda.variables, aws_lambda.retries) == (before, 100)
     aws_lambda.retries = 0
     assert lakebound("smoke", "--mend") == 0
     assert aws_lambda.retries == 100, "killed between the two"
     changes = len(aws_lambda.history)
-    assert lakebound("smoke", "--mend") == 0
-    assert "nothing to put back" in lakebound.out()
+    assert "nothing to put back" in lakebound.out("smoke", "--mend")
     assert len(aws_lambda.history) == changes
 
 
@@ -386,18 +384,15 @@ def test_alarms_and_keys_are_read_by_name_and_place(operated: Operated) -> None:
 
 def test_a_dry_run_tells_every_step_and_changes_nothing(lakebound: Lakebound, operated: Operated) -> None:
     aws_lambda, _ = deliveries(operated)
-    assert lakebound("smoke", "--dry-run") == 0
-    told = lakebound.out()
+    told = lakebound.out("smoke", "--dry-run")
     assert all(f"{number}. {name}:" in told for number, name in enumerate(STEPS, 1))
     assert aws_lambda.history == []
     assert boto3.client("dynamodb").scan(TableName="flights")["Items"] == []
 
 
 def test_another_tables_stack_is_refused(lakebound: Lakebound, operated: Operated) -> None:
-    assert lakebound("smoke", "--table", "cars") == 2
-    assert "is of table flights, not of cars" in lakebound.err()
-    assert lakebound("smoke", "--only", "items") == 2
-    assert "The steps are: item, failure destination" in lakebound.err()
+    assert "is of table flights, not of cars" in lakebound.err("smoke", "--table", "cars")
+    assert "The steps are: item, failure destination" in lakebound.err("smoke", "--only", "items")
 
 
 def test_each_step_that_fails_is_in_the_table_with_what_is_next(lakebound: Lakebound, operated: Operated) -> None:

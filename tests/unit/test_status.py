@@ -95,8 +95,7 @@ def test_a_pipeline_that_is_well_is_ok_and_has_nothing_to_do() -> None:
 def test_what_is_wrong_is_named_with_its_command(name: str) -> None:
     change, state, command = WRONG[name]
     status = assess(replace(WELL, **change))
-    assert status.state == state
-    assert len(status.findings) == 1
+    assert (status.state, len(status.findings)) == (state, 1)
     assert command in status.findings[0].command
     assert "…" not in status.findings[0].command, "a command is there to be pasted"
 
@@ -180,18 +179,15 @@ def test_failure_objects_in_their_last_day_are_said_to_expire() -> None:
 
 
 def test_the_verb_says_ok(lakebound: Lakebound, operated: Operated) -> None:
-    assert lakebound("status", "--json") == 0
-    assert lakebound.document()["state"] == OK
+    assert lakebound.document("status")["state"] == OK
 
 
 def test_the_verb_sees_what_waits(lakebound: Lakebound, operated: Operated) -> None:
     operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody=a_body())
     s3 = operated.client("s3")
     s3.put_object(Bucket=BUCKET, Key=f"aws/lambda/{MAPPING}/s/2026/11/24/x", Body=failure([stream_record()]))
-    assert lakebound("status", "--json") == 1
-    found = lakebound.document()
-    assert found["state"] == LAGGING
-    assert (found["seen"]["dead"], found["seen"]["failure_objects"]) == (1, 1)
+    found = lakebound.document("status", status=1)
+    assert (found["state"], found["seen"]["dead"], found["seen"]["failure_objects"]) == (LAGGING, 1, 1)
     assert lakebound("dlq", "redrive", "--from", "stream") == 0
     assert lakebound("dlq", "redrive", "--from", "buffer", "--by", "copy") == 0
     lakebound.printed()
@@ -200,8 +196,7 @@ def test_the_verb_sees_what_waits(lakebound: Lakebound, operated: Operated) -> N
 
 def test_the_verb_sees_a_stream_that_was_switched_off_and_on(lakebound: Lakebound, operated: Operated) -> None:
     operated.stream_arn = operated.stream_arn.replace("/stream/", "/stream/old-")
-    assert lakebound("status") == 1
-    told = lakebound.out()
+    told = lakebound.out("status", status=1)
     assert told.startswith("GAP")
     assert "docs/OPERATIONS.md#stream-recreated" in told
 
@@ -209,8 +204,7 @@ def test_the_verb_sees_a_stream_that_was_switched_off_and_on(lakebound: Lakeboun
 def test_one_service_that_refuses_hides_nothing_else(lakebound: Lakebound, operated: Operated) -> None:
     operated.answers["get_event_source_mapping"] = refused("GetEventSourceMapping")
     operated.client("sqs").send_message(QueueUrl=operated.dead_url, MessageBody="x")
-    assert lakebound("status", "--json") == 1
-    found = lakebound.document()
+    found = lakebound.document("status", status=1)
     assert (found["state"], found["seen"]["dead"]) == (LAGGING, 1)
     assert any("stream mapping" in one for one in found["seen"]["unknown"])
 
@@ -246,8 +240,7 @@ def test_each_right_that_is_missing_is_named_and_ok_never_rests_on_it(
 def test_every_invocation_that_fails_is_no_ok(lakebound: Lakebound, operated: Operated) -> None:
     operated.measure("Invocations", 9, function="flusher")
     operated.measure("Errors", 9, function="flusher")
-    assert lakebound("status") == 1
-    told = lakebound.out()
+    told = lakebound.out("status", status=1)
     assert "flusher fails: all 9 invocations in five minutes" in told
     assert "docs/OPERATIONS.md#function-errors" in told
 
@@ -255,8 +248,7 @@ def test_every_invocation_that_fails_is_no_ok(lakebound: Lakebound, operated: Op
 def test_without_metrics_and_stream_check_it_is_unknown_and_says_why(lakebound: Lakebound, operated: Operated) -> None:
     operated.outputs["StreamIngestName"] = "another"
     operated.client("s3").delete_object(Bucket=BUCKET, Key=StreamCheckKey("flights").format())
-    assert lakebound("status") == 1
-    told = lakebound.out()
+    told = lakebound.out("status", status=1)
     assert told.startswith("UNKNOWN   stack lake, table flights")
     assert "no stream check is recorded" in told
     assert "CloudWatch knows of no delivery in the last 15 minutes" in told
@@ -265,8 +257,7 @@ def test_without_metrics_and_stream_check_it_is_unknown_and_says_why(lakebound: 
 @pytest.mark.parametrize("part", ["table", "buffer", "dead", "bucket", "mapping", "function"])
 def test_each_part_that_is_gone_is_a_finding(lakebound: Lakebound, operated: Operated, part: str) -> None:
     remove(operated, part)
-    assert lakebound("status", "--json") == 1
-    found = lakebound.document()
+    found = lakebound.document("status", status=1)
     assert found["state"] == (GAP if part == "table" else LAGGING)
     assert found["seen"]["missing"]
     assert {one["page"].partition("#")[2] for one in found["findings"]} & {"part-missing", "table-missing"}

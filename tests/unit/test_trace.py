@@ -141,8 +141,7 @@ def test_nothing_found_says_what_was_sought_and_where(lakebound: Lakebound, tmp_
     operated.client("s3").put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
     assert lakebound("trace", "k1") == 0
     lakebound.printed()
-    assert lakebound("trace", "OP1#JFK") == 1
-    told = lakebound.out()
+    told = lakebound.out("trace", "OP1#JFK", status=1)
     for part in (
         "nothing found of OP1#JFK",
         "id=S:OP1#JFK",
@@ -151,12 +150,10 @@ def test_nothing_found_says_what_was_sought_and_where(lakebound: Lakebound, tmp_
         "id (S)",
     ):
         assert part in told
-    assert lakebound("trace", "OP1#JFK", "--json") == 1
-    document = lakebound.document()
+    document = lakebound.document("trace", "OP1#JFK", status=1)
     assert document["looked_for"] == ["id=S:OP1#JFK"]
     assert document["searched"] == {"where": "s3://lake-files/ddb/flights/", "files": 1, "records": 1, "quarantined": 0}
-    assert lakebound("trace", "k1", "--files", str(tmp_path)) == 1
-    assert "the table's key is not known" in lakebound.out()
+    assert "the table's key is not known" in lakebound.out("trace", "k1", "--files", str(tmp_path), status=1)
 
 
 def test_a_record_that_only_quarantine_has_is_told(lakebound: Lakebound, operated: Operated) -> None:
@@ -168,8 +165,7 @@ def test_a_record_that_only_quarantine_has_is_told(lakebound: Lakebound, operate
     store = S3Store(BUCKET, operated.client("s3"))
     for name, kept in world.store.objects.items():
         store.put_if_absent(name, kept.body if hasattr(kept, "body") else kept, {})
-    assert lakebound("trace", "k2") == 1
-    assert "quarantine:" in lakebound.out()
+    assert "quarantine:" in lakebound.out("trace", "k2", status=1)
 
 
 # ── replay ──
