@@ -236,7 +236,7 @@ ID = {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}
         ("BackfillMachine.Properties.StateMachineName", {"Fn::Join": ["-", [STACK, "x"]]}, ".StateMachineName"),
         ("StreamIngest.Properties.Description", {"Fn::Sub": "${TableName}: to messages"}, "Description"),
         ("LookSchedule.Properties.Description", {"Fn::Sub": "${TableName}" * 3}, "LookSchedule.Description"),
-        ("Flusher.Properties.Environment.Variables.M", {"Fn::Sub": "${TableName}" * 16}, "variables of Flusher"),
+        ("Flusher.Properties.Environment.Variables.MAX_RECORDS", {"Fn::Sub": "${TableName}" * 16}, "of Flusher"),
         ("BackfillRole.Properties.Policies.0.PolicyDocument.Id", "x" * 5_000, "policies of BackfillRole"),
     ],
 )

@@ -239,9 +239,7 @@ def test_what_was_seen_is_read_back_and_anything_else_is_refused() -> None:
 # ── red controls: each careless rule must be seen to miss a gap ──
 
 
-def test_taking_silence_for_delivery_misses_a_mapping_off_for_30_hours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_taking_silence_for_delivery_misses_a_mapping_off_for_30_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     def look_all_along() -> list[Gap]:
         """Every five minutes, from the last delivery on, until the mapping is enabled again."""
         previous, recorded = seen(NOW - LAG), list[Gap]()
@@ -258,9 +256,7 @@ def test_taking_silence_for_delivery_misses_a_mapping_off_for_30_hours(
     assert look_all_along() == []
 
 
-def test_a_check_before_its_metrics_takes_a_failing_delivery_for_delivered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_check_before_its_metrics_takes_a_failing_delivery_for_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A try of fifteen minutes began ten minutes ago; its failure is counted where it began, once it has ended."""
     slices = busy(NOW - HOUR, NOW - 2 * SLICE_MS)
     sound = max(proof.delivered_ms for proof in proofs(now(slices=slices)))
