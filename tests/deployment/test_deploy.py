@@ -36,9 +36,6 @@ def refused(done: Done, folder: Path, why: str, before: str | None = None) -> No
     assert "Traceback" not in done.said
 
 
-# ── values ──
-
-
 PRIVACY = [
     ("DropAttributes='first name,email'", "first name,email"),
     ('DropAttributes="address.street,first name , e-mail"', "address.street,first name , e-mail"),
@@ -143,9 +140,6 @@ print(json.dumps(answers))
     assert [value for value, found in plain if found is None] == []
 
 
-# ── what was kept before ──
-
-
 def keeping(folder: Path, overrides: str, more: str = "") -> str:
     path = folder / "samconfig.toml"
     path.write_text(
@@ -205,9 +199,6 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
     refused(make(folder, STACK, f"PARAMETERS={TABLE}", "YES=1"), folder, "samconfig.toml is no TOML", "version = \n")
 
 
-# ── without a terminal ──
-
-
 def test_without_a_terminal_the_way_for_ci_is_named(folder: Path) -> None:
     done = make(folder, STACK, f"PARAMETERS={TABLE}")
     refused(done, folder, "There is no terminal to confirm the change set on. Say make deploy YES=1")
@@ -239,9 +230,6 @@ def test_at_a_terminal_sam_asks(folder: Path) -> None:
 def test_at_a_terminal_without_a_stack_sam_asks_for_everything(folder: Path) -> None:
     done = make(folder, terminal=True)
     assert (done.deploy_argv[:2], done.deployed) == (["deploy", "--guided"], BUILT_FOR)
-
-
-# ── files are written after success only ──
 
 
 @pytest.mark.parametrize("step", ["STUB_BUILD", "STUB_DEPLOY"])

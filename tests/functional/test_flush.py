@@ -28,7 +28,9 @@ from tests.support.use_case_world import (
     VISIBILITY_SECONDS,
     Killed,
     World,
+    at_calls,
     bodies,
+    killed,
     noise,
     queue_down,
     store_down,
@@ -81,9 +83,6 @@ def recover(world: World) -> None:
     drain(world)
 
 
-# Writing and acknowledging
-
-
 def test_what_the_mapping_brought_and_what_the_queue_still_had_is_one_file(world: World) -> None:
     world.send(*(one_body(number) for number in range(15)))
     result = world.invoke(at_most=4)
@@ -128,17 +127,9 @@ def test_two_flushers_in_one_second_with_equal_counts_write_two_files(world: Wor
     assert lake_numbers(world) == [0, 1]
 
 
-# Crashes
-
-
 def test_killed_after_the_put_the_same_messages_meet_their_own_file(world: World) -> None:
     world.send(*(one_body(number) for number in range(3)))
-
-    def kill(call: str) -> None:
-        if call == "delete":
-            raise Killed
-
-    world.queue.before = kill
+    world.queue.before = lambda call: killed(call) if call == "delete" else None
     with pytest.raises(Killed):
         world.invoke(at_most=1)
     written = dict(world.bucket.objects)
@@ -175,14 +166,7 @@ def calls_of_an_invocation() -> int:
 @pytest.mark.parametrize("place", range(calls_of_an_invocation()))
 def test_killed_at_any_call_no_record_is_lost(world: World, when: str, place: int) -> None:
     records = scenario(world)
-    calls = 0
-
-    def kill(call: str) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == place + 1:
-            raise Killed
-
+    kill = at_calls({place}, killed)
     setattr(world.queue, when, kill)
     setattr(world.store, when, kill)
     with pytest.raises(Killed):
@@ -240,9 +224,6 @@ def test_no_record_is_lost_whatever_the_calls_come_to(fates: list[str], max_reco
     drain(world)
     assert set(lake_numbers(world)) == set(records)
     assert world.dead.messages == []
-
-
-# Outages
 
 
 def outage(world: World, seconds: int, visibility: bool) -> int:
@@ -370,17 +351,9 @@ def test_a_queue_that_fails_at_topping_up_does_not_keep_what_is_in_hand_from_its
     assert lake_numbers(world) == [0]
 
 
-# Parts of messages
-
-
 def test_a_message_over_two_hours_is_done_when_both_files_are(world: World) -> None:
     world.send(one_body(0, count=4, hours=[HOUR, NEXT_HOUR]), one_body(4, hours=[HOUR]))
-
-    def no_next_hour(call: str) -> None:
-        if NEXT_HOUR in call:
-            store_down(call)
-
-    world.store.before = no_next_hour
+    world.store.before = lambda call: store_down(call) if NEXT_HOUR in call else None
     spanning, within = world.take()
     result = world.flush([spanning, within])
     assert result.failed == [spanning.message_id]
@@ -390,9 +363,6 @@ def test_a_message_over_two_hours_is_done_when_both_files_are(world: World) -> N
     recover(world)
     assert set(lake_numbers(world)) == set(range(5))
     assert {key.partition for key in world.files()} == {HOUR, NEXT_HOUR}
-
-
-# Copies
 
 
 def test_two_copies_in_one_delivery_are_written_once_and_both_deleted() -> None:
@@ -442,9 +412,6 @@ def test_two_messages_of_one_content_are_one_file_and_both_done(world: World) ->
     result = world.invoke()
     assert (result.failed, result.messages, result.records) == ([], 2, 1)
     assert lake_numbers(world) == [0]
-
-
-# What is not ours
 
 
 def forged(change: Callable[[dict[str, object]], None]) -> str:
@@ -531,8 +498,7 @@ def peak_bytes(act: Callable[[], object]) -> int:
 
 
 def test_a_member_that_inflates_to_200_megabytes_is_never_inflated(world: World) -> None:
-    bomb = igzip.compress(b"\0" * 200_000_000, 3, mtime=0)
-    member = Member(HOUR, "ndjson.gz", 1, None, None, START_MS, bytes(bomb))
+    member = Member(HOUR, "ndjson.gz", 1, None, None, START_MS, bytes(igzip.compress(b"\0" * 200_000_000, 3, mtime=0)))
     world.send(f'{{"v":1,"table":"{TABLE}","members":[{member.encode()}]}}')
     received = world.take()
     assert len(received[0].body) < 1_048_576
@@ -556,7 +522,16 @@ def test_a_delivery_of_claim_checks_is_not_held_at_once() -> None:
     assert peak_with(2_000_000) < all_at_once < peak_with(67_108_864)
 
 
-# Written alone
+def refuse_files(world: World, is_bad: Callable[[bytes], bool]) -> None:
+    """S3 refuses every file whose lines are bad."""
+    put = world.bucket.put_if_absent
+
+    def put_good(key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
+        if is_bad(gzip.decompress(body)):
+            raise StoreUnavailable("503")
+        return put(key, body, metadata)
+
+    world.bucket.put_if_absent = put_good  # type: ignore[method-assign]
 
 
 def test_a_message_received_often_is_written_alone(world: World) -> None:
@@ -573,15 +548,7 @@ def test_one_message_that_always_fails_does_not_charge_its_neighbours(world: Wor
     """Its put is refused whatever is done. Its neighbours share two failures with it and then go their own way."""
     world.send(*(one_body(number) for number in range(4)))
     bad = world.buffer.messages[place].message_id
-
-    put = world.bucket.put_if_absent
-
-    def refuse_bad(key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
-        if texts(place)[0] in gzip.decompress(body):
-            raise StoreUnavailable("503")
-        return put(key, body, metadata)
-
-    world.bucket.put_if_absent = refuse_bad  # type: ignore[method-assign]
+    refuse_files(world, lambda lines: texts(place)[0] in lines)
     for _ in range(400):
         world.wake()
         world.clock.sleep(60)
@@ -594,19 +561,9 @@ def test_those_received_least_often_are_tried_first(world: World) -> None:
     world.send(*(one_body(number) for number in range(4)))
     for waiting, receives in zip(world.buffer.messages, (5, 5, 5, 3), strict=True):
         waiting.receives = receives
-    put = world.bucket.put_if_absent
-
-    def refuse_bad(key: str, body: bytes, metadata: Mapping[str, str]) -> bool:
-        if texts(3)[0] not in gzip.decompress(body):
-            raise StoreUnavailable("503")
-        return put(key, body, metadata)
-
-    world.bucket.put_if_absent = refuse_bad  # type: ignore[method-assign]
+    refuse_files(world, lambda lines: texts(3)[0] not in lines)
     world.invoke()
     assert lake_numbers(world) == [3]
-
-
-# When a file closes
 
 
 def test_a_file_closes_at_its_bytes(world: World) -> None:
@@ -691,19 +648,10 @@ def test_a_slow_bucket_leaves_what_there_is_no_time_for(world: World) -> None:
     assert lake_numbers(world) == list(range(6))
 
 
-# Deletes
-
-
 def test_a_delete_that_is_refused_is_made_once_more(world: World) -> None:
     world.send(*(one_body(number) for number in range(6)))
-    calls = 0
-
-    def refuse_first(call: str, receipts: Sequence[str]) -> set[int]:
-        nonlocal calls
-        calls += 1
-        return {1, 3} if calls == 1 else set()
-
-    world.queue.refuse = refuse_first
+    refused = iter([{1, 3}])
+    world.queue.refuse = lambda call, receipts: next(refused, set())
     assert world.invoke(at_most=1).undeleted == 0
     assert world.buffer.messages == []
 
@@ -761,12 +709,7 @@ def test_what_no_flusher_reads_is_given_back_before_the_file_is_full_and_starves
 
 def test_killed_while_it_is_given_back_an_unreadable_message_is_not_lost(world: World) -> None:
     world.send("hello", one_body(0))
-
-    def kill(call: str) -> None:
-        if call == "hide":
-            raise Killed
-
-    world.queue.before = kill
+    world.queue.before = lambda call: killed(call) if call == "hide" else None
     with pytest.raises(Killed):
         world.wake()
     world.repair()

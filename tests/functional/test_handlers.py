@@ -35,8 +35,7 @@ def test_an_empty_delivery_is_answered(stack: Stack, event: dict[str, Any]) -> N
 def test_without_its_queue_ingest_returns_the_first_record(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.sqs.delete_queue(QueueUrl=stack.queue_url)
     monkeypatch.setattr(stack.stream_ingest.CLOCK, "sleep", lambda seconds: None, raising=False)
-    answer = stack.ingest(stream_record(3), stream_record(4))
-    assert answer == {"batchItemFailures": [{"itemIdentifier": sequence(3)}]}
+    assert stack.ingest(stream_record(3), stream_record(4)) == {"batchItemFailures": [{"itemIdentifier": sequence(3)}]}
 
 
 def test_without_its_bucket_the_flusher_says_what_is_missing(stack: Stack) -> None:

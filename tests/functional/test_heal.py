@@ -58,9 +58,6 @@ def visible(made: World) -> set[str]:
     return set(visible_items(records))
 
 
-# ── the ghost, with and without the look ──
-
-
 def dead(made: World) -> None:
     made.dead.send(["the INSERT of k"])
 
@@ -188,9 +185,6 @@ def test_a_busy_queue_lets_the_heal_go_on_once_its_oldest_message_is_young_enoug
 )
 def test_when_everything_of_a_moment_has_left_the_buffer(seen: QueueCounts, after_ms: int, left: bool) -> None:
     assert has_left(seen, 0, after_ms) is left
-
-
-# ── how it heals ──
 
 
 def estimated(made: World) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lakebound.live.ingest import SEND_ATTEMPTS, IngestResult, IngestRules, inge
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.object_keys import partitioner
 from tests.support.stream_records import CREATED, TABLE, Record, sequence, stream_record
-from tests.support.use_case_world import World, noise, queue_down, store_down
+from tests.support.use_case_world import World, at_calls, noise, queue_down, store_down
 
 SMALL = 65_536
 MESSAGE_OF_ITS_OWN = 50_000
@@ -99,15 +99,7 @@ def test_entries_refused_for_a_while_are_sent_once(world: World, failing: set[in
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_call_that_fails_is_made_again(world: World, when: str) -> None:
     """Throttled before anything was taken, or accepted with the answer lost: then records are there twice."""
-    calls = 0
-
-    def fail_twice(call: str) -> None:
-        nonlocal calls
-        calls += 1
-        if calls <= 2:
-            raise QueueUnavailable("throttled")
-
-    setattr(world.queue, when, fail_twice)
+    setattr(world.queue, when, at_calls({0, 1}, queue_down))
     assert deliver(world, [stream_record(number) for number in range(3)]).unsent_from is None
     assert sent(world) == sorted(numbers(0, 1, 2) * (1 if when == "before" else 3))
 
@@ -252,15 +244,7 @@ def test_event_time_spreads_records_over_their_hours(world: World) -> None:
 def test_with_event_time_a_later_message_can_hold_the_lowest_record(world: World) -> None:
     """Hours fill at different speeds: record 0 waits in a thin hour while a full one is sent before it."""
     records = [stream_record(0, created=CREATED - 3_600)] + [large(number) for number in range(1, 25)]
-    first = True
-
-    def fail_after_the_first(call: str) -> None:
-        nonlocal first
-        if not first:
-            raise QueueUnavailable("gone")
-        first = False
-
-    world.queue.before = fail_after_the_first
+    world.queue.before = at_calls(range(1, 1_000), queue_down)
     result = deliver(world, records, by_event_time=True)
     assert sequence(0) not in sent(world)
     assert sent(world) != []

@@ -148,8 +148,7 @@ def flush_full_files(file_format: str) -> None:
             # Two members of equal bytes would be written once.
             last = encoder.encode(decoder.decode(record(number + 5, {}), NOW), NOW)
             data = encoder.compress([*lines[:4], last], 5)
-            member = Member("dt=2026-11-18/HH=11", encoder.extension, 5, None, None, NOW - number, data)
-            yield received(member, number)
+            yield received(Member("dt=2026-11-18/HH=11", encoder.extension, 5, None, None, NOW - number, data), number)
 
     rules = FlushRules("cars", "ddb/cars", 0, 67_108_864, 0, file_format)
     result = flush(list(messages()), rules, queue, store, Still(), lambda: 60.0)

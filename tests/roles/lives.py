@@ -235,8 +235,7 @@ class Life:
 
     def record(self, number: int, **told: Any) -> dict[str, Any]:
         """A record of the stack's stream, written now."""
-        created = self.here.now_ms() // 1000
-        return stream_record(number, created=created, **told) | {"eventSourceARN": self.here.stream}
+        return stream_record(number, created=self.here.now_ms() // 1000, **told) | {"eventSourceARN": self.here.stream}
 
     def small(self) -> str:
         """A message of one more record, made by the real stream_ingest."""
@@ -261,8 +260,7 @@ class Life:
     def lose_a_claim(self) -> None:
         """The flusher hears that the claim is gone, and writes its neighbour."""
         told = self.flush_without_a_claim()
-        failed = {one["itemIdentifier"] for one in told["answer"]["batchItemFailures"]}
-        assert failed == {told["gone"]}, told
+        assert {one["itemIdentifier"] for one in told["answer"]["batchItemFailures"]} == {told["gone"]}, told
         self.sqs.purge_queue(QueueUrl=self.buffer)
 
     def platform(self, role: str, why: str, rights: list[tuple[str, str]]) -> None:

@@ -68,9 +68,6 @@ def rights() -> Iterator[Right]:
     yield from (right for right, _ in operated()[0].here.roles[ROLE])
 
 
-# ── the policy is enough ──
-
-
 def test_every_verb_of_the_command_is_run() -> None:
     run_here = {re.sub(r" --.*", "", verb) for verb in VERBS}
     assert run_here == {" ".join(path) for path in COMMANDS if path not in NO_AWS}
@@ -88,9 +85,6 @@ def test_the_verbs_do_what_they_are_there_for() -> None:
         assert {verb for verb, statuses in one.statuses.items() if not set(statuses) <= {0, 1}} == set()
     tells = {"status", "status --publish", "verify", "verify --repair", "dlq list", "dlq redrive"}
     assert {verb for verb, statuses in first.statuses.items() if 1 in statuses} == tells | {"doctor --smoke", "smoke"}
-
-
-# ── and nothing in it is too much ──
 
 
 def test_every_right_is_needed_by_a_verb() -> None:
@@ -127,9 +121,6 @@ def test_a_statement_to_look_by_changes_nothing() -> None:
     assert others == {"sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"}, "SQS has no other way to read a message"
 
 
-# ── red controls ──
-
-
 @pytest.mark.parametrize(
     ("sid", "action", "resource", "verb"),
     [("LookFiles", "s3:GetObject", "/_lakebound/", "dlq show"), ("ActOnBuffer", "sqs:SendMessage", "", "dlq redrive")],
@@ -147,9 +138,6 @@ def test_a_right_too_many_would_be_seen() -> None:
     wide = Statement(more.sid, "Allow", (more.action,), (f"arn:aws:s3:::{one.here.bucket}/*",))
     here = replace(one.here, roles={ROLE: [*one.here.roles[ROLE], (more, wide)]})
     assert all(here.judge(ROLE, each, more) for requests in one.asked.values() for each in requests)
-
-
-# ── what stands in the page ──
 
 
 def test_the_page_holds_this_policy_and_iam_takes_it() -> None:

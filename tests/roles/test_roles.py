@@ -43,9 +43,6 @@ def needed() -> dict[Right, str]:
     return found
 
 
-# ── every role may do what it is there for ──
-
-
 def test_no_run_is_denied_anything() -> None:
     for name in LIVES:
         assert lived(name).wrong == [], name
@@ -75,9 +72,6 @@ def test_the_lives_hold_every_statement_that_the_template_has() -> None:
     resources = translated()["Resources"].values()
     written = {sid for one in resources if one["Type"] == "AWS::IAM::Role" for sid in sids(one["Properties"])}
     assert {right.sid for right in needed()} == written
-
-
-# ── and nothing that it does not need ──
 
 
 def test_every_right_is_needed_by_a_run_or_explained() -> None:
@@ -159,9 +153,6 @@ def test_each_right_taken_away_denies_a_run(part: int) -> None:
             assert without.here.denied[0][0] == right.role
 
 
-# ── a missing object ──
-
-
 def test_a_missing_claim_stops_no_good_neighbour() -> None:
     """S3 answers 403 for a missing key to who may not list the bucket: that would look like an outage."""
     with begun(NEW) as life:
@@ -188,8 +179,6 @@ def test_without_the_right_to_list_a_missing_key_answers_403() -> None:
             client("s3").get_object(Bucket=life.here.bucket, Key="_lakebound/flights/gaps/none.json")
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
-
-# ── readers of another account ──
 
 READER = "210987654321"
 
@@ -222,9 +211,6 @@ def test_readers_of_another_account_read_what_a_merge_needs_and_nothing_else() -
         "s3:PutObject", here.around.object(here.bucket, "ddb/flights/x"), s3__ResourceAccount="123456789012"
     )
     assert not reader_may(here, put)
-
-
-# ── the table of another account ──
 
 
 def test_without_what_its_owner_puts_nothing_of_anothers_table_is_read() -> None:
@@ -274,8 +260,7 @@ def test_nobody_comes_without_tls() -> None:
             plain = replace(one, context=(*one.context, ("aws:SecureTransport", "false")))
             policies = here.policy_of(one.resource)
             assert policies, "the bucket and the queues have policies of their own"
-            identity = [statement for _, statement in here.roles[role]]
-            assert not _allowed_plain(plain, identity, policies)
+            assert not _allowed_plain(plain, [statement for _, statement in here.roles[role]], policies)
 
 
 def _allowed_plain(request: Request, identity: list[Statement], resource: list[Statement]) -> bool:

@@ -294,8 +294,7 @@ class World:
         for entry in lost:
             self.ledger.lose(entry.name, cause)
             entry.acknowledged = True
-        genuine = [entry.name for entry in lost if not entry.poison]
-        self._gap_over(genuine, cause)
+        self._gap_over([entry.name for entry in lost if not entry.poison], cause)
 
     # Invocations.
 
@@ -431,8 +430,7 @@ class World:
         self.tell(f"flusher wakes with {', '.join(one.message_id for one in received)}")
 
         def work(one: Invocation) -> list[str]:
-            answer = self.use_cases.flush(received, self.flush_rules, one.queue, one.store, one, one.seconds_left)
-            return answer.failed
+            return self.use_cases.flush(received, self.flush_rules, one.queue, one.store, one, one.seconds_left).failed
 
         self.launch("flusher", FLUSH_TIMEOUT_S, work, lambda one: self._flushed(held, one))
         return True

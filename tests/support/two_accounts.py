@@ -89,8 +89,7 @@ class TwoAccounts:
             case "BatchGetItem":
                 keys = [key["id"]["S"] for key in given["RequestItems"][named]["Keys"]]
                 # DynamoDB names the table in its answer as the request did.
-                found = {named: [items[key] for key in keys if key in items]}
-                return 200, {"Responses": found, "UnprocessedKeys": {}}
+                return 200, {"Responses": {named: [items[key] for key in keys if key in items]}, "UnprocessedKeys": {}}
             case "PutItem":
                 items[given["Item"]["id"]["S"]] = given["Item"]
                 return 200, {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import random
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from lakebound.errors import QueueUnavailable, StoreUnavailable
@@ -216,6 +217,16 @@ def store_down(call: str) -> None:
 
 def queue_down(call: str) -> None:
     raise QueueUnavailable(f"{call} failed (503)")
+
+
+def killed(call: str) -> None:
+    raise Killed
+
+
+def at_calls(places: Container[int], act: Hook) -> Hook:
+    """A hook that acts at some of the calls it sees, by their number from 0 on."""
+    calls = itertools.count()
+    return lambda call: act(call) if next(calls) in places else None
 
 
 def carry(

@@ -55,9 +55,6 @@ def found(previous: StreamCheck | None, one: StreamFacts, open_ended: Sequence[G
     return [(gap.from_ms, gap.to_ms, gap.cause) for gap in find_gaps(previous, one, open_ended)[2]]
 
 
-# ── what is proved ──
-
-
 def test_a_quiet_table_whose_mapping_is_well_is_proved_up_to_an_hour_ago() -> None:
     delivered, stream, gaps = find_gaps(seen(), now(), ())
     assert (delivered, stream, gaps) == (NOW - LAG, STREAM, [])
@@ -99,9 +96,6 @@ def test_silence_of_earlier_hours_proves_nothing_but_deliveries_do() -> None:
     assert min(proof.at_ms for proof in proofs(now(slices=busy(NOW - 9 * HOUR, NOW)))) < NOW - 8 * HOUR
 
 
-# ── the causes ──
-
-
 def test_a_mapping_that_is_off_is_a_gap_once_the_stream_may_have_forgotten() -> None:
     off = now(state="Disabled", modified_ms=NOW - RETENTION_MS)
     assert found(seen(NOW - RETENTION_MS), off) == []
@@ -140,9 +134,6 @@ def test_seen_twice_a_gap_has_the_same_start_and_cause() -> None:
     later = replace(off, now_ms=NOW + SLICE_MS)
     previous = seen(NOW - 2 * RETENTION_MS)
     assert found(previous, off) == found(previous, later)
-
-
-# ── the end of a gap ──
 
 
 def test_a_gap_ends_when_everything_since_is_proved_and_not_before_the_mapping_was_enabled() -> None:
@@ -189,9 +180,6 @@ def test_looks_that_were_missed_for_two_days_prove_that_nothing_was_or_find_the_
     assert end >= NOW - 10 * HOUR
 
 
-# ── the first look ──
-
-
 def test_the_first_look_at_a_new_stack_finds_nothing_and_believes_nothing() -> None:
     young = now(modified_ms=NOW - MINUTE, label_ms=LONG_AGO)
     assert find_gaps(None, young, ()) == (None, STREAM, [])
@@ -205,9 +193,6 @@ def test_the_first_look_at_a_mapping_that_is_off_for_days_finds_its_gap() -> Non
     assert found(None, off) == [(off_since - RETENTION_MS, None, "mapping_disabled")]
     assert found(None, replace(off, label_ms=off_since - HOUR)) == [(off_since - HOUR, None, "mapping_disabled")]
     assert found(None, now(state="Disabled", modified_ms=NOW - RETENTION_MS)) == []
-
-
-# ── failure objects ──
 
 
 def test_failure_objects_that_are_gone_are_one_gap_from_the_oldest_record_they_may_have_held() -> None:

@@ -172,9 +172,6 @@ def test_a_stack_without_alarms_is_not_told_of_those_of_the_account(lakebound: L
     assert "✗ alarms               0 alarms" in lakebound.out("doctor", status=1)
 
 
-# ── smoke ──
-
-
 class Table:
     """A table of one item that counts what happens to it."""
 
@@ -227,9 +224,6 @@ def test_a_smoke_test_that_fails_half_way_still_removes_its_item() -> None:
     assert table.items == []
 
 
-# ── init ──
-
-
 def test_init_writes_what_sam_and_every_verb_read(
     lakebound: Lakebound, operated: Operated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,9 +246,6 @@ def test_an_init_dry_run_writes_nothing(
 
 def test_a_quote_in_a_parameter_stays_toml() -> None:
     assert tomllib.loads(samconfig("a", {"X": 'b"c'}))
-
-
-# ── cost ──
 
 
 def test_a_measured_month_is_the_hours_scaled_by_the_prices() -> None:

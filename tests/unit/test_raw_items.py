@@ -30,9 +30,6 @@ def read(item: Any, key_names: tuple[str, ...] = ("id",), written: Any = compact
     return ItemReader(key_names).read(written(item))
 
 
-# ── the same record ──
-
-
 @settings(max_examples=40)
 @given(st.lists(images() | odd_images(), max_size=4), st.sampled_from([compact, spaced]), st.sampled_from(FORMATS))
 def test_text_and_values_give_one_record(some: list[Any], written: Any, file_format: str) -> None:
@@ -106,9 +103,6 @@ def test_redaction_looks_into_what_was_read_as_text() -> None:
         assert one == other
         assert "canary" not in str(one)
         assert one[0]["new_image"].keys() == {"id", "mail", "v"}
-
-
-# ── what is not carried as text ──
 
 
 def test_a_line_break_between_tokens_is_not_put_into_a_line() -> None:
@@ -209,8 +203,7 @@ def test_brackets_in_strings_are_no_levels() -> None:
 
 def test_key_names_may_be_anything() -> None:
     names = ('quote"', "back\\slash\n", "é", "class")
-    item = {name: {"S": name} for name in names}
-    value = read(item, names)
+    value = read({name: {"S": name} for name in names}, names)
     assert type(value) is RawItem
     assert list(value.keys) == sorted(names, key=lambda name: name.encode())
 

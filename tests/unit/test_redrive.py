@@ -25,9 +25,6 @@ def world() -> World:
     return World()
 
 
-# ── buffer ──
-
-
 def test_copied_dead_letters_are_in_the_buffer_and_no_longer_dead(world: World) -> None:
     sent = [a_body(number) for number in range(25)]
     for body in sent:
@@ -142,9 +139,6 @@ def test_a_look_shows_every_message_and_takes_none_away(world: World) -> None:
     assert len(world.dead.receive(0)) == 10
 
 
-# ── failure objects ──
-
-
 def test_records_of_a_failure_object_come_back_with_their_own_sequence_numbers(world: World) -> None:
     world.fail("a", [stream_record(number) for number in range(7)])
     result = redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING))
@@ -202,9 +196,6 @@ def test_an_object_without_the_records_is_kept_and_named(world: World) -> None:
     assert redrive_failures(world.ingest, pending_failures(world.store, TABLE, MAPPING)).kept == {key: "no_records"}
     with pytest.raises(LakeboundError, match="is a gap: heal it"):
         FailureObject.decode("x", b"{}")
-
-
-# ── quarantine ──
 
 
 def far_ahead(number: int) -> dict[str, Any]:

@@ -63,9 +63,6 @@ def document(command: str) -> tuple[str, dict[str, Any]]:
     return options["--resource-arn"], json.loads(options["--policy"])
 
 
-# ── the policies ──
-
-
 @given(
     st.text("aZ09_.-", min_size=3, max_size=255),
     st.text("aZ09-", max_size=127).map(lambda rest: f"L{rest}"),
@@ -162,9 +159,6 @@ def test_init_refuses_what_would_follow_one_table_and_read_another(
     assert (told.out, list(Path().iterdir())) == ("", [])
 
 
-# ── doctor ──
-
-
 def checks(lakebound: Lakebound) -> dict[str, tuple[str, str]]:
     return {one["name"]: (one["level"], one["told"]) for one in lakebound.document()["checks"]}
 
@@ -217,9 +211,6 @@ def test_doctor_names_a_stack_of_another_table(lakebound: Lakebound, operated: O
     assert lakebound("doctor", "--json") == 1
     assert checks(lakebound)["source"][1].startswith("The stream is of table flights, and TableName is trains")
     assert dynamodb.asked == []
-
-
-# ── the other verbs ──
 
 
 def test_stack_verbs_ask_for_the_table_by_arn(lakebound: Lakebound, operated: Operated, dynamodb: TwoAccounts) -> None:

@@ -226,9 +226,6 @@ def undone_in_spite_of_a_second_ctrl_c() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-# ── over the stack's services ──
-
-
 def found(operated: Operated) -> Stack:
     return deployed.find_stack(STACK)
 
@@ -377,9 +374,6 @@ def test_alarms_and_keys_are_read_by_name_and_place(operated: Operated) -> None:
     assert places["log of flusher"] == "K"
     assert places["log of backfill"] is None
     assert places["buffer queue"] is None
-
-
-# ── the verb ──
 
 
 def test_a_dry_run_tells_every_step_and_changes_nothing(lakebound: Lakebound, operated: Operated) -> None:

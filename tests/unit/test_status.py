@@ -175,9 +175,6 @@ def test_failure_objects_in_their_last_day_are_said_to_expire() -> None:
         assert any("expire within a day" in one.what for one in assess(seen).findings) is expires
 
 
-# ── the verb over real clients ──
-
-
 def test_the_verb_says_ok(lakebound: Lakebound, operated: Operated) -> None:
     assert lakebound.document("status")["state"] == OK
 

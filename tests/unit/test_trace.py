@@ -168,9 +168,6 @@ def test_a_record_that_only_quarantine_has_is_told(lakebound: Lakebound, operate
     assert "quarantine:" in lakebound.out("trace", "k2", status=1)
 
 
-# ── replay ──
-
-
 def stored(*times: int) -> MemoryStore:
     store = MemoryStore()
     for number, time in enumerate(times):
