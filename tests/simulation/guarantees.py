@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.simulation import failing_rules, faults, hop_model, mutants, small_scope, soak
+from tests.simulation.tables import rows
 from tests.spark import mutants as spark_mutants
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -163,9 +164,7 @@ class Elsewhere:
 
 
 def _rows(text: str) -> tuple[Elsewhere, ...]:
-    """Each row `fault | outcome | test`; after a `|` it may go on in the next line."""
-    rows = [re.split(r" \|\s+", row) for row in re.split(r"(?<!\|)\n", text.strip())]
-    return tuple(Elsewhere(what, outcome, TESTS.get(test, test)) for what, outcome, test in rows)
+    return tuple(Elsewhere(what, outcome, TESTS.get(test, test)) for what, outcome, test in rows(text))
 
 
 ELSEWHERE: Final = {

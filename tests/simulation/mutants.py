@@ -19,21 +19,18 @@ from typing import Any
 import pytest
 
 from tests.simulation.handlers import environment
+from tests.simulation.tables import rows
 
-HERE = "tests/simulation"
-HISTORIES = f"{HERE}/test_histories.py::test_the_first_histories_keep_every_promise"
-POISON = f"{HERE}/test_histories.py::test_histories_thick_with_poison_keep_every_promise"
-HURRY = f"{HERE}/test_histories.py::test_histories_short_of_time_keep_every_promise"
-HANDLERS = f"{HERE}/test_histories.py::test_histories_through_the_handlers_keep_every_promise"
-BACKFILLS = f"{HERE}/test_histories.py::test_histories_thick_with_backfills_keep_every_promise"
-OUTAGE = f"{HERE}/test_scenes.py::test_an_hour_of_s3_outage_leaves_the_dlq_empty"
-SCOPE = f"{HERE}/test_small_scope.py::test_the_smallest_scenarios_end_right"
-CODEC = f"{HERE}/test_codec.py::"
-SCAN = "tests/functional/test_backfill_scan.py::"
-REREAD = "tests/functional/test_backfill_histories.py::"
-INPUTS = "tests/unit/test_inputs.py::"
-REPAIR = "tests/unit/test_repair.py::"
-HEAL = "tests/functional/test_heal.py::"
+TESTS = {
+    "HISTORIES": "tests/simulation/test_histories.py::test_the_first_histories_keep_every_promise",
+    "POISON": "tests/simulation/test_histories.py::test_histories_thick_with_poison_keep_every_promise",
+    "HURRY": "tests/simulation/test_histories.py::test_histories_short_of_time_keep_every_promise",
+    "HANDLERS": "tests/simulation/test_histories.py::test_histories_through_the_handlers_keep_every_promise",
+    "BACKFILLS": "tests/simulation/test_histories.py::test_histories_thick_with_backfills_keep_every_promise",
+    "OUTAGE": "tests/simulation/test_scenes.py::test_an_hour_of_s3_outage_leaves_the_dlq_empty",
+    "SCOPE": "tests/simulation/test_small_scope.py::test_the_smallest_scenarios_end_right",
+}
+"""The tests that several groups below name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,275 +50,123 @@ def edits_of(module: str, killed_by: str, *edits: tuple[str, str, str]) -> Itera
         yield Mutant(name, module, old, new, killed_by)
 
 
-INGEST, FLUSH = "lakebound.live.ingest", "lakebound.live.flush"
+def _mutants(text: str) -> Iterator[Mutant]:
+    """`@ module | test` begins a group of rows `name | old text | new text`, in which `\\n` is the end of a line."""
+    for cells in rows(text):
+        if cells[0].startswith("@ "):
+            module, test = cells[0].removeprefix("@ "), TESTS.get(cells[1], cells[1])
+        else:
+            name, old, new = (cell.replace("\\n", "\n") for cell in cells)
+            yield Mutant(name, module, old, new, test)
 
-MUTANTS: tuple[Mutant, ...] = (
-    *edits_of(
-        INGEST,
-        HISTORIES,
-        (
-            "ignore Failed",
-            "pending = [message for place, message in enumerate(pending) if place in positions]",
-            "pending = []",
-        ),
-        (
-            "take a queue error for success",
-            "            continue\n        accepted",
-            "            pending = []\n            break\n        accepted",
-        ),
-        ("drop poison", 'store.put_if_absent(item.key, item.body, {"reason": item.reason})', "pass"),
-        ("send a claim check without its document", "store.put_if_absent(key, document, {})", "pass"),
-        (
-            "send a claim check whose document failed",
-            'result.unsent_why = "claim"\n        return False',
-            'result.unsent_why = "claim"\n        return True',
-        ),
-        (
-            "let one poison record fail the delivery",
-            "except Poison as poison:\n            poisoned.append((position, poison))\n            continue",
-            "except Poison as poison:\n            raise",
-        ),
-    ),
-    *edits_of(
-        INGEST,
-        POISON,
-        ("answer the highest failed number", "first = min((", "first = max(("),
-        (
-            "acknowledge past poison that was not kept",
-            'result.unsent_why = "quarantine"\n            return position',
-            'result.unsent_why = "quarantine"\n            continue',
-        ),
-        ("forget the quarantine's stop", "in (stop, failed) if", "in (failed,) if"),
-    ),
-    Mutant("forget what was not sent for lack of time", INGEST, "unsent = batch\n", "unsent = []\n", HURRY),
-    *edits_of(
-        FLUSH,
-        HISTORIES,
-        ("swallow a put error", "self._count_failed_call()\n                break", "self._count_failed_call()"),
-        (
-            "call every message durable",
-            "one.durable = all((member.partition, member.format) in written for member in one.members)",
-            "one.durable = True",
-        ),
-        ("call a message durable with one of its files", "one.durable = all((member", "one.durable = any((member"),
-        (
-            "delete all messages in hand",
-            "for one in opened if one.durable and not one.mapping_deletes for",
-            "for one in opened for",
-        ),
-        (
-            "answer only with messages that were decoded",
-            "if m.message_id not in durable))",
-            "if m.message_id in self._messages and m.message_id not in durable))",
-        ),
-    ),
-    Mutant("hide nothing during an outage", FLUSH, "30 * 2 ** min(one.receives, 10)", "0", OUTAGE),
-    *edits_of(
-        "lakebound.transport.batch_files",
-        HISTORIES,
-        ("name files by second and count", "sha256(body).hexdigest()[:32]", '"0" * 32'),
-        ("count members, not records", "sum(member.count for member in members)", "len(members)"),
-        ("take members for equal by their header", "[member.digest()]", "[member.data[:8]]"),
-    ),
-    Mutant(
-        "keep members in order of arrival",
-        "lakebound.transport.batch_files",
-        "for digest in sorted(group)",
-        "for digest in group",
-        CODEC + "test_the_same_members_give_the_same_file",
-    ),
-    Mutant(
-        "skip the check of a member's bytes",
-        "lakebound.transport.messages",
-        'value.get("crc32") != member.crc32()',
-        "False",
-        CODEC + "test_a_member_with_a_flipped_bit_is_refused",
-    ),
-    Mutant(
-        "lose the lines of a member that had to be split",
-        "lakebound.transport.messages",
-        "runs += [run[middle:], run[:middle]]",
-        "runs += [run[:middle]]",
-        HISTORIES,
-    ),
-    *edits_of(
-        "lakebound.record.stream_records",
-        HISTORIES,
-        ("leave sequence numbers as they are", "sequence_number.zfill(40)", "sequence_number"),
-        (
-            "keep seconds for milliseconds",
-            "value * 1000 if type(value) is int else",
-            "value if type(value) is int else",
-        ),
-        (
-            "drop the old image",
-            "            new_image,\n            old_image,\n",
-            "            new_image,\n            None,\n",
-        ),
-        (
-            "take every service delete for a TTL delete",
-            'event_name == "REMOVE" and _is_ttl(record.get("userIdentity"))',
-            'event_name == "REMOVE"',
-        ),
-    ),
-    Mutant(
-        "let an old image of another key cost the change",
-        "lakebound.record.stream_records",
-        "old_image, refused = None, poison.code",
-        "raise",
-        INPUTS + "test_no_old_image_costs_its_change",
-    ),
-    Mutant(
-        "let an old image that cannot travel cost the change",
-        "lakebound.record.envelope",
-        "        if event.old_image is None:\n            raise",
-        "        raise",
-        INPUTS + "test_no_old_image_costs_its_change",
-    ),
-    *edits_of(
-        "lakebound.record.envelope",
-        INPUTS + "test_no_poison_value_is_carried",
-        ("write NaN as null", "[*record.values()].count(None)", "len(line)"),
-        ("never look at the length of names", "if len(data) > MAX_NAME_LENGTH:", "if not data:"),
-    ),
-    *edits_of(
-        "lakebound.record.envelope",
-        HISTORIES,
-        ("mark no REMOVE as deleted", 'in ("REMOVE", "ABSENT")', 'in ("ABSENT",)'),
-        (
-            "put the item's keys for its image",
-            '"new_image": event.new_image',
-            '"new_image": event.new_image and event.keys',
-        ),
-    ),
-    Mutant(
-        "leave `|` in a key's value unescaped",
-        "lakebound.record.attributes",
-        'text = text.replace("\\\\", "\\\\\\\\").replace("|", "\\\\|")',
-        "pass",
-        HISTORIES,
-    ),
-    Mutant(
-        "let numbers as keys be texts",
-        "lakebound.record.attributes",
-        '    elif tag == "N":\n        text = _number_of(inner)\n    elif tag == "B":\n        text = b64',
-        '    elif tag == "N":\n        text = _string_of(inner)\n    elif tag == "B":\n        text = b64',
-        CODEC + "test_equal_numbers_are_one_key",
-    ),
-    Mutant(
-        "keep part of a poison record",
-        "lakebound.transport.quarantine",
-        "source, ascii_json(record), now_ms)",
-        'source, ascii_json(record["dynamodb"]), now_ms)',
-        HISTORIES,
-    ),
-    Mutant(
-        "stream_ingest answers that all went well",
-        "functions.stream_ingest.app",
-        'return {"batchItemFailures": failures}',
-        'return {"batchItemFailures": []}',
-        HANDLERS,
-    ),
-    *edits_of(
-        "functions.flusher.app",
-        HANDLERS,
-        (
-            "the flusher answers that all went well",
-            "for message_id in result.failed]}",
-            "for message_id in result.failed[:0]]}",
-        ),
-        ("the flusher answers with receipts", 'message_id=record["messageId"]', 'message_id=record["receiptHandle"]'),
-    ),
-    *edits_of(
-        "lakebound.backfill.segment_worker",
-        BACKFILLS,
-        (
-            "save the checkpoint before the file",
-            "        for file in files.take_files()",
-            "        tag = self.documents.save(key, state.encode(), tag)\n        for file in files.take_files()",
-        ),
-        ("take an empty page for the end", "done=page.next is None", "done=page.next is None or not page.values"),
-    ),
-    Mutant(
-        "save over another writer's checkpoint",
-        "lakebound.backfill.segment_worker",
-        "self.documents.save(key, state.encode(), tag)",
-        'self.documents.save(key, state.encode(), (self.documents.load(key) or (b"", None))[1])',
-        SCAN + "test_two_invocations_of_one_segment_agree_with_whoever_saved_first",
-    ),
-    Mutant(
-        "let a manifest's least label be its last",
-        "lakebound.backfill.segment_worker",
-        "min(least, page.label_ms)",
-        "page.label_ms",
-        SCAN + "test_the_label_is_the_time_before_the_page_less_the_margin",
-    ),
-    Mutant(
-        "label an export after its moment",
-        "lakebound.backfill.export_states",
-        "return export.export_time_ms - plan.margin_ms",
-        "return export.export_time_ms + plan.margin_ms",
-        BACKFILLS,
-    ),
-    Mutant(
-        "read no key again after the windows",
-        "lakebound.backfill.export_states",
-        "[stored.key for stored in batch_files(context, TimeRange(*plan.reread))]",
-        "[]",
-        REREAD + "test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again",
-    ),
-    Mutant(
-        "read before the stream covers the first page",
-        "lakebound.backfill.start_states",
-        "covered_from_ms(context, described) + wait_ms",
-        "covered_from_ms(context, described)",
-        SCAN + "test_a_run_waits_until_the_stream_covers_it",
-    ),
-    Mutant(
-        "take a throttled key for an absent one",
-        "lakebound.backfill.key_reread",
-        "    if wanted:\n        raise",
-        "    if False:\n        raise",
-        REPAIR + "test_what_the_table_leaves_unread_is_asked_for_again_and_refused_in_the_end",
-    ),
-    Mutant(
-        "end a run before its segments are done",
-        "lakebound.backfill.finish_state",
-        "checkpoint is None or not checkpoint.done",
-        "checkpoint is None",
-        SCAN + "test_a_run_with_a_segment_that_is_not_done_has_no_manifest",
-    ),
-    Mutant(
-        "forget what a run heals",
-        "lakebound.backfill.finish_state",
-        "heals=plan.heals",
-        "heals=()",
-        HEAL + "test_a_tiny_table_is_read_whole_and_swept",
-    ),
-    *edits_of(
-        "tests.support.registers",
-        SCOPE,
-        ("merge: the scan wins ties", "time >= base[0]", "time > base[0]"),
-        ("merge: the last batch's time counts", "time = max(row.time, batch.time)", "time = batch.time"),
-        (
-            "merge: no guard on the stream image",
-            "image = batch.stream_image if newer else row.image",
-            "image = batch.stream_image",
-        ),
-        ("merge: the last base record counts", "batch.base > row.base", "bool(batch.base)"),
-        (
-            "merge: base records hide whatever they meet",
-            "stream_visible = not base or time >= base[0]",
-            "stream_visible = not newer_base",
-        ),
-        (
-            "reduce: the newest by time, not by version",
-            "            if change.version > version:\n                version, stream_image = change.version, "
-            "change.image\n    return",
-            "            if change.time >= time:\n                version, stream_image = change.version, "
-            "change.image\n    return",
-        ),
-    ),
+
+MUTANTS = tuple(
+    _mutants(r"""
+@ lakebound.live.ingest | HISTORIES
+ignore Failed | pending = [message for place, message in enumerate(pending) if place in positions] | pending = []
+take a queue error for success | continue\n        accepted | pending = []\n            break\n        accepted
+drop poison | store.put_if_absent(item.key, item.body, {"reason": item.reason}) | pass
+send a claim check without its document | store.put_if_absent(key, document, {}) | pass
+send a claim check whose document failed | result.unsent_why = "claim"\n        return False |
+    result.unsent_why = "claim"\n        return True
+let one poison record fail the delivery |
+    except Poison as poison:\n            poisoned.append((position, poison))\n            continue |
+    except Poison as poison:\n            raise
+@ lakebound.live.ingest | POISON
+answer the highest failed number | first = min(( | first = max((
+acknowledge past poison that was not kept | result.unsent_why = "quarantine"\n            return position |
+    result.unsent_why = "quarantine"\n            continue
+forget the quarantine's stop | in (stop, failed) if | in (failed,) if
+@ lakebound.live.ingest | HURRY
+forget what was not sent for lack of time | unsent = batch\n | unsent = []\n
+@ lakebound.live.flush | HISTORIES
+swallow a put error | self._count_failed_call()\n                break | self._count_failed_call()
+call every message durable | one.durable = all((member.partition, member.format) in written for member in one.members) |
+    one.durable = True
+call a message durable with one of its files | one.durable = all((member | one.durable = any((member
+delete all messages in hand | for one in opened if one.durable and not one.mapping_deletes for | for one in opened for
+answer only with messages that were decoded | if m.message_id not in durable)) |
+    if m.message_id in self._messages and m.message_id not in durable))
+@ lakebound.live.flush | OUTAGE
+hide nothing during an outage | 30 * 2 ** min(one.receives, 10) | 0
+@ lakebound.transport.batch_files | HISTORIES
+name files by second and count | sha256(body).hexdigest()[:32] | "0" * 32
+count members, not records | sum(member.count for member in members) | len(members)
+take members for equal by their header | [member.digest()] | [member.data[:8]]
+@ lakebound.transport.batch_files | tests/simulation/test_codec.py::test_the_same_members_give_the_same_file
+keep members in order of arrival | for digest in sorted(group) | for digest in group
+@ lakebound.transport.messages | tests/simulation/test_codec.py::test_a_member_with_a_flipped_bit_is_refused
+skip the check of a member's bytes | value.get("crc32") != member.crc32() | False
+@ lakebound.transport.messages | HISTORIES
+lose the lines of a member that had to be split | runs += [run[middle:], run[:middle]] | runs += [run[:middle]]
+@ lakebound.record.stream_records | HISTORIES
+leave sequence numbers as they are | sequence_number.zfill(40) | sequence_number
+keep seconds for milliseconds | value * 1000 if type(value) is int else | value if type(value) is int else
+drop the old image | new_image,\n            old_image,\n | new_image,\n            None,\n
+take every service delete for a TTL delete | event_name == "REMOVE" and _is_ttl(record.get("userIdentity")) |
+    event_name == "REMOVE"
+@ lakebound.record.stream_records | tests/unit/test_inputs.py::test_no_old_image_costs_its_change
+let an old image of another key cost the change | old_image, refused = None, poison.code | raise
+@ lakebound.record.envelope | tests/unit/test_inputs.py::test_no_old_image_costs_its_change
+let an old image that cannot travel cost the change | if event.old_image is None:\n            raise | raise
+@ lakebound.record.envelope | tests/unit/test_inputs.py::test_no_poison_value_is_carried
+write NaN as null | [*record.values()].count(None) | len(line)
+never look at the length of names | if len(data) > MAX_NAME_LENGTH: | if not data:
+@ lakebound.record.envelope | HISTORIES
+mark no REMOVE as deleted | in ("REMOVE", "ABSENT") | in ("ABSENT",)
+put the item's keys for its image | "new_image": event.new_image | "new_image": event.new_image and event.keys
+@ lakebound.record.attributes | HISTORIES
+leave `|` in a key's value unescaped | text = text.replace("\\", "\\\\").replace("|", "\\|") | pass
+@ lakebound.record.attributes | tests/simulation/test_codec.py::test_equal_numbers_are_one_key
+let numbers as keys be texts |
+    elif tag == "N":\n        text = _number_of(inner)\n    elif tag == "B":\n        text = b64 |
+    elif tag == "N":\n        text = _string_of(inner)\n    elif tag == "B":\n        text = b64
+@ lakebound.transport.quarantine | HISTORIES
+keep part of a poison record | source, ascii_json(record), now_ms) | source, ascii_json(record["dynamodb"]), now_ms)
+@ functions.stream_ingest.app | HANDLERS
+stream_ingest answers that all went well | return {"batchItemFailures": failures} | return {"batchItemFailures": []}
+@ functions.flusher.app | HANDLERS
+the flusher answers that all went well | for message_id in result.failed]} | for message_id in result.failed[:0]]}
+the flusher answers with receipts | message_id=record["messageId"] | message_id=record["receiptHandle"]
+@ lakebound.backfill.segment_worker | BACKFILLS
+save the checkpoint before the file | for file in files.take_files() |
+    tag = self.documents.save(key, state.encode(), tag)\n        for file in files.take_files()
+take an empty page for the end | done=page.next is None | done=page.next is None or not page.values
+@ lakebound.backfill.segment_worker |
+    tests/functional/test_backfill_scan.py::test_two_invocations_of_one_segment_agree_with_whoever_saved_first
+save over another writer's checkpoint | self.documents.save(key, state.encode(), tag) |
+    self.documents.save(key, state.encode(), (self.documents.load(key) or (b"", None))[1])
+@ lakebound.backfill.segment_worker |
+    tests/functional/test_backfill_scan.py::test_the_label_is_the_time_before_the_page_less_the_margin
+let a manifest's least label be its last | min(least, page.label_ms) | page.label_ms
+@ lakebound.backfill.export_states | BACKFILLS
+label an export after its moment | return export.export_time_ms - plan.margin_ms |
+    return export.export_time_ms + plan.margin_ms
+@ lakebound.backfill.export_states |
+    tests/functional/test_backfill_histories.py::test_a_key_that_only_a_scan_inside_the_gap_told_of_is_read_again
+read no key again after the windows | [stored.key for stored in batch_files(context, TimeRange(*plan.reread))] | []
+@ lakebound.backfill.start_states | tests/functional/test_backfill_scan.py::test_a_run_waits_until_the_stream_covers_it
+read before the stream covers the first page | covered_from_ms(context, described) + wait_ms |
+    covered_from_ms(context, described)
+@ lakebound.backfill.key_reread |
+    tests/unit/test_repair.py::test_what_the_table_leaves_unread_is_asked_for_again_and_refused_in_the_end
+take a throttled key for an absent one | if wanted:\n        raise | if False:\n        raise
+@ lakebound.backfill.finish_state |
+    tests/functional/test_backfill_scan.py::test_a_run_with_a_segment_that_is_not_done_has_no_manifest
+end a run before its segments are done | checkpoint is None or not checkpoint.done | checkpoint is None
+@ lakebound.backfill.finish_state | tests/functional/test_heal.py::test_a_tiny_table_is_read_whole_and_swept
+forget what a run heals | heals=plan.heals | heals=()
+@ tests.support.registers | SCOPE
+merge: the scan wins ties | time >= base[0] | time > base[0]
+merge: the last batch's time counts | time = max(row.time, batch.time) | time = batch.time
+merge: no guard on the stream image | image = batch.stream_image if newer else row.image | image = batch.stream_image
+merge: the last base record counts | batch.base > row.base | bool(batch.base)
+merge: base records hide whatever they meet | stream_visible = not base or time >= base[0] |
+    stream_visible = not newer_base
+reduce: the newest by time, not by version |
+    if change.version > version:\n                version, stream_image = change.version, change.image\n    return |
+    if change.time >= time:\n                version, stream_image = change.version, change.image\n    return
+""")
 )
 
 
