@@ -35,7 +35,6 @@ onload = () => {
 
 
 def chromium(profile: Path, *more: str, dark: bool = False, size: tuple[int, int] = (1400, 1000)) -> str:
-    """Run it to its end; what it printed."""
     program = shutil.which("chromium")
     assert program, "apt-get install chromium (requirements/setup.sh soak does it as root)"
     command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]

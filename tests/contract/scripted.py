@@ -17,8 +17,6 @@ from lakebound.adapters import clients
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer."""
-
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()

@@ -75,7 +75,6 @@ def records(source: ScanSegment, found: list[Page]) -> list[dict[str, Any]]:
 
 
 def said(item: dict[str, Any]) -> bytes:
-    """An item of a request as a value."""
     return canonical_item(json.loads(json.dumps(item, default=_base64)))
 
 
@@ -288,7 +287,6 @@ def shards(streams: Any, arn: str) -> list[str]:
 
 
 def records_of(streams: Any, arn: str, shard: str) -> Iterator[dict[str, Any]]:
-    """A shard's records as Lambda hands them over."""
     at = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
     iterator = at["ShardIterator"]
     while iterator:

@@ -13,7 +13,6 @@ ROOTS = ("src/lakebound", "spark/lakebound_spark")
 
 
 def rows_of(page: str, root: str) -> dict[str, str]:
-    """What the table of a root says, by package or module."""
     table = page.partition(f"| `{root}/` | what it holds |\n|---|---|\n")[2].partition("\n\n")[0]
     return dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", table, re.MULTILINE))
 

@@ -44,8 +44,6 @@ class Lived:
 
 @dataclass(frozen=True, slots=True)
 class DemoRun:
-    """What a finished run said and left."""
-
     folder: Path
     status: int
     out: str
@@ -61,7 +59,6 @@ class DemoRun:
         return self.folder / "silver" / "flights"
 
     def client(self, service: str) -> Any:
-        """A client of the stack that was left up."""
         factory: Any = boto3.client
         return factory(
             service,
@@ -72,7 +69,6 @@ class DemoRun:
         )
 
     def output(self, name: str) -> str:
-        """An output of the deployed stack."""
         stacks = self.client("cloudformation").describe_stacks(StackName="lakebound")["Stacks"]
         return next(each["OutputValue"] for each in stacks[0]["Outputs"] if each["OutputKey"] == name)
 

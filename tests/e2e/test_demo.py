@@ -74,7 +74,6 @@ def deliver(run: DemoRun, members: list[Member]) -> None:
 
 
 def version_of(table: DeltaTable) -> int:
-    """The newest version of a Delta table."""
     newest = table.history(1).head()
     assert newest is not None
     return int(newest["version"])

@@ -94,7 +94,6 @@ def serve(items: int, started: Connection) -> None:
 
 
 def describe(items: int) -> bytes:
-    """DescribeTable's answer; the stream is a day old."""
     label = datetime.fromtimestamp(time.time() - 86_400, UTC).strftime("%Y-%m-%dT%H:%M:%S.000")
     arn = f"arn:aws:dynamodb:{REGION}:123456789012:table/{TABLE}"
     table = {
@@ -112,7 +111,6 @@ def describe(items: int) -> bytes:
 
 
 def page(items: int, asked: dict[str, Any]) -> bytes:
-    """Scan's answer."""
     segment, total = asked["Segment"], asked["TotalSegments"]
     key = asked.get("ExclusiveStartKey")
     first = int(key["id"]["S"][4:]) + total if key else segment
@@ -175,7 +173,6 @@ def missing_and_twice(stack: LocalStack, items: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Run it and print the document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=10_000_000)
     parser.add_argument("--segments", type=int, default=8)

@@ -12,8 +12,9 @@ from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.finish_state import finish
 from lakebound.backfill.segment_states import plan_scan
 from lakebound.errors import LakeboundError
-from tests.support.backfill_world import Killed, World, unavailable, world
+from tests.support.backfill_world import STREAM, World, mapped, unavailable, world
 from tests.support.state_machine import Failed, start
+from tests.support.use_case_world import Killed, at_calls, killed
 
 SEGMENT = "_lakebound/cars/backfills/run-1/segments/0.json"
 
@@ -22,6 +23,14 @@ def filled(count: int = 100, **options: Any) -> World:
     made = world(**options)
     for number in range(count):
         made.table.put(f"car-{number:04}", number)
+    return made
+
+
+def half_read(segments: int) -> World:
+    """Invocations too short for a segment; `run-1` is planned, and nothing is read."""
+    made = filled(60, timeout=20.5, max_seconds=0)
+    made.table.page_ms = 400
+    made.plan(segments)
     return made
 
 
@@ -78,27 +87,12 @@ def test_the_label_is_the_time_before_the_page_less_the_margin() -> None:
 def test_a_kill_at_any_write_loses_nothing(moment: int, after: bool) -> None:
     """Killed before or after each write in turn; the platform's retry, then nothing is missing and counts agree."""
     made = filled(60, max_records=20)
-    countdown = moment
-
-    def strike(key: str) -> None:
-        nonlocal countdown
-        countdown -= 1
-        if countdown == -1:
-            raise Killed
-
-    if after:
-        made.bucket.after = strike
-    else:
-        made.bucket.before = strike
+    setattr(made.bucket, "after" if after else "before", at_calls({moment}, killed))
     execution = start(made.function, {"segments": 2})
-    killed = 0
-    while True:
-        try:
-            result = execution.run()
-            break
-        except Killed:
-            killed += 1
-    assert killed <= 1
+    try:
+        result = execution.run()
+    except Killed:
+        result = execution.run()
     assert scanned(made) == made.table.items
     manifest = json.loads(made.bucket.objects[result["manifest"]])
     assert sum(count for _, count, _ in manifest["files"]) == result["records"] == 60
@@ -107,13 +101,9 @@ def test_a_kill_at_any_write_loses_nothing(moment: int, after: bool) -> None:
 
 def test_a_files_page_is_durable_before_the_checkpoint_moves() -> None:
     made = filled(30, max_records=6)
-    made.bucket.after = lambda key: None
     start(made.function, {"segments": 1}).run()
     written = made.bucket.written
-    seen: set[str] = set()
-    for key in written:
-        if "/segments/" not in key:
-            seen.add(key)
+    seen = {key for key in written if "/segments/" not in key}
     first = next(place for place, key in enumerate(written) if "/segments/" in key)
     assert any(key.startswith("ddb/") for key in written[:first])
     state = Checkpoint.decode("k", made.bucket.objects["_lakebound/cars/backfills/run-1/segments/0.json"])
@@ -122,15 +112,8 @@ def test_a_files_page_is_durable_before_the_checkpoint_moves() -> None:
 
 def test_an_outage_of_the_bucket_fails_with_the_next_step_and_redrives_from_there() -> None:
     made = filled(40)
-    calls = 0
-
-    def outage(key: str) -> None:
-        nonlocal calls
-        if key.startswith("ddb/") and calls < 6:
-            calls += 1
-            unavailable(key)
-
-    made.bucket.before = outage
+    outage = at_calls(range(6), unavailable)
+    made.bucket.before = lambda key: outage(key) if key.startswith("ddb/") else None
     execution = start(made.function, {"segments": 4}, sleep=made.clock.sleep)
     with pytest.raises(Failed) as failed:
         execution.run()
@@ -144,16 +127,8 @@ def test_an_outage_of_the_bucket_fails_with_the_next_step_and_redrives_from_ther
 
 def test_a_redrive_after_a_timeout_in_mid_segment_goes_on_from_the_checkpoint() -> None:
     made = filled(60, max_records=9)
-    puts = 0
-
-    def strike(key: str) -> None:
-        nonlocal puts
-        puts += key.startswith("ddb/")
-        if puts == 3:
-            puts = 99
-            raise Killed
-
-    made.bucket.after = strike
+    strike = at_calls({2}, killed)
+    made.bucket.after = lambda key: strike(key) if key.startswith("ddb/") else None
     execution = start(made.function, {"segments": 1})
     with pytest.raises(Killed):
         execution.run()
@@ -179,9 +154,7 @@ def test_another_segment_count_is_refused_on_resume() -> None:
 
 
 def test_a_run_with_a_segment_that_is_not_done_has_no_manifest() -> None:
-    made = filled(60, timeout=20.5, max_seconds=0)
-    made.table.page_ms = 400
-    made.plan(1)
+    made = half_read(1)
     assert not made.function({"action": "carry", "run": "run-1", "unit": 0})["done"]
     with pytest.raises(LakeboundError, match="segment 0 of run run-1 is not done"):
         finish(made.context, "run-1")
@@ -189,9 +162,7 @@ def test_a_run_with_a_segment_that_is_not_done_has_no_manifest() -> None:
 
 
 def test_a_table_made_again_is_refused() -> None:
-    made = filled(60, timeout=20.5, max_seconds=0)
-    made.table.page_ms = 400
-    made.plan(1)
+    made = half_read(1)
     made.function({"action": "carry", "run": "run-1", "unit": 0})
     made.table.table_id = "table-2"
     with pytest.raises(Exception, match="created again"):
@@ -212,8 +183,7 @@ def test_two_invocations_of_one_segment_agree_with_whoever_saved_first() -> None
 
     made.bucket.after = meanwhile
     answer = made.function({"action": "carry", "run": "run-1", "unit": 0})
-    assert answer["done"]
-    assert answer["records"] == 30
+    assert (answer["done"], answer["records"]) == (True, 30)
     assert made.bucket.objects[SEGMENT] == saved[0], "the zombie wrote over the checkpoint of the one that went on"
     assert finish(made.context, "run-1")["records"] == 30
     assert scanned(made) == made.table.items
@@ -237,7 +207,7 @@ def test_a_run_waits_until_the_stream_covers_it() -> None:
         slept.append(seconds)
         made.clock.sleep(seconds)
 
-    made.mapping.facts = type(made.mapping.facts)("m", made.mapping.facts.stream_arn, "Enabled", made.clock.ms - 1_000)
+    mapped(made, modified_ms=made.clock.ms - 1_000)
     began = made.clock.ms
     start(made.function, {}, sleep=sleep).run()
     assert sum(slept) == 179
@@ -248,16 +218,8 @@ def test_a_run_waits_until_the_stream_covers_it() -> None:
     ("break_it", "sentence"),
     [
         (lambda made: setattr(made.table, "stream_arn", None), "has no stream"),
-        (
-            lambda made: setattr(made.table, "stream_arn", made.table.stream_arn.replace("09:06", "09:07")),
-            "another stream",
-        ),
-        (
-            lambda made: setattr(
-                made.mapping, "facts", type(made.mapping.facts)("m", made.table.stream_arn, "Disabled", 0)
-            ),
-            "mapping is Disabled",
-        ),
+        (lambda made: setattr(made.table, "stream_arn", STREAM.replace("09:06", "09:07")), "another stream"),
+        (lambda made: mapped(made, state="Disabled"), "mapping is Disabled"),
     ],
 )
 def test_a_stream_that_does_not_run_is_said_before_anything_is_read(break_it: Any, sentence: str) -> None:

@@ -17,7 +17,8 @@ from lakebound.ports import Overtaken
 from lakebound.source.facts import SLICE_MS, Slice
 from lakebound.source.gaps import RETENTION_MS, Gap, GapBook
 from lakebound.transport.object_keys import REDRIVEN, GapKey, StreamCheckKey
-from tests.support.backfill_world import STREAM, Killed, World, world
+from tests.support.backfill_world import STREAM, World, mapped, world
+from tests.support.use_case_world import Killed
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -38,10 +39,6 @@ def looks(made: World, ms: int, every: int = SLICE_MS) -> list[dict[str, Any]]:
 
 def gaps(made: World) -> list[Gap]:
     return GapBook("cars", made.bucket, made.bucket).all()
-
-
-def mapped(made: World, **changed: Any) -> None:
-    made.mapping.facts = replace(made.mapping.facts, modified_ms=made.clock.ms, **changed)
 
 
 @pytest.fixture

@@ -95,7 +95,6 @@ def _parameter(one: Any) -> dict[str, Any]:
 
 
 def job_names(parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """A job's options."""
     return {
         one.dest: {
             "words": list(one.option_strings),
@@ -185,7 +184,6 @@ def differences(golden: Any, now: Any, path: str = "") -> list[str]:
 
 
 def text() -> str:
-    """What the golden file has to hold."""
     return json.dumps(public_names(), indent=1, sort_keys=True) + "\n"
 
 

@@ -26,7 +26,6 @@ MESSAGE_BYTES = 1_600
 
 
 def carried() -> str:
-    """The delivery's whole way, as text."""
     clock = ManualClock(NOW_MS)
     queue, store = MemoryQueue(clock), MemoryStore(clock)
     rules = IngestRules("flights", partitioner("dt=%Y-%m-%d/HH=%H"), True, MESSAGE_BYTES)

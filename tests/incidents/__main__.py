@@ -49,12 +49,10 @@ SPARK_ROWS: Final = (
 
 @lru_cache
 def row_of(name: str) -> Row:
-    """The incident's row, lived once a process."""
     return INCIDENTS[name]()
 
 
 def document() -> str:
-    """The page."""
     rows = [row_of(name) for name in INCIDENTS]
     rows[7:7] = SPARK_ROWS
     return _HEAD + "\n".join(map(_line, rows)) + "\n" + _FOOT

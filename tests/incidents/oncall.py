@@ -39,7 +39,6 @@ class Row:
 
 @lru_cache(maxsize=1)
 def alarms() -> dict[str, dict[str, Any]]:
-    """The template's alarms by name."""
     return of_type(render(translated(), NEW)["Resources"], "AWS::CloudWatch::Alarm")
 
 

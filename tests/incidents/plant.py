@@ -164,14 +164,12 @@ class Plant:
             self.clock.sleep(step)
 
     def mapping(self) -> MappingFacts:
-        """As Lambda describes it."""
         if (self.mapped_arn, self.mapping_enabled) != self._mapped:
             self._mapped, self._mapped_ms = (self.mapped_arn, self.mapping_enabled), self.clock.now_ms()
         state = "Enabled" if self.mapping_enabled else "Disabled"
         return MappingFacts(MAPPING, self.mapped_arn, state, self._mapped_ms, "OK", self.clock.now_ms())
 
     def _measure(self, ready: Sequence[Mapping[str, Any]], has_failed: bool) -> None:
-        """The metrics of one delivery."""
         now = self.clock.now_ms()
         age = now - int(ready[-1]["dynamodb"]["ApproximateCreationDateTime"]) * 1000
         self.metrics.kept.append(Slice(now // SLICE_MS * SLICE_MS, max(age, 0), failed=int(has_failed)))
@@ -234,11 +232,9 @@ class Plant:
             yield LakeRow(key, self.edited.get(key, text) if not registers.base else text)
 
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
-        """See LakeTable."""
         return (row for row in self.rows() if row.key in set(keys))
 
     def records(self) -> Iterator[Any]:
-        """Every record of every batch file."""
         for key, kept in self.bucket.objects.items():
             if DataKey.parse(PREFIX, key) is not None:
                 yield from (orjson.loads(line) for line in gzip.decompress(kept.body).splitlines())

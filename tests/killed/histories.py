@@ -72,7 +72,6 @@ class Sandbox:
         return answer
 
     def close(self) -> None:
-        """End it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -90,7 +89,6 @@ class Machine:
         self.dead = dead
 
     def clear(self) -> None:
-        """An empty bucket and empty queues for the next history."""
         for key in self.keys():
             self.s3.delete_object(Bucket="lake", Key=key)
         for url in (self.url, self.dead):
@@ -102,7 +100,6 @@ class Machine:
         return {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", ())}
 
     def body(self, key: str) -> bytes:
-        """One object."""
         return bytes(self.s3.get_object(Bucket="lake", Key=key)["Body"].read())
 
 

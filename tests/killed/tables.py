@@ -23,7 +23,6 @@ class Served:
         self.port = 0
 
     def answer(self, operation: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Status and document of one request."""
         table = self.table
         assert table is not None
         assert table.stream is not None
@@ -68,7 +67,6 @@ class Served:
 
 @contextmanager
 def served() -> Iterator[Served]:
-    """A server in a thread of this process."""
     state = Served()
 
     class Protocol(BaseHTTPRequestHandler):

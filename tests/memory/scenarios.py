@@ -58,8 +58,6 @@ class Forgetting:
 
 
 class Still:
-    """A clock that stands still."""
-
     def now_ms(self) -> int:
         return NOW
 

@@ -193,7 +193,6 @@ class Deployed:
         return answer
 
     def role_of(self, logical: str) -> str:
-        """The logical name of a function's role."""
         return str(self.resources[logical]["Properties"]["Role"])
 
 

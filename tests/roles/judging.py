@@ -51,7 +51,6 @@ class Statement:
 
     @staticmethod
     def of(written: Mapping[str, Any]) -> Statement:
-        """From a policy document."""
         known = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition", "Principal"}
         assert not set(written) - known, f"a statement has {set(written) - known}"
         principal = written.get("Principal", ())
@@ -134,7 +133,6 @@ def holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]
 
 
 def listed(value: Any) -> Sequence[Any]:
-    """A policy's one-or-many as a list."""
     return value if isinstance(value, (list, tuple)) else [value]
 
 

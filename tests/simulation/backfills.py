@@ -256,7 +256,6 @@ class BackfillRun:
     # What the world does with it.
 
     def close(self) -> None:
-        """End the thread."""
         if self._turn is not None:
             self._turn.kill()
 

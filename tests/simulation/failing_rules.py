@@ -35,7 +35,6 @@ class RedControl:
     source: str = "ORDERING.md"
 
     def search(self) -> Verdict:
-        """Search for the first counterexample, smallest histories first."""
         return search(self.rule, self.scenarios())
 
 
@@ -209,5 +208,4 @@ RED_CONTROLS: tuple[RedControl, ...] = (
 
 
 def table() -> str:
-    """Every red control with its counterexample."""
     return "\n".join(f"{one.name}: {one.search().wrong or 'NOT FOUND'}" for one in RED_CONTROLS)

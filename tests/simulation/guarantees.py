@@ -351,7 +351,6 @@ def _code(names: tuple[str, ...]) -> str:
 
 
 def rendered() -> str:
-    """The whole document."""
     lines = [
         "# Guarantees",
         "",
@@ -434,5 +433,4 @@ def rendered() -> str:
 
 
 def write() -> None:
-    """Write the document."""
     DOCUMENT.write_text(rendered(), encoding="utf-8")

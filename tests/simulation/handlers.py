@@ -85,31 +85,16 @@ def through_handlers() -> UseCases:
     """The use cases as the platform reaches them."""
     stream_ingest, flusher = _app("stream_ingest"), _app("flusher")
 
-    def ingest(
-        records: Sequence[Any],
-        rules: IngestRules,
-        decoder: object,
-        queue: Queue,
-        store: ObjectStore,
-        clock: Clock,
-        left: SecondsLeft,
-    ) -> IngestResult:
+    def ingest(records: Sequence[Any], rules: IngestRules, decoder: object, *ports: Any) -> IngestResult:
         stream_ingest.RULES = rules
-        failures = _call(stream_ingest, list(records), queue, store, clock, left)
+        failures = _call(stream_ingest, list(records), *ports)
         result = IngestResult(delivered=len(records))
         if len(failures) > 1:
             raise Violated("stream_ingest names more than the lowest sequence number")
         result.unsent_from = failures[0] if failures else None
         return result
 
-    def flush(
-        received: Sequence[ReceivedMessage],
-        rules: FlushRules,
-        queue: Queue,
-        store: ObjectStore,
-        clock: Clock,
-        left: SecondsLeft,
-    ) -> FlushResult:
+    def flush(received: Sequence[ReceivedMessage], rules: FlushRules, *ports: Any) -> FlushResult:
         flusher.RULES = rules
         records = [
             {
@@ -121,6 +106,6 @@ def through_handlers() -> UseCases:
             }
             for one in received
         ]
-        return FlushResult(failed=_call(flusher, records, queue, store, clock, left))
+        return FlushResult(failed=_call(flusher, records, *ports))
 
     return UseCases(ingest, flush)

@@ -37,7 +37,6 @@ def live(
     use_cases: UseCases | None = None,
     **settings: Any,
 ) -> Lived:
-    """Live one history."""
     choices = Choices(seed, script)
     world = World(choices, use_cases, **settings)
     lived = Lived(seed)
@@ -102,7 +101,6 @@ def live_range(first: int, last: int) -> Batch:
 
 
 def live_many(first: int, count: int, processes: int | None = None) -> Batch:
-    """Live many seeds on every core."""
     processes = processes or os.cpu_count() or 1
     size = max(1, min(250, count // (processes * 4)))
     ranges = [(at, min(at + size, first + count)) for at in range(first, first + count, size)]
@@ -117,7 +115,6 @@ def live_many(first: int, count: int, processes: int | None = None) -> Batch:
 
 
 def report(batches: Iterable[Batch]) -> str:
-    """One line of figures."""
     total = Batch()
     for batch in batches:
         total.lived += batch.lived

@@ -45,7 +45,6 @@ class Entry:
 
 
 def lines_of(body: bytes) -> list[Record]:
-    """The records of a batch file."""
     lines = gzip.decompress(body).split(b"\n")
     if lines.pop():
         raise Violated("G5: a file does not end in a line feed")

@@ -25,7 +25,6 @@ FIRST_STANDS = ("quarantine", *DOCUMENTS)
 
 
 def etag(body: bytes) -> str:
-    """S3's tag of an object."""
     return f'"{md5(body).hexdigest()}"'
 
 
@@ -73,8 +72,6 @@ class S3State:
 
 
 class S3Client:
-    """What one invocation calls."""
-
     def __init__(self, world: World, invocation: Invocation) -> None:
         self._world = world
         self._invocation = invocation
@@ -105,7 +102,6 @@ class S3Client:
         return {"ETag": etag(Body)}
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
-        """As S3."""
         self._invocation.enter("get_object")
         self._refuse("GetObject")
         body = self._world.s3.objects.get(Key)

@@ -124,7 +124,6 @@ def _item(image: Any) -> str:
 
 
 def describe(change: Change) -> str:
-    """A record, short."""
     if change.base:
         return f"{_item(change.image)}@L{change.base[0]} of {change.base[1]}"
     return f"stream {int(change.version)}: {_item(change.image)} stamped {change.time}"

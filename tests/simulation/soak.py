@@ -60,8 +60,6 @@ class Sample:
 
 @dataclass(slots=True)
 class Soaked:
-    """What a soak came to."""
-
     seconds: float = 0.0
     worlds: int = 0
     steps: int = 0
@@ -172,7 +170,6 @@ def soak(seconds: float, processes: int, told: Callable[[str], None] = print) ->
 
 
 def table(soaked: Soaked) -> str:
-    """The figures for people."""
     rows: list[tuple[str, str]] = [
         ("minutes", f"{soaked.seconds / 60:.1f}"),
         ("worlds, each with three backfills", f"{soaked.worlds:,}"),

@@ -212,7 +212,6 @@ class Table:
         return entry
 
     def as_of(self, number: int, time_ms: int) -> Image | None:
-        """The item at a moment."""
         image = None
         for version in self.past[number]:
             if version.time_ms > time_ms:

@@ -150,8 +150,6 @@ def error(operation: str, code: str, status: int) -> ClientError:
 
 
 class SqsClient:
-    """What one invocation calls."""
-
     def __init__(self, world: World, invocation: Invocation) -> None:
         self._world = world
         self._invocation = invocation

@@ -7,6 +7,5 @@ from collections.abc import Iterator
 
 
 def rows(text: str) -> Iterator[list[str]]:
-    """The cells of each row."""
     for row in re.split(r"(?<!\|)\n", text.strip()):
         yield re.split(r" \|\s+", row)

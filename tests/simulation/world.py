@@ -114,11 +114,9 @@ class Invocation:
         return (self.deadline_ms - self.world.now_ms) / 1000
 
     def now_ms(self) -> int:
-        """Port Clock."""
         return self.world.now_ms + self.skew_ms
 
     def sleep(self, seconds: float) -> None:
-        """Port Clock."""
         self.world.advance(int(seconds * 1000))
         self._overdue()
 
@@ -133,8 +131,6 @@ class Failure:
 
 
 class World:
-    """See the module."""
-
     def __init__(self, choices: Choices, use_cases: UseCases | None = None, **settings: Any) -> None:
         self.choices = choices
         self.use_cases = use_cases or UseCases()
@@ -225,7 +221,6 @@ class World:
         return happens
 
     def fired(self, name: str) -> None:
-        """Count a fault that happened."""
         self.fires[name] += 1
         self.log.append(f"    ! {name}")
 
@@ -315,12 +310,10 @@ class World:
         return invocation
 
     def begin(self, invocation: Invocation) -> None:
-        """Run it until it stops or ends."""
         self.active.append(invocation)
         self.resume(invocation)
 
     def resume(self, invocation: Invocation) -> None:
-        """Let a paused invocation run on."""
         invocation.running = True
         ended = invocation.turn.resume()
         invocation.running = False
@@ -550,7 +543,6 @@ class World:
                 raise Violated(f"G9: {key} went back")
 
     def merge_everything(self) -> None:
-        """Merge whatever is not merged, in one micro-batch."""
         self.merge([key for key in self.s3.records if key not in self.merged])
 
     def merge_some(self) -> None:
@@ -588,7 +580,6 @@ class World:
                 run.close()
 
     def step(self) -> None:
-        """One thing happens."""
         ACTIONS[self.choices.weighted(WEIGHTS)][1](self)
 
     def step_write(self) -> None:

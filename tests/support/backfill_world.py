@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from isal import igzip
@@ -34,10 +34,6 @@ LABEL = "2026-11-18T09:06:40.000"
 STREAM = f"arn:aws:dynamodb:us-east-1:123456789012:table/cars/stream/{LABEL}"
 PREFIX = "ddb/cars"
 TABLE_ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/cars"
-
-
-class Killed(BaseException):
-    """The platform ended the invocation here: no handler may stop it."""
 
 
 class Clock:
@@ -112,7 +108,6 @@ class Bucket:
         return hashlib.md5(body).hexdigest()
 
     def records(self) -> list[dict[str, Any]]:
-        """Every record of every batch file."""
         found = []
         for key, body in self.objects.items():
             parsed = DataKey.parse(PREFIX, key)
@@ -202,7 +197,6 @@ class Table:
         return lines
 
     def delivered(self) -> list[dict[str, Any]]:
-        """The stream's records as they reach the lake."""
         decoder = StreamDecoder("cars")
         return [decode_line(encode_line(decoder.decode(one, self.clock.ms), self.clock.ms)) for one in self.stream]
 
@@ -387,6 +381,11 @@ def world(
         account=account,
     )
     return World(clock, table, bucket, RunContext(rules, ports), mapping, timeout, metrics, buffer, dead)
+
+
+def mapped(made: World, **changed: Any) -> None:
+    """Lambda describes the stream's mapping so, changed at this moment."""
+    made.mapping.facts = replace(made.mapping.facts, **{"modified_ms": made.clock.ms} | changed)
 
 
 def unavailable(key: str) -> None:

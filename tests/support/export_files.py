@@ -38,7 +38,6 @@ def layout(
     files: int = 2,
     table_id: str = TABLE_ID,
 ) -> dict[str, bytes]:
-    """The objects of one export by key."""
     top = f"{prefix}/AWSDynamoDB" if prefix else "AWSDynamoDB"
     root = f"{top}/{ID}"
     data = f"{root}/data" if window is None else f"{top}/data"

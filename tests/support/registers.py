@@ -149,7 +149,6 @@ class Silver:
         return changed
 
     def items(self) -> dict[str, Any]:
-        """The visible items by key."""
         return {key: row.image for key, row in self.rows.items() if row.image is not None}
 
 
@@ -162,7 +161,6 @@ def receive_all(records: Iterable[Mapping[str, Any]]) -> dict[str, Registers]:
 
 
 def visible_items(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The visible items by key."""
     return {key: one.visible for key, one in receive_all(records).items() if one.visible is not None}
 
 

@@ -157,7 +157,6 @@ class World:
         return received[:at_most]
 
     def files(self) -> dict[DataKey, bytes]:
-        """The batch files, by their keys."""
         found = {}
         for key, kept in self.bucket.objects.items():
             parsed = DataKey.parse(PREFIX, key)

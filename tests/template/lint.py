@@ -45,7 +45,6 @@ class Found:
 
 
 def checkov(template: Path) -> Found:
-    """Its findings in a template."""
     command = [str(ROOT / ".venv-audit" / "bin" / "checkov"), "--file", str(template), "--framework", "cloudformation"]
     # Nothing is asked of its makers' service: the checks are those of the locked version.
     command += ["--skip-download", "--output", "json", "--compact"]

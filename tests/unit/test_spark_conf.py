@@ -16,7 +16,6 @@ PACKAGE = re.compile(r"([\w.-]+:[\w.-]+):([\w.-]+)")
 
 
 def versions(texts: dict[str, str]) -> dict[str, set[str]]:
-    """The versions of each Maven package that the files name."""
     found: dict[str, set[str]] = {}
     for text in texts.values():
         for package, version in PACKAGE.findall(settings_of(text).get("spark.jars.packages", "")):
