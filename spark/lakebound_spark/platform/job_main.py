@@ -13,7 +13,8 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import Cause, Retry, cause_of
-from lakebound_spark.platform.lease import Lease, S3LeaseStore, held, needs_lease, s3_client, this_driver
+from lakebound_spark.platform.lease import Lease, S3LeaseStore, held, needs_lease, this_driver
+from lakebound_spark.platform.s3_client import s3_client
 from lakebound_spark.platform.session import default_log, job_session
 from lakebound_spark.platform.tables import is_path, location
 

@@ -26,8 +26,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lakebound.errors import Misconfigured
@@ -208,30 +206,6 @@ def needs_lease(table: str, setting: Callable[[str], str | None]) -> bool:
     if scheme not in SCHEMES or "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return False
     return setting(f"spark.delta.logStore.{scheme}.impl") is None and setting("spark.delta.logStore.class") is None
-
-
-def s3_client(setting: Callable[[str], str | None]) -> Any:
-    """A client for the S3 that `s3a://` reaches: endpoint, region and keys of Spark's settings, else as the AWS CLI."""
-    session: Any = botocore.session.get_session()
-    given = {
-        "endpoint_url": _address(setting("spark.hadoop.fs.s3a.endpoint")),
-        "region_name": setting("spark.hadoop.fs.s3a.endpoint.region"),
-        "aws_access_key_id": setting("spark.hadoop.fs.s3a.access.key"),
-        "aws_secret_access_key": setting("spark.hadoop.fs.s3a.secret.key"),
-        "aws_session_token": setting("spark.hadoop.fs.s3a.session.token"),
-    }
-    is_path_style = setting("spark.hadoop.fs.s3a.path.style.access") == "true"
-    config = Config(
-        connect_timeout=5,
-        read_timeout=5,
-        retries={"total_max_attempts": 2},
-        s3={"addressing_style": "path" if is_path_style else "auto"},
-    )
-    return session.create_client("s3", config=config, **{name: value for name, value in given.items() if value})
-
-
-def _address(endpoint: str | None) -> str | None:
-    return endpoint if not endpoint or "://" in endpoint else f"https://{endpoint}"
 
 
 @contextmanager

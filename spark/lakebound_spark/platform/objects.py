@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.platform.lease import s3_client
+from lakebound_spark.platform.s3_client import s3_client
 
 
 def write_object(spark: SparkSession, path: str, body: bytes) -> None:
