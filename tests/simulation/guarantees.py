@@ -119,8 +119,8 @@ G11 A gap is announced: by the status GAP, by an alarm, and by silver's stale ma
     spark/lakebound_spark/silver/stale_mark.py:record_stale_gap
     HISTORIES
     tests/functional/test_stream_check.py::test_a_mapping_off_for_30_hours_is_one_gap_that_ends_once_the_stream_is_whole
-    tests/unit/test_continuity.py::test_taking_silence_for_delivery_misses_a_mapping_off_for_30_hours
-    tests/unit/test_closing.py::test_whatever_is_missing_refuses_with_the_command_that_comes_before
+    tests/unit/test_delivery_proof.py::test_taking_silence_for_delivery_misses_a_mapping_off_for_30_hours
+    tests/unit/test_gap_closing.py::test_whatever_is_missing_refuses_with_the_command_that_comes_before
     tests/spark/test_stale_mark.py::test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed
     tests/spark/test_stale_mark.py::test_records_that_came_too_late_raise_a_gap
     tests/spark/test_closing.py::test_a_heal_by_windows_is_closed_once_it_is_merged INCIDENT
@@ -141,7 +141,7 @@ history.
     tests/functional/test_canaries.py::test_only_bodies_of_messages_and_objects_hold_a_value
     tests/functional/test_canaries.py::test_an_execution_that_fails_and_is_redriven_keeps_no_value_in_its_history
     tests/functional/test_backfill_privacy.py::test_without_redaction_values_are_in_objects_only
-    tests/spark/test_job_tells_no_value.py::test_lines_and_errors_name_no_value
+    tests/spark/test_job_output_privacy.py::test_lines_and_errors_name_no_value
 G15 A run reads the very table whose stream is followed, by account, region and name; any other is refused before a
 record is written.
     src/lakebound/record/table_identity.py:decide src/lakebound/record/table_identity.py:Source.check_told
@@ -240,11 +240,11 @@ crash between Delta commit and Spark commit | no row changes |
 kill -9 before Delta's commit, and after it before Spark's | no row changes | KILLED_COMMIT
 driver killed with its Java at any side effect | no row is lost or counted twice | KILLED_JOB
 killed while it made the table | the next run makes it |
-    tests/spark/test_unborn.py::test_a_table_whose_making_was_killed_is_made
+    tests/spark/test_interrupted_creation.py::test_a_table_whose_making_was_killed_is_made
 crash between bronze and silver | files that come again add nothing |
     tests/spark/test_bronze.py::test_files_that_come_again_add_nothing_and_a_restored_one_goes_in_whole
 VACUUM, and a person's DDL on silver | the person's column stays, the merge goes on |
-    tests/spark/test_persons.py::test_a_vacuum_and_a_persons_ddl_between_two_micro_batches_change_nothing
+    tests/spark/test_manual_changes.py::test_a_vacuum_and_a_persons_ddl_between_two_micro_batches_change_nothing
 file listed twice or copied, ten versions of a key, only deletes, every grouping | silver equals the source |
     tests/spark/test_histories.py::test_delivering_everything_again_in_another_grouping_changes_nothing
 several versions of a key in a batch | one row, the greatest of both registers |
@@ -255,7 +255,7 @@ concurrent commit (OPTIMIZE) in the middle of a MERGE, its outcome unknown to th
     the MERGE is refused and tried again |
     tests/spark/test_upkeep.py::test_an_optimize_in_the_middle_of_a_merge
 attribute type changes, names no column can bear | rescued and counted, the stream goes on |
-    tests/spark/test_auto.py::test_what_has_no_column_is_rescued_and_counted
+    tests/spark/test_auto_columns.py::test_what_has_no_column_is_rescued_and_counted
 a record older than the purged tombstones |
     set aside as stale, and a gap is recorded; without the bound it would bring a row back |
     tests/spark/test_deletes.py::test_purge_stale_records_and_the_red_control

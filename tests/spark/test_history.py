@@ -19,8 +19,8 @@ from lakebound_spark.jobs.build_history import main
 from lakebound_spark.platform.tables import newest_version
 from tests.spark.histories import MARGIN_MS, Change, Rule, deliver, history, two_registers
 from tests.spark.jobs import append_to_bronze, bronze_frame, run_main
+from tests.spark.reference_history import Stretch, reference_history, value_of
 from tests.spark.silver import write_config
-from tests.spark.told_histories import Stretch, told_history, value_of
 from tests.support.independent_writer import TABLE, Record, base, item, stream, version
 
 HISTORIES = 150
@@ -37,7 +37,7 @@ RULES: dict[str, Rule] = {"right": two_registers(MARGIN_MS), "by-time": by_creat
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class BuiltHistory:
     """All histories of a run, side by side in one table."""
 
     spark: SparkSession
@@ -56,8 +56,8 @@ class Told:
         """Keys without a lost change whose history is not the list of their writes."""
         wrong = []
         for key in self.keys(rule):
-            told = [(value_of(s.image), s.is_exact) for s in self.stretches.get(key, [])]
-            if key not in self.lossy and told != [(value_of(c.image), True) for c in self.written[key]]:
+            built = [(value_of(s.image), s.is_exact) for s in self.stretches.get(key, [])]
+            if key not in self.lossy and built != [(value_of(c.image), True) for c in self.written[key]]:
                 wrong.append(key)
         return wrong
 
@@ -72,8 +72,8 @@ def rows_of(table: DataFrame) -> dict[str, list[Stretch]]:
             Stretch(row["_version"], image, row["starts"], row["ends"], row["is_exact"])
         )
         assert row["is_current"] == (row["ends"] is None)
-    for told in by_key.values():
-        assert [s.ends for s in told] == [*(s.starts for s in told[1:]), None], "no hole, no overlap, one current"
+    for built in by_key.values():
+        assert [s.ends for s in built] == [*(s.starts for s in built[1:]), None], "no hole, no overlap, one current"
     return by_key
 
 
@@ -86,7 +86,7 @@ def spelled_otherwise(record: Record) -> Record:
     return record | {"new_image": spelled}
 
 
-def live(spark: SparkSession, folder: Path, histories: int, seed: int) -> Told:
+def live(spark: SparkSession, folder: Path, histories: int, seed: int) -> BuiltHistory:
     records: list[Record] = []
     written: dict[str, list[Change]] = {}
     truth: dict[str, Any] = {}
@@ -105,31 +105,31 @@ def live(spark: SparkSession, folder: Path, histories: int, seed: int) -> Told:
         append_to_bronze(bronze, delivered, f"f{number}")
         update_history(spark, str(target), str(bronze), delivered, f"{target}_staging")
     table = spark.read.format("delta").load(str(target))
-    return Told(spark, bronze, target, rows_of(table), records, written, lossy, truth)
+    return BuiltHistory(spark, bronze, target, rows_of(table), records, written, lossy, truth)
 
 
 @pytest.fixture(scope="module")
-def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Told:
+def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> BuiltHistory:
     return live(spark, tmp_path_factory.mktemp("history"), HISTORIES, seed=5)
 
 
-def test_where_nothing_was_lost_the_history_is_every_write_in_order(told: Told) -> None:
-    assert told.wrong("right") == []
-    assert len(set(told.keys("right")) - told.lossy) > 250
+def test_where_nothing_was_lost_the_history_is_every_write_in_order(built: BuiltHistory) -> None:
+    assert built.wrong("right") == []
+    assert len(set(built.keys("right")) - built.lossy) > 250
 
 
-def test_red_control_ordering_by_creation_time_fails(told: Told) -> None:
-    assert len(told.wrong("by-time")) >= 20
+def test_red_control_ordering_by_creation_time_fails(built: BuiltHistory) -> None:
+    assert len(built.wrong("by-time")) >= 20
 
 
-def test_it_equals_the_history_told_in_plain_python(told: Told) -> None:
+def test_it_equals_the_reference_in_plain_python(built: BuiltHistory) -> None:
     by_key: dict[str, list[Record]] = {}
-    for record in told.records:
+    for record in built.records:
         by_key.setdefault(record["key"], []).append(record)
     wrong = [
         key
         for key, records in by_key.items()
-        if [_comparable(s) for s in told.stretches.get(key, [])] != [_comparable(s) for s in told_history(records)]
+        if [_comparable(s) for s in built.stretches.get(key, [])] != list(map(_comparable, reference_history(records)))
     ]
     assert wrong == []
     assert len(by_key) > 800
@@ -139,44 +139,44 @@ def _comparable(stretch: Stretch) -> tuple[Any, ...]:
     return (stretch.version, value_of(stretch.image), stretch.starts, stretch.ends, stretch.is_exact)
 
 
-def test_the_current_stretch_is_what_the_source_holds(told: Told) -> None:
-    for key in told.keys("right"):
-        current = told.stretches[key][-1].image if key in told.stretches else None
-        assert value_of(current) == value_of(told.truth[key]), key
+def test_the_current_stretch_is_what_the_source_holds(built: BuiltHistory) -> None:
+    for key in built.keys("right"):
+        current = built.stretches[key][-1].image if key in built.stretches else None
+        assert value_of(current) == value_of(built.truth[key]), key
 
 
-def test_an_exact_stretch_ends_with_the_very_next_write(told: Told) -> None:
+def test_an_exact_stretch_ends_with_the_very_next_write(built: BuiltHistory) -> None:
     """Unless what was lost cancelled itself out and left no trace: an item inserted and removed again, both lost."""
     followed = missed = 0
-    for key in set(told.keys("right")) & told.lossy:
-        writes = {version(c.sequence, c.label): number for number, c in enumerate(told.written[key])}
-        for now, after in zip(told.stretches.get(key, []), told.stretches.get(key, [])[1:], strict=False):
+    for key in set(built.keys("right")) & built.lossy:
+        writes = {version(c.sequence, c.label): number for number, c in enumerate(built.written[key])}
+        for now, after in zip(built.stretches.get(key, []), built.stretches.get(key, [])[1:], strict=False):
             if not now.is_exact:
                 missed += 1
                 continue
             followed += 1
-            last_lost = told.written[key][writes[after.version] - 1]
+            last_lost = built.written[key][writes[after.version] - 1]
             assert value_of(last_lost.image) == value_of(now.image), key
     assert followed > 50
     assert missed > 50
 
 
-def test_told_anew_from_all_of_bronze_it_is_the_same(told: Told) -> None:
-    there, bronze = (told.spark.read.format("delta").load(str(path)) for path in (told.target, told.bronze))
+def test_built_again_from_all_of_bronze_it_is_the_same(built: BuiltHistory) -> None:
+    there, bronze = (built.spark.read.format("delta").load(str(path)) for path in (built.target, built.bronze))
     assert differences(there, stretches(bronze)).count() == 0
     assert differences(there.where("NOT is_current"), there).count() == there.where("is_current").count() > 500, "red"
 
 
-def test_records_that_come_again_make_no_commit(told: Told) -> None:
+def test_records_that_come_again_make_no_commit(built: BuiltHistory) -> None:
     """A replayed micro-batch; a quarter of all records was delivered twice anyway."""
-    spark = told.spark
-    before = _newest(spark, told.target)
-    again = told.records[:300]
+    spark = built.spark
+    before = _newest(spark, built.target)
+    again = built.records[:300]
     done = update_history(
-        spark, str(told.target), str(told.bronze), bronze_frame(spark, again), f"{told.target}_staging"
+        spark, str(built.target), str(built.bronze), bronze_frame(spark, again), f"{built.target}_staging"
     )
     assert (done.rows, done.keys > 10) == (0, True)
-    assert _newest(spark, told.target) == before
+    assert _newest(spark, built.target) == before
 
 
 def _newest(spark: SparkSession, path: Path) -> int:
@@ -233,11 +233,11 @@ BRANCHES: dict[str, tuple[list[Record], list[tuple[Any, int, int | None, bool]]]
 
 def test_each_branch_of_the_story(spark: SparkSession) -> None:
     records: Iterable[Record] = [record for case, _ in BRANCHES.values() for record in case]
-    told = rows_of(stretches(bronze_frame(spark, records)))
+    built = rows_of(stretches(bronze_frame(spark, records)))
     for name, (case, expected) in BRANCHES.items():
-        found = told.get(case[0]["key"], [])
+        found = built.get(case[0]["key"], [])
         assert [(s.image, s.starts, s.ends, s.is_exact) for s in found] == expected, name
-        assert [_comparable(s) for s in found] == [_comparable(s) for s in told_history(case)], name
+        assert [_comparable(s) for s in found] == [_comparable(s) for s in reference_history(case)], name
 
 
 @pytest.mark.soak
@@ -266,5 +266,5 @@ def test_thousands_of_histories(spark: SparkSession, tmp_path: Path) -> None:
     for seed in range(20, 25):
         run = live(spark, tmp_path / str(seed), histories=2000, seed=seed)
         assert run.wrong("right") == []
-        test_it_equals_the_history_told_in_plain_python(run)
+        test_it_equals_the_reference_in_plain_python(run)
         test_an_exact_stretch_ends_with_the_very_next_write(run)

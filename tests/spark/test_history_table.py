@@ -1,4 +1,4 @@
-"""A key that goes on from its current stretch ends in the same rows as one that is told from all of its records."""
+"""A key that goes on from its current stretch ends in the same rows as one that is built from all of its records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lakebound_spark.history.history_table import (
 )
 from lakebound_spark.history.stretches import stretches
 from tests.spark.jobs import append_to_bronze, bronze_frame
-from tests.spark.told_histories import told_history
+from tests.spark.reference_history import reference_history
 from tests.support.independent_writer import TABLE, Record, base, item, stream
 
 KEYS = 700
@@ -45,9 +45,9 @@ def lived(key: str, chance: random.Random) -> list[Record]:
         if chance.random() < 0.65:
             after = None if image is not None and chance.random() < 0.35 else any_image
             stamp = (now + chance.randrange(-1_500, 1_501)) // SECOND * SECOND
-            told = image if chance.random() < 0.9 else None
+            old = image if chance.random() < 0.9 else None
             name = "INSERT" if image is None else "MODIFY"
-            record = stream(key, place, after, time_ms=stamp, old_image=told, event_name=name)
+            record = stream(key, place, after, time_ms=stamp, old_image=old, event_name=name)
             image = after
             if chance.random() < 0.1:  # lost
                 continue
@@ -61,7 +61,7 @@ def lived(key: str, chance: random.Random) -> list[Record]:
 
 
 def rare() -> Iterator[tuple[list[Record], int]]:
-    """Stories that chance tells too seldom, with how many of their records were told before."""
+    """Cases that chance makes too seldom, with how many of their records came before."""
     swept_ms, first, second = START_MS + DAY, item("swept"), item("late")
     put, sweep = stream("swept", 1, first, time_ms=START_MS), base("swept", swept_ms, None, origin="sweep")
     yield [put, sweep, stream("swept", 2, first, time_ms=swept_ms + 20 * DAY, event_name="INSERT")], 2
@@ -80,7 +80,7 @@ class Continued:
     """All keys continued, whether they may be or not: what was found of each, and what is right."""
 
     may: set[str]
-    told_before: set[str]
+    built_before: set[str]
     found: dict[str, Rows]
     right: dict[str, Rows]
 
@@ -91,7 +91,7 @@ class Continued:
 
 @pytest.fixture(scope="module")
 def continued(spark: SparkSession) -> Continued:
-    """Every key cut somewhere: told up to there, and the rest is one micro-batch."""
+    """Every key cut somewhere: its history is built up to there, and the rest is one micro-batch."""
     chance = random.Random(11)
     before: list[Record] = []
     after: list[Record] = []
@@ -104,23 +104,23 @@ def continued(spark: SparkSession) -> Continued:
     for records, cut in stories:
         before += records[:cut]
         after += records[cut:]
-        told = told_history(records)
-        right[records[0]["key"]] = {(s.version, text_of(s.image), s.starts, s.ends, s.is_exact) for s in told}
+        reference = reference_history(records)
+        right[records[0]["key"]] = {(s.version, text_of(s.image), s.starts, s.ends, s.is_exact) for s in reference}
     there = stretches(bronze_frame(spark, before)).persist()
     appended = bronze_frame(spark, after).persist()
     touched = classify_keys(appended, there.where("is_current"), bronze_frame(spark, before + after)).persist()
     changes = continuation(appended, touched.withColumn("continues", F.lit(True)))
     rows: dict[str, dict[str, tuple[Any, ...]]] = {key: {} for key in right}
-    told_before = set()
+    built_before = set()
     millis = ("*", "unix_millis(valid_from) AS starts", "unix_millis(valid_to) AS ends")
     for frame in (there, changes):
         for row in frame.selectExpr(*millis).collect():
             values = (row["_version"], row["_item"], row["starts"], row["ends"], row["is_exact"])
             rows[row["_key"]][row["_version"]] = values
             if frame is there:
-                told_before.add(row["_key"])
+                built_before.add(row["_key"])
     may = {row["key"] for row in touched.where("continues").collect()}
-    return Continued(may, told_before, {key: set(of_key.values()) for key, of_key in rows.items()}, right)
+    return Continued(may, built_before, {key: set(of_key.values()) for key, of_key in rows.items()}, right)
 
 
 def text_of(image: Any) -> str | None:
@@ -132,15 +132,15 @@ def test_a_key_that_continues_ends_as_if_it_were_computed_again(continued: Conti
 
 
 def test_most_keys_whose_records_come_in_order_go_on(continued: Continued) -> None:
-    assert len(continued.may & continued.told_before) > KEYS / 8
-    assert len(continued.may - continued.told_before) > KEYS / 20
+    assert len(continued.may & continued.built_before) > KEYS / 8
+    assert len(continued.may - continued.built_before) > KEYS / 20
 
 
 def test_red_control_the_keys_that_may_not_would_end_wrong(continued: Continued) -> None:
     assert len(continued.wrong(set(continued.right) - continued.may)) > KEYS / 10
 
 
-def test_older_files_of_bronze_are_read_only_for_a_key_that_is_told_anew(spark: SparkSession, tmp_path: Path) -> None:
+def test_older_files_of_bronze_are_read_only_for_a_key_that_is_built_again(spark: SparkSession, tmp_path: Path) -> None:
     """Shown by taking these files away: the records that follow do not miss them, a late one does."""
     bronze, target = tmp_path / "bronze", tmp_path / "history"
     prepare_bronze(spark, str(bronze), TABLE)

@@ -168,7 +168,7 @@ def test_a_file_cut_off_or_changed_anywhere_is_refused(file_format: str) -> None
         except Poison:
             continue
         # What no checksum covers (a gzip header's fields) may change as long as every record is read as it was. Deflate
-        # in Avro has no checksum at all: there only the digest in the file's name tells, see test_check.
+        # in Avro has no checksum at all: there only the digest in the file's name tells, see test_file_check.
         assert records == expected or file_format == "avro"
 
 

@@ -1,4 +1,4 @@
-"""The story at the top of history/stretches.py in plain Python, one key at a time. The reference for Spark."""
+"""The rules at the top of history/stretches.py in plain Python, one key at a time. The reference for Spark."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _plain(tag: str, inner: Any) -> Any:
     return (tag, str(inner))
 
 
-def told_history(records: Iterable[Record]) -> list[Stretch]:
+def reference_history(records: Iterable[Record]) -> list[Stretch]:
     """The stretches of one key's records."""
     records = list(records)
     stream = _stream(records)

@@ -53,8 +53,8 @@ def test_relative_paths_work_and_every_job_ends_with_a_sentence(spark: SparkSess
     silver = (Path("files"), Path("c/silver"), "lake/silver", Path("silver.yaml"))
     merged = run_job(*silver)
     assert (merged.status, merged.last_line) == (0, "stale=0 rescued=0 inexact=0 refused=0 bad_files=0")
-    told = rf"merged 10 records into {here}/lake/silver, 4 keys, \d+ s \(4 rows new, 0 changed\)"
-    assert re.fullmatch(told, merged.sentence), merged.sentence
+    merged_sentence = rf"merged 10 records into {here}/lake/silver, 4 keys, \d+ s \(4 rows new, 0 changed\)"
+    assert re.fullmatch(merged_sentence, merged.sentence), merged.sentence
     assert run_job(*silver).sentence == f"nothing new for {here}/lake/silver"
 
     from_bronze = ("--bronze", "./lake/bronze", "--target", "lake/silver", "--checkpoint", "c/history", *config)
