@@ -159,8 +159,9 @@ def _job(parser: argparse.ArgumentParser) -> str:
 
 def failing_rules() -> str:
     """Every rule that fails, with the shortest history that the small-scope search finds for it."""
-    rows = [f"| {one.name} | {one.search().wrong} |" for one in RED_CONTROLS]
-    return "\n".join(["| rule or bound | the shortest history that it gets wrong |", "|---|---|", *rows])
+    rows = [f"| {one.name} | {one.source} | {one.search().wrong} |" for one in RED_CONTROLS]
+    head = ["| rule or bound | known from | the shortest history that it gets wrong |", "|---|---|---|"]
+    return "\n".join([*head, *rows])
 
 
 class _Loose(yaml.SafeLoader):

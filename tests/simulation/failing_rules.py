@@ -32,7 +32,7 @@ class RedControl:
     name: str
     rule: Rule
     scenarios: Callable[[], Iterator[Scenario]]
-    source: str = "ORDERING.md"
+    source: str = "the design"
 
     def search(self) -> Verdict:
         return search(self.rule, self.scenarios())
@@ -190,19 +190,19 @@ RED_CONTROLS: tuple[RedControl, ...] = (
         "W of exactly margin plus both errors",
         TWO_REGISTERS,
         lambda: healed_in_full(Scope(scans=1, wait=WAIT - 1)),
-        "found here",
+        "the search",
     ),
     RedControl(
         "re-read of [G - MARGIN, C + MARGIN] only",
         TWO_REGISTERS,
         lambda: healed_by_windows(Scope(scans=0, reread="gap only", steps=(0, 1, 3, WAIT))),
-        "found here",
+        "the search",
     ),
     RedControl(
         "re-read of keys with a stream record only",
         TWO_REGISTERS,
         lambda: healed_by_windows(Scope(scans=2, reread="stream only")),
-        "found here",
+        "the search",
     ),
 )
 

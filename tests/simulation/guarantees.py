@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from tests.simulation import failing_rules, faults, hop_model, mutants, small_scope, soak
+from tests.simulation import failing_rules, faults, hop_model, mutants, soak
 from tests.simulation.tables import rows
 from tests.spark import mutants as spark_mutants
 
@@ -388,7 +388,8 @@ def rendered() -> str:
         f"- **Small scope** (`{TESTS['SCOPE']}`). "
         "Every history of up to three writes and two scans (without loss, healed in "
         "full, healed by windows) is delivered in every order and grouping, and with one duplicate. "
-        f"{len(failing_rules.RED_CONTROLS)} rules that fail are found, each with its shortest history (below).",
+        f"{len(failing_rules.RED_CONTROLS)} rules that fail are found (`{TESTS['RULES']}`); "
+        "[ORDERING](ORDERING.md#rules-that-fail) lists each with its shortest history.",
         f"- **Hop model** (`{TESTS['HOPS']}`). "
         "A breadth-first search visits every state of ingest, queue and flush. It catches "
         f"{len(hop_model.MUTANTS)} careless steps.",
@@ -417,18 +418,6 @@ def rendered() -> str:
                 lines.append(f"| {hop} | {fault.what} | simulation `{fault.name}`: {fault.where} | {fault.outcome} |")
         for row in ELSEWHERE.get(hop, ()):
             lines.append(f"| {hop} | {row.what} | `{row.test}` | {row.outcome} |")
-    lines += [
-        "",
-        "## Rules that fail",
-        "",
-        f"`{TESTS['RULES']}` finds them. Times are small numbers; there a margin of {small_scope.MARGIN} and a wait of "
-        f"{small_scope.WAIT} are enough. [ORDERING](ORDERING.md) explains the notation.",
-        "",
-        "| rule or bound | known from | shortest history that ends wrong |",
-        "|---|---|---|",
-    ]
-    for control in failing_rules.RED_CONTROLS:
-        lines.append(f"| {control.name} | {control.source} | {control.search().wrong} |")
     return "\n".join(lines) + "\n"
 
 
