@@ -88,12 +88,17 @@ class Checkpoint:
                 f"the checkpoint is of run {self.run}, segment {self.number}", hint="Start a new backfill"
             )
         if self.total != total:
-            raise Misconfigured(
-                f"run {run} was started with {self.total} segments and cannot go on with {total}",
-                hint="Start a new backfill; its records and this run's agree",
-            )
+            raise segments_changed(run, self.total, total)
         if self.table_id != table_id:
             raise table_recreated(run)
+
+
+def segments_changed(run: str, before: int, asked: int) -> Misconfigured:
+    """The error of a run that is to go on with another number of segments than it began with."""
+    return Misconfigured(
+        f"run {run} was started with {before} segments and cannot go on with {asked}",
+        hint="Start a new backfill; its records and this run's agree",
+    )
 
 
 def table_recreated(run: str) -> Misconfigured:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from lakebound.backfill import estimate as estimates
-from lakebound.backfill.checkpoints import table_recreated
+from lakebound.backfill.checkpoints import segments_changed, table_recreated
 from lakebound.backfill.exports import Exporter, Window
 from lakebound.backfill.key_reread import KeyReader, TimeRange
 from lakebound.backfill.margin import wait_ms
@@ -134,10 +134,7 @@ def save_plan(
         raise table_recreated(plan.run)
     segments = state.request.segments
     if plan.mode == "scan" and segments and segments != stored.units:
-        raise Misconfigured(
-            f"run {plan.run} was started with {stored.units} segments and cannot go on with {segments}",
-            hint="Start a new backfill",
-        )
+        raise segments_changed(plan.run, stored.units, segments)
     return stored
 
 
