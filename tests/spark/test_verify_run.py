@@ -48,7 +48,7 @@ def judged(spark: SparkSession, run: list[Record], bronze: list[Record] | None =
     rows = [(f"id=S:{k}", None if i is None else json.dumps(i), t, b) for k, i, t, b in SILVER]
     silver = spark.createDataFrame(rows, "_key STRING, _item STRING, _stream_time_ms BIGINT, _base STRING")
     earlier = bronze_frame(spark, bronze) if bronze is not None else None
-    return report_of(key_verdicts(bronze_frame(spark, run), silver, LABEL, earlier))
+    return report_of(key_verdicts(bronze_frame(spark, run), silver, LABEL, RUN, earlier))
 
 
 def of(*names: str) -> tuple[str, ...]:

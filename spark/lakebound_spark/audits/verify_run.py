@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.operate.verify import Report
+from lakebound.record import base_records
 from lakebound_spark.history.stretches import value_digest
 from lakebound_spark.platform.tables import read_table, require_silver
 from lakebound_spark.reading.files import checked_records
@@ -39,14 +40,14 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Repor
             "mirror the bucket again, then verify again"
         )
     records = checked.records if checked.records is not None else spark.createDataFrame([], _NO_RECORDS)
-    return report_of(key_verdicts(records, silver, manifest.first_label_ms, earlier))
+    return report_of(key_verdicts(records, silver, manifest.first_label_ms, manifest.run, earlier))
 
 
 _NO_RECORDS = "key STRING, snapshot_label_ms BIGINT, snapshot_run STRING, new_image STRING"
 
 
 def key_verdicts(
-    records: DataFrame, silver: DataFrame, least_label_ms: int, bronze: DataFrame | None = None
+    records: DataFrame, silver: DataFrame, label_ms: int, run: str, bronze: DataFrame | None = None
 ) -> DataFrame:
     """One row (`key`, `verdict`) per key of either side; the verdict is NULL where both are equal.
 
@@ -82,13 +83,14 @@ def key_verdicts(
         suspects = _add_is_earlier(suspects, bronze)
     else:
         suspects = suspects.withColumn("is_earlier", F.lit(False))
-    return equal.unionByName(suspects.select("key", _verdict(least_label_ms).alias("verdict")))
+    return equal.unionByName(suspects.select("key", _verdict(label_ms, run).alias("verdict")))
 
 
-def _verdict(least_label_ms: int) -> Column:
-    label = F.coalesce("label", F.lit(least_label_ms))
-    moved = (F.col("stream_ms") >= label) | (
-        F.col("lake_base") > F.coalesce("run_base", F.lit(f"{least_label_ms:015d}"))
+def _verdict(label_ms: int, run: str) -> Column:
+    # For a key that the run did not find: the register that its sweep would give the key.
+    absent = F.lit(base_records.base_register(label_ms, run, is_present=False))
+    moved = (F.col("stream_ms") >= F.coalesce("label", F.lit(label_ms))) | (
+        F.col("lake_base") > F.coalesce("run_base", absent)
     )
     return (
         F.when(F.col("again"), "different")
@@ -109,10 +111,10 @@ def _add_is_earlier(suspects: DataFrame, bronze: DataFrame) -> DataFrame:
     return suspects.join(had, ["key", "l"], "left").fillna(False, ["is_earlier"])
 
 
-def report_of(judged: DataFrame) -> Report:
-    """The report over the rows of :func:`judge`."""
+def report_of(verdicts: DataFrame) -> Report:
+    """The report over the rows of :func:`key_verdicts`."""
     listed = F.sort_array(F.collect_list(F.when(F.col("verdict").isNotNull(), F.col("key"))))
-    found = judged.groupBy("verdict").agg(F.count("*").alias("keys"), listed.alias("listed")).collect()
+    found = verdicts.groupBy("verdict").agg(F.count("*").alias("keys"), listed.alias("listed")).collect()
     by_verdict = {row["verdict"]: tuple(row["listed"]) for row in found}
 
     def of(verdict: str) -> tuple[str, ...]:

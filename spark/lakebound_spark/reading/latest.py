@@ -14,15 +14,10 @@ REGISTERS: Final = ("stream", "base")
 
 
 def base_register() -> Column:
-    """Label padded to 15 digits, run, present, joined by `|`: as text it sorts like the tuple it stands for."""
+    """The base register of each base record, as `lakebound.record.base_records.base_register` writes it."""
     present = F.when(F.col("new_image").isNotNull(), "1").otherwise("0")
     label = F.lpad(F.col("snapshot_label_ms").cast("string"), LABEL_DIGITS, "0")
     return F.concat_ws("|", label, F.col("snapshot_run"), present)
-
-
-def base_register_text(label_ms: int, run: str, *, is_present: bool) -> str:
-    """The same of one base record, outside of Spark."""
-    return f"{label_ms:0{LABEL_DIGITS}d}|{run}|{int(is_present)}"
 
 
 def show_expired(records: DataFrame) -> DataFrame:

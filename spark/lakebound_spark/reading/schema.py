@@ -8,7 +8,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, DataType, IntegerType, LongType, StringType, StructField, StructType
 
+from lakebound.record import base_records
 from lakebound.record.envelope import FIELDS
+from lakebound.times import MAX_TIME_MS
 
 CORRUPT: Final = "_corrupt"
 FILE: Final = "_file"
@@ -62,9 +64,7 @@ BAD_FILES: Final = StructType(
 RESCUED: Final = "_rescued"
 """With `columns: auto`: the attributes that no column could take, as one DynamoDB-JSON object."""
 
-LABEL_DIGITS: Final = 15
-LAST_MS: Final = 253_402_300_799_999
-"""The end of the year 9999, where dates end in Python and in most other places."""
+LABEL_DIGITS: Final = base_records.LABEL_DIGITS
 
 
 def is_whole() -> Column:
@@ -89,7 +89,7 @@ def is_whole_record() -> Column:
         & F.col("keys").startswith("{")
         & (F.col("new_image").isNull() | F.col("new_image").startswith("{"))
         & (F.col("is_deleted") == F.col("new_image").isNull())
-        & F.col("ingest_time_ms").between(0, LAST_MS)
+        & F.col("ingest_time_ms").between(0, MAX_TIME_MS)
         & F.when(F.col("origin") == "stream", stream).otherwise(F.col("origin").isNotNull() & base)
     )
     return F.coalesce(whole, F.lit(False))

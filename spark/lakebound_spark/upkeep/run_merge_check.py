@@ -7,9 +7,10 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
+from lakebound.record import base_records
 from lakebound_spark.platform.tables import companion_table, exists, read_table, require_silver
 from lakebound_spark.reading.files import checked_records
-from lakebound_spark.reading.latest import base_register, base_register_text
+from lakebound_spark.reading.latest import base_register
 from lakebound_spark.reading.source import DataFile, literal_path, parse_data_file
 
 
@@ -57,7 +58,7 @@ def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> D
 
     A row whose base register is above the sweep's own record would not be removed by it, so it is no ghost of this run.
     """
-    own = base_register_text(label_ms, run, is_present=False)
+    own = base_records.base_register(label_ms, run, is_present=False)
     untouched = F.col("_stream_time_ms").isNull() | (F.col("_stream_time_ms") < label_ms)
     # With `ttl_deletes: keep` an expired row is shown though the source has it no longer: that is no ghost.
     shown = ~F.col("_is_deleted") & ~F.coalesce(F.col("_ttl_expired"), F.lit(False))

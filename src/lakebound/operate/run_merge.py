@@ -14,6 +14,7 @@ from lakebound.backfill.manifest import Manifest
 from lakebound.errors import ObjectMissing, Poison
 from lakebound.formats.registry import reader_of
 from lakebound.operate.file_check import MAX_FILE_BYTES, Files
+from lakebound.record.base_records import base_register
 from lakebound.transport.object_keys import DataKey
 
 
@@ -77,11 +78,6 @@ def _base_records(files: Files, prefix: str, key: str, manifest: Manifest) -> It
             )
     if count != name.count:
         raise Poison("count", f"{count} records, the name says {name.count}")
-
-
-def base_register(label_ms: int, run: str, *, is_present: bool) -> str:
-    """Silver's `_base` of a record: as text it sorts like the tuple it stands for."""
-    return f"{label_ms:015d}|{run}|{int(is_present)}"
 
 
 def _compare(silver: MergedTable, bases: dict[str, str], manifest: Manifest) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import orjson
 
@@ -10,6 +11,14 @@ from lakebound.errors import Poison
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.raw_items import ItemReader, RawItem, write_ms
 from lakebound.record.stream_records import ChangeEvent, check_keys
+
+LABEL_DIGITS: Final = 15
+"""A label stands in a register's text with so many digits, so that texts sort as labels do."""
+
+
+def base_register(label_ms: int, run: str, *, is_present: bool) -> str:
+    """A base record's register, as silver's `_base` holds it: it sorts as the tuple (label, run, present) does."""
+    return f"{label_ms:0{LABEL_DIGITS}d}|{run}|{int(is_present)}"
 
 
 class SnapshotDecoder:
