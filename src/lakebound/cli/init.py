@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
@@ -16,11 +16,15 @@ from lakebound.cli import deployed
 from lakebound.cli.deployed import DryRun
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.operate.stack_parameters import foreign_parameters, own_parameters
-from lakebound.record.table_identity import Refused, Source, TableArn
-from lakebound.source.sharing import Policy, key_statement, policies
+from lakebound.operate.stack_parameters import (
+    OwnerPolicies,
+    check_operators,
+    foreign_parameters,
+    own_parameters,
+    owner_policies,
+)
+from lakebound.record.table_identity import Refused, TableArn
 
-_PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/*?-]+").fullmatch
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}").fullmatch
 
 
@@ -56,10 +60,9 @@ def command(
     source = deployed.followed_table(table, stream)
     if isinstance(source, Refused):
         raise source.error()
+    shared = OwnerPolicies()
     if not source.is_foreign:
         parameters = own_parameters(examine_table(deployed.clients, source, key), stream, partition_key)
-        shared: tuple[Policy, ...] = ()
-        for_key = None
     else:
         home = deployed.home_of_caller()
         assert arn is not None
@@ -72,10 +75,8 @@ def command(
         with suppress(LakeboundError):  # the policy that allows it may not be there yet
             facts = examine_table(deployed.clients, source, key)
         parameters = foreign_parameters(source, facts, stream)
-        operators = _checked(operator) if operator is not None else deployed.callers()
-        shared = policies(arn, parameters.get("TableStreamArn", ""), home, name, operators)
-        table_key = parameters.get("TableKmsKeyArn")
-        for_key = key_statement(home, name, table_key, operators) if table_key else None
+        operators = check_operators(operator) if operator is not None else deployed.callers()
+        shared = owner_policies(arn, parameters, home, name, operators)
     parameters |= {k: v for k, v in (("S3Bucket", bucket), ("KmsKeyArn", key), ("AlarmTopicArn", topic)) if v}
     text = samconfig(name, parameters)
     # Without the stream's ARN a deployment would make a new table of that name: no file, no deployment.
@@ -89,38 +90,27 @@ def command(
                 "parameters": parameters,
                 "file": str(file) if is_whole else None,
                 "dry_run": dry_run,
-                "policies": [{"resource": one.resource, "document": one.document} for one in shared],
-                "key_statement": for_key,
+                "policies": [{"resource": one.resource, "document": one.document} for one in shared.resources],
+                "key_statement": shared.key_statement,
             }
         )
         return
-    if shared:
-        _print_policies(shared, source, for_key, is_whole=is_whole)
+    if source.is_foreign:
+        _print_policies(shared, source.asked, is_whole=is_whole)
     if is_whole:
         echo(text if dry_run else f"wrote {file}: stack {name}")
         new = " --new-table" if "PartitionKeyName" in parameters else ""
         echo(f"next: lakebound doctor --before --table {source.asked}{new}, then make deploy")
 
 
-def _checked(operators: list[str]) -> list[str]:
-    for one in operators:
-        if not _PRINCIPAL(one):
-            raise Misconfigured(
-                f"--operator {one!r} names no role or user", hint="Give arn:aws:iam::ACCOUNT:role/NAME, or user/NAME"
-            )
-    return operators
-
-
-def _print_policies(
-    shared: tuple[Policy, ...], source: Source, statement: dict[str, Any] | None, *, is_whole: bool
-) -> None:
-    echo(f"{source.asked} belongs to another account. Its owner runs there, before make deploy:\n")
-    for one in shared:
+def _print_policies(shared: OwnerPolicies, table: str, *, is_whole: bool) -> None:
+    echo(f"{table} belongs to another account. Its owner runs there, before make deploy:\n")
+    for one in shared.resources:
         echo(f"  {one.command}\n")
     echo("Each replaces a policy that is there: add its statements to yours instead if get-resource-policy shows one.")
-    if statement is not None:
+    if shared.key_statement is not None:
         echo("Into the policy of the table's KMS key, beside what it has (a key of AWS's own takes none):\n")
-        echo(f"  {orjson.dumps(statement).decode()}\n")
+        echo(f"  {orjson.dumps(shared.key_statement).decode()}\n")
     echo("A stack of another account scans: DynamoDB lets nobody else export a table.")
     if not is_whole:
         echo("Nothing is written yet, for the stream's ARN is not known: run this again when the policy is there, or")

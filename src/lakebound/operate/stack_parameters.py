@@ -1,10 +1,26 @@
-"""The parameters that a stack for a table needs, by what the table's description says."""
+"""What a stack for a table needs: its parameters, and the policies that the owner of another account's table puts."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from lakebound.errors import Misconfigured
 from lakebound.operate.doctor import TableFacts
-from lakebound.record.table_identity import Source
+from lakebound.record.table_identity import Home, Source, TableArn
+from lakebound.source.sharing import Policy, key_statement, policies
+
+_PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/*?-]+").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerPolicies:
+    """The policies of the table and its stream, and a statement for the policy of the table's customer key."""
+
+    resources: tuple[Policy, ...] = ()
+    key_statement: dict[str, Any] | None = None
 
 
 def own_parameters(facts: TableFacts, stream: str, partition_key: str) -> dict[str, str]:
@@ -32,6 +48,27 @@ def foreign_parameters(source: Source, facts: TableFacts | None, stream: str) ->
     Without TableStreamArn where nobody has given the stream's ARN. Raises Misconfigured.
     """
     return _followed(source.asked, facts or TableFacts(source.table, exists=False), stream)
+
+
+def owner_policies(
+    table: TableArn, parameters: Mapping[str, str], home: Home, stack: str, operators: Sequence[str]
+) -> OwnerPolicies:
+    """What lets a stack with these parameters, and these roles or users, read another account's table."""
+    key = parameters.get("TableKmsKeyArn")
+    return OwnerPolicies(
+        policies(table, parameters.get("TableStreamArn", ""), home, stack, operators),
+        key_statement(home, stack, key, operators) if key else None,
+    )
+
+
+def check_operators(operators: list[str]) -> list[str]:
+    """The ARNs as they are. Raises Misconfigured for one that is not of a role or a user."""
+    for one in operators:
+        if not _PRINCIPAL(one):
+            raise Misconfigured(
+                f"--operator {one!r} names no role or user", hint="Give arn:aws:iam::ACCOUNT:role/NAME, or user/NAME"
+            )
+    return operators
 
 
 def _followed(asked: str, facts: TableFacts, stream: str) -> dict[str, str]:
