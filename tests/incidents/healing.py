@@ -107,8 +107,6 @@ class Healing:
         )
         self._context = RunContext(self.rules, ports)
 
-    # ── the ports that are the plant's own ──
-
     def describe(self, *, recovery: bool = False) -> TableDescription:
         arn = self._plant.stream_arn.partition("/stream/")[0]
         items = len(self._plant.table)
@@ -127,8 +125,6 @@ class Healing:
 
     def _no_exports(self, table_arn: str) -> Exporter:
         raise AssertionError("this table has no point-in-time recovery")
-
-    # ── what happens by itself, and what the operator does ──
 
     def look(self) -> None:
         """The schedule: every five minutes."""

@@ -119,8 +119,6 @@ class Plant:
         self._mapped_ms = self.clock.now_ms() - 7_200_000
         self.healing = Healing(self, PREFIX, MARGIN_MS)
 
-    # ── the application ──
-
     def write(self, key: str, value: str | None, **forged: Any) -> None:
         """Put an item, or with None delete it."""
         keys: Image = {"id": {"S": key}}
@@ -151,8 +149,6 @@ class Plant:
         """Somebody switches the table's stream off and on."""
         label = f"{datetime.fromtimestamp(self.clock.now_ms() // 1000, UTC):%Y-%m-%dT%H:%M:%S}.000"
         self.stream_arn = f"{self.stream_arn.rpartition('/')[0]}/{label}"
-
-    # ── the platform ──
 
     def run(self, seconds: float, step: float = 30) -> None:
         """Both mappings, every `step` seconds, and the looks at the stream."""
@@ -223,8 +219,6 @@ class Plant:
             if done := [one.receipt for one in received if one.message_id not in kept]:
                 self.buffer.delete(done)
 
-    # ── the lake ──
-
     def rows(self) -> Iterator[LakeRow]:
         """Port LakeTable: the registers over every batch file, and what somebody edited since."""
         for key, registers in receive_all(self.records()).items():
@@ -238,8 +232,6 @@ class Plant:
         for key, kept in self.bucket.objects.items():
             if DataKey.parse(PREFIX, key) is not None:
                 yield from (orjson.loads(line) for line in gzip.decompress(kept.body).splitlines())
-
-    # ── the operator ──
 
     def compare(self) -> Report:
         """`lakebound verify`."""

@@ -27,7 +27,7 @@ from tests.simulation.ledger import Entry, Ledger
 from tests.simulation.source import TABLE, Stream, Table
 from tests.simulation.turns import Violated
 from tests.support.registers import Silver, chain_breaks
-from tests.support.state_machine import Execution, start
+from tests.support.state_machine import start
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = ("stream_ingest", "flusher", "backfill")
@@ -134,8 +134,7 @@ def machine(folder: Path, careless: str = "") -> Iterator[Machine]:
         }
         sandboxes = {}
         for function in FUNCTIONS:
-            edits = [careless] if careless else []
-            sandboxes[function] = Sandbox(function, environment, edits)
+            sandboxes[function] = Sandbox(function, environment, [careless] if careless else [])
             exits.callback(sandboxes[function].close)
         yield Machine(stack, table, sandboxes, url, dead)
 
@@ -175,14 +174,12 @@ class Lived:
         self._write(self.writes)
         self._deliver()
         self._flush()
-        self._to_the_end(start(self._backfill, {"segments": 2}, name="run-1"))
+        self.result = start(self._backfill, {"segments": 2}, name="run-1").run()
         self._write(3)
         self._deliver()
         self._flush()
         self._check()
         return self
-
-    # ── the source ──
 
     @staticmethod
     def _now() -> int:
@@ -211,8 +208,6 @@ class Lived:
             entry = table.write(number, image, self._now(), 0, ttl=False)
             if entry is not None:
                 self.ledger.written(entry)
-
-    # ── the platform ──
 
     def _invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any] | None:
         """One invocation; None when its process was killed."""
@@ -320,11 +315,6 @@ class Lived:
         answer: dict[str, Any] = done["answer"]
         return answer
 
-    def _to_the_end(self, run: Execution) -> None:
-        self.result = run.run()
-
-    # ── the promises ──
-
     def _nothing_replaced(self) -> None:
         """G4: what an object under the data prefix holds never changes."""
         now = self.machine.keys(PREFIX + "/")
@@ -343,8 +333,7 @@ class Lived:
 
     def _conserved(self, what: str) -> None:
         """G3: each record that the checkpoint passed is in an object, in quarantine or in the queue."""
-        records = self._objects()
-        del records
+        self._objects()
         if all(entry.in_object or entry.in_quarantine for entry in self.ledger.entries.values() if entry.acknowledged):
             return
         self.pass_visibility()

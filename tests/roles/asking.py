@@ -188,25 +188,20 @@ def _cloudformation(operation: str, given: Arguments, here: Surroundings) -> Ite
         )
 
 
-def _secrets(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
-    if operation == "GetSecretValue":
-        yield Request.of(f"secretsmanager:{operation}", given["SecretId"], operation)
+def _on_named(action: str, argument: str) -> Callable[[str, Arguments, Surroundings], Iterator[Request]]:
+    """For a service of which one operation is used: its resource is what an argument names."""
 
+    def requests(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
+        if action.endswith(f":{operation}"):
+            yield Request.of(action, given[argument], operation)
 
-def _parameters(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
-    if operation == "GetParameter":
-        yield Request.of(f"ssm:{operation}", given["Name"], operation)
+    return requests
 
 
 def _logs(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
     if operation == "DescribeLogGroups":
         # Whatever the prefix, it lists the account's groups: a statement for some of them does not allow it.
         yield Request.of(f"logs:{operation}", "*", operation)
-
-
-def _kms(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
-    if operation == "DescribeKey":
-        yield Request.of(f"kms:{operation}", given["KeyId"], operation)
 
 
 _READERS: Mapping[str, Callable[[str, Arguments, Surroundings], Iterator[Request]]] = {
@@ -217,8 +212,8 @@ _READERS: Mapping[str, Callable[[str, Arguments, Surroundings], Iterator[Request
     "cloudwatch": _cloudwatch,
     "stepfunctions": _states,
     "cloudformation": _cloudformation,
-    "secretsmanager": _secrets,
-    "ssm": _parameters,
-    "kms": _kms,
+    "secretsmanager": _on_named("secretsmanager:GetSecretValue", "SecretId"),
+    "ssm": _on_named("ssm:GetParameter", "Name"),
+    "kms": _on_named("kms:DescribeKey", "KeyId"),
     "logs": _logs,
 }

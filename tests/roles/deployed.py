@@ -77,8 +77,6 @@ class Deployed:
     """An operation that answers with an outage."""
     _unjudged: Any = None
 
-    # ── judging ──
-
     def may(self, role: str, request: Request) -> bool:
         """Judges and remembers one request of a role."""
         self.asked.setdefault(role, []).append(request)
@@ -113,8 +111,6 @@ class Deployed:
             yield
         finally:
             self.role = before
-
-    # ── botocore's hooks ──
 
     def keep_arguments(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         context["asked"] = dict(params)
@@ -154,8 +150,6 @@ class Deployed:
             return False
         return True
 
-    # ── time ──
-
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
 
@@ -164,8 +158,6 @@ class Deployed:
 
     def sleep(self, seconds: float) -> None:
         self.ahead_ms += round(seconds * 1000)
-
-    # ── functions ──
 
     def load(self, function: str, logical: str) -> ModuleType:
         """The real handler's module, started with the rendered variables under its role."""

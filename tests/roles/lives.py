@@ -111,8 +111,6 @@ class Life:
             },
         }
 
-    # ── what moto lacks ──
-
     def mapping(self, given: dict[str, Any]) -> dict[str, Any]:
         return {
             "UUID": given["UUID"],
@@ -153,8 +151,6 @@ class Life:
 
     def describe_export(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"ExportDescription": self.exports[given["ExportArn"]]}
-
-    # ── the live path ──
 
     def keep_secrets(self) -> None:
         """Not ours to judge: the owner of the key puts it there."""
@@ -295,8 +291,6 @@ class Life:
     def listed(self, prefix: str) -> list[str]:
         found = self.s3.list_objects_v2(Bucket=self.here.bucket, Prefix=prefix).get("Contents", [])
         return [one["Key"] for one in found]
-
-    # ── the backfill and the look ──
 
     def look(self) -> None:
         """Twice, for the second one replaces what the first one saw."""

@@ -38,10 +38,6 @@ class RedControl:
         return search(self.rule, self.scenarios())
 
 
-def _tuple(changes: Sequence[Change]) -> tuple[Change, ...]:
-    return tuple(changes)
-
-
 def _one_by_one(step: Callable[[Any, Change], Any]) -> Callable[[Any, Any], tuple[Any, ...]]:
     def apply(state: Any, batch: Sequence[Change]) -> tuple[Any, ...]:
         for change in batch:
@@ -55,7 +51,7 @@ def _shown(state: Any) -> Any:
     return None if state is None else state.image
 
 
-LAST_ARRIVAL = Rule("last arrival wins", None, _tuple, _one_by_one(lambda _, change: change), _shown)
+LAST_ARRIVAL = Rule("last arrival wins", None, tuple, _one_by_one(lambda _, change: change), _shown)
 
 
 def _by_updated_at(state: Change | None, batch: Sequence[Change]) -> tuple[Change | None, ...]:
@@ -74,14 +70,14 @@ def _by_updated_at(state: Change | None, batch: Sequence[Change]) -> tuple[Chang
     return tuple(outcomes)
 
 
-UPDATED_AT = Rule("MERGE by updated_at, then DELETE the REMOVE keys", None, _tuple, _by_updated_at, _shown)
+UPDATED_AT = Rule("MERGE by updated_at, then DELETE the REMOVE keys", None, tuple, _by_updated_at, _shown)
 
 
 def _greatest(name: str, rank: Callable[[Change], Any]) -> Rule:
     def step(state: Change | None, change: Change) -> Change:
         return change if state is None or rank(change) > rank(state) else state
 
-    return Rule(name, None, _tuple, _one_by_one(step), _shown)
+    return Rule(name, None, tuple, _one_by_one(step), _shown)
 
 
 SNAPSHOT_IS_ZERO = _greatest("sequence number, snapshot rows count as 0", lambda c: c.version or "0")
@@ -102,7 +98,7 @@ def _pairwise(state: Change | None, change: Change) -> Change:
     return stream if stream.time >= base.base[0] else base
 
 
-PAIRWISE = Rule("pairwise", None, _tuple, _one_by_one(_pairwise), _shown)
+PAIRWISE = Rule("pairwise", None, tuple, _one_by_one(_pairwise), _shown)
 
 
 def _scan_wins_ties(row: Row, batch: Reduced) -> tuple[Row, ...]:
@@ -145,7 +141,7 @@ def _label_only(row: Row, batch: Sequence[Change]) -> tuple[Row, ...]:
     return (row,)
 
 
-LABEL_ONLY = Rule("sweep without the (label, run, present) tuple", EMPTY, _tuple, _label_only, lambda row: row.image)
+LABEL_ONLY = Rule("sweep without the (label, run, present) tuple", EMPTY, tuple, _label_only, lambda row: row.image)
 
 
 def _same_label() -> Iterator[Scenario]:
@@ -161,17 +157,13 @@ def _streams_only() -> Iterator[Scenario]:
     return whole_stream(Scope(writes=3, scans=0))
 
 
-def _small() -> Iterator[Scenario]:
-    return whole_stream(Scope(writes=2, scans=1))
-
-
 RED_CONTROLS: tuple[RedControl, ...] = (
     RedControl("last arrival wins", LAST_ARRIVAL, _streams_only),
     RedControl("MERGE by updated_at, then DELETE", UPDATED_AT, _streams_only),
     RedControl("snapshot rows count as 0", SNAPSHOT_IS_ZERO, lambda: healed_in_full(Scope(writes=2, scans=1))),
     RedControl("lexicographic", LEXICOGRAPHIC, _streams_only),
     RedControl("pairwise", PAIRWISE, lambda: whole_stream(Scope(writes=2, scans=1, steps=(0, 1, 3)))),
-    RedControl("scan wins ties", SCAN_WINS_TIES, _small),
+    RedControl("scan wins ties", SCAN_WINS_TIES, lambda: whole_stream(Scope(writes=2, scans=1))),
     RedControl("hard delete without tombstone", HARD_DELETE, _streams_only),
     RedControl("tombstones purged early", PURGED_EARLY, _streams_only),
     RedControl("sweep without the tuple", LABEL_ONLY, _same_label),

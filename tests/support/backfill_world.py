@@ -211,8 +211,6 @@ class Table:
             key = DataKey(folder, "stream", now, len(lines), digest, "ndjson.gz").format(PREFIX)
             bucket.objects[key] = igzip.compress(b"".join(lines))
 
-    # ── ports Source and PageSource ──
-
     def describe(self, *, recovery: bool = False) -> TableDescription:
         return TableDescription(
             name="cars",

@@ -40,8 +40,7 @@ def said(
 
 
 def test_a_person_reads_one_line_a_step_and_once_that_there_is_nothing_new(capsys: pytest.CaptureFixture[str]) -> None:
-    turns = [ended(one) for one in (QUIET, QUIET, MERGED, QUIET, STALE, STALE)]
-    _, out, err = said(capsys, *turns)
+    _, out, err = said(capsys, *[ended(one) for one in (QUIET, QUIET, MERGED, QUIET, STALE, STALE)])
     nothing = "12:00:01 silver: nothing new for lake.cars"
     assert out == [nothing, f"12:00:01 silver: {MERGED.said}", nothing]
     assert err == ["12:00:01 GAP: lake.cars is marked stale since 2026"]
