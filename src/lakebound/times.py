@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -9,6 +10,18 @@ MAX_TIME_MS: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z: the last time that a four-digit year can name."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """From one moment to another. Whether the end is part of it, who takes one says."""
+
+    from_ms: int
+    to_ms: int
+
+    def widened(self, ms: int) -> TimeRange:
+        """The range with so many milliseconds more on either side."""
+        return TimeRange(self.from_ms - ms, self.to_ms + ms)
 
 
 def utc(ms: int) -> datetime:

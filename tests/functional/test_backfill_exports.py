@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from lakebound.backfill.export_states import start_exports
-from lakebound.backfill.exports import FULL, INCREMENTAL, ExpectedExport, Window, read_manifest, windows
+from lakebound.backfill.exports import FULL, INCREMENTAL, ExpectedExport, read_manifest, windows
 from lakebound.backfill.run_context import RunContext
 from lakebound.backfill.run_state import RunState
 from lakebound.backfill.segment_states import read_segment
 from lakebound.backfill.state_machine import ACTIONS
 from lakebound.errors import LakeboundError, ObjectMissing
+from lakebound.times import TimeRange
 from tests.support.backfill_world import START_MS, TABLE_ARN, World, world
 from tests.support.export_files import ID, TABLE_ID, Exports, exporting, exports_of, layout, md5
 from tests.support.state_machine import Failed, start
@@ -142,7 +143,7 @@ def test_an_incremental_export_carries_net_states_with_its_windows_end_as_label(
 
 def test_windows_cover_the_range_and_keep_their_limits() -> None:
     for hours in (0.01, 0.25, 1, 23.9, 24, 24.1, 48, 100, 35 * 24):
-        made = windows(START_MS, START_MS + int(hours * HOUR))
+        made = windows(TimeRange(START_MS, START_MS + int(hours * HOUR)))
         assert made[0].from_ms <= START_MS
         assert made[-1].to_ms >= START_MS + int(hours * HOUR)
         assert all(one.to_ms == two.from_ms for one, two in pairwise(made))
@@ -162,7 +163,8 @@ def stored(folder: Path) -> World:
 PREFIX = "2026-Nov"
 SUMMARY = f"{PREFIX}/AWSDynamoDB/{ID}/manifest-summary.json"
 WHOLE = ExpectedExport(FULL, TABLE_ARN, TABLE_ID, 5, time_ms=START_MS)
-HOURLY = ExpectedExport(INCREMENTAL, TABLE_ARN, TABLE_ID, 5, window=Window(START_MS, START_MS + HOUR))
+MINUTE_EARLIER = TimeRange(START_MS - 60_000, START_MS + HOUR)
+HOURLY = ExpectedExport(INCREMENTAL, TABLE_ARN, TABLE_ID, 5, window=TimeRange(START_MS, START_MS + HOUR))
 
 
 def plainly(key: str, body: bytes) -> Any:
@@ -248,8 +250,8 @@ def test_a_manifest_whose_listing_is_nowhere_is_told() -> None:
         ("full", replace(WHOLE, table_arn=TABLE_ARN + "2"), "another table"),
         ("full", replace(WHOLE, table_id="another"), "created again"),
         ("full", replace(WHOLE, time_ms=START_MS + 2_000), "another exportTime"),
-        ("incremental", replace(HOURLY, window=Window(START_MS - 60_000, START_MS + HOUR)), "another exportFromTime"),
-        ("incremental", replace(HOURLY, window=Window(START_MS, START_MS + 2 * HOUR)), "another exportToTime"),
+        ("incremental", replace(HOURLY, window=MINUTE_EARLIER), "another exportFromTime"),
+        ("incremental", replace(HOURLY, window=TimeRange(START_MS, START_MS + 2 * HOUR)), "another exportToTime"),
     ],
 )
 def test_an_export_that_was_not_asked_for_is_not_used(folder: str, wanted: ExpectedExport, sentence: str) -> None:
@@ -277,7 +279,7 @@ def test_the_full_fixture_converts_exactly() -> None:
     ten = json.loads((FIXTURES / "items.json").read_text())
 
     class Stored(Exports):
-        def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+        def start(self, kind: str, prefix: str, token: str, window: TimeRange | None) -> str:
             self.started[token] = (kind, SUMMARY, window, START_MS)
             return token
 

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from lakebound.backfill.export_states import export_windows
-from lakebound.backfill.key_reread import KeyReread, TimeRange
+from lakebound.backfill.key_reread import KeyReread
 from lakebound.backfill.run_context import RunContext, save_work
 from lakebound.backfill.run_state import RunState
 from lakebound.backfill.state_machine import ACTIONS
 from lakebound.source.facts import TableDescription
 from lakebound.source.gaps import Gap, GapBook
+from lakebound.times import TimeRange
 from tests.support.backfill_histories import (
     KEYS,
     before_the_stream,

@@ -15,9 +15,9 @@ import boto3
 
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.s3 import S3Store
-from lakebound.backfill.exports import FULL, Window
+from lakebound.backfill.exports import FULL
 from lakebound.source.gaps import Gap, GapBook
-from lakebound.times import iso
+from lakebound.times import TimeRange, iso
 from tests.roles.deployed import Deployed, Right, deployed, owner_of
 from tests.roles.judging import ACCOUNT, Request
 from tests.support import state_machine
@@ -134,7 +134,7 @@ class Life:
         at_ms = self.here.now_ms() // 1000 * 1000
         if span := given.get("IncrementalExportSpecification"):
             edges = [int(span[name].timestamp() * 1000) for name in ("ExportFromTime", "ExportToTime")]
-            window = Window(*edges)
+            window = TimeRange(*edges)
             stamp = {"WriteTimestampMicros": {"N": str(edges[0] * 1000 + 1)}}
             lines = [{"Metadata": stamp, "Keys": {"id": item["id"]}, "NewImage": item} for item in items]
         prefix = f"{given['S3Prefix']}"

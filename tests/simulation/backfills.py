@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from lakebound.adapters.documents import S3Documents
-from lakebound.backfill.exports import FULL, ExportState, Window
+from lakebound.backfill.exports import FULL, ExportState
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.run_context import Ports, RunContext, RunRules
 from lakebound.backfill.run_state import RunState
@@ -27,6 +27,7 @@ from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
 from lakebound.source import gaps
 from lakebound.source.facts import MappingFacts, QueueCounts, TableDescription
+from lakebound.times import TimeRange
 from lakebound.transport.object_keys import GapKey
 from tests.simulation.source import TABLE
 from tests.simulation.turns import Crash, Turn, Violated
@@ -136,7 +137,7 @@ class Exporter:
     world: World
     one: Invocation
 
-    def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+    def start(self, kind: str, prefix: str, token: str, window: TimeRange | None) -> str:
         world, table = self.world, self.world.table
         self.one.enter("export_table")
         arn = f"{TABLE_ARN}/export/{token}"
@@ -157,7 +158,7 @@ class Exporter:
         self.one.leave("export_table")
         return arn
 
-    def _changes(self, window: Window) -> list[dict[str, Any]]:
+    def _changes(self, window: TimeRange) -> list[dict[str, Any]]:
         """One net state per item, none for one inserted and deleted inside."""
         table, lines = self.world.table, []
         for n, past in table.past.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 from isal import igzip
 
-from lakebound.backfill.exports import ExportState, Window
+from lakebound.backfill.exports import ExportState
 from lakebound.backfill.run_context import Ports, RunContext, RunRules
 from lakebound.backfill.run_state import RunState
 from lakebound.backfill.segment_states import plan_scan
@@ -26,6 +26,7 @@ from lakebound.record.envelope import decode_line, encode_line
 from lakebound.record.redaction import Redaction
 from lakebound.record.stream_records import ChangeEvent, StreamDecoder
 from lakebound.source.facts import Account, MappingFacts, TableDescription
+from lakebound.times import TimeRange
 from lakebound.transport.object_keys import DataKey, partitioner
 from tests.support.local_ports import MemoryMetrics, MemoryQueue, MemoryUpstream
 
@@ -295,7 +296,7 @@ class StreamMapping:
 
 @dataclass
 class NoExports:
-    def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+    def start(self, kind: str, prefix: str, token: str, window: TimeRange | None) -> str:
         raise AssertionError("no export was asked for")
 
     def describe(self, arn: str) -> ExportState:

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lakebound.backfill.exports import FULL, ExportState, Window
-from lakebound.times import iso_millis
+from lakebound.backfill.exports import FULL, ExportState
+from lakebound.times import TimeRange, iso_millis
 from tests.support.backfill_world import TABLE_ARN, Bucket, Table, World, world
 
 TABLE_ID = "12345a12-abcd-123a-ab12-1234abc12345"
@@ -34,7 +34,7 @@ def layout(
     lines: Sequence[dict[str, Any]],
     kind: str,
     at_ms: int,
-    window: Window | None = None,
+    window: TimeRange | None = None,
     files: int = 2,
     table_id: str = TABLE_ID,
 ) -> dict[str, bytes]:
@@ -90,12 +90,12 @@ class Exports:
 
     table: Table
     bucket: Bucket
-    started: dict[str, tuple[str, str, Window | None, int]] = field(default_factory=dict)
+    started: dict[str, tuple[str, str, TimeRange | None, int]] = field(default_factory=dict)
     looks: dict[str, int] = field(default_factory=dict)
     starts: int = 0
     damage: Any = None
 
-    def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+    def start(self, kind: str, prefix: str, token: str, window: TimeRange | None) -> str:
         self.starts += 1
         arn = f"{TABLE_ARN}/export/{token}"
         if arn in self.started:

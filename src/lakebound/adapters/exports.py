@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lakebound.adapters.aws_calls import attempt, code_of
-from lakebound.backfill.exports import ExportState, Window
+from lakebound.backfill.exports import ExportState
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.times import epoch_ms, utc
+from lakebound.times import TimeRange, epoch_ms, utc
 
 
 class TableExporter:
@@ -19,7 +19,7 @@ class TableExporter:
         self._kms_key = kms_key
         self._client = client
 
-    def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+    def start(self, kind: str, prefix: str, token: str, window: TimeRange | None) -> str:
         arguments: dict[str, Any] = {
             "TableArn": self._table_arn,
             "S3Bucket": self._bucket,

@@ -12,8 +12,7 @@ import orjson
 
 from lakebound.backfill import estimate as estimates
 from lakebound.backfill import exports
-from lakebound.backfill.exports import DataFile, ExpectedExport, ExportState, Window
-from lakebound.backfill.key_reread import TimeRange
+from lakebound.backfill.exports import DataFile, ExpectedExport, ExportState
 from lakebound.backfill.run_context import (
     RunContext,
     batch_files,
@@ -28,6 +27,7 @@ from lakebound.backfill.run_plan import RunPlan
 from lakebound.backfill.run_state import RunState
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.source.facts import TableDescription
+from lakebound.times import TimeRange
 
 MAX_UNITS: Final = 10_000
 """Children of one map; a document with so many numbers has 50 KB, a fifth of what a state may hold."""
@@ -48,7 +48,7 @@ def start_exports(context: RunContext, state: RunState) -> RunState:
     cut = estimates.Cut(0, readers, estimates.budget(described, state.request))
     plan = save_plan(context, state, described, cut, windows, reread)
     folder, exporter = context.folder(plan.run), ports.exporter(described.arn)
-    wanted: list[Window | None] = [Window(*edges) for edges in plan.windows] or [None]
+    wanted: list[TimeRange | None] = [TimeRange(*edges) for edges in plan.windows] or [None]
     for number, one in enumerate(wanted):
         key = folder.work(f"export-{number}")
         if ports.documents.load(key) is not None:
@@ -63,7 +63,7 @@ def start_exports(context: RunContext, state: RunState) -> RunState:
 
 def export_windows(
     context: RunContext, state: RunState, described: TableDescription
-) -> tuple[list[Window], TimeRange | None]:
+) -> tuple[list[TimeRange], TimeRange | None]:
     """(the windows of an incremental export, the hours whose keys are read again); ([], None) for a full export."""
     rules, stretch = context.rules, state.stretch
     if state.mode != "incremental_export" or not stretch:
@@ -74,10 +74,10 @@ def export_windows(
             hint='Heal by {"mode": "scan"} and a sweep instead',
         )
     wait = rules.wait_ms if state.is_heal else 0
-    windows = exports.windows(stretch.from_ms - wait, stretch.to_ms + wait)
+    windows = exports.windows(stretch.widened(wait))
     # INSERT for k delivered two minutes before the gap, inside the first window; DELETE lost in the gap, inside it
     # too: k is not exported, and a re-read of the gap's own hours would not list it. So all windows' hours are.
-    return windows, TimeRange(windows[0].from_ms - rules.margin_ms, windows[-1].to_ms + rules.margin_ms)
+    return windows, TimeRange(windows[0].from_ms, windows[-1].to_ms).widened(rules.margin_ms)
 
 
 def check_exports(context: RunContext, state: RunState) -> RunState:
@@ -103,7 +103,7 @@ def plan_files(context: RunContext, state: RunState) -> RunState:
     files: list[DataFile] = []
     for number, export in enumerate(_export_states(context, plan, described)):
         if plan.windows:
-            window = Window(*plan.windows[number])
+            window = TimeRange(*plan.windows[number])
             label = window.to_ms - plan.margin_ms
             expected = ExpectedExport(exports.INCREMENTAL, described.arn, plan.table_id, label, window=window)
         else:

@@ -19,7 +19,7 @@ from lakebound.ports import Clock, ObjectStore
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.raw_items import ExportLineReader
 from lakebound.record.stream_records import ChangeEvent
-from lakebound.times import parse_iso
+from lakebound.times import TimeRange, parse_iso
 
 FULL: Final = "FULL_EXPORT"
 INCREMENTAL: Final = "INCREMENTAL_EXPORT"
@@ -30,14 +30,6 @@ MAX_MANIFEST_BYTES: Final = 256 * 1024 * 1024
 _SAME_MOMENT_MS: Final = 1_000
 LINES_PER_PAGE: Final = 2_000
 PAGE_BYTES: Final = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One incremental export: from inclusive, to exclusive, whole seconds in milliseconds."""
-
-    from_ms: int
-    to_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +46,9 @@ class ExportState:
 
 
 class Exporter(Protocol):
-    """Starts and describes exports of one table into the bucket."""
+    """Starts and describes exports of one table into the bucket. A window holds its start and not its end."""
 
-    def start(self, kind: str, prefix: str, token: str, window: Window | None) -> str:
+    def start(self, kind: str, prefix: str, token: str, window: TimeRange | None) -> str:
         """The export's ARN; the same one for the same token. Raises Misconfigured, LakeboundError."""
 
     def describe(self, arn: str) -> ExportState:
@@ -74,18 +66,18 @@ class DataFile:
     kind: str
 
 
-def windows(from_ms: int, to_ms: int) -> list[Window]:
-    """Equal windows of 15 minutes to 24 hours that cover the range; a shorter range is begun earlier.
+def windows(hours: TimeRange) -> list[TimeRange]:
+    """Equal windows of 15 minutes to 24 hours that cover these hours, on whole seconds. Fewer hours begin earlier.
 
-    A larger window is harmless: its rows are the items' states at its end, and that is their label. With more than one,
-    each has 12 hours or more, so no inner edge lies within W of the range's start (ORDERING.md).
+    A larger window is harmless: its rows are the items' states at its end, and that is their label. Where there are
+    several, each has 12 hours or more, so no inner edge lies within W of the start (ORDERING.md).
     """
-    begin = from_ms // 1000
-    end = ceil(to_ms / 1000)
+    begin = hours.from_ms // 1000
+    end = ceil(hours.to_ms / 1000)
     begin = min(begin, end - LEAST_WINDOW_MS // 1000)
     count = ceil((end - begin) / (MOST_WINDOW_MS // 1000))
     edges = [begin + (end - begin) * number // count for number in range(count)] + [end]
-    return [Window(low * 1000, high * 1000) for low, high in pairwise(edges)]
+    return [TimeRange(low * 1000, high * 1000) for low, high in pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ class ExpectedExport:
     table_id: str
     label_ms: int
     time_ms: int | None = None
-    window: Window | None = None
+    window: TimeRange | None = None
 
 
 def read_manifest(store: ObjectStore, summary_key: str, expected: ExpectedExport) -> list[DataFile]:
@@ -275,7 +267,7 @@ def inflate_lines(key: str, body: bytes) -> Iterator[bytes]:
         yield rest
 
 
-def check_window(window: Window, recovery_from_ms: int | None) -> None:
+def check_window(window: TimeRange, recovery_from_ms: int | None) -> None:
     """Raises Misconfigured for hours that point-in-time recovery does not reach."""
     if recovery_from_ms is None:
         raise Misconfigured(

@@ -17,6 +17,7 @@ from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.stream_records import ChangeEvent
+from lakebound.times import TimeRange
 
 KEYS_PER_READ: Final = 100
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024
@@ -31,16 +32,8 @@ class KeyReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TimeRange:
-    """Creation times of stream records, and labels of base records, whose keys are read again; both ends included."""
-
-    from_ms: int
-    to_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class RereadUnit:
-    """What one unit of a run reads again: the keys of these batch files' records in the range."""
+    """What one unit of a run reads again: the keys of these batch files' records in the range, both ends included."""
 
     table: str
     run: str

@@ -15,8 +15,8 @@ import orjson
 
 from lakebound.backfill import estimate as estimates
 from lakebound.backfill.checkpoints import segments_changed, table_recreated
-from lakebound.backfill.exports import Exporter, Window
-from lakebound.backfill.key_reread import KeyReader, TimeRange
+from lakebound.backfill.exports import Exporter
+from lakebound.backfill.key_reread import KeyReader
 from lakebound.backfill.margin import wait_ms
 from lakebound.backfill.run_plan import RunPlan
 from lakebound.backfill.run_state import RunState
@@ -33,7 +33,7 @@ from lakebound.source.facts import (
     Upstream,
 )
 from lakebound.source.gaps import GapBook
-from lakebound.times import parse_iso
+from lakebound.times import TimeRange, parse_iso
 from lakebound.transport.object_keys import DataKey, RunFolder
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024
@@ -102,7 +102,7 @@ def save_plan(
     state: RunState,
     described: TableDescription,
     cut: estimates.Cut,
-    windows: Sequence[Window] = (),
+    windows: Sequence[TimeRange] = (),
     reread: TimeRange | None = None,
 ) -> RunPlan:
     """Plan the run, unless an earlier try of this state did: the plan that stands.

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lakebound.backfill.exports import Window
 from lakebound.backfill.run_input import BackfillRequest
+from lakebound.times import TimeRange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class RunState:
     wait_seconds: int | None = None
     heals: tuple[tuple[int, str], ...] = ()
     """(from, cause) of the gaps that this run heals."""
-    stretch: Window | None = None
+    stretch: TimeRange | None = None
     """The hours that were asked for, or the gap's; None where the run is not about some hours."""
     estimate: Mapping[str, Any] | None = None
     """What the run will take in its mode, for whoever looks at the execution."""
@@ -60,5 +60,5 @@ class RunState:
         fields["request"] = BackfillRequest.parse(document["request"])
         fields["heals"] = tuple((begin, cause) for begin, cause in fields.get("heals", ()))
         if "stretch" in fields:
-            fields["stretch"] = Window(*fields["stretch"])
+            fields["stretch"] = TimeRange(*fields["stretch"])
         return RunState(**fields)

@@ -8,7 +8,7 @@ from typing import Any
 from lakebound.backfill import estimate as estimates
 from lakebound.backfill.checkpoints import Checkpoint, table_recreated
 from lakebound.backfill.exports import DataFile, ExportFiles
-from lakebound.backfill.key_reread import KeyReread, RereadUnit, TimeRange
+from lakebound.backfill.key_reread import KeyReread, RereadUnit
 from lakebound.backfill.run_context import RunContext, free_readers, load_plan, load_work, save_plan
 from lakebound.backfill.run_plan import RunPlan
 from lakebound.backfill.run_state import RunState
@@ -17,6 +17,7 @@ from lakebound.errors import Misconfigured
 from lakebound.ports import SecondsLeft
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.source.facts import TableDescription
+from lakebound.times import TimeRange
 
 
 def plan_scan(context: RunContext, state: RunState) -> RunState:

@@ -11,8 +11,6 @@ import orjson
 
 from lakebound.backfill import estimate as estimates
 from lakebound.backfill import exports
-from lakebound.backfill.exports import Window
-from lakebound.backfill.key_reread import TimeRange
 from lakebound.backfill.run_context import RunContext, batch_files, covered_from_ms
 from lakebound.backfill.run_input import BackfillRequest
 from lakebound.backfill.run_state import RunState
@@ -21,7 +19,7 @@ from lakebound.errors import Misconfigured
 from lakebound.record.table_identity import TableArn
 from lakebound.source.facts import QueueCounts, TableDescription, Upstream
 from lakebound.source.gaps import RECORDS_STALE
-from lakebound.times import iso
+from lakebound.times import TimeRange, iso
 
 EXPORT_SETTLES_MS: Final = 5 * 60_000
 """Exports reach up to about five minutes ago (LatestRestorableDateTime)."""
@@ -71,11 +69,11 @@ def estimate(context: RunContext, state: RunState) -> RunState:
     request = state.request
     described = context.ports.source.describe(recovery=True)
     heals: tuple[tuple[int, str], ...] = ()
-    stretch: Window | None = None
+    stretch: TimeRange | None = None
     if state.is_heal:
         stretch, heals = _open_gaps(context)
     elif request.from_ms is not None and request.to_ms is not None:
-        stretch = Window(request.from_ms, request.to_ms)
+        stretch = TimeRange(request.from_ms, request.to_ms)
     barred = no_windows(context, described, stretch, heals) if state.is_heal and stretch else ""
     ways = estimates.estimate(described, request, _changed_bytes(context, stretch), barred)
     mode = ways.recommended if state.is_heal else request.mode
@@ -89,7 +87,7 @@ def estimate(context: RunContext, state: RunState) -> RunState:
 
 
 def no_windows(
-    context: RunContext, described: TableDescription, stretch: Window, heals: Sequence[tuple[int, str]]
+    context: RunContext, described: TableDescription, stretch: TimeRange, heals: Sequence[tuple[int, str]]
 ) -> str:
     """Why this gap cannot be healed by incremental exports and the re-read; empty when it can."""
     if any(cause == RECORDS_STALE for _, cause in heals):
@@ -99,13 +97,13 @@ def no_windows(
     if rules.redaction is not None and rules.redaction.hashes_any(described.key_names):
         return "cannot be followed by the re-read: HASH_ATTRIBUTES names a key attribute"
     # The windows begin W before the gap, on a whole second.
-    begin = exports.windows(stretch.from_ms - rules.wait_ms, stretch.to_ms + rules.wait_ms)[0].from_ms
+    begin = exports.windows(stretch.widened(rules.wait_ms))[0].from_ms
     if described.recovery_from_ms is not None and begin < described.recovery_from_ms:
         return "does not reach back to the gap's start: the recovery period begins later"
     return ""
 
 
-def _open_gaps(context: RunContext) -> tuple[Window, tuple[tuple[int, str], ...]]:
+def _open_gaps(context: RunContext) -> tuple[TimeRange, tuple[tuple[int, str], ...]]:
     """(the hours of all open gaps, (from, cause) of each). Raises Misconfigured without one, or where one goes on."""
     gaps = context.gaps.open()
     if not gaps:
@@ -118,14 +116,13 @@ def _open_gaps(context: RunContext) -> tuple[Window, tuple[tuple[int, str], ...]
             "50 minutes after that), then redrive this execution",
         )
     begin = min(gap.from_ms for gap in gaps)
-    return Window(begin, max(ends)), tuple((gap.from_ms, gap.cause) for gap in gaps)
+    return TimeRange(begin, max(ends)), tuple((gap.from_ms, gap.cause) for gap in gaps)
 
 
-def _changed_bytes(context: RunContext, stretch: Window | None) -> int | None:
+def _changed_bytes(context: RunContext, stretch: TimeRange | None) -> int | None:
     if stretch is None:
         return None
-    wait_ms = context.rules.wait_ms
-    hours = TimeRange(stretch.from_ms - wait_ms, stretch.to_ms + wait_ms)
+    hours = stretch.widened(context.rules.wait_ms)
     return _CHANGES_EXPAND * sum(stored.size for stored in batch_files(context, hours))
 
 
@@ -151,7 +148,7 @@ def wait_for_coverage(context: RunContext, state: RunState) -> RunState:
     return replace(state, wait_seconds=wait, waiting_for=waiting_for, covered_from=iso(ready))
 
 
-def undelivered_before_heal(context: RunContext, run: str, gap: Window, upstream: Upstream, now: int) -> str:
+def undelivered_before_heal(context: RunContext, run: str, gap: TimeRange, upstream: Upstream, now: int) -> str:
     """What is still on its way from the stream to the files and has to land first; empty when nothing is.
 
     INSERT for k waits in the dead-letter queue, its DELETE is lost in the gap. A heal that lists keys now does not read
