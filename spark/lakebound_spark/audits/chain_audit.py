@@ -1,8 +1,8 @@
-"""Audits over bronze that would expose a wrong assumption: the old-image chain, times, versions with two images.
+"""Audits over bronze that expose a wrong assumption: the chain of old images, times, versions with two images.
 
-DynamoDB writes no stream record for a change that changes nothing, so in version order each record's old image is the
-new image of the record before it. A break means that a record is lost or that the order is wrong. It needs a stream
-with old images; a record without one is counted as unchecked, never as right.
+DynamoDB writes no stream record for a write that changes nothing. So in version order each record's old image is the
+new image of the record before it. A break means that a record was lost or that the order is wrong. The audit needs a
+stream with old images. A record without one counts as unchecked, never as right.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.tables import append_rows, columns_sql, companion_table, create_table, read_table
 
 REGRESSION_ALARM_MS: Final = 30_000
-"""Half of MARGIN. Creation times further back than that in version order come near what the margin allows."""
+"""Half of MARGIN. A creation time that steps back further, in version order, comes near to what MARGIN allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found. `links` are pairs of neighbouring versions of one key.
+    """What an audit found. `links` counts pairs of neighbouring versions of one key.
 
-    ``chain_breaks`` of them contradict each other, ``unchecked`` say nothing (no old image). ``time_regressions`` are
-    records more than REGRESSION_ALARM_MS before one of a smaller version. ``conflicts`` are versions that came with
-    two images. ``examples`` names some of the broken ones: key, version, what is wrong.
+    ``chain_breaks`` counts the pairs that contradict each other, ``unchecked`` those without an old image. A record
+    more than REGRESSION_ALARM_MS older than one of a smaller version is one of ``time_regressions``. ``conflicts``
+    counts versions that came with two images. ``examples`` names some faults: key, version, what is wrong.
     """
 
     keys: int
@@ -43,7 +43,7 @@ class Audit:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was found that must not be."""
+        """Whether the audit found no fault."""
         return not (self.chain_breaks or self.time_regressions or self.conflicts)
 
     def sentence(self, bronze: str, seconds: float) -> str:
@@ -60,7 +60,7 @@ COUNTS: Final = StructType([StructField(one.name, LongType()) for one in fields(
 
 
 def links(records: DataFrame) -> DataFrame:
-    """One row per version of a key, with how it joins the version before it.
+    """One row per version of a key, with its link to the version before it.
 
     before
     | key | version | time | old_image | new_image |
@@ -95,7 +95,7 @@ def links(records: DataFrame) -> DataFrame:
 
 
 def conflicts(records: DataFrame) -> DataFrame:
-    """The versions (`key`, `version`) that came with two images that are not equal as values."""
+    """The versions (`key`, `version`) that came with two images of different values."""
     texts = records.where("origin = 'stream'").select(
         "key", "version", F.coalesce("new_image", F.lit("")).alias("text")
     )
@@ -107,7 +107,7 @@ def conflicts(records: DataFrame) -> DataFrame:
 
 
 def audit(records: DataFrame, *, examples: int = 20) -> Audit:
-    """Audit bronze's records: all of them, or all of some keys."""
+    """Audit records of bronze, which must be all records of their keys."""
     joined, twins = links(records), conflicts(records)
     is_late = F.col("back_ms") > REGRESSION_ALARM_MS
     counts = joined.agg(
@@ -131,7 +131,7 @@ def audit(records: DataFrame, *, examples: int = 20) -> Audit:
 
 
 def record_audit(spark: SparkSession, bronze: str, found: Audit) -> None:
-    """Add the counts of an audit to `<bronze>_audits`, one row with the time."""
+    """Add the counts of an audit to `<bronze>_audits`, as one row with the time."""
     place = companion_table(bronze, "_audits")
     create_table(spark, place, ["audited_at TIMESTAMP", *columns_sql(COUNTS)])
     row = spark.createDataFrame([tuple(getattr(found, name) for name in COUNTS.names)], COUNTS)
@@ -139,7 +139,7 @@ def record_audit(spark: SparkSession, bronze: str, found: Audit) -> None:
 
 
 def records_to_audit(spark: SparkSession, bronze: str, days: int) -> DataFrame:
-    """Bronze's records: all, or (``days`` above 0) all of the keys that a record of the last days of ingest touches."""
+    """All records of bronze; with ``days`` above 0, all records of the keys that were ingested in that many days."""
     records = read_table(spark, bronze)
     if days <= 0:
         return records

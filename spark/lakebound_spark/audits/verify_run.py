@@ -1,8 +1,8 @@
-"""Verify at scale: the files of a finished backfill run against silver, joined in Spark.
+"""Verify at scale: Spark compares the files of a finished backfill run with silver.
 
-`lakebound verify` reads the table itself and holds both sides until they rest. Here the source is what one run read, a
-moment ago or last week, so a key that has changed since then cannot be judged: it is left out and counted. Before the
-run is merged this shows what it will repair, after that whether silver holds what the source held.
+`lakebound verify` reads the table itself and waits until both sides are at rest. Here the source is what one run read,
+a moment or a week ago. A key that has changed since then cannot be judged; it is left out and counted. Before the run
+is merged, the report shows what the merge will repair. After that it shows whether silver holds what the source held.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ CHANGED_SINCE = "it changed after the run read it"
 def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Report:
     """The report of `lakebound verify`, with the run's files as the source.
 
-    With ``bronze`` an older value of the item is reported as stale, without it as different. The lists are complete
-    and in this process's memory: a few thousand keys are normal, millions mean another table. Raises SweepRefusal when
-    the run did not read the whole table consistently or some of its files are missing, and Misconfigured.
+    An older value of the item is reported as stale when ``bronze`` is given, else as different. The lists hold every
+    key, in this process's memory: a few thousand are normal, millions mean that it is another table. Raises
+    Misconfigured, and SweepRefusal when the run did not read the whole table consistently or its files are incomplete.
     """
     manifest = load_manifest(spark, run)
     check_manifest(manifest, run.table)
@@ -49,7 +49,7 @@ _NO_RECORDS = "key STRING, snapshot_label_ms BIGINT, snapshot_run STRING, new_im
 def key_verdicts(
     records: DataFrame, silver: DataFrame, label_ms: int, run: str, bronze: DataFrame | None = None
 ) -> DataFrame:
-    """One row (`key`, `verdict`) per key of either side; the verdict is NULL where both are equal.
+    """One row (`key`, `verdict`) per key of either side. The verdict is NULL where both sides are equal.
 
     before, the run                                before, silver
     | key | snapshot_label_ms | new_image |    | _key | _item     | _stream_time_ms | _base |
@@ -77,7 +77,7 @@ def key_verdicts(
     both = both.withColumn("again", F.coalesce(F.col("rows") > 1, F.lit(False)))
     same_text = F.col("source").eqNullSafe(F.col("lake")) & ~F.col("again")
     equal = both.where(same_text).select("key", F.lit(None).cast("string").alias("verdict"))
-    # Only what differs as text is compared as values: that parses each image in Python.
+    # A comparison of values parses each image in Python, so it is made only where the texts differ.
     suspects = both.where(~same_text).withColumns({"s": value_digest("source"), "l": value_digest("lake")})
     if bronze is not None:
         suspects = _add_is_earlier(suspects, bronze)
@@ -104,7 +104,7 @@ def _verdict(label_ms: int, run: str) -> Column:
 
 
 def _add_is_earlier(suspects: DataFrame, bronze: DataFrame) -> DataFrame:
-    """Add whether what the lake shows is an image that the key had, as bronze knows."""
+    """Add `is_earlier`: whether bronze knows the image that the lake shows as one that the key had."""
     both_shown = suspects.where("s IS NOT NULL AND l IS NOT NULL").select("key")
     images = bronze.join(both_shown, "key", "left_semi").where("new_image IS NOT NULL")
     had = images.select("key", value_digest("new_image").alias("l")).distinct().withColumn("is_earlier", F.lit(True))

@@ -1,4 +1,4 @@
-"""Silver driven from a bronze table: a Delta stream of records that were checked when they got there."""
+"""Bronze as the source of silver: a Delta stream of records that were checked when bronze took them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def check_bronze(spark: SparkSession, source: str) -> None:
 def stream_of_bronze(spark: SparkSession, source: str, most_files: int, most_bytes: int) -> DataFrame:
     """The rows appended to bronze, in micro-batches of about so many of its files and bytes.
 
-    OPTIMIZE of bronze brings nothing again. Days that are dropped from it (a DELETE by whole partitions) are passed
-    over; a changed or partly deleted file stops the stream with Delta's error, for bronze only ever grows.
+    OPTIMIZE repeats no row, and a DELETE of whole days is ignored. A changed or partly deleted file stops the stream
+    with Delta's error, because bronze only grows.
     """
     stream = (
         spark.readStream.format("delta")
@@ -42,7 +42,7 @@ def stream_of_bronze(spark: SparkSession, source: str, most_files: int, most_byt
 def bronze_records(batch: DataFrame, source_table: str, record: StructType) -> CheckedRecords:
     """The rows of ``batch`` that belong to the table.
 
-    A row that a person has put there and that is no whole record is refused, as another table's is.
+    A row of another table is refused, and so is a row that somebody inserted and that is no whole record.
     """
     ours = is_whole_record() & (F.col("source_table") == source_table)
     counts = batch.agg(

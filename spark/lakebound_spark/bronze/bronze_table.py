@@ -1,10 +1,9 @@
-"""Bronze: every record of the batch files, as it is, appended once. What cannot be read is kept beside it.
+"""Bronze: every record of the batch files, unchanged and appended once. A table beside it keeps what cannot be read.
 
-A file is the unit. Its records are in bronze all or none, under the file's name, which holds the digest of its
-content: the same name is the same content wherever it lies. So a file that comes again (a replayed micro-batch, a new
-checkpoint, another folder) is recognised by its name and adds nothing, and a file left out for a doubt goes in whole
-once its true bytes are there. A record that is in two files is in bronze twice, as it is in the files; `version` or
-`event_id` tells such twins apart from others.
+Bronze takes a file as a whole or not at all. Each row bears the name of its file, which holds the digest of the
+content, so the same name means the same content in any folder. A file that comes again (a replayed micro-batch, a new
+checkpoint, another folder) is recognised by its name and adds nothing. A damaged file is left out until its true bytes
+are there. A record in two files is in bronze twice; `version` or `event_id` identifies such twins.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ _BAD_LINES = StructType([StructField(FILE, StringType()), StructField("line", St
 
 @dataclass(frozen=True, slots=True)
 class BronzeJob:
-    """One run: where files come from, where bronze is, and when micro-batches start."""
+    """One run: the files' folder, the bronze table, and when micro-batches start."""
 
     source: str
     checkpoint: str
@@ -70,7 +69,7 @@ class BronzeJob:
 
 @dataclass(frozen=True, slots=True)
 class AppendResult(Result):
-    """What one micro-batch did. ``known`` counts files that bronze had already, ``records`` those appended."""
+    """What one micro-batch did. ``known`` counts files that bronze had already, ``records`` the records appended."""
 
     files: int
     known: int
@@ -142,7 +141,7 @@ def refusal_message(job: BronzeJob, totals: BronzeTotals) -> str:
 
 @dataclass(frozen=True)
 class AppendWork(MicroBatchWork):
-    """A micro-batch of names of files, whose records are appended."""
+    """Appends the records of the files that a micro-batch names."""
 
     source_table: str
     kind = AppendResult
@@ -154,12 +153,11 @@ class AppendWork(MicroBatchWork):
 
 
 def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
-    """Make the bronze table unless it is there. Returns the Delta table's id.
+    """Create the bronze table unless it exists. Returns the Delta table's id.
 
-    It is partitioned by the date of ingest (`ingest_time_ms` in UTC): people ask for days, retention drops days, and
-    the check for known files looks at the days of the micro-batch only. It refuses UPDATE and DELETE
-    (`delta.appendOnly`) until its owner says otherwise. Raises Misconfigured for a table that is no bronze of
-    ``source_table``.
+    It is partitioned by the date of ingest (`ingest_time_ms` in UTC): people query days, retention drops days, and the
+    check for known files reads the days of the micro-batch only. It refuses UPDATE and DELETE until its owner changes
+    `delta.appendOnly`. Raises Misconfigured for a table that is not the bronze of ``source_table``.
     """
     if not exists(spark, target):
         columns = [*columns_sql(BRONZE_RECORD), f"{FILE} STRING NOT NULL", f"{INGEST_DATE} DATE NOT NULL"]
@@ -189,14 +187,14 @@ def source_table_of(spark: SparkSession, target: str) -> str:
 def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_table: str) -> AppendResult | None:
     """Check and append the files named in ``batch`` (columns `path`, `url`, `length`); None without a data file.
 
-    Running it again appends nothing, whatever the checkpoint says.
+    A second call with the same files appends nothing, whatever the checkpoint says.
     """
     started = time.monotonic()
     spark = batch.sparkSession
     found = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
     if not found:
         return None
-    # One content may lie in two folders: its first path stands for it.
+    # The same content may lie in two folders. Its first path is used.
     files = list({_file_name(file): file for file in reversed(found)}.values())
     bad_lines = 0
     checked = checked_records(spark, files, source_table, BRONZE_RECORD)
@@ -229,7 +227,7 @@ def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_tabl
 
 
 def bronze_rows(records: DataFrame, known: set[str]) -> DataFrame:
-    """The rows to append: the record's fields as they are, the file's name, the day of ingest; known files left out.
+    """The rows to append: the record's fields, the file's name and the day of ingest, without those of known files.
 
     before (`known` is {f2}; the fields between are left out)
     | key | …         | ingest_time_ms | _file        |
@@ -242,7 +240,7 @@ def bronze_rows(records: DataFrame, known: set[str]) -> DataFrame:
     |-----|-----------|----------------|-------|--------------|
     | k   |           | 86400000       | f1    | 1970-01-02   |
     """
-    # Not a cast of a timestamp: that would be another day in a session of another time zone.
+    # A cast of a timestamp would give another day in a session of another time zone.
     days = F.expr(f"CAST(ingest_time_ms DIV {_DAY_MS} AS INT)")
     rows = records.withColumn(FILE, F.element_at(F.split(FILE, "/"), -1)).withColumn(
         INGEST_DATE, F.date_add(F.lit(date(1970, 1, 1)), days)
@@ -251,19 +249,19 @@ def bronze_rows(records: DataFrame, known: set[str]) -> DataFrame:
 
 
 def known_files(spark: SparkSession, target: str, names: Sequence[str], days: tuple[date, date]) -> set[str]:
-    """Which of these files bronze holds already.
+    """Those of these files that bronze holds already.
 
-    Names begin with origin and time, so a Delta file's least and greatest name let Delta pass over nearly all of a day.
+    Names begin with origin and time. So Delta skips most files of a day by their least and greatest name.
     """
     there = read_table(spark, target).where(F.col(INGEST_DATE).between(*days) & F.col(FILE).isin(list(names)))
     return {row[FILE] for row in there.select(FILE).distinct().collect()}
 
 
 def _append_once(target: str, rows: DataFrame, names: Sequence[str], days: tuple[date, date]) -> int:
-    """Append ``rows`` in one commit unless a file of theirs has arrived in the meantime.
+    """Append ``rows`` in one commit, without those of a file that has arrived in the meantime.
 
-    A plain append never conflicts: two jobs that both found a file unknown would both append it. As a MERGE that only
-    inserts, each reads the days it writes, so Delta refuses the later commit, and the next attempt finds the file.
+    A plain append never conflicts: two jobs that both found a file unknown would both append it. A MERGE that only
+    inserts also reads the days that it writes. So Delta refuses the later commit, and the next attempt finds the file.
     """
     wanted = ", ".join(map(literal, names))
     same = f"t.{FILE} = s.{FILE} AND t.{FILE} IN ({wanted})"
@@ -275,7 +273,7 @@ def _append_once(target: str, rows: DataFrame, names: Sequence[str], days: tuple
 
 
 def bad_lines_of(not_whole: DataFrame) -> DataFrame:
-    """What stands in a line that does not parse whole: its text, or the fields that were read of it.
+    """The content of each line that is no whole record: its text, or the fields that could be read.
 
     before (other fields NULL)                       after
     | key | version | _corrupt       | _file      |    | _file | line                      |
@@ -288,7 +286,7 @@ def bad_lines_of(not_whole: DataFrame) -> DataFrame:
 
 
 def _record_bad_lines(target: str, lines: DataFrame) -> int:
-    """Keep each line once in `<target>_bad_lines`; how many there are (twins in one file count as one)."""
+    """Keep each line once in `<target>_bad_lines`. Returns the number of different lines."""
     distinct = lines.distinct()
     add_missing_rows(companion_table(target, "_bad_lines"), _BAD_LINES, distinct, _BAD_LINES.names)
     return distinct.count()

@@ -1,7 +1,7 @@
-"""Bronze for exploring: images as plain columns, and one row for each attribute that a record changed.
+"""Views for exploring bronze: images as plain columns, and one row for each attribute that a record changed.
 
-Plain means text: an S as it is, an N's token, a BOOL, NULL for a NULL; sets, lists, maps and binary as the JSON that
-DynamoDB gave them. Nothing is cast, so nothing is lost; silver has types.
+A plain value is text: an S itself, the digits of an N, a BOOL as true or false. A NULL is NULL. Sets, lists, maps and
+binary are the JSON that DynamoDB gave. Nothing is cast, so nothing is lost; silver has types.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lakebound_spark.platform.sql_text import literal, quoted
 from lakebound_spark.platform.tables import companion_table, is_path, read_table, table_sql
 
 SAMPLE_RECORDS: Final = 10_000
-"""Records that are looked through for names of attributes."""
+"""The number of records in which names of attributes are searched."""
 MAX_COLUMNS: Final = 500
 
 _ENVELOPE: Final = (
@@ -32,7 +32,7 @@ _IMAGE = "from_json(coalesce(new_image, keys), 'MAP<STRING, STRING>')"
 
 
 def flatten_images(records: DataFrame, attributes: Sequence[str]) -> DataFrame:
-    """Each record with its new image as plain columns (a delete has its key attributes only).
+    """Each record with its new image as plain columns. A delete has its key attributes only.
 
     before (fields left out)                                      after, with `n` and `s`
     | key    | event_name | keys | new_image                 |    | _key | _event_name | n    | s    |
@@ -44,7 +44,7 @@ def flatten_images(records: DataFrame, attributes: Sequence[str]) -> DataFrame:
 
 
 def attribute_changes(records: DataFrame) -> DataFrame:
-    """One row for each attribute that differs between a record's images, both values plain.
+    """One row for each attribute that differs between a record's images, with both values plain.
 
     before (fields left out)                                         after
     | key | old_image                     | new_image           |    | _key | attribute | old  | new |
@@ -87,7 +87,7 @@ def _columns(attributes: Sequence[str]) -> list[str]:
     taken = {one.rpartition(" ")[2].casefold() for one in _ENVELOPE}
     columns = []
     for attribute in attributes:
-        # DynamoDB keeps `Name` and `name` apart, Spark does not: the second one is `name_2`.
+        # To DynamoDB `Name` and `name` are two names, to Spark they are one. The second becomes `name_2`.
         name, number = attribute, 2
         while name.casefold() in taken:
             name, number = f"{attribute}_{number}", number + 1
@@ -97,18 +97,18 @@ def _columns(attributes: Sequence[str]) -> list[str]:
 
 
 def attribute_names(records: DataFrame) -> list[str]:
-    """The names of top-level attributes in a sample of the records, sorted, at most MAX_COLUMNS."""
+    """The names of top-level attributes in a sample of the records: sorted, at most MAX_COLUMNS."""
     images = records.select(F.coalesce("new_image", "keys").alias("image")).limit(SAMPLE_RECORDS)
     names = images.selectExpr("explode(map_keys(from_json(image, 'MAP<STRING, STRING>'))) AS name").distinct()
     return [row["name"] for row in names.orderBy("name").limit(MAX_COLUMNS).collect()]
 
 
 def make_views(spark: SparkSession, bronze: str, attributes: Iterable[str] = ()) -> tuple[str, str]:
-    """Make, or make again, `<bronze>_flat` and `<bronze>_changes`; the two statements that made them.
+    """Create or replace `<bronze>_flat` and `<bronze>_changes`. Returns the two statements that did it.
 
-    ``attributes`` names the columns of the first; without it they are those that the records show now, so call
-    it again when new ones appear. A path has no catalog to keep a view: its views bear the name of its last folder
-    and end with the session, and another session makes them by running the same statements.
+    ``attributes`` names the columns of the first view. Without it they are the attributes of the records that are there
+    now, so call it again when new ones appear. For a path no catalog keeps a view: the views bear the name of its last
+    folder and end with the session. Another session runs the same statements.
     """
     source = table_sql(bronze)
     columns = ", ".join([*_ENVELOPE, *_columns(list(attributes) or attribute_names(read_table(spark, bronze)))])

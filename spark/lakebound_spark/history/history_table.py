@@ -1,13 +1,13 @@
-"""The history as a Delta table: most keys go on from their current stretch, the others are computed again from bronze.
+"""The history as a Delta table. Most keys continue from their current stretch; others are computed again from bronze.
 
-A key continues from its current stretch when the records of the micro-batch can only follow all that its history holds:
-- they are stream records of greater versions than any before: the current stretch is a change of a smaller version, or
-  an image that a scan or an export read more than READ_MS before them, or there is none;
-- no base record of the key has a label so late that it may belong between or behind them, or be explained by them: less
-  than READ_MS before them, RUN_MS for an ABSENT one.
-Its earlier stretches then stay as they are, except for the end of the current one. The current row and the micro-batch
-suffice, however large bronze and the history are. Every other key (a late or repeated record, a backfill) is computed
-from all of its records in bronze. Both ways end in the same rows.
+A key continues when the records of the micro-batch can only follow what its history holds:
+- All of them are stream records of greater versions than any before. The current stretch is a change of a smaller
+  version, or an image that a scan or an export read more than READ_MS before them, or there is none.
+- No base record of the key has a label less than READ_MS (an ABSENT record: RUN_MS) before them. Such a record might
+  belong between or behind them, or be explained by them.
+The earlier stretches then stay, except for the end of the current one. The current row and the micro-batch suffice,
+however large bronze and the history are. Every other key (a late or repeated record, a backfill) is computed from all
+of its records in bronze. Both ways end in the same rows.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ BRONZE_FIELDS: Final = (
     *("key", "origin", "event_name", "version", "approx_creation_time_ms", "snapshot_label_ms", "snapshot_run"),
     *("ingest_time_ms", "new_image", "old_image"),
 )
-"""What `stretches` takes of a record."""
+"""The fields of a record that `stretches` takes."""
 
 _SOURCE_TABLE = "lakebound.history_of"
 _ROW_KEY = ("_key", "_version")
-# So many keys go into a scan as values, so that Delta and Parquet can pass over files without them.
+# A scan for at most so many keys names them as values, so that Delta and Parquet skip files without them.
 _KEYS_AS_VALUES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """What bringing the history forward did."""
+    """What an update of the history did."""
 
     keys: int
     anew: int
-    """Keys that were computed again from all of their records in bronze."""
+    """The number of keys that were computed again from all of their records in bronze."""
     rows: int
-    """Rows of the history inserted, changed and removed."""
+    """The number of rows inserted, changed and removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class HistoryResult(Result):
 
 @dataclass(frozen=True)
 class HistoryWork(MicroBatchWork):
-    """A micro-batch of bronze's records, by which the history is brought forward."""
+    """Updates the history by the records of bronze in a micro-batch."""
 
     bronze: str
     staging: str
@@ -85,15 +85,15 @@ class HistoryWork(MicroBatchWork):
 
 
 def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
-    """Make the history table unless it is there. Returns the Delta table's id. Raises Misconfigured.
+    """Create the history table unless it exists. Returns the Delta table's id. Raises Misconfigured.
 
-    Partitioned by `is_current`, so that going on reads the current stretches and not all that ever were.
+    The table is partitioned by `is_current`, so a key that continues needs no past stretch to be read.
     """
     if not exists(spark, target):
         features = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
         settings = features | {_SOURCE_TABLE: source_table}
         create_table(spark, target, columns_sql(HISTORY), "PARTITIONED BY (is_current)", settings)
-    # Not `properties`, which refuses the name of a source table that `SHOW TBLPROPERTIES` would redact.
+    # `properties` refuses the name of a source table that `SHOW TBLPROPERTIES` would redact.
     detail = table_detail(spark, target)
     if detail["properties"].get(_SOURCE_TABLE) != source_table:
         raise Misconfigured(f"{target} is no history of {source_table}; name another target")
@@ -101,12 +101,11 @@ def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
 
 
 def update_history(spark: SparkSession, target: str, bronze: str, records: DataFrame, staging: str) -> HistoryUpdate:
-    """Make the history of the keys of ``records``, which were appended to bronze, what bronze now says.
+    """Bring the history of the keys of ``records`` in line with bronze, to which the records were appended before.
 
-    Takes their BRONZE_FIELDS. Only rows that differ are written, in one commit, so a replay makes no commit. One
-    writer at a time: the job's checkpoint sees to that, and ``staging`` is a folder of this writer's own. What it costs
-    follows the records, and the current rows of the history; for keys that are computed again, bronze's records and the
-    history's rows of these keys.
+    Takes their BRONZE_FIELDS. One commit writes the rows that differ, so a replay makes no commit. The job's checkpoint
+    allows one writer at a time, and ``staging`` is this writer's own folder. The cost grows with the records and the
+    current rows; for keys that are computed again, also with their records in bronze and their rows in the history.
     """
     return retry_on_conflict(lambda: _update_history(spark, target, bronze, records, staging))
 
@@ -127,7 +126,7 @@ def _update_history(spark: SparkSession, target: str, bronze: str, records: Data
 
 
 def classify_keys(records: DataFrame, current: DataFrame, bronze: DataFrame) -> DataFrame:
-    """Each key of ``records`` with its row of ``current``, the history's current rows, and whether it goes on.
+    """Each key of ``records`` with its row of ``current``, the history's current rows, and whether it continues.
 
     | key | records                  | current row           | labels of the key in bronze | continues |
     |-----|--------------------------|-----------------------|-----------------------------|---------|
@@ -146,8 +145,8 @@ def classify_keys(records: DataFrame, current: DataFrame, bronze: DataFrame) -> 
     near = _keys_with_late_bases(by_key, bronze)
     shown = _rows_of_keys(current, "_key", by_key).select(F.col("_key").alias("key"), F.struct("*").alias("current"))
     marked = by_key.join(shown, "key", "left").join(near.withColumn("near", F.lit(True)), "key", "left")
-    # Only a stream record's stretch is exact while it is the current one. A base image that was shown was read before
-    # these records, and whatever the stream told before that image is older still.
+    # Only a stream record's current stretch is exact. A base image that is shown was read before these records, and
+    # every stream record before that image is older still.
     after = F.when(F.col("current.is_exact"), F.col("first") > F.col("current._version")).otherwise(
         F.col("current._item").isNotNull()
     )
@@ -156,23 +155,23 @@ def classify_keys(records: DataFrame, current: DataFrame, bronze: DataFrame) -> 
 
 
 def _keys_with_late_bases(by_key: DataFrame, bronze: DataFrame) -> DataFrame:
-    """The keys with a base record in bronze that is too late for them to go on, whatever image it has."""
+    """The keys that cannot continue because of a late base record in bronze, whatever its image is."""
     least = by_key.where("from_stream").agg(F.min("oldest_ms").alias("ms")).head()
     assert least is not None
     least_ms = F.lit(least["ms"])  # NULL without such a key, and then no label is near
     before = F.when(F.col("is_deleted"), RUN_MS).otherwise(READ_MS)
     label = F.col("snapshot_label_ms")
     bases = bronze.select("key", "snapshot_label_ms", "is_deleted")
-    # Said of all keys first: files of stream records alone, or of older runs, are passed over by their statistics.
+    # A bound for all keys comes first: by it Delta skips files of stream records only, and of older runs.
     late = bases.where(label >= least_ms - RUN_MS).where((label >= least_ms - READ_MS) | F.col("is_deleted"))
     joined = late.join(by_key.select("key", "oldest_ms"), "key")
     return joined.where(label >= F.col("oldest_ms") - before).select("key").distinct()
 
 
 def continuation(records: DataFrame, touched: DataFrame) -> DataFrame:
-    """`differences` for the keys of ``touched`` (see `classify_keys`) that go on.
+    """`differences` for the keys of ``touched`` (see `classify_keys`) that continue.
 
-    Their current row stands for all that was told of them: as an entry, in front of the entries of ``records``.
+    The current row of a key replaces all its earlier records, as an entry in front of the entries of ``records``.
     """
     on = touched.where("continues")
     there = on.where("current IS NOT NULL").select("current.*")
@@ -199,7 +198,7 @@ def _rows_of_keys(table: DataFrame, column: str, keys: DataFrame) -> DataFrame:
 
 
 def differences(there: DataFrame, right: DataFrame) -> DataFrame:
-    """HISTORY's columns and `_gone`: rows to insert or change, and rows that are to go.
+    """HISTORY's columns and `_gone`: rows to insert or change, and rows to remove.
 
     there                    right                    after
     | _key | _version | …    | _key | _version | …    | _key | _version | … | _gone |
@@ -216,7 +215,7 @@ def differences(there: DataFrame, right: DataFrame) -> DataFrame:
 
 
 def _write_differences(target: str, changes: DataFrame, only: str) -> int:
-    """Merge the `differences` into the rows of which ``only`` holds, in one commit; how many they are."""
+    """Merge the `differences` into the rows for which ``only`` holds, in one commit. Returns their number."""
     values = {name: f"s.{name}" for name in HISTORY.names}
     merged = merge_into(
         target,
@@ -230,7 +229,7 @@ def _write_differences(target: str, changes: DataFrame, only: str) -> int:
 
 
 def rebuild(spark: SparkSession, target: str, bronze: str) -> int:
-    """Replace the whole history by what bronze says, in one commit; the number of rows."""
-    # Overwriting in place keeps the table's properties; the rows are read from bronze, never from what is replaced.
+    """Replace the whole history by what bronze says, in one commit. Returns the number of rows."""
+    # An overwrite in place keeps the table's properties. The rows come from bronze, not from the rows replaced.
     stretches(read_table(spark, bronze)).writeTo(table_sql(target)).overwrite(F.lit(True))
     return read_table(spark, target).count()

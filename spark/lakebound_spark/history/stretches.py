@@ -1,22 +1,22 @@
 """The history of each item: which image was visible from when to when, as far as the records can tell.
 
-The story of one key. Stream records stand in version order, and each begins when it says, but never before the one
-in front of it (`valid_from` is the greatest creation time so far: a server whose clock is behind moves no change back).
-So they are in an order that no delivery can change. A base record (scan, export, re-read, sweep) stands in that order
-at its label, in front of stream records of the same moment: exactly where the two registers put it, so the last
-stretch shows what silver shows.
+These are the rules for one key. Stream records stand in version order. Each begins at its creation time, but never
+before the record in front of it: `valid_from` is the greatest creation time so far, so a server whose clock is behind
+moves no change back. No delivery can change this order. A base record (scan, export, re-read, sweep) stands at its
+label, in front of stream records of the same moment. The two registers put it there too, so the last stretch shows what
+silver shows.
 
-Most base records only say again what the stream said. One is left out when its image is
+Most base records only repeat the stream. A base record is left out when its image is
 - the one visible just before it, or
 - the image of a later change, if that change came within READ_MS of the label (a page is read MARGIN after its label,
   and holds what was written in between); for an ABSENT record, whose run may have read on for hours after its label,
   also if the change came within RUN_MS and the old images lead to it without a break from before the label.
-What remains is an image that no stream record told of: it begins at its label, and `is_exact` is false.
+What remains is an image that no stream record holds. It begins at its label, and `is_exact` is false.
 
-`is_exact` is false, too, for a stretch whose end the records contradict: the next change's old image is another one,
-or what follows is such a base image. A change is missing there, so the stretch ended earlier than `valid_to` says.
-These are the stretches inside a gap, as far as it shows: a gap that lost nothing of a key marks none of its stretches,
-and changes that were lost and cancelled each other out before any scan read them leave no trace in records.
+`is_exact` is also false for a stretch whose end the records contradict: the next change has another old image, or such
+a base image follows. A change is missing there, so the stretch ended before `valid_to`. These stretches lie inside a
+gap. A gap that lost nothing of a key marks none of the key's stretches. Lost changes that cancelled each other out
+before any scan read them leave no trace in the records.
 
 before: a change is lost between versions 8 and 9, and a scan labelled 6000 reads what it made
 | key | origin | version | time | label | old_image | new_image |
@@ -34,8 +34,8 @@ after (milliseconds; a deleted stretch has a NULL `_item`)
 | k    | …6000|r|1  | {"v":"x"} | 6000       | 9000     | false      | false    |
 | k    | L|…09      | NULL      | 9000       | NULL     | true       | true     |
 
-`_version` is the stream's version, or the base register's text for a base image: with `_key` it names the row. At each
-moment `valid_from <= moment < valid_to` holds for one row of a key at most; several changes in one second leave
+`_version` is the stream's version, or the base register's text for a base image. With `_key` it identifies the row. At
+each moment, `valid_from <= moment < valid_to` holds for at most one row of a key. Several changes in one second leave
 stretches of no length.
 """
 
@@ -53,10 +53,10 @@ from lakebound.record.attributes import digest_of
 from lakebound_spark.reading.latest import base_register
 
 READ_MS: Final = 120_000
-"""How long after a snapshot's label its page may have been read, errors of both clocks included: twice MARGIN."""
+"""A page was read at most so long after its label, with the errors of both clocks: twice MARGIN."""
 
 RUN_MS: Final = 7 * 86_400_000
-"""How long after a sweep's label its run may have read on. A longer run's sweep leaves a stretch that is not exact."""
+"""A run may read on for so long after its sweep's label. A longer run leaves a stretch that is not exact."""
 
 HISTORY: Final = StructType(
     [
@@ -72,7 +72,7 @@ HISTORY: Final = StructType(
 
 
 def stretches(records: DataFrame) -> DataFrame:
-    """HISTORY's rows of these records, which must be all that there are of their keys (see the story above).
+    """HISTORY's rows of these records, which must be all records of their keys (see the rules above).
 
     Takes bronze's columns `key, origin, event_name, version, approx_creation_time_ms, snapshot_label_ms,
     snapshot_run, ingest_time_ms, new_image, old_image`. Twins, order and other keys change nothing.
@@ -108,20 +108,20 @@ _ORDER: Final = ("at_ms", "is_stream", "version")
 
 @F.udf(returnType=StringType(), useArrow=False)
 def value_digest(image: str | None) -> str | None:
-    """A text that two images share exactly when DynamoDB would call the items equal; None for no image."""
+    """A text that two images share exactly when DynamoDB holds the items equal; None without an image."""
     if image is None:
         return None
     try:
         return digest_of(orjson.loads(image)).hex()
     except (orjson.JSONDecodeError, Poison):
-        return "!" + image  # no item: equal to its own text only
+        return "!" + image  # not an item, so equal to the same text only
 
 
 def entries(records: DataFrame) -> DataFrame:
     """One row per stream version and per base tuple (label, run, present), which is then its `version`.
 
-    Two images under one version cannot be; if they are, the one that was written first stands, whatever came first.
-    Everything after this groups by the key or by more, so the records move between machines once, here.
+    Two images under one version should not exist. If they do, the one that was ingested first counts, in any order of
+    arrival. Every later step groups by the key, so the records move between machines only here.
     """
     is_stream = F.col("origin") == "stream"
     once = (
@@ -144,16 +144,16 @@ def entries(records: DataFrame) -> DataFrame:
         F.col("first.new_image").alias("item"),
         value_digest("first.new_image").alias("image"),
         value_digest("first.old_image").alias("old"),
-        # A stream of new images only leaves the old one open, but an INSERT says that there was none.
+        # A stream of new images only does not tell the old one, but an INSERT says that there was none.
         (F.col("first.old_image").isNotNull() | (F.col("first.event_name") == "INSERT")).alias("old_is_known"),
     )
 
 
 def _place_entries(entries: DataFrame) -> DataFrame:
-    """Add `at_ms`, where an entry begins, and `chain`.
+    """Add `at_ms`, the moment at which an entry begins, and `chain`.
 
-    Stream entries share a chain while each old image is the image before; a base entry has the chain of the stream
-    entry in front of it, NULL where there is none. The numbers grow with the version.
+    Stream entries share a chain as long as each old image equals the image before. A base entry has the chain of the
+    stream entry in front of it, or NULL. The numbers grow with the version.
     """
     versions = Window.partitionBy("key", "is_stream").orderBy("version")
     follows = F.col("old_is_known") & F.col("old").eqNullSafe(F.lag("image").over(versions))
@@ -165,7 +165,7 @@ def _place_entries(entries: DataFrame) -> DataFrame:
 
 
 def _drop_repetitions(placed: DataFrame) -> DataFrame:
-    """Leave out the base entries that say again what the stream said: first those that a later change explains."""
+    """Leave out the base entries that repeat the stream, those that a later change explains first."""
     later = Window.partitionBy("key", "image").orderBy(*_ORDER).rowsBetween(1, Window.unboundedFollowing)
     marked = placed.select(
         "*",

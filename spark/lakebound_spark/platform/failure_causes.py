@@ -1,8 +1,8 @@
-"""Why a job stopped: the error below all the wrapping, without any item's value, and what a person can do.
+"""Why a job stopped: the innermost error, without any item's value, and advice.
 
-Spark wraps what happened three to six times; a person needs the innermost error that says something. Its message is
-shown only where it cannot quote a row: errors of files, networks, class loading, Hadoop and the AWS SDK speak of paths,
-hosts and classes, and a few of Spark's conditions of tables and columns. Of all others the name has to do.
+Spark wraps an error three to six times, and only the innermost one helps. Its message is shown only where it cannot
+quote a row. Errors of files, networks, class loading, Hadoop and the AWS SDK name paths, hosts and classes. Some of
+Spark's conditions name tables and columns. Of every other error only the name is shown.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ MESSAGE_LENGTH: Final = 300
 
 
 class Retry(Enum):
-    """What the same command would do, started again."""
+    """What the same command would do if it were started again."""
 
     GOES_ON = "goes on"
-    """The cause passes by itself."""
+    """The cause passes on its own."""
     STOPS_AGAIN = "stops again"
-    """It would stop the same way until a person has set something right."""
+    """It would stop in the same way until somebody corrects the cause."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The innermost error that says something. ``message`` is empty where it could quote an item's value."""
+    """The innermost error that may be shown. ``message`` is empty where it could quote an item's value."""
 
     name: str
     message: str
@@ -49,7 +49,7 @@ class Cause:
 
 
 class MicroBatchError(Exception):
-    """A micro-batch failed. Its text brings the cause from wherever it ran to the process that prints it."""
+    """A failed micro-batch. Its text carries the cause from where the micro-batch ran to the process that prints it."""
 
     def __init__(self, document: str) -> None:
         super().__init__(_MARK + b64encode(document.encode()).decode())
@@ -60,7 +60,7 @@ _MARK: Final = "lakebound-micro-batch-error:"
 
 
 def portable_error(error: Exception) -> MicroBatchError:
-    """The error as one that a person may read: without an item's value, and with what only its own process knows."""
+    """The error as text that any process can read: its cause as this process knows it, without an item's value."""
     if isinstance(error, Misconfigured):
         return MicroBatchError(json.dumps({"misconfigured": str(error)}))
     cause = cause_of(error)
@@ -68,7 +68,7 @@ def portable_error(error: Exception) -> MicroBatchError:
 
 
 def micro_batch_error(error: BaseException) -> Exception | None:
-    """The `portable_error` that Spark has wrapped into ``error``; None where something else failed."""
+    """The `portable_error` that Spark wrapped into ``error``; None where something else failed."""
     found = re.search(_MARK + r"([A-Za-z0-9+/=]+)", str(error))
     if found is None:
         return None
@@ -100,7 +100,7 @@ _ROW_QUOTING_CLASSES: Final = (
     "java.io.UncheckedIOException",
     "java.io.InvalidObjectException",
 )
-"""The first names the object itself; the others wrap what their message is made from."""
+"""The first quotes the object itself, the others quote the error that they wrap."""
 
 _SCHEMA_CONDITIONS: Final = re.compile(
     r"PATH_NOT_FOUND|PATH_ALREADY_EXISTS|TABLE_OR_VIEW_NOT_FOUND|SCHEMA_NOT_FOUND|CATALOG_NOT_FOUND|"
@@ -108,12 +108,12 @@ _SCHEMA_CONDITIONS: Final = re.compile(
     r"UNSUPPORTED_FEATURE\.TABLE_OPERATION|DELTA_TABLE_NOT_FOUND|DELTA_PATH_DOES_NOT_EXIST|"
     r"DELTA_CANNOT_CREATE_LOG_PATH|DELTA_(MISSING|UNSUPPORTED)_.*|REQUIRES_SINGLE_PART_NAMESPACE|FAILED_READ_FILE\..+"
 )
-"""Conditions of Spark and Delta whose message holds names of tables, columns, paths and features."""
+"""Conditions of Spark and Delta whose message holds only names of tables, columns, paths and features."""
 
 
 _KINDS: Final = (
-    # A pattern over the whole chain, one line `class: message` for each error, and the advice: the first match decides.
-    # Without advice the cause passes by itself.
+    # (pattern, advice). The pattern is searched in the chain, one line `class: message` for each error, and the first
+    # match decides. An empty advice means that the cause passes on its own.
     (
         r"S3AFileSystem not found",
         "this Spark cannot read s3a://; add to --packages org.apache.hadoop:hadoop-aws:HADOOP (its Hadoop's version)",
@@ -210,7 +210,7 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def _error_chain(error: BaseException) -> Iterator[tuple[str, str]]:
-    """Each error of the chain, outermost first: its class (or Spark's condition), and its message."""
+    """Each error of the chain, outermost first: its class or Spark's condition, and its message."""
     condition, chain = condition_of(error), server_errors(error)
     if condition != type(error).__name__ or not chain:
         named = condition if condition != type(error).__name__ else f"{_module(error)}.{condition}"
@@ -220,7 +220,7 @@ def _error_chain(error: BaseException) -> Iterator[tuple[str, str]]:
 
 
 def _module(error: BaseException) -> str:
-    # open() raises FileNotFoundError: its base says what all of them have in common.
+    # open() raises FileNotFoundError and its siblings, which are all treated as OSError.
     return "builtins.OSError" if isinstance(error, OSError) else type(error).__module__
 
 
@@ -239,9 +239,9 @@ def _first_line(text: str) -> str:
 
 
 def _single_line(message: str) -> str:
-    """One line, not too long, without the password of an address."""
+    """One line of at most MESSAGE_LENGTH characters, without the password of an address."""
     line = re.sub(r"\s+", " ", re.sub(r"//[^/\s@]+@", "//", _first_line(message)))
-    # Spark writes the condition once more, and the SQL standard's number for it.
+    # Spark repeats the condition in the message, and adds the SQL standard's number for it.
     line = re.sub(r"^\[[A-Z0-9_.]+\] | SQLSTATE: \w+$", "", line)
     return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
 
@@ -250,6 +250,6 @@ def _hadoop() -> str:
     session = SparkSession.getActiveSession()
     try:
         found = session and session.sql("SELECT reflect('org.apache.hadoop.util.VersionInfo', 'getVersion')").head()
-    except PySparkException:  # a platform that lets SQL call no Java: the page of settings says which version it is
+    except PySparkException:  # SQL may not call Java on every platform
         found = None
     return str(found[0]) if found else "VERSION"

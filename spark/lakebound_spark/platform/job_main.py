@@ -1,4 +1,4 @@
-"""What every job's `main` does around its work: exit statuses, one sentence for a mistake, signals, the log."""
+"""The frame of every job's `main`: exit statuses, one sentence for a mistake, signals, the log."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def run_job(
     again: str = "goes on from where it was",
     keeps_log: bool = False,
 ) -> int:
-    """Run ``work`` with a session and an event that Ctrl-C and SIGTERM set; the process's exit status.
+    """Run ``work`` with a session and an event that Ctrl-C and SIGTERM set. Returns the process's exit status.
 
-    It is what ``work`` returns, 1 after a failure (told with ``at``, the table it was about), 2 for what a person set
-    wrong: Misconfigured, and a failure that would come again until somebody sets it right. The session has a catalog
-    when ``at`` or one of ``others``, the further tables of the job, is a name and not a path. On S3 the job holds a
+    The status is what ``work`` returns. It is 1 after a failure, which is printed with ``at``, the job's table. It is 2
+    for a mistake: Misconfigured, and a failure that would recur until somebody corrects its cause. The session has a
+    catalog when ``at`` or one of ``others``, the job's further tables, is a name and not a path. On S3 the job holds a
     lease of each table that it ``commits`` to. ``again`` says what the same command does when it is started again.
     ``keeps_log`` leaves Spark's log where the status is not 0: the work told a failure, and went on.
     """
@@ -48,9 +48,9 @@ def run_job(
     except Misconfigured as error:
         status = refuse(name, error)
         if spark is None:
-            return status  # where Spark did not start, the sentence names the log
+            return status  # Spark did not start, and the sentence names the log
     except Exception as error:
-        # While the session is there: what Java's errors say has to be asked of Java.
+        # The session must still run here, because only its Java process can describe Java's errors.
         cause = cause_of(error)
         words = log if ours and log is not None and log.exists() and log.stat().st_size else None
         print(f"{name}: {failure_message(cause, at, again, words)}", file=sys.stderr)
@@ -68,7 +68,7 @@ def run_job(
 def _sole_driver(
     spark: SparkSession, name: str, commits: Sequence[str], stop: threading.Event
 ) -> Iterator[threading.Event]:
-    """Hold the leases of the tables that the job commits to; an event that tells of a lost one."""
+    """Hold the leases of the tables that the job commits to. Yields an event that is set when one is lost."""
     lost = threading.Event()
 
     def setting(key: str) -> str | None:
@@ -91,7 +91,7 @@ def _sole_driver(
 
 
 def failure_message(cause: Cause, at: str, again: str, log: Path | None) -> str:
-    """What stopped a job, and what to do next. ``log`` is this process's own file, where it has one."""
+    """What stopped a job, and what to do next. ``log`` is the file of this process, where it has one."""
     words = f"Spark's own words: {log}" if log is not None else "Spark's own words are in the log of its driver"
     if cause.next is Retry.GOES_ON:
         return f"stopped by {cause} at {at}; nothing is lost, the same command {again}. {words}"
@@ -105,14 +105,14 @@ def failure_message(cause: Cause, at: str, again: str, log: Path | None) -> str:
 
 
 def refuse(name: str, error: Misconfigured) -> int:
-    """Tell a mistake that was found before Spark started; the exit status."""
+    """Print a mistake. Returns the exit status for one."""
     print(f"{name}: {error}", file=sys.stderr)
     return 2
 
 
 @contextmanager
 def stop_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that the micro-batch under way finishes before the job ends."""
+    """An event that Ctrl-C and SIGTERM set, so that the current micro-batch finishes before the job ends."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

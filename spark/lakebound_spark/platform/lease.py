@@ -1,15 +1,16 @@
-"""One driver a table on S3, by a lease: a small object that is written only under a condition.
+"""A lease that lets one driver commit to a table on S3: a small object that is written only under a condition.
 
-Delta's log store for S3 excludes two writers only within one process. Tried on hadoop-aws 3.4.2: of sixty commits that
-two drivers wrote under the same names at the same moments, both were told success for 42, so a commit vanished each
-time. S3's own conditional writes (`If-None-Match`, `If-Match`) do exclude. The lease is one such object. It lies beside
-the table's folder and not in it: Delta makes no table in a folder that holds something already.
+Delta's log store for S3 excludes two writers only within one process. In a trial on hadoop-aws 3.4.2, two drivers wrote
+sixty commits under the same names at the same moments. For 42 of them both drivers reported success, so a commit
+vanished each time. S3's conditional writes (`If-None-Match`, `If-Match`) do exclude a second writer. The lease lies
+beside the table's folder, because Delta creates no table in a folder that is not empty.
 
-The holder renews it every HEARTBEAT_SECONDS. Whoever finds it watches. One renewal shows that the holder lives, and the
-second driver is refused; after EXPIRY_SECONDS without one it takes the lease over. Only the watcher's clock counts.
+The holder renews the lease every HEARTBEAT_SECONDS. A second driver that finds the lease watches it. If it sees a
+renewal, the holder lives and the second driver is refused. After EXPIRY_SECONDS without one, it takes the lease over.
+Only the watcher's clock counts.
 
-What it does not exclude: a driver that stands still for more than EXPIRY_SECONDS between its last renewal and a commit
-(a suspended machine) commits once more before it notices.
+The lease does not exclude a driver that stands still for more than EXPIRY_SECONDS between its last renewal and a commit
+(a suspended machine): it commits once more before it notices.
 """
 
 from __future__ import annotations
@@ -34,42 +35,42 @@ HEARTBEAT_SECONDS: Final = 15.0
 EXPIRY_SECONDS: Final = 60.0
 SCHEMES: Final = ("s3", "s3a", "s3n")
 FOLDER: Final = "_lakebound/leases"
-"""Beside the table's folder; one object a table, of the table's name."""
+"""The folder of the leases, beside the table's folder. Each table has one object, named after it."""
 _LOST: Final = ("PreconditionFailed", "NoSuchKey", "404", "412")
 _RACE: Final = ("ConditionalRequestConflict", "409")
 
 
 class Unavailable(Exception):
-    """The store did not answer; the request may have been carried out."""
+    """The store did not answer. It may still have carried out the request."""
 
 
 class ConditionFailed(Exception):
-    """Somebody else wrote or removed the object first."""
+    """Another driver wrote or removed the object first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A lease that is there: its text, and the tag that changes with each write."""
+    """The lease that the store holds: its text, and a tag that changes with each write."""
 
     text: str
     tag: str
 
 
 class LeaseStore(Protocol):
-    """One object. Each method raises ConditionFailed, Unavailable, or Misconfigured where it is refused."""
+    """One object. Each method raises ConditionFailed, Unavailable, and Misconfigured where access is denied."""
 
     def read(self) -> Found | None:
-        """What is there."""
+        """The lease; None where there is none."""
 
     def write(self, text: str, tag: str | None) -> str:
-        """Write over the object with this tag, or with None a new one; the new tag."""
+        """Replace the object of this tag, or with None create one. Returns the new tag."""
 
     def remove(self, tag: str) -> None:
-        """Remove the object with this tag."""
+        """Remove the object of this tag."""
 
 
 class S3LeaseStore:
-    """The lease's object in a bucket."""
+    """Port LeaseStore: an object in a bucket."""
 
     def __init__(self, table: str, client: Any) -> None:
         parts = urlsplit(table)
@@ -127,7 +128,7 @@ class Lease:
     def acquire(self, pause: Callable[[float], bool]) -> None:
         """Take the lease. Raises Misconfigured, naming who holds it and since when.
 
-        ``pause`` waits so many seconds; True means that the driver is to stop, which is Misconfigured as well.
+        ``pause`` waits for so many seconds and returns whether the driver is to stop, which raises Misconfigured too.
         """
         watched: Found | None = None
         began = self._clock()
@@ -143,7 +144,7 @@ class Lease:
                 elif self._clock() - began >= EXPIRY_SECONDS:
                     return self._write(found.tag)
             except ConditionFailed:
-                watched = None  # another driver was quicker; the next look shows it
+                watched = None  # another driver was quicker, and the next read shows its lease
             except Unavailable as error:
                 if self._clock() - began >= EXPIRY_SECONDS:
                     raise Misconfigured(
@@ -154,7 +155,7 @@ class Lease:
                 raise Misconfigured(f"stopped while it waited for the lease of {self._table}")
 
     def renew(self) -> bool:
-        """Renew the lease; False once it is lost: another driver holds it, or the store is silent for too long."""
+        """Renew the lease. False once another driver holds it, or when the store has not answered for too long."""
         try:
             self._write(self._tag)
         except (ConditionFailed, Misconfigured):
@@ -164,20 +165,20 @@ class Lease:
         return True
 
     def release(self) -> None:
-        """Give the lease back. One that cannot be given back expires by itself."""
+        """Give the lease back. If that fails, the lease expires."""
         try:
             self._store.remove(self._tag)
         except (ConditionFailed, Unavailable, Misconfigured):
             return
 
     def _write(self, tag: str | None) -> None:
-        self._beats += 1  # equal bytes would have an equal tag, and a renewal would not be seen
+        self._beats += 1  # equal bytes would have an equal tag, which hides the renewal
         asked = self._clock()
         text = json.dumps(json.loads(self._text) | {"beat": self._beats, "process": os.getpid()})
         try:
             self._tag = self._store.write(text, tag)
         except Unavailable:
-            # It may have been written all the same: then what is there is this very text.
+            # The write may have succeeded all the same. Then the store holds this text.
             found = self._store.read()
             if found is None or found.text != text:
                 raise
@@ -189,7 +190,7 @@ class Lease:
             said = json.loads(found.text)
             who = f"{said['holder']}, since {said['since']}"
         except (ValueError, KeyError, TypeError):
-            who = "a driver that does not say its name"
+            who = "a driver without a name"
         return (
             f"another driver commits to {self._table}: {who}. On S3 two drivers lose each other's commits, so this one "
             "does not start. Let one job `run` do the work of both, stop the other driver, or give both a log store "
@@ -198,9 +199,9 @@ class Lease:
 
 
 def needs_lease(table: str, setting: Callable[[str], str | None]) -> bool:
-    """Whether two drivers could lose commits at this location; ``setting`` reads a Spark setting.
+    """Whether two drivers could lose commits at this location. ``setting`` reads a Spark setting.
 
-    False on Databricks, which coordinates commits itself, off S3, and where a person chose Delta's log store.
+    False outside of S3, on Databricks, which coordinates commits itself, and where somebody chose Delta's log store.
     """
     scheme = urlsplit(table).scheme
     if scheme not in SCHEMES or "DATABRICKS_RUNTIME_VERSION" in os.environ:
@@ -210,9 +211,9 @@ def needs_lease(table: str, setting: Callable[[str], str | None]) -> bool:
 
 @contextmanager
 def held(leases: list[Lease], stop: threading.Event, on_loss: Callable[[], None]) -> Iterator[None]:
-    """Hold all leases, renewed by a thread. When one is lost, ``stop`` is set and ``on_loss`` called, once.
+    """Hold all leases, which a thread renews. When one is lost, set ``stop`` and call ``on_loss`` once.
 
-    Raises Misconfigured when another driver holds one of them; those taken before it are given back.
+    Raises Misconfigured when another driver holds one of them. The leases that were taken before are given back.
     """
     ended = threading.Event()
 
@@ -236,5 +237,5 @@ def held(leases: list[Lease], stop: threading.Event, on_loss: Callable[[], None]
 
 
 def this_driver(job: str) -> str:
-    """How a lease names the driver of this process."""
+    """The name of this process's driver in a lease."""
     return f"{job} on {socket.gethostname()}, process {os.getpid()}"

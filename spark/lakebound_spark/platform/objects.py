@@ -1,4 +1,4 @@
-"""Small objects beside and among the data: written whole or not at all, into a folder or a bucket."""
+"""Writes small objects into a folder or a bucket, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lakebound_spark.platform.s3_client import s3_client
 
 
 def write_object(spark: SparkSession, path: str, body: bytes) -> None:
-    """Write a new object below a folder (on Databricks a volume) or an address of S3, which refuses one that is there.
+    """Write a new object below a folder (on Databricks a volume) or an address of S3, which refuses to replace one.
 
-    Spark's writers choose their files' names, so this process writes it itself. Raises Misconfigured for another
-    address, FileExistsError, ClientError.
+    Spark's writers choose the names of their files, so this process writes the object itself. Raises Misconfigured for
+    another address, FileExistsError, ClientError.
     """
     address = re.fullmatch(r"s3[an]?://([^/]+)/(.+)", path)
     if address is not None:
@@ -30,7 +30,7 @@ def write_object(spark: SparkSession, path: str, body: bytes) -> None:
 
 def _write_to_folder(place: Path, body: bytes) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    # Spark passes over names that begin with a dot: a reader sees the whole file or none.
+    # Spark ignores names that begin with a dot, so a reader sees the whole file or none.
     hidden = place.with_name(f".{place.name}.{os.getpid()}")
     hidden.write_bytes(body)
     hidden.replace(place)

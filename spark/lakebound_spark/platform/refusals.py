@@ -1,7 +1,7 @@
-"""What a catalog refuses: told once in a sentence, and the job goes on without it.
+"""Statements that a catalog refuses. The job reports each kind once, in a sentence, and goes on without it.
 
-Catalogs differ. Some keep no views, some let no job alter a table, some run OPTIMIZE and VACUUM themselves. What a
-refusal is says Spark's condition or Java's class, never a text.
+Catalogs differ. Some keep no views, some let no job alter a table, some run OPTIMIZE and VACUUM themselves. Spark's
+condition or Java's class decides what a refusal is, never a message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONDITIONS: Final = (
     "INSUFFICIENT_PERMISSIONS",
     "PERMISSION_DENIED",
 )
-"""Spark's conditions, Delta's and Databricks', each with those below it."""
+"""Conditions of Spark, Delta and Databricks, each with its subconditions."""
 
 _CLASSES: Final = (
     "java.lang.UnsupportedOperationException",
@@ -40,7 +40,7 @@ _CLASSES: Final = (
 
 
 def refusal_name(error: BaseException) -> str | None:
-    """The condition or class by which ``error`` is a refusal, None for any other failure."""
+    """The condition or class that makes ``error`` a refusal; None for any other failure."""
     for name in (condition_of(error), *(one.name for one in server_errors(error))):
         if name in _CLASSES or any(name == one or name.startswith(f"{one}.") for one in _CONDITIONS):
             return name
@@ -48,16 +48,16 @@ def refusal_name(error: BaseException) -> str | None:
 
 
 class Refusals:
-    """What was refused in a run: each kind is told once, however often it is tried."""
+    """The kinds of statements that were refused in a run. Each kind is reported once, however often it is tried."""
 
     def __init__(self, tell: Callable[[str], None] = lambda sentence: None) -> None:
         self._tell = tell
         self._found: dict[str, str] = {}
 
     def attempt(self, what: str, table: str, instead: str, statement: Callable[[], T]) -> T | None:
-        """What ``statement`` returns; None when the catalog of ``table`` refuses it, which is told with ``instead``.
+        """What ``statement`` returns; None when the catalog of ``table`` refuses it. The report ends with ``instead``.
 
-        Raises what the statement raises for any other cause.
+        Raises any other error of the statement.
         """
         try:
             return statement()
@@ -74,5 +74,5 @@ class Refusals:
         return what in self._found
 
     def __str__(self) -> str:
-        """The kinds that were refused, sorted, with a comma between."""
+        """The kinds that were refused, sorted and separated by commas."""
         return ", ".join(sorted(self._found))

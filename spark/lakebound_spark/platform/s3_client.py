@@ -10,7 +10,7 @@ from botocore.config import Config
 
 
 def s3_client(setting: Callable[[str], str | None]) -> Any:
-    """A client for the S3 that `s3a://` reaches: endpoint, region and keys of Spark's settings, else as the AWS CLI."""
+    """A client with Spark's endpoint, region and keys for `s3a://`; what is missing is found as by the AWS CLI."""
     session: Any = botocore.session.get_session()
     given = {
         "endpoint_url": _address(setting("spark.hadoop.fs.s3a.endpoint")),

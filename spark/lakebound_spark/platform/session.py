@@ -1,4 +1,4 @@
-"""The Spark session of a job: the platform's own where there is one, else a local one with Delta."""
+"""The Spark session of a job: the platform's session where there is one, else a local session with Delta."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from lakebound_spark.platform.spark_compat import IS_SPARK_35, condition_of, ser
 SETTINGS: Final = Path(__file__).resolve().parents[1] / "local.conf"
 SETTINGS_OF_35: Final = SETTINGS.with_name("spark35.conf")
 DELTA_SETTINGS: Final = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")
-"""What Spark has to be told to know Delta's tables; the jars are `spark.jars.packages`."""
+"""The settings by which Spark knows Delta's tables. The jars come from `spark.jars.packages`."""
 
 
 def local_settings() -> dict[str, str]:
-    """The lines of `local.conf`, which plain Python and spark-submit share, and of `spark35.conf` on Spark 3.5."""
+    """The settings of `local.conf`, which plain Python and spark-submit share; on Spark 3.5 also of `spark35.conf`."""
     text = SETTINGS.read_text() + (SETTINGS_OF_35.read_text() if IS_SPARK_35 else "")
     lines = (line.split(None, 1) for line in text.splitlines() if line and line[0] != "#")
     return {name: value.strip() for name, value in lines}
@@ -37,13 +37,13 @@ def local_session(
     """A session on this machine with Delta, at most 2 cores and 2 GiB of heap.
 
     The first start fetches Delta's jars from Maven Central into the user's Ivy cache; later ones need no network.
-    What the Java process prints goes to ``log`` (a file in the temporary folder by default). ``catalog`` keeps
-    tables by name between runs, in `metastore_db` and `spark-warehouse` of the working directory. ``settings``
-    come after those of `local.conf`. Raises Misconfigured when Java is missing or Spark does not start.
+    The Java process prints to ``log``, by default a file in the temporary folder. ``catalog`` keeps tables by name
+    between runs, in `metastore_db` and `spark-warehouse` of the working directory. ``settings`` override those of
+    `local.conf`. Raises Misconfigured when Java is missing or Spark does not start.
     """
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise Misconfigured("Java is missing; install Java 17 or later, on Debian: apt-get install default-jre")
-    # Executors run Python with what this process runs, not with the `python3` that the path happens to name.
+    # Executors use the Python of this process, not whichever `python3` is first in PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     log = log or default_log()
     builder = SparkSession.builder.appName(app)
@@ -52,7 +52,7 @@ def local_session(
     if catalog:
         builder = builder.enableHiveSupport()
     elif "spark.sql.warehouse.dir" not in (settings or {}):
-        # Spark makes this folder in the working directory at every start, needed or not.
+        # Spark would create this folder in the working directory at every start, even without need.
         builder = builder.config("spark.sql.warehouse.dir", tempfile.gettempdir() + "/lakebound-spark-warehouse")
     _quiet_context_loggers()
     try:
@@ -63,16 +63,16 @@ def local_session(
 
 
 def _quiet_context_loggers() -> None:
-    """PySpark tells a failed query a second time, with its whole stack and what its message quotes, on stderr."""
+    """Stop PySpark from printing a failed query again, with its stack and the values that its message quotes."""
     for name in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
         logging.getLogger(name).disabled = True
 
 
 def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
-    """The session to use, and whether the job made it and has to stop it.
+    """(the session to use, whether the job created it and has to stop it).
 
-    A session that runs already is used as it is, and so is what Databricks, spark-submit or a Spark Connect server
-    (SPARK_REMOTE) prepares, but for the casts of Spark 3.5; otherwise (plain `python`) it is `local_session`. Raises
+    A running session is used, and so is the session that Databricks, spark-submit or a Spark Connect server
+    (SPARK_REMOTE) prepares. Only the casts of Spark 3.5 are changed in it. Plain `python` gets `local_session`. Raises
     Misconfigured when spark-submit brings no Delta.
     """
     _quiet_context_loggers()
@@ -95,7 +95,7 @@ def _platform_session(app: str, catalog: bool) -> tuple[SparkSession, bool]:
 
 
 def _require_delta(spark: SparkSession) -> None:
-    """Raises Misconfigured without settings or jar: Spark starts with either of them, and fails at the first table."""
+    """Raises Misconfigured without Delta's settings or jar. Spark starts without them, and fails at the first table."""
     ours, missing = local_settings(), list[str]()
     try:
         spark.read.format("delta").load("/no/such/table")
@@ -113,14 +113,14 @@ def _require_delta(spark: SparkSession) -> None:
 
 
 def default_log() -> Path:
-    """Where the Java process of this Python process writes, unless told otherwise."""
+    """The default file for the output of this process's Java process."""
     return Path(tempfile.gettempdir()) / f"lakebound-spark-{os.getpid()}.log"
 
 
 @contextmanager
 def _java_output_to(log: Path) -> Iterator[None]:
-    # Ivy prints fifty lines before Spark's log level is known, on Spark 3.5 some of them among a job's JSON lines. The
-    # Java process inherits file descriptors 1 and 2 when it is started, so they point elsewhere just then.
+    # Ivy prints fifty lines before Spark's log level applies, on Spark 3.5 some of them among a job's JSON lines. The
+    # Java process inherits file descriptors 1 and 2 at its start, so they point to the log for that moment.
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in (1, 2)}

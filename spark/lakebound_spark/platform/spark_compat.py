@@ -1,4 +1,4 @@
-"""What Spark 3.5 with Delta 3.3 does not have of Spark 4.1 with Delta 4.2, each said once.
+"""The differences between Spark 4.1 with Delta 4.2 and Spark 3.5 with Delta 3.3, each in one place.
 
 | what                             | 4.1 and 4.2                    | 3.5 and 3.3                                     |
 |----------------------------------|--------------------------------|-------------------------------------------------|
@@ -24,12 +24,12 @@ CAN_WIDEN: Final = not IS_SPARK_35
 """Whether Delta turns a bigint column into a decimal one without rewriting files."""
 
 PRESERVES_JSON_TEXT: Final = not IS_SPARK_35
-"""Whether the JSON reader gives an object as the text that stands in the file, to the byte."""
+"""Whether the JSON reader returns an object as its text in the file, to the byte."""
 
 
 def settle_casts(spark: SparkSession) -> None:
-    """On 3.5 turn ANSI mode off, where a column that does not fit would otherwise stop the query, and let Parquet hold
-    days before 1582 as they are, as 4.1 does."""
+    """On 3.5, turn ANSI mode off, in which a value that does not fit a column stops the query, and write days before
+    1582 to Parquet unchanged, as 4.1 does."""
     if IS_SPARK_35:
         spark.conf.set("spark.sql.ansi.enabled", "false")
         for kind in ("datetime", "int96"):
@@ -37,14 +37,14 @@ def settle_casts(spark: SparkSession) -> None:
 
 
 class ServerError(NamedTuple):
-    """An error of Spark's own process: its Java class, or Spark's condition of it, and its message."""
+    """An error of Spark's own process: its Java class or Spark's condition, and its message."""
 
     name: str
     message: str
 
 
 def server_errors(error: BaseException) -> list[ServerError]:
-    """The errors of Spark's own process for which ``error`` stands here, outermost first; empty where there is none.
+    """The errors of Spark's own process behind ``error``, outermost first; empty where there is none.
 
     A classic session holds the Java objects. Spark Connect sends their stack trace as text.
     """
@@ -57,12 +57,12 @@ def server_errors(error: BaseException) -> list[ServerError]:
     except Exception as lost:
         if not type(lost).__module__.startswith("py4j"):
             raise
-        return found  # the Java process ended meanwhile, and its words with it
+        return found  # the Java process has ended, so nothing more can be asked of it
     return found or [_parse_trace(text, error) for text in _traces(error)]
 
 
 def root_cause_text(error: BaseException) -> str:
-    """Class, message and topmost frame of the innermost of `server_errors`; of another error its message."""
+    """Class, message and topmost frame of the innermost of `server_errors`; the message of any other error."""
     java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     if java is None:
         return _traces(error)[-1] if _traces(error) else str(error)
@@ -78,13 +78,13 @@ def _java_name(java: Any) -> str:
         for getter in ("getCondition", "getErrorClass"):
             try:
                 return str(getattr(java, getter)() or name)
-            except Exception:  # noqa: S112  not every one of them has the method
+            except Exception:  # noqa: S112  not every class has the method
                 continue
     return name
 
 
 def _traces(error: BaseException) -> list[str]:
-    """What Spark Connect sent of each error: `class: message`, and below it the topmost frame."""
+    """Each error as Spark Connect sent it: `class: message`, and below it the topmost frame."""
     trace = getattr(error, "_stacktrace", None)
     if not trace:
         return []
@@ -94,7 +94,7 @@ def _traces(error: BaseException) -> list[str]:
 
 def _parse_trace(text: str, error: BaseException) -> ServerError:
     name, _, message = text.rpartition("\n")[0].partition(": ")
-    # Of the outermost error the trace has the class alone.
+    # The trace holds no message of the outermost error.
     message = message.strip() or str(getattr(error, "_message", ""))
     condition = re.match(r"\[([A-Z0-9_.]+)\] ", message)
     return ServerError(condition[1] if condition and name.startswith(_OF_SPARK) else name.strip(), message)
@@ -104,9 +104,9 @@ _OF_SPARK: Final = ("org.apache.spark.", "io.delta.")
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether Delta refused a commit because another writer's came between.
+    """Whether Delta refused a commit because another writer committed first.
 
-    It arrives as Delta's own Python class, as py4j's error or as Spark Connect's: the class of Java tells in each.
+    The error is Delta's own Python class, py4j's or Spark Connect's. In each the Java class tells.
     """
     names = [cls.__name__ for cls in type(error).__mro__]
     names += [one.name for one in server_errors(error)]
@@ -128,6 +128,6 @@ _CONFLICTS: Final = (
 
 
 def condition_of(error: BaseException) -> str:
-    """Spark's name for the error, else the exception's class: never its message, which can quote an item's values."""
+    """Spark's name for the error, else the exception's class. Never the message, which can quote an item's values."""
     named = getattr(error, "getErrorClass" if IS_SPARK_35 else "getCondition", lambda: None)()
     return str(named) if named else type(error).__name__

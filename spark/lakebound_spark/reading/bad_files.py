@@ -1,4 +1,4 @@
-"""`<target>_bad_files`: the files that were left out, each once."""
+"""The table `<target>_bad_files`: each file that was left out, once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from lakebound_spark.reading.schema import BAD_FILES
 
 
 def record_bad_files(spark: SparkSession, target: str, bad_files: Iterable[BadFile]) -> None:
-    """Note each file once in `<target>_bad_files`, so that a replayed micro-batch adds nothing."""
+    """Record each file once in `<target>_bad_files`, so that a replayed micro-batch adds nothing."""
     rows = spark.createDataFrame([astuple(bad) for bad in bad_files], BAD_FILES)
     add_missing_rows(companion_table(target, "_bad_files"), BAD_FILES, rows, ("path", "reason"))

@@ -1,4 +1,4 @@
-"""Does a file hold the bytes that its name was made from? Asked before a line of it is parsed."""
+"""Checks that a file holds the bytes that its name was made from, before any line of it is parsed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ _OPTIONS: Final = {
 
 
 def files_of_other_bytes(spark: SparkSession, files: Sequence[DataFile]) -> list[DataFile]:
-    """The files (at least one) whose name bears another digest than their bytes have: cut, edited, renamed, copied.
+    """Those of the files (at least one) that were cut, edited, renamed or copied: their bytes have another digest.
 
-    One pass over the compressed bytes, which holds one file of each task in memory: 128 MiB and a message, for no
-    writer of ours closes a file later. A larger one than MAX_FILE_BYTES is not read and counts as one of other bytes.
-    Raises Spark's error when a file is missing or cannot be read.
+    The pass over the compressed bytes holds one file per task in memory: at most 128 MiB and a message, at which our
+    writers close a file. A file above MAX_FILE_BYTES is not read and counts as one of other bytes. Raises Spark's error
+    when a file is missing or cannot be read.
 
-    The records are read after this pass. Nothing of ours can change a file in between: whoever writes the same key
-    again writes the same bytes, since the key holds their digest. A file that another hand replaces just then is still
-    counted, as any file is.
+    The records are read after this pass. None of our writers can change a file in between, because the key holds the
+    digest of the bytes. If somebody else replaces a file at that moment, its records are still counted.
     """
     listing = spark.read.format("binaryFile").options(**_OPTIONS).load([literal_path(file.path) for file in files])
     digest = F.sha2("content", 256).alias("digest")

@@ -1,4 +1,4 @@
-"""Many records to one row per key, holding the greatest of both registers (docs: the order of records)."""
+"""Reduces many records to one row per key, which holds the greatest of each register (ORDERING.md)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def base_register() -> Column:
 
 
 def show_expired(records: DataFrame) -> DataFrame:
-    """TTL deletes as what they removed, for `ttl_deletes: keep`: the row stays, marked by `ttl_expired`.
+    """For `ttl_deletes: keep`: a TTL delete shows the item that it removed, so its row stays, marked by `ttl_expired`.
 
-    The image comes from the REMOVE itself and not from the row that is there, which may be of an older version
-    when records arrive out of order. A REMOVE without its old image (another stream view) stays a delete.
+    The image comes from the REMOVE and not from silver's row, which may have an older version when records arrive out
+    of order. A REMOVE without its old image (another stream view) stays a delete.
 
     | new_image | old_image | ttl_expired |    | new_image | ttl_expired |
     |-----------|-----------|-------------|    |-----------|-------------|
@@ -36,10 +36,10 @@ def show_expired(records: DataFrame) -> DataFrame:
 
 
 def latest_per_key(records: DataFrame) -> DataFrame:
-    """One row per key: what a micro-batch has to say to the stream register and to the base register.
+    """One row per key: the greatest stream record and the greatest base record of a micro-batch.
 
-    A MERGE with two source rows for one key fails, or inserts the key twice when it is new. A maximum does
-    not care how often or in which order its inputs come, so duplicates and reordering end here.
+    A MERGE with two source rows for one key fails, or inserts a new key twice. Repeated and reordered inputs do not
+    change a maximum, so duplicates and reordering end here.
 
     before
     | key | origin | version | approx_creation_time_ms | snapshot_label_ms | snapshot_run | new_image |

@@ -1,4 +1,4 @@
-"""Records read once: they are counted while they are used, and used again only where a count does not fit."""
+"""Reads records once: counts them while they are used, and uses them again only where a count is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lakebound_spark.reading.schema import FILE, RECORD, WHOLE
 from lakebound_spark.reading.source import DataFile, read_records
 
 Use = Callable[[DataFrame, Collection[str]], DataFrame]
-"""Computes rows from the records and the registers that they feed, and holds them. It has no other effect."""
+"""Computes rows from the records and the registers that they feed, and holds them. Has no other effect."""
 
 _WEIGHT_DIGITS: Final = 7
 
@@ -29,12 +29,12 @@ _WEIGHT_DIGITS: Final = 7
 def read_once(
     spark: SparkSession, files: Sequence[DataFile], source_table: str, use: Use, record: StructType = RECORD
 ) -> tuple[CheckedRecords, DataFrame | None]:
-    """Give ``use`` the records of whole files that belong to the table; what was counted, and what it returned.
+    """Give ``use`` the table's records of whole files. Returns the counts, and what ``use`` returned.
 
-    The digests are proven first, so that only a fault of the writer is left to find. Then ``use`` is called while the
-    records are counted on their way. Where a count does not fit its name, what ``use`` held is forgotten: each file is
-    counted by itself, the doubtful ones are left out, and ``use`` is called again. So it goes where Spark ran a stage
-    again and counted its records twice. None without a record.
+    The digests are checked first, so only a fault of the writer remains to be found. Then ``use`` is called, and the
+    records are counted as they pass. Where the counts do not match the names, its result is dropped: each file is
+    counted by itself, the damaged ones are left out, and ``use`` is called again. The same happens when Spark reruns a
+    stage and so counts records twice. The result is None without a record.
     """
     proven, bad_files = prove_files(spark, files)
     found = _read_and_count(spark, proven, bad_files, source_table, use, record) if proven else None
@@ -52,7 +52,7 @@ def _read_and_count(
     use: Use,
     record: StructType,
 ) -> tuple[CheckedRecords, DataFrame | None] | None:
-    """The same for files that hold what their names say; None when one of them does not."""
+    """The same for files that hold what their names say. None when one of them does not."""
     ours = F.col(WHOLE) & (F.col("source_table") == source_table)
     counted = Observation()
     named = {"stream" if file.origin == "stream" else "base" for file in files}
@@ -64,7 +64,7 @@ def _read_and_count(
             raise
         return None
     counts = counted.get
-    # A server of Spark Connect that is busy sends no counts: it waits for them for a tenth of a second only.
+    # A busy server of Spark Connect sends no counts, because it waits for them for a tenth of a second only.
     if not counts or not _fit_names(files, counts):
         return None
     checked = CheckedRecords(
@@ -77,15 +77,15 @@ def _read_and_count(
         oldest_record_ms=counts["aged"],
         from_stream=counts["stream"],
     )
-    if not named.issuperset(checked.registers):  # a writer that names its files otherwise; their counts fit
+    if not named.issuperset(checked.registers):  # another writer names its files differently
         held = use(read.where(ours), checked.registers)
     return checked, held
 
 
 def _weights() -> Column:
-    """The sum of a number for each record, the same for all of one file: the first digits of the digest in its name.
+    """The sum of a weight for each record: the first digits of the digest in its file's name.
 
-    Two files of one micro-batch with a record too many and one too few have the right count together, and another sum.
+    If one file of a micro-batch has a record too many and another one too few, their count is right and this sum wrong.
     """
     digest = F.substring(F.substring_index(FILE, "-", -1), 1, _WEIGHT_DIGITS)
     return F.sum(F.conv(digest, 16, 10).cast("long")).alias("weights")

@@ -1,4 +1,4 @@
-"""The record as Spark reads it, and the silver table's own columns. One definition for every file format."""
+"""The record as Spark reads it, and silver's own columns: one definition for every file format."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SPARK_TYPES: Final[dict[str, DataType]] = {
 BRONZE_RECORD: Final = StructType([StructField(name, _SPARK_TYPES[kind]) for name, kind, _ in FIELDS])
 """Every field of the record, in the contract's order: what bronze keeps."""
 
-# The merge never reads `old_image`, and parsing it costs a fifth of the whole read; the other three name a record
-# to people and are not compared.
+# The merge never reads `old_image`, whose parsing takes a fifth of the read. The other three identify a record to
+# people and are not compared.
 _UNREAD = ("event_id", "old_image", "sequence_number", "size_bytes")
 
 RECORD: Final = StructType([field for field in BRONZE_RECORD if field.name not in _UNREAD])
 """What the merge reads of a record."""
 
-# With `ttl_deletes: keep` a TTL delete shows the item it removed, so that one image more has to be read.
+# With `ttl_deletes: keep` a TTL delete shows the item that it removed, so the old image is read too.
 RECORD_WITH_OLD_IMAGE: Final = StructType([*RECORD.fields, BRONZE_RECORD["old_image"]])
 
 # What silver keeps beside the declared columns (`_key` stands first in the table).
@@ -62,23 +62,23 @@ BAD_FILES: Final = StructType(
 )
 
 RESCUED: Final = "_rescued"
-"""With `columns: auto`: the attributes that no column could take, as one DynamoDB-JSON object."""
+"""With `columns: auto`: the attributes that no column can hold, as one DynamoDB-JSON object."""
 
 LABEL_DIGITS: Final = base_records.LABEL_DIGITS
 
 
 def is_whole() -> Column:
-    """True for a line that parsed whole into a record that this code can merge; never null."""
+    """True for a line that is a whole record that this code can merge; never null."""
     return F.col(CORRUPT).isNull() & is_whole_record()
 
 
 def is_whole_record() -> Column:
-    """True for a record this code can merge; false for any other, never null.
+    """True for a record that this code can merge, false for any other, never null.
 
-    The corrupt column alone is not enough. `{}` parses without complaint and has a NULL key. A line that
-    breaks after its key and version, with the image last, keeps both and has a NULL image: merged, it would
-    delete the item. An unpadded version would sort above every padded one for ever. So each field that the
-    registers compare is checked, and `is_deleted` has to agree with the image.
+    The corrupt column is not enough. `{}` parses without an error and has a NULL key. A line that breaks after its key
+    and version, before the image, has a NULL image, and its merge would delete the item. An unpadded version would sort
+    above every padded one for ever. So each field that the registers compare is checked, and `is_deleted` has to agree
+    with the image.
     """
     stream = F.col("version").rlike(r"\|[0-9]{40}\z") & (F.col("approx_creation_time_ms") >= 0)
     base = F.col("snapshot_label_ms").between(0, 10**LABEL_DIGITS - 1) & F.col("snapshot_run").isNotNull()
@@ -96,11 +96,11 @@ def is_whole_record() -> Column:
 
 
 def mark_whole(records: DataFrame) -> DataFrame:
-    """Add the boolean `_whole` of :func:`is_whole`. The corrupt text stays: bronze keeps it."""
+    """Add the boolean `_whole` of :func:`is_whole`. The corrupt text stays, because bronze keeps it."""
     return records.withColumn(WHOLE, is_whole())
 
 
 def record_time_ms() -> Column:
-    """A record's own time: a stream record's creation time, a base record's label."""
+    """A record's own time: the creation time of a stream record, the label of a base record."""
     is_stream = F.col("origin") == "stream"
     return F.when(is_stream, F.col("approx_creation_time_ms")).otherwise(F.col("snapshot_label_ms"))

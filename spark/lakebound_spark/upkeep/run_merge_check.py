@@ -1,4 +1,4 @@
-"""Is a run merged? What its manifest says, its files and silver compared; the sweep and the closing of gaps ask."""
+"""Compares a run's manifest and files with silver, to tell whether the run is merged. Sweeps and gap closing ask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lakebound_spark.reading.source import DataFile, literal_path, parse_data_fi
 
 
 def check_run_merge(spark: SparkSession, source: str, target: str, manifest: Manifest) -> RunMergeCheck:
-    """Compare the run with the silver table that is there now. Raises Misconfigured without one."""
+    """Compare the run with the newest version of silver. Raises Misconfigured where there is no silver."""
     silver = require_silver(spark, target)
     files, missing = find_run_files(spark, source, manifest)
     left_out = recorded_bad_files(spark, target, manifest)
@@ -30,7 +30,7 @@ def check_run_merge(spark: SparkSession, source: str, target: str, manifest: Man
 
 
 def recorded_bad_files(spark: SparkSession, target: str, manifest: Manifest) -> tuple[str, ...]:
-    """The run's files that the merge job recorded in `<target>_bad_files`, by name."""
+    """The names of the run's files that the merge job recorded in `<target>_bad_files`."""
     place = companion_table(target, "_bad_files")
     if not exists(spark, place):
         return ()
@@ -40,7 +40,7 @@ def recorded_bad_files(spark: SparkSession, target: str, manifest: Manifest) -> 
 
 
 def count_unmerged_keys(silver: DataFrame, run_keys: DataFrame) -> int:
-    """How many keys of the run have a base register below the run's record: those are not merged yet.
+    """The number of keys whose base register is below the run's record. They are not merged yet.
 
     | run key, base      | silver `_base`     | merged |
     |--------------------|--------------------|--------|
@@ -54,27 +54,27 @@ def count_unmerged_keys(silver: DataFrame, run_keys: DataFrame) -> int:
 
 
 def ghosts(silver: DataFrame, run_keys: DataFrame, label_ms: int, run: str) -> DataFrame:
-    """Visible rows whose key the run did not contain and that the stream has not touched since the least label.
+    """Visible rows whose key is not in the run, and which no stream record has touched since the run's first label.
 
-    A row whose base register is above the sweep's own record would not be removed by it, so it is no ghost of this run.
+    A row whose base register is above the sweep's record would outlive the sweep, so it is not a ghost of this run.
     """
     own = base_records.base_register(label_ms, run, is_present=False)
     untouched = F.col("_stream_time_ms").isNull() | (F.col("_stream_time_ms") < label_ms)
-    # With `ttl_deletes: keep` an expired row is shown though the source has it no longer: that is no ghost.
+    # With `ttl_deletes: keep` silver shows an expired row on purpose, so it is not a ghost.
     shown = ~F.col("_is_deleted") & ~F.coalesce(F.col("_ttl_expired"), F.lit(False))
     candidates = silver.where(shown & untouched & (F.coalesce(F.col("_base"), F.lit("")) < own))
     return candidates.select("_key").join(run_keys.select(F.col("key").alias("_key")), "_key", "left_anti")
 
 
 def base_registers(spark: SparkSession, records: DataFrame | None) -> DataFrame:
-    """Each key of a run's records with the base register that they give it."""
+    """Each key of a run's records, with the base register that the records give it."""
     if records is None:
         return spark.createDataFrame([], "key STRING, base STRING")
     return records.groupBy("key").agg(F.max(base_register()).alias("base"))
 
 
 def find_run_files(spark: SparkSession, source: str, manifest: Manifest) -> tuple[list[DataFile], list[str]]:
-    """(the run's files below the data prefix, the names of those that are not there)."""
+    """(the run's files below the data prefix, the names of the missing ones)."""
     listing = (
         spark.read.format("binaryFile")
         .option("recursiveFileLookup", "true")

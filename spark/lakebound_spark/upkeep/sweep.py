@@ -1,7 +1,7 @@
-"""The sweep of ORDERING.md: rows that the source no longer has become ABSENT records, through the same registers.
+"""The sweep of ORDERING.md: for each row that the source no longer has, an ABSENT record goes through the registers.
 
-Never a raw DELETE: what is written here is merged like every other record, and a stream record that arrives later
-and is newer than the run still wins.
+The sweep never deletes a row itself. Its records are merged like all others, so a stream record that is newer than the
+run still wins when it arrives later.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ GUARD_SHARE: Final = 0.01
 
 
 class SweepRefusal(Exception):
-    """A precondition or the guard says no; the text says what to do."""
+    """A precondition does not hold, or the guard refuses. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepJob:
-    """One sweep of one run. `control_folder` is the folder `_lakebound/<table>`; `max_deletes` 0 keeps the guard."""
+    """One sweep of one run. `control_folder` is `_lakebound/<table>`; `max_deletes` above 0 raises the guard."""
 
     run: str
     table: str
@@ -72,15 +72,15 @@ class SweepResult:
 
 
 def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
-    """Check every precondition, find the ghosts, write their ABSENT records. Raises SweepRefusal, Misconfigured.
+    """Check every precondition, find the ghosts and write their ABSENT records. Raises SweepRefusal, Misconfigured.
 
-    The merge job then merges what was written; sweeping again after that finds nothing.
+    The merge job then merges the records. After that, another sweep finds no ghost.
     """
     manifest = load_manifest(spark, job)
     check_manifest(manifest, job.table)
     files = require_run_files(spark, job.source, manifest)
     require_silver(spark, job.target)
-    # Counted and written from one version: a merge that commits in between takes no row past the guard.
+    # Both passes read one version, so a merge that commits between them adds no row that the guard did not count.
     silver = read_snapshot(spark, job.target)
     checked = checked_records(spark, files, job.table)
     bad = checked.bad_files
@@ -107,7 +107,7 @@ def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
 
 
 def require_run_files(spark: SparkSession, source: str, manifest: Manifest) -> list[DataFile]:
-    """The run's files below the data prefix. Raises SweepRefusal when one is missing."""
+    """The run's files below the data prefix. Raises SweepRefusal when a file is missing."""
     files, missing = find_run_files(spark, source, manifest)
     if missing:
         raise SweepRefusal(
@@ -118,7 +118,7 @@ def require_run_files(spark: SparkSession, source: str, manifest: Manifest) -> l
 
 
 def check_manifest(manifest: Manifest, table: str) -> None:
-    """Whether the run may be swept from. Raises SweepRefusal."""
+    """Raises SweepRefusal for a run that no sweep may start from."""
     if manifest.table != table:
         raise SweepRefusal(f"run {manifest.run} read table {manifest.table}, not {table}; name its own table")
     if not manifest.is_complete:
@@ -134,7 +134,7 @@ def check_manifest(manifest: Manifest, table: str) -> None:
 
 
 def check_guard(ghosts: int, visible: int, max_deletes: int) -> None:
-    """Refuse more deletions than max(1,000, 1 %) unless so many were approved. Raises SweepRefusal."""
+    """Raises SweepRefusal for more deletions than 1,000, than 1 % of the rows and than were approved."""
     allowed = max(MIN_GUARD, int(visible * GUARD_SHARE), max_deletes)
     if ghosts > allowed:
         raise SweepRefusal(
@@ -144,7 +144,7 @@ def check_guard(ghosts: int, visible: int, max_deletes: int) -> None:
 
 
 def load_manifest(spark: SparkSession, job: SweepJob) -> Manifest:
-    """The run's manifest under `control_folder`. Raises Misconfigured."""
+    """The run's manifest in `control_folder`. Raises Misconfigured."""
     key = RunFolder.of(job.table, job.run).manifest()
     path = f"{job.control_folder.rstrip('/')}/manifests/{job.run}.json"
     try:
@@ -163,7 +163,7 @@ def load_manifest(spark: SparkSession, job: SweepJob) -> Manifest:
 
 
 def absent_files(job: SweepJob, keys: Iterable[str], label_ms: int, now_ms: int) -> Iterator[tuple[str, bytes]]:
-    """The batch files of the ghosts' ABSENT records: path below the data prefix, bytes."""
+    """The batch files of the ghosts' ABSENT records, as (path below the data prefix, bytes)."""
     partition = partitioner(job.partition_template)(now_ms, True)
     files = FileBuilder("data", "sweep")
     decoder: SnapshotDecoder | None = None
@@ -182,7 +182,7 @@ def absent_files(job: SweepJob, keys: Iterable[str], label_ms: int, now_ms: int)
 def write_absent(
     spark: SparkSession, job: SweepJob, keys: Iterable[str], label_ms: int, now_ms: int
 ) -> tuple[str, ...]:
-    """Write the ghosts' files below the data prefix, each whole or not at all; their paths."""
+    """Write the ghosts' files below the data prefix, each whole or not at all. Returns their paths."""
     written = []
     for name, body in absent_files(job, keys, label_ms, now_ms):
         path = f"{job.source.rstrip('/')}/{name}"

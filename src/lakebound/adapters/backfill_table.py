@@ -1,6 +1,6 @@
-"""What a backfill reads of the source table: scan pages, items by key, the table's description.
+"""The source table as a backfill reads it: scan pages, items by key, and the table's description.
 
-Pages are read as DynamoDB wrote them (`raw_answers`); `pass_through=False` reads the same through botocore's parser.
+Items stay the text that DynamoDB sent (`raw_answers`). With `pass_through=False` botocore parses the same answers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lakebound.source.facts import TableDescription
 from lakebound.times import epoch_ms
 
 MAX_SKEW_MS: Final = 5_000
-"""The farthest that the local clock may be from the service's `Date`."""
+"""The greatest difference between the local clock and the service's `Date`."""
 
 _DATE_STEP_MS: Final = 1_000
 _THROTTLES: Final = frozenset(
@@ -38,9 +38,9 @@ _THROTTLES: Final = frozenset(
 
 
 class BackfillTable:
-    """One table. The client must be this object's own: `keep_bodies` changes what its answers hold.
+    """One table. No one else may use the client, because `keep_bodies` changes its answers.
 
-    A bare name is a table of this account. Another account's is asked for by its ARN in every call.
+    A bare name is a table of this account. Every call names another account's table by its ARN.
     """
 
     def __init__(self, source: Source | str, client: Any, clock: Clock, *, pass_through: bool = True) -> None:
@@ -52,7 +52,7 @@ class BackfillTable:
             keep_bodies(client)
 
     def describe(self, *, recovery: bool = False) -> TableDescription:
-        """What DynamoDB says of the table; its recovery period when asked for. Raises Misconfigured, LakeboundError."""
+        """The table's description, with `recovery` also its recovery period. Raises Misconfigured, LakeboundError."""
         table = self._call("describe_table", TableName=self.name)["Table"]
         provisioned = table.get("ProvisionedThroughput", {}).get("ReadCapacityUnits", 0)
         mode = table.get("BillingModeSummary", {}).get("BillingMode")
@@ -63,24 +63,24 @@ class BackfillTable:
         return TableDescription(
             name=self._source.table,
             arn=table["TableArn"],
-            # DynamoDB Local gives no id: there the moment of creation tells one table from the next of its name.
+            # DynamoDB Local gives no id. There the moment of creation distinguishes two tables of one name.
             table_id=table.get("TableId") or (str(created.timestamp()) if created else "?"),
             key_names=tuple(element["AttributeName"] for element in table["KeySchema"]),
             items=int(table.get("ItemCount", 0)),
             size=int(table.get("TableSizeBytes", 0)),
             read_capacity=0 if on_demand else int(provisioned),
             stream_arn=table.get("LatestStreamArn") if _streams(table) else None,
-            # Nobody but its owner is told of a table's backups.
+            # DynamoDB describes a table's backups to the table's owner only.
             recovery_from_ms=self._recovery_from() if recovery and not foreign else None,
             is_foreign=foreign,
         )
 
     def _recovery_from(self) -> int | None:
-        # DescribeContinuousBackups takes ten calls a second from an account: no segment asks for it.
+        # An account may call DescribeContinuousBackups ten times a second, so no segment calls it.
         try:
             answer = self._client.describe_continuous_backups(TableName=self.name)
         except FAILURES:
-            # Without point-in-time recovery, or the right to ask for it, there are no exports; a scan needs neither.
+            # Without recovery, or the right to ask about it, exports are impossible. A scan needs neither.
             return None
         recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
         if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
@@ -91,7 +91,7 @@ class BackfillTable:
     def scan_page(
         self, segment: int, total: int, start: Any, limit: int | None, consistent: bool
     ) -> tuple[ScanAnswer, int]:
-        """(the page, ms just before it was asked for)."""
+        """(the page, ms just before its request)."""
         arguments: dict[str, Any] = {
             "TableName": self.name,
             "Segment": segment,
@@ -107,7 +107,7 @@ class BackfillTable:
         return scan_answer_of(answer), before
 
     def read_items(self, keys: Sequence[Image]) -> tuple[Any, int]:
-        """One BatchGetItem of at most 100 different keys, strongly consistent; its answer bears the bare name."""
+        """One strongly consistent BatchGetItem of at most 100 different keys; the answer has the table's bare name."""
         wanted = {self.name: {"Keys": [request_key(key) for key in keys], "ConsistentRead": True}}
         answer, before = self._timed("batch_get_item", RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
         values, table = answer_of(answer), self._source.table
@@ -155,7 +155,7 @@ class ScanSegment:
     def page(self, start: Any, limit: int | None) -> Page:
         answer, asked = self.table.scan_page(self.segment, self.total, start, limit, self.consistent)
         values = answer.values if answer.texts is None else self.decoder.reader.read_all(answer.texts)
-        # A page can be empty and still have a start key: only the missing start key ends a segment.
+        # A page can be empty and still have a start key. Only a page without one ends the segment.
         return Page(asked, asked - self.margin_ms, values, answer.units, answer.next)
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
@@ -164,7 +164,7 @@ class ScanSegment:
 
 def _streams(table: Mapping[str, Any]) -> bool:
     specification: Any = table.get("StreamSpecification")
-    # MiniStack leaves StreamEnabled out for a table that CloudFormation made.
+    # MiniStack omits StreamEnabled for a table that CloudFormation made.
     return specification is not None and bool(specification.get("StreamEnabled", True))
 
 

@@ -1,4 +1,4 @@
-"""DynamoDB's exports: their windows, their manifests, and their data files as pages of lines."""
+"""DynamoDB's exports: their windows, their manifests, and their data files, which are read as pages of lines."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Exporter(Protocol):
     """Starts and describes exports of one table into the bucket. A window holds its start and not its end."""
 
     def start(self, kind: str, prefix: str, token: str, window: TimeRange | None) -> str:
-        """The export's ARN; the same one for the same token. Raises Misconfigured, LakeboundError."""
+        """The export's ARN. The same token gives the same export. Raises Misconfigured, LakeboundError."""
 
     def describe(self, arn: str) -> ExportState:
         """Raises LakeboundError."""
@@ -57,7 +57,7 @@ class Exporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One data file of an export as its manifest names it, with the label of its rows."""
+    """One data file as the export's manifest names it, with the label of its rows."""
 
     key: str
     items: int
@@ -82,7 +82,7 @@ def windows(hours: TimeRange) -> list[TimeRange]:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedExport:
-    """The export that was asked for: whose, of which moment or window, and the label of its rows."""
+    """The export that was requested: its table, its moment or window, and the label of its rows."""
 
     kind: str
     table_arn: str
@@ -93,9 +93,9 @@ class ExpectedExport:
 
 
 def read_manifest(store: ObjectStore, summary_key: str, expected: ExpectedExport) -> list[DataFile]:
-    """The data files of a completed export, after its summary, what was asked for and the counts were compared.
+    """The data files of a completed export.
 
-    Raises LakeboundError where they disagree: such an export is not used.
+    Raises LakeboundError where its summary differs from what was requested, or its counts do not agree.
     """
     summary = _json(summary_key, store.get(summary_key, MAX_MANIFEST_BYTES))
     _check_expected(summary_key, summary, expected)
@@ -105,10 +105,10 @@ def read_manifest(store: ObjectStore, summary_key: str, expected: ExpectedExport
         if line.strip():
             entry = _json(listing_key, line)
             key = prefix + str(entry["dataFileS3Key"])
-            # The md5 is over the object's bytes as stored. In the developer guide's sample of manifest-files.json
+            # The md5 covers the object's bytes as stored. In the developer guide's sample of manifest-files.json
             # (S3DataExport.Output) it is sQMSpEILNgoQmarvDFonGQ== beside the etag
             # af83d6f217c19b8b0fff8023d8ca4716-1, and S3's etag of an object put in one part is
-            # hex(md5(md5(object))) and "-1": the one follows from the other.
+            # hex(md5(md5(object))) and "-1", which the sample's two values fit.
             files.append(
                 DataFile(key, int(entry["itemCount"]), str(entry["md5Checksum"]), expected.label_ms, expected.kind)
             )
@@ -122,10 +122,10 @@ def read_manifest(store: ObjectStore, summary_key: str, expected: ExpectedExport
 
 
 def _listing(store: ObjectStore, summary: dict[str, Any]) -> tuple[str, bytes, str]:
-    """(key of manifest-files.json, its bytes, what stands before the keys in it).
+    """(key of manifest-files.json, its bytes, the prefix that its keys lack).
 
-    Real exports name whole keys of the bucket, the export's prefix included. The developer guide's sample has the
-    prefix 2020-Nov and keys without it, so that reading is taken where nothing lies under the key as said.
+    Real exports name whole keys of the bucket, with the export's prefix. The developer guide's sample has the prefix
+    2020-Nov and keys without it. So where no object has the key as given, the prefix is put before it.
     """
     key, prefix = str(summary["manifestFilesS3Key"]), str(summary.get("s3Prefix") or "").strip("/")
     try:
@@ -139,25 +139,25 @@ def _listing(store: ObjectStore, summary: dict[str, Any]) -> tuple[str, bytes, s
 
 def _check_expected(key: str, summary: dict[str, Any], expected: ExpectedExport) -> None:
     if summary.get("outputFormat") != "DYNAMODB_JSON" or summary.get("exportType", FULL) != expected.kind:
-        raise LakeboundError(f"{key} is of another kind of export", hint="Start a new backfill")
+        raise LakeboundError(f"{key} describes another kind of export", hint="Start a new backfill")
     if summary.get("tableArn") != expected.table_arn:
         raise LakeboundError(f"{key} is an export of another table", hint="Start a new backfill")
     if summary.get("tableId") != expected.table_id:
-        # The name was given to a new table while the export ran: its items would come back to life.
+        # A new table got the name while the export ran: the export would bring the old table's items back.
         raise LakeboundError(
-            f"{key} is of a table that was created again since", hint="Start a new backfill of the new table"
+            f"{key} belongs to a table that was deleted and created again", hint="Start a new backfill of the new table"
         )
     times = {"exportTime": expected.time_ms}
     if expected.window is not None:
         times = {"exportFromTime": expected.window.from_ms, "exportToTime": expected.window.to_ms}
     for name, ms in times.items():
-        # DescribeExport and the manifest need not cut a moment alike.
+        # DescribeExport and the manifest may round a moment differently.
         if ms is not None and abs(export_time_ms(str(summary.get(name))) - ms) > _SAME_MOMENT_MS:
-            raise LakeboundError(f"{key} has another {name} than was asked for", hint="Start a new backfill")
+            raise LakeboundError(f"{key} has another {name} than was requested", hint="Start a new backfill")
 
 
 def export_time_ms(text: str) -> int:
-    """Milliseconds of a manifest's time. Raises LakeboundError for what is none."""
+    """Milliseconds of a manifest's time. Raises LakeboundError for any other text."""
     try:
         return parse_iso(text)
     except ValueError:
@@ -177,8 +177,8 @@ def _json(key: str, body: bytes) -> dict[str, Any]:
 class ExportFiles:
     """Port PageSource: some of an export's data files, line by line.
 
-    A start is `{"file": n, "line": n}`; going on inside a file inflates it again from its beginning. A file is at most
-    MAX_DATA_FILE_BYTES compressed and is held compressed.
+    A start is `{"file": n, "line": n}`. To go on inside a file, it is inflated again from its beginning. A file is held
+    compressed, at most MAX_DATA_FILE_BYTES.
     """
 
     def __init__(
@@ -248,9 +248,9 @@ class ExportFiles:
 
 
 def inflate_lines(key: str, body: bytes) -> Iterator[bytes]:
-    """The lines of gzip data, without their line feeds and without empty ones, however many members it has.
+    """The lines of gzip data of any number of members, without line feeds and without empty lines.
 
-    Holds a line and a chunk. Raises LakeboundError for damaged data and for a line above MAX_LINE_BYTES.
+    Holds one line and one chunk in memory. Raises LakeboundError for damaged data and for a line above MAX_LINE_BYTES.
     """
     rest = b""
     try:
@@ -268,7 +268,7 @@ def inflate_lines(key: str, body: bytes) -> Iterator[bytes]:
 
 
 def check_window(window: TimeRange, recovery_from_ms: int | None) -> None:
-    """Raises Misconfigured for hours that point-in-time recovery does not reach."""
+    """Raises Misconfigured for a window that point-in-time recovery does not reach."""
     if recovery_from_ms is None:
         raise Misconfigured(
             "the table has no point-in-time recovery, which exports need", hint="Enable it, or use mode scan"

@@ -1,4 +1,4 @@
-"""What a run wrote, with counts and labels, written last: the merge's yardstick and the sweep's licence."""
+"""The manifest of a run: its files, counts and labels. It is written last; the merge check and the sweep rely on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One finished run."""
+    """One finished run. Times are in milliseconds, `size` in bytes, `consumed` in read units."""
 
     run: str
     table: str
@@ -37,11 +37,11 @@ class Manifest:
     digest: str
     files: tuple[WrittenFile, ...]
     heals: tuple[tuple[int, str], ...] = ()
-    """(from, cause) of the gaps that this run heals once it is fully merged."""
+    """(from, cause) of each gap that the run heals once all of it is merged."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether it read every item of the table, consistently: what a sweep may start from."""
+        """Whether the run read every item consistently. Only such a run may be swept from."""
         return self.mode in ("scan", "export") and self.consistent
 
     @property
@@ -58,7 +58,7 @@ class Manifest:
 
     @staticmethod
     def decode(key: str, body: bytes) -> Manifest:
-        """Raises LakeboundError for a document that is no manifest, or whose list of files is not the one written."""
+        """Raises LakeboundError for a document that is no manifest, or whose list of files was changed."""
         try:
             fields = orjson.loads(body)
             if fields.pop("v") != VERSION:
@@ -74,12 +74,12 @@ class Manifest:
 
 
 def digest_of(files: Sequence[WrittenFile]) -> str:
-    """SHA-256 over the files' keys, counts and sizes in key order."""
+    """The SHA-256 of the files' keys, counts and sizes, in key order."""
     lines = [f"{file.key} {file.records} {file.size}\n" for file in sorted(files, key=lambda file: file.key)]
     return sha256("".join(lines).encode()).hexdigest()
 
 
 def gather(checkpoints: Sequence[Checkpoint]) -> tuple[WrittenFile, ...]:
-    """Every file of these checkpoints once, in key order."""
+    """Each file of these checkpoints once, in key order."""
     files = {file.key: file for checkpoint in checkpoints for file in checkpoint.files}
     return tuple(files[key] for key in sorted(files))

@@ -1,6 +1,7 @@
-"""How fast a backfill may read: a token bucket over consumed capacity, slower when the table throttles.
+"""The rate at which a backfill reads: a token bucket over consumed capacity, which slows down when the table throttles.
 
-A page's cost is known only after it was read, so the bucket goes into debt and the next page waits until it is paid.
+The cost of a page is known only after the read. So the bucket may go into debt, and the next page waits until the debt
+is paid.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 BURST_SECONDS: Final = 1.0
-"""How much unused capacity is kept: encoding a file for a second does not cost the run that second."""
+"""Unused capacity is kept for so long. A run that encodes a file for a second then makes up for that second."""
 
 LEAST_RATE: Final = 1.0
 _BACK_OFF: Final = 0.5
@@ -17,10 +18,10 @@ _STEP_SECONDS: Final = 1.0
 
 
 class RateLimiter:
-    """One reader's share of the capacity, in read units a second. Halved on a throttle, 5 % a second back.
+    """One reader's share of the capacity, in read units a second.
 
-    `rate` and `ready_ms` come from the checkpoint of the invocation before, so that neither its debt nor what it
-    learned of the table is forgotten.
+    A throttle halves the rate; each second then gives back 5 % of the share. `rate` and `ready_ms` come from the
+    previous invocation's checkpoint, so this one keeps its debt and its rate.
     """
 
     def __init__(self, share: float, now_ms: int, *, rate: float | None = None, ready_ms: int = 0) -> None:
@@ -32,16 +33,16 @@ class RateLimiter:
         self._units_per_item: float | None = None
 
     def wait_seconds(self, now_ms: int) -> float:
-        """Seconds until the next page may be asked for."""
+        """Seconds until the next page may be requested."""
         self._fill(now_ms)
         return max(0.0, -self._tokens / self.rate)
 
     def ready_ms(self, now_ms: int) -> int:
-        """When the debt is paid."""
+        """The moment at which the debt is paid."""
         return now_ms + round(self.wait_seconds(now_ms) * 1000)
 
     def spent(self, units: float, items: int, now_ms: int) -> None:
-        """A page was read."""
+        """Charge a page of so many items for the units that it consumed."""
         self._fill(now_ms)
         self._tokens -= units
         if items:
@@ -51,16 +52,16 @@ class RateLimiter:
             self._stepped_ms = now_ms
 
     def throttled(self, now_ms: int) -> None:
-        """The table refused a page: half the rate, and a second of it as a pause."""
+        """Halve the rate after the table refused a page, and pause for a second."""
         self._fill(now_ms)
         self.rate = max(LEAST_RATE, self.rate * _BACK_OFF)
         self._tokens = min(self._tokens, 0.0) - self.rate
         self._stepped_ms = now_ms
 
     def page_limit(self) -> int | None:
-        """Most items of the next page, or None for a whole one (1 MB).
+        """The greatest number of items of the next page; None for a whole page (1 MB).
 
-        On a table of 5 units a second a page of 256 units would take what production saved up for a minute.
+        On a table of 5 units a second, a page of 256 units would use up the burst capacity that production saved.
         """
         if self.rate >= 256:
             return None

@@ -1,4 +1,4 @@
-"""What an operator asks of a backfill: the execution's input, read whole or refused with a sentence."""
+"""The input of a backfill's execution: what an operator asks for, checked as a whole."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FIELDS: Final[tuple[tuple[str, str], ...]] = (
     ("to", "end of an incremental export (not included)"),
 )
 _IGNORED: Final = frozenset({"Comment"})
-"""The console's own placeholder."""
+"""The Step Functions console puts this field into the input that it suggests."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillRequest:
-    """A checked input. Times are UTC in milliseconds, whole seconds."""
+    """A checked input. Times are UTC in milliseconds and fall on whole seconds."""
 
     mode: str = "scan"
     segments: int = 0
@@ -39,7 +39,7 @@ class BackfillRequest:
 
     @staticmethod
     def parse(value: object) -> BackfillRequest:
-        """The request behind an input. Raises Misconfigured with the list of fields."""
+        """The request that an input holds. Raises Misconfigured, which lists the fields."""
         if not isinstance(value, Mapping):
             raise _refused("the input is not a JSON object")
         unknown = sorted(str(name) for name in value if name not in dict(FIELDS) and name not in _IGNORED)
@@ -61,7 +61,7 @@ class BackfillRequest:
         return BackfillRequest(str(mode), segments, float(capacity), consistent, begin, end)
 
     def fields(self) -> dict[str, Any]:
-        """As the input's document, complete."""
+        """The input as a document, with every default written out."""
         document: dict[str, Any] = {
             "mode": self.mode,
             "segments": self.segments,

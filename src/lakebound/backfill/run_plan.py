@@ -1,4 +1,4 @@
-"""What a run reads, how it is cut and how fast: the document that is written once, before the first page."""
+"""The plan of a run, a document that is written once and before the first page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What a run reads, how it is cut and how fast: written once, so that a redrive cannot cut the table otherwise."""
+    """What a run reads, in how many units and how fast. A redrive reads it and so cuts the table the same way."""
 
     run: str
     mode: str
@@ -26,7 +26,7 @@ class RunPlan:
     reread: tuple[int, int] | None = None
     heals: tuple[tuple[int, str], ...] = ()
     reason: str = ""
-    """Why this way was chosen, where the run chose it."""
+    """Why the run chose its mode; empty where the operator chose it."""
 
     def encode(self) -> bytes:
         """As one JSON document."""
@@ -34,7 +34,7 @@ class RunPlan:
 
     @staticmethod
     def decode(body: bytes) -> RunPlan:
-        """The plan behind a document of ours."""
+        """The plan that a document of `encode` holds."""
         fields = orjson.loads(body)
         fields["windows"] = tuple((begin, end) for begin, end in fields["windows"])
         fields["reread"] = tuple(fields["reread"]) if fields["reread"] else None
