@@ -12,8 +12,9 @@ from botocore.config import Config
 def s3_client(setting: Callable[[str], str | None]) -> Any:
     """A client with Spark's endpoint, region and keys for `s3a://`; what is missing is found as by the AWS CLI."""
     session: Any = botocore.session.get_session()
+    endpoint = setting("spark.hadoop.fs.s3a.endpoint")
     given = {
-        "endpoint_url": _address(setting("spark.hadoop.fs.s3a.endpoint")),
+        "endpoint_url": f"https://{endpoint}" if endpoint and "://" not in endpoint else endpoint,
         "region_name": setting("spark.hadoop.fs.s3a.endpoint.region"),
         "aws_access_key_id": setting("spark.hadoop.fs.s3a.access.key"),
         "aws_secret_access_key": setting("spark.hadoop.fs.s3a.secret.key"),
@@ -27,7 +28,3 @@ def s3_client(setting: Callable[[str], str | None]) -> Any:
         s3={"addressing_style": "path" if is_path_style else "auto"},
     )
     return session.create_client("s3", config=config, **{name: value for name, value in given.items() if value})
-
-
-def _address(endpoint: str | None) -> str | None:
-    return endpoint if not endpoint or "://" in endpoint else f"https://{endpoint}"

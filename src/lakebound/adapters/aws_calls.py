@@ -84,7 +84,7 @@ _UNKNOWN_CREDENTIALS: Final = frozenset(
         "UnrecognizedClientException",
     )
 )
-_THROTTLED: Final = frozenset(
+THROTTLED: Final = frozenset(
     (
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
@@ -92,6 +92,7 @@ _THROTTLED: Final = frozenset(
         "RequestThrottled",
         "RequestThrottledException",
         "SlowDown",
+        "ThrottledException",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
@@ -137,7 +138,7 @@ def cause_of(failure: Exception, where: str = "AWS") -> LakeboundError | None:
             f"Nothing answers at {where} ({code})",
             hint="Check the network, a proxy, the region and AWS_ENDPOINT_URL, then repeat the command",
         )
-    if code in _THROTTLED:
+    if code in THROTTLED:
         return Unanswered(
             f"AWS throttles these calls ({code} at {where})",
             hint="Wait a minute, then repeat the command",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from lakebound.adapters.aws_calls import FAILURES, attempt, cause_of, code_of
+from lakebound.adapters.aws_calls import FAILURES, THROTTLED, attempt, cause_of, code_of
 from lakebound.adapters.raw_answers import ScanAnswer, answer_of, keep_bodies, request_key, scan_answer_of, table_part
 from lakebound.backfill.segment_worker import ClockSkewed, Page, Throttled
 from lakebound.errors import LakeboundError, Misconfigured
@@ -26,15 +26,6 @@ MAX_SKEW_MS: Final = 5_000
 """The greatest difference between the local clock and the service's `Date`."""
 
 _DATE_STEP_MS: Final = 1_000
-_THROTTLES: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "ThrottlingException",
-        "RequestLimitExceeded",
-        "ThrottledException",
-        "LimitExceededException",
-    }
-)
 
 
 class BackfillTable:
@@ -124,7 +115,7 @@ class BackfillTable:
     def _call(self, operation: str, **arguments: Any) -> Any:
         def error_of(failure: Exception) -> LakeboundError:
             code = code_of(failure)
-            if code in _THROTTLES:
+            if code in THROTTLED:
                 return Throttled(f"table {self.name} throttled {operation}")
             if code == "ResourceNotFoundException":
                 return Misconfigured(f"there is no table {self.name}", hint="Check TABLE_NAME and the region")

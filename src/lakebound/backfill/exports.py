@@ -138,15 +138,15 @@ def _listing(store: ObjectStore, summary: dict[str, Any]) -> tuple[str, bytes, s
 
 
 def _check_expected(key: str, summary: dict[str, Any], expected: ExpectedExport) -> None:
-    if summary.get("outputFormat") != "DYNAMODB_JSON" or summary.get("exportType", FULL) != expected.kind:
-        raise LakeboundError(f"{key} describes another kind of export", hint="Start a new backfill")
-    if summary.get("tableArn") != expected.table_arn:
-        raise LakeboundError(f"{key} is an export of another table", hint="Start a new backfill")
-    if summary.get("tableId") != expected.table_id:
+    is_kind = summary.get("outputFormat") == "DYNAMODB_JSON" and summary.get("exportType", FULL) == expected.kind
+    for is_right, wrong in (
+        (is_kind, "describes another kind of export"),
+        (summary.get("tableArn") == expected.table_arn, "is an export of another table"),
         # A new table got the name while the export ran: the export would bring the old table's items back.
-        raise LakeboundError(
-            f"{key} belongs to a table that was deleted and created again", hint="Start a new backfill of the new table"
-        )
+        (summary.get("tableId") == expected.table_id, "belongs to a table that was deleted and created again"),
+    ):
+        if not is_right:
+            raise LakeboundError(f"{key} {wrong}", hint="Start a new backfill")
     times = {"exportTime": expected.time_ms}
     if expected.window is not None:
         times = {"exportFromTime": expected.window.from_ms, "exportToTime": expected.window.to_ms}

@@ -34,10 +34,9 @@ from lakebound.source.facts import (
 )
 from lakebound.source.gaps import GapBook
 from lakebound.times import TimeRange, parse_iso
-from lakebound.transport.object_keys import DataKey, RunFolder
+from lakebound.transport.object_keys import HOUR_MS, DataKey, RunFolder
 
 MAX_PLAN_BYTES: Final = 64 * 1024 * 1024
-_HOUR_MS: Final = 3_600_000
 
 
 class Source(TableDescriber, KeyReader, Protocol):
@@ -173,15 +172,15 @@ def batch_files(context: RunContext, hours: TimeRange) -> Iterator[StoredObject]
     """
     rules, store = context.rules, context.ports.store
     listed: set[str] = set()
-    for hour in range(hours.from_ms // _HOUR_MS, context.ports.clock.now_ms() // _HOUR_MS + 1):
+    for hour in range(hours.from_ms // HOUR_MS, context.ports.clock.now_ms() // HOUR_MS + 1):
         for is_delete in (False, True):
-            folder = rules.partition(hour * _HOUR_MS, is_delete)
+            folder = rules.partition(hour * HOUR_MS, is_delete)
             if folder in listed:
                 continue
             listed.add(folder)
             for stored in store.list(f"{rules.prefix}/{folder}/"):
                 key = DataKey.parse(rules.prefix, stored.key)
-                if key is not None and key.time_ms >= hours.from_ms - _HOUR_MS:
+                if key is not None and key.time_ms >= hours.from_ms - HOUR_MS:
                     yield stored
 
 

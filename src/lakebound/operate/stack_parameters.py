@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lakebound.errors import Misconfigured
 from lakebound.operate.doctor import TableFacts
@@ -15,8 +14,7 @@ from lakebound.source.sharing import Policy, key_statement, policies
 _PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/*?-]+").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerPolicies:
+class OwnerPolicies(NamedTuple):
     """The policies of the table and its stream, and a statement for the policy of the table's customer key."""
 
     resources: tuple[Policy, ...] = ()

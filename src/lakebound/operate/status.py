@@ -14,7 +14,7 @@ from typing import Final
 from lakebound.errors import ObjectMissing
 from lakebound.ports import ObjectStore, StoredObject
 from lakebound.source.delivery_proof import StreamCheck
-from lakebound.source.gaps import Gap, read_gaps
+from lakebound.source.gaps import RETENTION_MS, Gap, read_gaps
 from lakebound.transport.object_keys import HOUR_MS, DataKey, Partition, StreamCheckKey, data_folders
 
 OK: Final = "OK"
@@ -25,8 +25,6 @@ NOTE: Final = "NOTE"
 """A finding of this level changes no state."""
 
 _WORST: Final = (NOTE, OK, UNKNOWN, LAGGING, GAP)
-RETENTION_MS: Final = 24 * 3_600_000
-"""How long a stream keeps a record."""
 
 _MAX_SEEN_BYTES: Final = 64 * 1024 * 1024
 
