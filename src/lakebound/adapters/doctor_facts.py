@@ -15,13 +15,13 @@ from lakebound.adapters.stack import Stack
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.doctor import StackFacts, TableFacts
+from lakebound.operate.file_check import MAX_FILE_BYTES
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import Image
 from lakebound.record.table_identity import Source
 from lakebound.transport.object_keys import DataKey, Partition, data_folders
 
 _FUNCTIONS = ("StreamIngestName", "FlusherName", "BackfillName")
-_MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 def examine_table(clients: Clients, source: Source, key: str = "") -> TableFacts:
@@ -203,7 +203,7 @@ class VersionCounter:
                 if data is None or data.time_ms < self._since_ms - 60_000 or stored.key in self._read:
                     continue
                 self._read.add(stored.key)
-                for record in reader_of(data.ext)(self._store.get(stored.key, _MAX_FILE_BYTES)):
+                for record in reader_of(data.ext)(self._store.get(stored.key, MAX_FILE_BYTES)):
                     if record["key"] == key and record["version"]:
                         self._versions.add(record["version"])
         return len(self._versions)

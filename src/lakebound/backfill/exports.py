@@ -182,13 +182,7 @@ class ExportFiles:
     """
 
     def __init__(
-        self,
-        files: Sequence[DataFile],
-        decoder: SnapshotDecoder,
-        store: ObjectStore,
-        clock: Clock,
-        *,
-        origin: str,
+        self, files: Sequence[DataFile], decoder: SnapshotDecoder, store: ObjectStore, clock: Clock, *, origin: str
     ) -> None:
         self.origin = origin
         self._files = files

@@ -57,12 +57,7 @@ def canonical_number(text: str) -> str:
     parts = _NUMBER(text) if len(text) <= _MAX_NUMBER_TEXT else None
     if parts is None:
         raise Poison("number", f"not a decimal number ({len(text)} characters)")
-    sign, whole, fraction, exponent_text = (
-        parts.group(1),
-        parts.group(2),
-        parts.group(3) or "",
-        parts.group(4),
-    )
+    sign, whole, fraction, exponent_text = parts.group(1), parts.group(2), parts.group(3) or "", parts.group(4)
     if not whole and not fraction:
         raise Poison("number", f"not a decimal number ({len(text)} characters)")
     padded = (whole + fraction).lstrip("0")

@@ -76,12 +76,7 @@ class SnapshotDecoder:
             raise Poison("keys", "a key attribute of the table is missing") from None
 
     def _event(
-        self,
-        keys: Image,
-        image: Image | orjson.Fragment | None,
-        label_ms: int,
-        event_id: str,
-        created_ms: int | None,
+        self, keys: Image, image: Image | orjson.Fragment | None, label_ms: int, event_id: str, created_ms: int | None
     ) -> ChangeEvent:
         return ChangeEvent(
             "ABSENT" if image is None else "SNAPSHOT",

@@ -269,11 +269,7 @@ class Packer:
         digest = sha256(document).hexdigest()
         key = CLAIMS.key(self._table, digest)
         body = orjson.dumps(
-            {
-                "v": VERSION,
-                "table": self._table,
-                "claim": {"key": key, "sha256": digest, "bytes": len(document)},
-            }
+            {"v": VERSION, "table": self._table, "claim": {"key": key, "sha256": digest, "bytes": len(document)}}
         ).decode("ascii")
         return OutgoingMessage(body, position, 1, 1, claim=(key, document))
 

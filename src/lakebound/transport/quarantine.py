@@ -29,10 +29,7 @@ def from_delivery(table: str, record: object, poison: Poison, now_ms: int) -> Qu
     The payload is the record as ASCII-escaped JSON, which keeps lone surrogates.
     """
     arn = record.get("eventSourceARN") if type(record) is dict else None
-    source = {
-        "event_source_arn": arn if type(arn) is str else None,
-        "sequence_number": sequence_number_of(record),
-    }
+    source = {"event_source_arn": arn if type(arn) is str else None, "sequence_number": sequence_number_of(record)}
     return _document(table, "stream_ingest", poison, source, ascii_json(record), now_ms)
 
 
