@@ -1,4 +1,4 @@
-"""What a job tells a person: what it did, why it stopped, and whether the same command helps."""
+"""The output of a job: what it did, why it stopped, and whether the same command helps."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_merge_that_refuses_everything_is_a_problem(
     assert "nothing was appended" in capsys.readouterr().err
 
 
-def test_files_that_are_all_bad_are_a_problem_and_some_refused_are_told(
+def test_files_that_are_all_bad_are_a_problem_and_some_refused_are_counted(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = write_config(tmp_path, ["id: string"])
@@ -125,7 +125,7 @@ def test_files_that_are_all_bad_are_a_problem_and_some_refused_are_told(
 def stop(spark: SparkSession, work: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """The status of a job whose work fails so, and its sentence."""
 
-    def failing(session: SparkSession, told: threading.Event) -> int:
+    def failing(session: SparkSession, event: threading.Event) -> int:
         work()
         return 0
 
@@ -134,7 +134,7 @@ def stop(spark: SparkSession, work: Callable[[], object], capsys: pytest.Capture
     return status, capsys.readouterr().err
 
 
-def test_a_cause_is_told_with_its_class_its_message_and_what_to_do(
+def test_a_cause_is_printed_with_its_class_its_message_and_what_to_do(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
@@ -247,15 +247,15 @@ TOLD = [
 
 
 @pytest.mark.parametrize(("name", "message", "advice", "then"), TOLD, ids=lambda value: str(value)[-30:])
-def test_each_kind_of_cause_is_told_from_below_its_wrappings(name: str, message: str, advice: str, then: Retry) -> None:
+def test_each_kind_of_cause_is_found_below_its_wrappings(name: str, message: str, advice: str, then: Retry) -> None:
     cause = cause_of(wrapped((name, message)))
     assert (cause.name, cause.message, cause.next) == (name, message, then)
     assert advice in cause.advice
     assert CANARY not in f"{cause} {cause.advice}"
     log = Path("/tmp/x.log")
-    told = job_main.failure_message(cause, "/lake/silver", "goes on from where it was", log)
-    assert ("then the same command" in told) == (then is Retry.STOPS_AGAIN)
-    assert f"Spark's own words: {log}" in told
+    sentence = job_main.failure_message(cause, "/lake/silver", "goes on from where it was", log)
+    assert ("then the same command" in sentence) == (then is Retry.STOPS_AGAIN)
+    assert f"Spark's own words: {log}" in sentence
     assert ".log" not in job_main.failure_message(cause, "/lake/silver", "goes on", None)
 
 

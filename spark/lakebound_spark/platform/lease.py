@@ -187,8 +187,8 @@ class Lease:
 
     def _refusal(self, found: Found) -> str:
         try:
-            said = json.loads(found.text)
-            who = f"{said['holder']}, since {said['since']}"
+            lease = json.loads(found.text)
+            who = f"{lease['holder']}, since {lease['since']}"
         except (ValueError, KeyError, TypeError):
             who = "a driver without a name"
         return (
