@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REGION = "eu-west-1"
 BUCKET = "lake"
 START_SECONDS = 60
-_table_names = count(1)
+_names = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,6 @@ def _memory_queue(visibility_seconds: int, max_receives: int) -> tuple[Queue, Qu
     return queue, dead
 
 
-_names = count(1)
-
-
 def _sqs_maker(client: Any) -> Callable[[int, int], tuple[Queue, Queue]]:
     def make(visibility_seconds: int, max_receives: int) -> tuple[Queue, Queue]:
         name = f"buffer-{next(_names)}"
@@ -123,26 +121,8 @@ def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         rest-stats {{ enabled = false }}
         """
     )
-    command = ["java", "-Xmx192m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dconfig.file=server.conf"]
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "-cp", _classpath("elasticmq"), "org.elasticmq.server.Main"],
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _await_port(port, server, folder / "server.log")
-        yield boto3.client(
-            "sqs",
-            endpoint_url=f"http://127.0.0.1:{port}",
-            region_name="elasticmq",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+    with _serving(folder, port, _classpath("elasticmq"), "-Dconfig.file=server.conf", "org.elasticmq.server.Main"):
+        yield client_of(f"http://127.0.0.1:{port}", "sqs")
 
 
 @pytest.fixture(scope="session")
@@ -154,24 +134,20 @@ def dynamodb_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # Its SQLite is a shared library that Maven stores in a folder of its own, one for each platform.
     libraries = {str(Path(jar).parent) for jar in classpath.split(os.pathsep) if Path(jar).suffix in (".so", ".dylib")}
     native = next(folder for folder in sorted(libraries) if _platform() in folder)
-    command = [
-        "java",
-        "-Xmx256m",
-        "-XX:TieredStopAtLevel=1",
-        "-XX:+UseSerialGC",
-        f"-Dsqlite4java.library.path={native}",
-    ]
-    main = "software.amazon.dynamodb.services.local.main.ServerRunner"
+    words = (f"-Dsqlite4java.library.path={native}", "software.amazon.dynamodb.services.local.main.ServerRunner")
+    with _serving(folder, port, classpath, *words, "-inMemory", "-disableTelemetry", "-port", str(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _serving(folder: Path, port: int, classpath: str, *words: str) -> Iterator[None]:
+    """A Java server of these words, from when it answers on its port until the block ends."""
+    command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classpath, *words]
     with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "-cp", classpath, main, "-inMemory", "-disableTelemetry", "-port", str(port)],
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:
         _await_port(port, server, folder / "server.log")
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
         server.terminate()
         server.wait(timeout=30)
@@ -222,7 +198,7 @@ def make(dynamodb_local: str) -> Iterator[Callable[..., Source]]:
     made: list[str] = []
 
     def create(keys: Any = KEY, attributes: Any = TEXT, name: str = "", stream: bool = True) -> Source:
-        name = name or f"cars-{next(_table_names)}"
+        name = name or f"cars-{next(_names)}"
         client.create_table(
             TableName=name,
             KeySchema=keys,
