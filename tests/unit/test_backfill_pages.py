@@ -102,12 +102,6 @@ def test_a_page_is_taken_when_they_are_not(off_ms: int) -> None:
     assert segment(pass_through=True, off_ms=off_ms)[0].page(None, None).values
 
 
-def test_an_empty_page_with_a_start_key_is_not_the_end() -> None:
-    source, _ = segment(pass_through=True, answer=PAGE | {"Items": []})
-    page = source.page(None, None)
-    assert (list(page.values), page.next) == ([], {"id": {"B": "AP8="}})
-
-
 def test_a_throttle_is_told_from_other_refusals() -> None:
     answer = {"__type": "com.amazonaws#ProvisionedThroughputExceededException", "message": "CANARY"}
     source, _ = segment(pass_through=True, status=400, answer=answer)

@@ -73,13 +73,6 @@ def test_a_table_that_is_not_there_is_one_sentence_and_the_next_step(lakebound: 
     assert told.endswith("Check its name, the region and AWS_ENDPOINT_URL\n")
 
 
-def test_a_missing_region_is_a_sentence(lakebound: Lakebound, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
-    monkeypatch.delenv("AWS_REGION", raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    assert "Set AWS_REGION" in lakebound.err("verify", "--table", "flights", "--target", "/silver")
-
-
 def test_mirror_copies_batch_files_and_nothing_else(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
     assert lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path / "mirror")) == 0
     assert copied(tmp_path / "mirror") == FILES

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from lakebound.adapters.samconfig import samconfig
 from lakebound.errors import LakeboundError
 from lakebound.operate.cost import CostLine, Usage, Workload, amount, dollars, estimate, headline, measure
 from lakebound.operate.doctor import (
@@ -242,10 +241,6 @@ def test_an_init_dry_run_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert lakebound("init", "--table", "new", "--partition-key", "id", "--dry-run") == 0
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_quote_in_a_parameter_stays_toml() -> None:
-    assert tomllib.loads(samconfig("a", {"X": 'b"c'}))
 
 
 def test_a_measured_month_is_the_hours_scaled_by_the_prices() -> None:
