@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-SPARK = Path(__file__).parent / "spark"
+from tests.run import HOMES
+
+TESTS = Path(__file__).parent
 
 # The machine that runs the checks is shared and slow at times: a deadline in milliseconds would fail by chance. The
 # same examples each time, so that a failure is a failure for everyone; `make soak` looks further.
@@ -25,8 +27,12 @@ settings.load_profile("lakebound")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything under tests/spark belongs to the Spark part, so that one run of tests shares one session."""
     for item in items:
-        if SPARK in item.path.parents:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder == "spark":
             item.add_marker(pytest.mark.spark)
+        for mark, folders in HOMES.items():
+            if item.get_closest_marker(mark) and folder not in folders:
+                raise pytest.UsageError(f"{item.nodeid} is marked {mark}: add {folder} to HOMES of tests/run.py")
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / ".build" / "reports"
 SIMULATION = "tests/simulation"
+QUICK = "not spark and not stack and not soak"
+HOMES = {"spark": ("spark", "e2e"), "stack": ("e2e", "killed", "local_stack", "template")}
+"""The folders whose tests bear a mark. Their part collects no others: reading all of them takes a process 12 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,22 @@ def parts() -> list[Part]:
         Part(
             "unit and properties",
             3,
-            ("-n", "2", "-m", "not spark and not stack and not soak", "--ignore", SIMULATION, "tests"),
+            ("-n", "2", "-m", QUICK, "--ignore", SIMULATION, "--ignore", "tests/spark", "tests"),
         )
     ]
     if (ROOT / SIMULATION).exists():
-        found.append(Part("simulation", 4, ("-n", "2", "-m", "not spark and not stack and not soak", SIMULATION)))
+        found.append(Part("simulation", 4, ("-n", "2", "-m", QUICK, SIMULATION)))
     # Two sessions, for a third costs more to start than it gains; with whole files: a file's tests share its tables.
     apart = ("-n", "2", "--dist", "loadfile")
-    found.append(Part("Spark", 8, (*apart, "-m", "spark and not stack and not soak", "tests")))
+    found.append(Part("Spark", 8, (*apart, "-m", "spark and not stack and not soak", *homes("spark"))))
     # Two processes, for a stack waits as often as it works; with whole folders, for the demo's run serves two files.
     beside = ("-n", "2", "--dist", "loadscope")
-    found.append(Part("local stack", 4, (*beside, "-m", "stack and not soak", "tests")))
+    found.append(Part("local stack", 4, (*beside, "-m", "stack and not soak", *homes("stack"))))
     return found
+
+
+def homes(mark: str) -> list[str]:
+    return [f"tests/{folder}" for folder in HOMES[mark]]
 
 
 def run_check() -> Outcome:

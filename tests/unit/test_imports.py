@@ -37,3 +37,11 @@ def test_no_module_imports_a_test_module() -> None:
 )
 def test_red_control_an_import_of_a_test_module_is_found(source: str) -> None:
     assert imported_tests(source) == {"test_cli"}
+
+
+def test_red_control_a_mark_away_from_its_folders_is_refused(request: pytest.FixtureRequest) -> None:
+    """`make test` looks for what bears a mark in these folders alone."""
+    request.node.add_marker("stack")
+    collected = {"session": request.session, "config": request.config, "items": [request.node]}
+    with pytest.raises(pytest.UsageError, match=r"is marked stack: add unit to HOMES of tests/run\.py"):
+        request.config.hook.pytest_collection_modifyitems(**collected)
