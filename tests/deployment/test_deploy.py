@@ -36,15 +36,19 @@ def refused(done: Done, folder: Path, why: str, before: str | None = None) -> No
     assert "Traceback" not in done.said
 
 
-PRIVACY = [
-    ("DropAttributes='first name,email'", "first name,email"),
-    ('DropAttributes="address.street,first name , e-mail"', "address.street,first name , e-mail"),
-    ("DropAttributes=price$,cost$(euro),$HOME", "price$,cost$(euro),$HOME"),
-    ('DropAttributes="it\'s"', "it's"),
-    # Each form takes a run of make and of SAM's parser: the others are tried in the soak.
-    *(
-        pytest.param(*one, marks=pytest.mark.soak)
-        for one in [
+def in_soak(*rows: tuple[str, str]) -> list[Any]:
+    """Each form takes runs of make and of SAM's parser: one of a kind is tried daily, these in the soak."""
+    return [pytest.param(*row, marks=pytest.mark.soak) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("DropAttributes='first name,email'", "first name,email"),
+        ("DropAttributes=price$,cost$(euro),$HOME", "price$,cost$(euro),$HOME"),
+        *in_soak(
+            ('DropAttributes="address.street,first name , e-mail"', "address.street,first name , e-mail"),
+            ('DropAttributes="it\'s"', "it's"),
             ('DropAttributes="first name"', "first name"),
             ("DropAttributes=email", "email"),
             ('DropAttributes=""', ""),
@@ -55,12 +59,9 @@ PRIVACY = [
             ("DropAttributes='say \"hi\"'", 'say "hi"'),
             ("DropAttributes=a=b", "a=b"),
             ("DropAttributes=#1,`id`,;rm,*", "#1,`id`,;rm,*"),
-        ]
-    ),
-]
-
-
-@pytest.mark.parametrize(("written", "value"), PRIVACY)
+        ),
+    ],
+)
 def test_a_privacy_setting_reaches_sam_exactly(folder: Path, written: str, value: str) -> None:
     done = make(folder, STACK, f"PARAMETERS={TABLE} {written}", "YES=1")
     assert done.status == 0, done.said
@@ -75,16 +76,18 @@ def test_a_privacy_setting_reaches_sam_exactly(folder: Path, written: str, value
     ("written", "why"),
     [
         ("DropAttributes=first name", "cannot be read from 'name' on"),
-        ('DropAttributes="first name', "cannot be read from 'DropAttributes=\"first name'"),
-        ('DropAttributes="first"name', "cannot be read from"),
-        ('DropAttributes=first" name"', "cannot be read from"),
-        ('DropAttributes="a \\" b"', "cannot be read from"),
-        ("DropAttributes email", "cannot be read from 'DropAttributes email'"),
         ("DropAttribute=email", "gives DropAttribute, which the template does not have"),
-        ("dropattributes=email", "gives dropattributes, which the template does not have"),
-        ("ParameterKey=DropAttributes,ParameterValue=email", "gives ParameterKey"),
         ("DropAttributes=a DropAttributes=b", "gives DropAttributes twice"),
         ('DropAttributes="x ParameterKey=A,ParameterValue=b"', "cannot be given to SAM as it is"),
+        *in_soak(
+            ('DropAttributes="first name', "cannot be read from 'DropAttributes=\"first name'"),
+            ('DropAttributes="first"name', "cannot be read from"),
+            ('DropAttributes=first" name"', "cannot be read from"),
+            ('DropAttributes="a \\" b"', "cannot be read from"),
+            ("DropAttributes email", "cannot be read from 'DropAttributes email'"),
+            ("dropattributes=email", "gives dropattributes, which the template does not have"),
+            ("ParameterKey=DropAttributes,ParameterValue=email", "gives ParameterKey"),
+        ),
     ],
 )
 def test_what_would_change_on_the_way_is_refused_before_anything(folder: Path, written: str, why: str) -> None:
@@ -99,23 +102,7 @@ def test_the_parser_that_the_values_go_through_is_as_careless_as_was_seen() -> N
 def test_every_value_is_passed_on_exactly_or_refused() -> None:
     """Generated values, through what the rule uses and SAM's own parser: of 3,000 none may come out otherwise."""
     choose = random.Random(17)
-    alphabet = [
-        "a",
-        "B",
-        "1",
-        " ",
-        ",",
-        ".",
-        "=",
-        '"',
-        "'",
-        "\\",
-        "$",
-        "é",
-        "日",
-        "-",
-        "ParameterKey=A,ParameterValue=b",
-    ]
+    alphabet = [*"aB1 ,.=\"'\\$é日-", "ParameterKey=A,ParameterValue=b"]
     values = ["".join(choose.choices(alphabet, k=choose.randint(0, 9))) for _ in range(3_000)]
     code = """
 from deployment.parameters import Refused, kept, overrides
@@ -199,14 +186,18 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
     refused(make(folder, STACK, f"PARAMETERS={TABLE}", "YES=1"), folder, "samconfig.toml is no TOML", "version = \n")
 
 
-def test_without_a_terminal_the_way_for_ci_is_named(folder: Path) -> None:
-    done = make(folder, STACK, f"PARAMETERS={TABLE}")
-    refused(done, folder, "There is no terminal to confirm the change set on. Say make deploy YES=1")
-
-
-def test_without_a_terminal_and_a_stack_nothing_is_asked(folder: Path) -> None:
-    for more in ((), ("YES=1",)):
-        refused(make(folder, *more), folder, "No stack is named, and there is nobody to ask")
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ((STACK, f"PARAMETERS={TABLE}"), "no terminal to confirm the change set on. Say make deploy YES=1"),
+        ((), "No stack is named, and there is nobody to ask"),
+        (("YES=1",), "No stack is named, and there is nobody to ask"),
+    ],
+)
+def test_without_a_terminal_nothing_is_asked_and_the_way_for_ci_is_named(
+    folder: Path, variables: tuple[str, ...], why: str
+) -> None:
+    refused(make(folder, *variables), folder, why)
 
 
 def test_ci_deploys_without_being_asked(folder: Path) -> None:

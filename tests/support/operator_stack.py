@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,7 +95,7 @@ class Operated:
             self.alarms.append(name)
 
     def client(self, service: str) -> Any:
-        return boto3.client(service)  # type: ignore[call-overload]
+        return _client(service)
 
     def scripted(self, service: str) -> Any:
         """The client that the command gets."""
@@ -115,6 +116,12 @@ class Operated:
         delivered, looked = (int(now - ago * 60_000) for ago in (delivered_minutes_ago, minutes_ago))
         body = StreamCheck(self.stream_arn, delivered, {}, looked).encode()
         self.client("s3").put_object(Bucket=BUCKET, Key=StreamCheckKey(TABLE).format(), Body=body)
+
+
+@cache
+def _client(service: str) -> Any:
+    """One for the whole process, as making one takes longer than most answers; moto forgets its state between tests."""
+    return boto3.client(service)  # type: ignore[call-overload]
 
 
 def deploy() -> Operated:
@@ -210,7 +217,7 @@ def take_away(operated: Operated, monkeypatch: pytest.MonkeyPatch, service: str,
     def scripted(name: str) -> Any:
         client = given(name)
         if name == service:
-            setattr(client, operation, refused(operation))
+            monkeypatch.setattr(client, operation, refused(operation))
         return client
 
     monkeypatch.setattr(deployed, "aws_client", scripted)

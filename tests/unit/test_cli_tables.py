@@ -131,9 +131,12 @@ VERBS = {
 }
 
 
+@pytest.mark.parametrize(
+    "widths", [(200, 80, 30), pytest.param((200, 120, 80, 60, 40, 30, 20), marks=pytest.mark.soak)], ids=len
+)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_narrow_terminal_is_told_every_number_of_a_wide_one(
-    lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch, verb: str
+    lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch, verb: str, widths: tuple[int, ...]
 ) -> None:
     stands_still(monkeypatch)
     operated.measure("Invocations", 1_234_567)
@@ -146,7 +149,7 @@ def test_a_narrow_terminal_is_told_every_number_of_a_wide_one(
     for run in ("run-11161", "run-20131231"):
         stepfunctions.start_execution(stateMachineArn=MACHINE, name=run)
     told = {}
-    for width in (200, 120, 80, 60, 40, 30, 20):
+    for width in widths:
         monkeypatch.setenv("COLUMNS", str(width))
         lakebound(*VERBS[verb])
         shown = lakebound.printed()
