@@ -1,7 +1,5 @@
 """The benchmark still runs: both sides carry the same records on the real runtime. No time is asserted."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -4,8 +4,6 @@ Each picture is kept in .build/report, to be looked at by eye. What a picture ca
 fits without scrolling sideways, follows the colour scheme, no text runs out of its box, and something was drawn.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import struct

@@ -1,7 +1,5 @@
 """The worlds that the contract suites run in: the local twins, moto, ElasticMQ for the queue, and DynamoDB Local."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

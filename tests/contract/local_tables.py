@@ -1,7 +1,5 @@
 """Tables of DynamoDB Local, and clients to them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

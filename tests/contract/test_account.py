@@ -1,7 +1,5 @@
 """What LambdaAccount makes of the answers of Lambda and CloudWatch, in the forms of their service models."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """SQS requests per record, counted on a real ElasticMQ: what the bill of a million changes rests on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import count
 from typing import Any

@@ -1,7 +1,5 @@
 """`lakebound config infer --table` against a table that speaks DynamoDB: DynamoDB Local, through the command itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

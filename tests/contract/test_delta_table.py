@@ -1,7 +1,5 @@
 """Delta read without Java, as far as it needs no table of Spark's: what S3 and Unity Catalog are asked and answer."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable, Iterator

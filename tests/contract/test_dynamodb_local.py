@@ -3,8 +3,6 @@
 The store is in memory; the client, the hooks, the pages, the segments' checkpoints and the states are the real ones.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from base64 import b64encode

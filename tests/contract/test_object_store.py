@@ -1,7 +1,5 @@
 """What every ObjectStore does: the bucket, and its twins."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What every Queue does: SQS as moto and ElasticMQ play it, and the twin."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

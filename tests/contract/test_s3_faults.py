@@ -1,7 +1,5 @@
 """What S3Store makes of S3's bad days."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final
 

@@ -1,7 +1,5 @@
 """What SqsQueue makes of SQS's bad days: an entry counts as done only when the answer says so."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import product
 from typing import Final

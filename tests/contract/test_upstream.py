@@ -1,7 +1,5 @@
 """What every Upstream and DeliveryMetrics tells: SQS and CloudWatch as moto and ElasticMQ play them, and the twins."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """What a person sees while the demo runs: bars that never pass their end, on a terminal and in plain lines."""
 
-from __future__ import annotations
-
 import io
 import random
 import re

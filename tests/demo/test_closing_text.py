@@ -1,7 +1,5 @@
 """The closing text of `make demo KEEP=1`: each command in it is one that its program takes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

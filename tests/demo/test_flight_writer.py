@@ -1,7 +1,5 @@
 """The writer keeps the order of every key and tells when it sent what."""
 
-from __future__ import annotations
-
 import threading
 from collections import defaultdict
 from typing import Any

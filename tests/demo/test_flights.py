@@ -1,7 +1,5 @@
 """The life of the flights table is the same every time, in order, and shows what a real table shows."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise

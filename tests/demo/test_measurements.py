@@ -1,7 +1,5 @@
 """Seconds from change to file and to silver, out of files, listing, checkpoint and the job's lines."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from pathlib import Path

@@ -1,8 +1,6 @@
 """`make deploy` gives SAM each value as it was written or refuses; without a terminal it says what to do; it keeps
 nothing of a deployment that failed."""
 
-from __future__ import annotations
-
 import random
 import tomllib
 from pathlib import Path

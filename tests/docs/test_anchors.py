@@ -1,7 +1,5 @@
 """Every page and anchor that the source, the template and the state machine send a reader to exists."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """ARCHITECTURE names every package and module of the roots with one sentence, and no file that is not there."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

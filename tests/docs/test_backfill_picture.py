@@ -1,7 +1,5 @@
 """The picture of the backfill in OPERATIONS has the states and the transitions of the state machine, and no others."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

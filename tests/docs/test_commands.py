@@ -1,7 +1,5 @@
 """Every command of every page runs as printed: each shell line is of a known kind, and is asked as its program asks."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import shutil

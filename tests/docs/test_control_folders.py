@@ -1,7 +1,5 @@
 """FORMAT lists every folder beside the data that the code writes to or reads from, and no other."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator

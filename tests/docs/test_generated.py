@@ -1,7 +1,5 @@
 """Documents say what the code does, and the check would notice if they did not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from docs import generate

@@ -1,7 +1,5 @@
 """Everything that a deployment carries has its licence listed, and none that we could not ship."""
 
-from __future__ import annotations
-
 from docs import licences
 
 

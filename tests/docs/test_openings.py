@@ -1,7 +1,5 @@
 """Each page begins with two sentences: who it is for, and what the reader can do or knows after it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the documents send a reader to exists: tests, pages, anchors, verbs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A clone that was moved or copied makes its environments anew: their scripts would run the old folder's code."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

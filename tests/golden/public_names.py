@@ -6,8 +6,6 @@ The file was first written from the code as it was before its packages were made
 cannot change what is outside.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import json

@@ -1,7 +1,5 @@
 """One small delivery, approved as a whole: the messages it became, the objects they became, and every line."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

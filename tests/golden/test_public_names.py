@@ -1,7 +1,5 @@
 """No public name changes by accident: command line, jobs, settings, template, record, tables, metrics, entry points."""
 
-from __future__ import annotations
-
 import argparse
 import copy
 import json

@@ -4,8 +4,6 @@ The limit is RLIMIT_DATA, the private memory that a process may write to, so an 
 instead of swapping.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

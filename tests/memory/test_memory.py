@@ -1,7 +1,5 @@
 """Memory stays below 60 % of the configured size on the worst that can be delivered (G12)."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Reading silver without Java holds a few row groups, whatever the table's size."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """How long the state machine goes on trying, by the definition itself; and edits that shorten it."""
 
-from __future__ import annotations
-
 import copy
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Every input that docs/GUARANTEES.md names: the legal ones, the odd ones that travel, and poison with its code."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, Final

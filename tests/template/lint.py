@@ -4,8 +4,6 @@ cfn-lint reads it as written and as translated. checkov (security) reads it as w
 over stands in the resource's own metadata with the reason.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Every alarm sends the person on call to a page that exists, and everything that must have an alarm has one."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

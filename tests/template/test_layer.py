@@ -1,7 +1,5 @@
 """The layer as `sam build` makes it: everything the handlers import, for the platform that was asked for."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

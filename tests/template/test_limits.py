@@ -1,7 +1,5 @@
 """With every name and parameter at its longest the stack fits into what the services take; and edits that break it."""
 
-from __future__ import annotations
-
 import copy
 import json
 import random

@@ -1,7 +1,5 @@
 """The whole stack in China and GovCloud: no ARN, region or address of another partition anywhere in it."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

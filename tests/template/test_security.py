@@ -1,7 +1,5 @@
 """What `make check` asks checkov is seen to fail (the template itself is looked at there)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What template.yaml promises, asserted on what CloudFormation gets; and for each promise an edit that breaks it."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

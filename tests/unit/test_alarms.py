@@ -1,7 +1,5 @@
 """A stack's alarms are those that CloudFormation made for it, whatever its neighbours are called."""
 
-from __future__ import annotations
-
 import pytest
 
 from lakebound.adapters.alarms import alarms_of

@@ -1,7 +1,5 @@
 """Numbers, keys and items as values."""
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import b64decode

@@ -1,7 +1,5 @@
 """A scan's pages through boto3: the hook and botocore's parser give one record; the server's clock is looked at."""
 
-from __future__ import annotations
-
 import json
 from email.utils import formatdate
 from typing import Any

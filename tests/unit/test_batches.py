@@ -1,7 +1,5 @@
 """Batch files are made of their members and of nothing else."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import random

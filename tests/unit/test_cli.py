@@ -1,7 +1,5 @@
 """The command `lakebound`: exit status, sentences instead of tracebacks, and `files mirror` on moto's S3."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`lakebound backfill list` and `watch`: what a run is, where it is, and the advice that fits how it ended."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace

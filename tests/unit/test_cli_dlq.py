@@ -1,7 +1,5 @@
 """`lakebound dlq` over real clients on moto."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """No table of any verb cuts what it holds, however narrow the terminal is."""
 
-from __future__ import annotations
-
 import ast
 import re
 from datetime import UTC, datetime

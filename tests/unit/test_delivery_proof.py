@@ -1,7 +1,5 @@
 """What looks at the stream prove, and the gaps they find: each cause, its edges, seen twice; what must not count."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any

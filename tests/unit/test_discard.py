@@ -1,7 +1,5 @@
 """`lakebound dlq discard`: junk waits no longer and is kept; what a redrive can carry is never put aside."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`doctor` finds each thing that is wrong and nothing else; `init` writes what `make deploy` reads; `cost` adds up."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The same records read back identically from all three formats, and damage is named, never read over."""
 
-from __future__ import annotations
-
 import gzip
 import zlib
 from io import BytesIO

@@ -1,7 +1,5 @@
 """The record of the contract as one line."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`files check` finds every file that is not what its name says, in a bucket and in a folder."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

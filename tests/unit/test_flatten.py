@@ -1,7 +1,5 @@
 """Plain JSON keeps every digit, and says the same from every format."""
 
-from __future__ import annotations
-
 import json
 from decimal import Decimal
 from pathlib import Path

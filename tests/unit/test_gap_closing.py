@@ -1,7 +1,5 @@
 """A gap is closed by a heal that is fully merged, and by nothing less: each thing that is missing is seen to refuse."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from dataclasses import replace

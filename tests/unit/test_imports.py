@@ -1,7 +1,5 @@
 """A test module is imported by no other: what several need stands in `tests/support` or in a module of their folder."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What `lakebound config infer` proposes, and that the merge job's own parser takes it back."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Iterable

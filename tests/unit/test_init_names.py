@@ -1,7 +1,5 @@
 """What `init` writes of its own: a stack's name for every table's, and values that SAM reads as they are."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

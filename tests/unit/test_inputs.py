@@ -1,7 +1,5 @@
 """Every input named in docs/GUARANTEES.md, one by one: a legal one comes back exactly, a poison one has its code."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The file of `run` is read strictly: four lines suffice, and each mistake is refused with its entry and its key."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

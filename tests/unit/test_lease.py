@@ -1,7 +1,5 @@
 """The lease of a table on S3: one of two drivers holds it, a dead one's is taken over, a lost one stops its driver."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field

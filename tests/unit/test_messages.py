@@ -1,7 +1,5 @@
 """Members and messages: every line once, within the limits, and nothing forged gets through."""
 
-from __future__ import annotations
-
 import json
 import random
 from base64 import b64decode, b64encode

@@ -1,7 +1,5 @@
 """What is done with a micro-batch is a value that can be sent, and its error comes back as what a person may read."""
 
-from __future__ import annotations
-
 import pickle
 
 import pytest

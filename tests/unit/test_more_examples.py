@@ -1,7 +1,5 @@
 """The properties of the core and its use cases again, for many more and other examples each time: `make soak`."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keys of the bucket: format and parse are inverse, and what is not ours is refused."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from hashlib import sha256
 

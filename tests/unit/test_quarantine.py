@@ -1,7 +1,5 @@
 """A poison record is kept whole, under a name that meets itself."""
 
-from __future__ import annotations
-
 import json
 import sys
 from base64 import b64decode

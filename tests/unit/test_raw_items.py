@@ -1,7 +1,5 @@
 """Items carried as text and items carried as values are one record, in every format; what cannot be text is parsed."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from typing import Any

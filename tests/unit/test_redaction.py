@@ -1,7 +1,5 @@
 """What DROP_ATTRIBUTES and HASH_ATTRIBUTES name lands nowhere; everything else lands as it was."""
 
-from __future__ import annotations
-
 import hmac
 import io
 import logging

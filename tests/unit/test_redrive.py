@@ -1,7 +1,5 @@
 """Dead letters come back: nothing is lost on the way, twice changes nothing, an interrupted run goes on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

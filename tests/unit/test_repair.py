@@ -1,7 +1,5 @@
 """What differs is read again and lands as base records that win, and only where they should."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

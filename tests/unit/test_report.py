@@ -1,7 +1,5 @@
 """The page: whole without a network, readable on a phone, and nothing in it but figures and names."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

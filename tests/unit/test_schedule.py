@@ -1,7 +1,5 @@
 """Which step of which table goes next, told by a clock that the test moves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Settings: each mistake has its sentence, and the sentence says what to set."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

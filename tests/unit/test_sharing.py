@@ -1,7 +1,5 @@
 """A table of another account in the operator's verbs: the policies for its owner, and every call by its ARN."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import time

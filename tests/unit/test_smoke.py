@@ -1,7 +1,5 @@
 """`smoke` tries what no emulator shows: each step can fail and then says what to do next, and each is undone."""
 
-from __future__ import annotations
-
 import signal
 from contextlib import ExitStack
 from dataclasses import dataclass, field

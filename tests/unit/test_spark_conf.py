@@ -1,7 +1,5 @@
 """The settings of each platform: one file each, the same packages in all of them, printed as they stand."""
 
-from __future__ import annotations
-
 import json
 import re
 

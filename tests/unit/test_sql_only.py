@@ -1,7 +1,5 @@
 """The check that the Spark jobs speak SQL and DataFrames only finds each other use (its red control)."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.support.sql_only import main, uses

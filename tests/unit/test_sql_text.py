@@ -1,7 +1,5 @@
 """Names of tables and strings in SQL, part by part."""
 
-from __future__ import annotations
-
 import pytest
 
 from lakebound.errors import Misconfigured

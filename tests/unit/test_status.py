@@ -1,7 +1,5 @@
 """OK, LAGGING, GAP or UNKNOWN: each thing that can be wrong is seen, named, and comes with its command."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

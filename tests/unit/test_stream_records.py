@@ -1,7 +1,5 @@
 """Change events out of stream records."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whose table is it? Every combination of TableName, stream ARN and home has one answer, and it is the right one."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

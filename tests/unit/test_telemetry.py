@@ -1,7 +1,5 @@
 """Files are too small only under load: a quiet table's files are small and right."""
 
-from __future__ import annotations
-
 import pytest
 
 from lakebound.adapters.telemetry import small_under_load

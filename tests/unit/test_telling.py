@@ -1,7 +1,5 @@
 """What `run` prints of its turns: a line a step for people, an object a step for machines, and the exit status."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any

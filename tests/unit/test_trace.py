@@ -1,7 +1,5 @@
 """The verdict of a trace is the two-register rule's, whatever order the records come in."""
 
-from __future__ import annotations
-
 import gzip
 import random
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Turns of steps in threads: what fails stops no other, a long one gives way, two tables at a time if asked."""
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass, field
 

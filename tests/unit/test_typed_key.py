@@ -1,7 +1,5 @@
 """Whatever way a person types a key, it is recognised as the key it is, and silver's own text as itself first."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64encode
 

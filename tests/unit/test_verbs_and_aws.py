@@ -1,7 +1,5 @@
 """Every verb meets every way in which AWS cannot be asked: one sentence that fits the cause, and the next step."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

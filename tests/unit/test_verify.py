@@ -1,7 +1,5 @@
 """verify names what differs, and only that. Source, lake, pipeline and time are in memory."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The source table through boto3, on moto: items come as DynamoDB said them, whatever a page holds."""
 
-from __future__ import annotations
-
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
