@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lakebound.adapters import clients
 from lakebound_spark.silver.config import parse_config
 from tests.contract.local_tables import Source
 from tests.support.operator_stack import Lakebound
@@ -14,6 +15,7 @@ from tests.support.operator_stack import Lakebound
 @pytest.fixture
 def source(make: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> Source:
     made = make()
+    clients._session.cache_clear()  # what it knows of another test's region and credentials
     monkeypatch.setenv("AWS_ENDPOINT_URL", made.endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
