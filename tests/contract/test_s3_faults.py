@@ -17,7 +17,7 @@ CONFLICT = s3_error(409, "ConditionalRequestConflict")
 URL = "https://lake.s3.example"
 USES: Final[dict[str, Callable[[S3Store], object]]] = {
     "put": lambda store: store.put_if_absent("some/key", b"", {}),
-    "get": lambda store: store.get("some/key", max_bytes=1),
+    "get": lambda store: store.get("some/key", max_bytes=100),
     "list": lambda store: list(store.list("some/key")),
 }
 
@@ -91,18 +91,26 @@ def test_a_passing_failure_is_repeated_by_the_client_itself() -> None:
     assert len(script.requests) == 2
 
 
-def test_a_missing_object_is_told_from_an_unreachable_one() -> None:
-    subject, _ = store(s3_error(404, "NoSuchKey"))
-    with pytest.raises(ObjectMissing):
-        subject.get("a", max_bytes=1)
+DENIED = r"it is missing, or it may not be read\. With s3:ListBucket on lake"
 
 
-@pytest.mark.parametrize("answer", [s3_error(403, "AccessDenied"), Answer(403, b"")], ids=["told", "bare"])
-def test_an_object_that_is_missing_or_forbidden_is_told_from_an_outage(answer: Answer) -> None:
-    """S3 does not say which to a role that may not list the bucket; a bare 403 is what a HEAD or a proxy gives."""
+@pytest.mark.parametrize(
+    ("answer", "use", "kind", "says"),
+    [
+        (s3_error(404, "NoSuchKey"), "get", ObjectMissing, "some/key"),
+        # S3 does not say which to a role that may not list the bucket; a bare 403 is what a HEAD or a proxy gives.
+        (s3_error(403, "AccessDenied"), "get", ObjectDenied, DENIED),
+        (Answer(403, b""), "get", ObjectDenied, DENIED),
+        (Answer(200, b"xx", (("Content-Length", "200000000"),)), "get", LakeboundError, "200000000 bytes"),
+        (Answer(200, b"half", (("Content-Length", "8"),)), "get", StoreUnavailable, "IncompleteReadError"),
+        (Answer(200, b"{not xml"), "list", StoreUnavailable, "some/key"),
+    ],
+    ids=["missing", "denied", "denied bare", "too large", "early end", "no XML"],
+)
+def test_an_answer_without_the_object_says_why(answer: Answer, use: str, kind: type[Exception], says: str) -> None:
     subject, _ = store(answer)
-    with pytest.raises(ObjectDenied, match=r"it is missing, or it may not be read\. With s3:ListBucket on lake"):
-        subject.get("some/key", max_bytes=1)
+    with pytest.raises(kind, match=says):
+        USES[use](subject)
 
 
 def test_a_document_that_may_be_there_is_not_taken_for_missing() -> None:
@@ -118,21 +126,3 @@ def test_a_put_that_is_forbidden_may_be_repeated() -> None:
     with pytest.raises(StoreUnavailable) as refused:
         subject.put_if_absent("a", b"", {})
     assert type(refused.value) is StoreUnavailable
-
-
-def test_an_object_too_large_is_not_taken_in() -> None:
-    subject, _ = store(Answer(200, b"xx", (("Content-Length", "200000000"),)))
-    with pytest.raises(LakeboundError, match="200000000 bytes"):
-        subject.get("a", max_bytes=100)
-
-
-def test_a_body_that_ends_early_is_no_object() -> None:
-    subject, _ = store(Answer(200, b"half", (("Content-Length", "8"),)))
-    with pytest.raises(StoreUnavailable, match="IncompleteReadError"):
-        subject.get("a", max_bytes=100)
-
-
-def test_a_listing_that_is_not_xml_is_no_listing() -> None:
-    subject, _ = store(Answer(200, b"{not xml"))
-    with pytest.raises(StoreUnavailable):
-        list(subject.list("a"))

@@ -178,12 +178,15 @@ def plain(value: Image) -> object:
         ({"N": "1.50"}, {"N": "1.5"}),
         ({"NS": ["1", "2.0"]}, {"NS": ["2", "1.0"]}),
         ({"SS": ["a", "b"]}, {"SS": ["b", "a"]}),
+        ({"SS": ["", "AA=="]}, {"SS": ["AA==", ""]}),
         ({"BS": ["AA==", "AQ=="]}, {"BS": ["AQ==", "AA=="]}),
+        ({"BS": ["", "AA=="]}, {"BS": ["AA==", ""]}),
         ({"M": {"a": {"N": "1"}, "b": {"S": ""}}}, {"M": {"b": {"S": ""}, "a": {"N": "1E0"}}}),
         ({"L": [{"M": {"x": {"NS": ["10", "1"]}}}]}, {"L": [{"M": {"x": {"NS": ["1E0", "1E1"]}}}]}),
     ],
 )
 def test_equal_values_written_differently(one: Image, other: Image) -> None:
+    assert is_legal(one)
     assert canonical_item({"a": one}) == canonical_item({"a": other})
 
 
@@ -240,12 +243,6 @@ def as_told(value: Any) -> object:
         if tag != "B"
         else (tag, b64decode(inner))
     )
-
-
-@pytest.mark.parametrize("tag", ["SS", "BS"])
-def test_an_empty_member_of_a_set_is_legal(tag: str) -> None:
-    assert is_legal({tag: ["", "AA=="]})
-    assert canonical_item({"a": {tag: ["", "AA=="]}}) == canonical_item({"a": {tag: ["AA==", ""]}})
 
 
 @pytest.mark.parametrize(

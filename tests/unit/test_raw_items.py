@@ -23,6 +23,8 @@ from lakebound.record.redaction import Redaction
 from tests.support.item_text import FORMATS, NOW, PLACE, carried, compact, spaced
 from tests.support.stream_records import images, odd_images
 
+SCAN = SnapshotDecoder("cars", "run", "scan", ("id",))
+
 
 def read(item: Any, key_names: tuple[str, ...] = ("id",), written: Any = compact) -> object:
     return ItemReader(key_names).read(written(item))
@@ -45,12 +47,11 @@ def test_text_and_values_give_one_record(some: list[Any], written: Any, file_for
 @given(images())
 def test_the_lines_of_a_run_are_those_of_each_event(item: Any) -> None:
     numbered = [item | {"id": {"S": f"k{place}"}} for place in range(3)]
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     said = [
         RawItem({"id": one["id"]}, compact(one), created) for one, created in zip(numbered, (None, 5, 0), strict=True)
     ]
-    told = list(encode_page(Page(NOW, 9, said, 0.0, None), decoder.item, encoder_of("ndjson.gz"), None, PLACE, NOW))
-    events = [decoder.item(one, 9, f"{PLACE.prefix}{place}") for place, one in enumerate(said)]
+    told = list(encode_page(Page(NOW, 9, said, 0.0, None), SCAN.item, encoder_of("ndjson.gz"), None, PLACE, NOW))
+    events = [SCAN.item(one, 9, f"{PLACE.prefix}{place}") for place, one in enumerate(said)]
     assert b"".join(one.data for one in told if isinstance(one, EncodedRecords)) == b"".join(
         encode_line(event, NOW) for event in events
     )
@@ -79,13 +80,12 @@ def test_an_exports_lines_give_the_record_of_their_values(item: Any, written: An
 
 
 def test_more_items_than_are_encoded_at_once_keep_their_numbers() -> None:
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     count = 2 * ENCODED_ITEMS_MAX + 3
     # One parsed item in between: numbers go on across it.
     values = [{"id": {"S": f"k{place}"}} for place in range(count)]
     said: list[Any] = [read(value) for value in values]
     said[ENCODED_ITEMS_MAX + 7] = values[ENCODED_ITEMS_MAX + 7]
-    records, refused = carried(said, decoder, "ndjson.gz")
+    records, refused = carried(said, SCAN, "ndjson.gz")
     assert not refused
     assert [record["event_id"] for record in records] == [f"{PLACE.prefix}{place}" for place in range(count)]
     assert [record["new_image"] for record in records] == values
@@ -93,11 +93,10 @@ def test_more_items_than_are_encoded_at_once_keep_their_numbers() -> None:
 
 def test_redaction_looks_into_what_was_read_as_text() -> None:
     redaction = Redaction.of((("secret",),), (("mail",),), b"x" * 16)
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     item = {"id": {"S": "k"}, "secret": {"S": "canary-1"}, "mail": {"S": "canary-2"}, "v": {"N": "1"}}
     for file_format in FORMATS:
-        one, _ = carried([read(item)], decoder, file_format, redaction)
-        other, _ = carried([item], decoder, file_format, redaction)
+        one, _ = carried([read(item)], SCAN, file_format, redaction)
+        other, _ = carried([item], SCAN, file_format, redaction)
         assert one == other
         assert "canary" not in str(one)
         assert one[0]["new_image"].keys() == {"id", "mail", "v"}
@@ -129,16 +128,15 @@ def test_an_exports_line_that_cannot_be_carried_is_parsed_or_kept_whole(text: by
 
 
 def test_half_a_surrogate_pair_goes_to_quarantine_alone() -> None:
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     texts = [
         rb'{"id":{"S":"a"}}',
         rb'{"id":{"S":"b"},"v":{"S":"\ud800"}}',
         rb'{"id":{"S":"c"},"v":{"S":"\uD83D\uDE00"}}',
     ]
-    values = [decoder.reader.read(text) for text in texts]
+    values = [SCAN.reader.read(text) for text in texts]
     assert [type(value) for value in values] == [RawItem, dict, RawItem]
     for file_format in FORMATS:
-        records, refused = carried(values, decoder, file_format)
+        records, refused = carried(values, SCAN, file_format)
         assert [record["key"] for record in records] == ["id=S:a", "id=S:c"]
         assert [one.poison.code for one in refused] == ["lone_surrogate"]
         assert refused[0].value == {"id": {"S": "b"}, "v": {"S": "\ud800"}}
@@ -148,11 +146,10 @@ def test_half_a_surrogate_pair_goes_to_quarantine_alone() -> None:
     "key", [{}, {"id": {"S": 1}}, {"id": "k"}, {"id": {"N": "1" * 39}}, {"id": {"S": "a", "N": "1"}}]
 )
 def test_a_key_that_is_none_is_refused_and_its_neighbours_are_not(key: Any) -> None:
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     some = [{"id": {"S": "a"}}, key | {"v": {"S": "x"}}, {"id": {"S": "b"}}]
     for file_format in FORMATS:
-        values = decoder.reader.read_all([msgspec.Raw(compact(item)) for item in some])
-        records, refused = carried(values, decoder, file_format)
+        values = SCAN.reader.read_all([msgspec.Raw(compact(item)) for item in some])
+        records, refused = carried(values, SCAN, file_format)
         assert [(record["key"], record["event_id"][-1]) for record in records] == [("id=S:a", "0"), ("id=S:b", "2")]
         assert [one.value for one in refused] == [some[1]]
 
@@ -167,11 +164,10 @@ def test_a_key_that_is_none_is_refused_and_its_neighbours_are_not(key: Any) -> N
     ],
 )
 def test_a_name_that_spark_cannot_read_is_refused_at_any_depth(shape: Any) -> None:
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     for length, code in ((50_000, None), (50_001, "name_too_long")):
         item = {"id": {"S": "k"}} | shape("n" * length)
         for value in (read(item), item):
-            _, refused = carried([value], decoder, "ndjson.gz")
+            _, refused = carried([value], SCAN, "ndjson.gz")
             assert [one.poison.code for one in refused] == ([code] if code else [])
     # A long value is no long name: its text is carried.
     assert type(read({"id": {"S": "k"}, "v": {"S": 'quote " ' * 40_000}})) is RawItem
@@ -183,14 +179,13 @@ STEPS = [(b'{"L":[', b"]}"), (b'{"M":{"m":', b"}}"), (b'{"X":[', b"]}"), (b"[", 
 @pytest.mark.parametrize(("left", "right"), STEPS)
 @pytest.mark.parametrize("padding", [b"", b"x" * 60_000])
 def test_an_abyss_is_refused_exactly_where_no_reader_follows(left: bytes, right: bytes, padding: bytes) -> None:
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     fits = (MAX_LEVELS - 1) // len(right)
     codes = {fits - 1: None, fits: None, fits + 1: "too_deep", 490: "too_deep", 5_000: "undecodable"}
     for times, code in codes.items():
         text = b'{"id":{"S":"k"},"p":{"S":"' + padding + b'"},"v":' + left * times + b"0" + right * times + b"}"
-        for value in (decoder.reader.read(text), *decoder.reader.read_all([msgspec.Raw(text)])):
+        for value in (SCAN.reader.read(text), *SCAN.reader.read_all([msgspec.Raw(text)])):
             for file_format in FORMATS:
-                records, refused = carried([value], decoder, file_format)
+                records, refused = carried([value], SCAN, file_format)
                 assert [one.poison.code for one in refused] == ([code] if code else [])
                 assert len(records) == (not code)
 
@@ -232,19 +227,17 @@ def test_keys_that_differ_from_the_image_are_parsed_and_compared_as_values() -> 
     ],
 )
 def test_a_duplicate_name_and_a_bare_number_too_large_are_told_by_whoever_reads_the_file(text: bytes) -> None:
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
-    said = decoder.reader.read(text)
+    said = SCAN.reader.read(text)
     assert type(said) is RawItem
-    line = encode_line(decoder.item(said, 5, "e"), NOW)
+    line = encode_line(SCAN.item(said, 5, "e"), NOW)
     with pytest.raises(Poison, match="undecodable"):
         list(ndjson.read(ndjson.compress(line)))
 
 
 @pytest.mark.parametrize("written", [compact, spaced])
 def test_a_reader_takes_an_image_in_dynamodbs_own_spelling_and_nothing_else(written: Any) -> None:
-    decoder = SnapshotDecoder("cars", "run", "scan", ("id",))
     item = {"id": {"S": "k"}, "v": {"S": "é😀\u2028\x7f"}}
-    line = encode_line(decoder.item(read(item, written=written), 5, "e"), NOW)
+    line = encode_line(SCAN.item(read(item, written=written), 5, "e"), NOW)
     (record,) = ndjson.read(ndjson.compress(line))
     assert canonical_item(record["new_image"]) == canonical_item(item)
     for other in (line.replace(b'"schema":1', b'"schema": 1'), line[:-1] + b" \n", line[:-1] + b"\r\n"):
