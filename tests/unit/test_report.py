@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lakebound.operate.charts import seconds_over_time, time_ticks, value_ticks
@@ -101,6 +101,7 @@ def test_each_percentile_says_of_what() -> None:
 
 
 @given(st.floats(0, 1e7, allow_nan=False))
+@example(0.1)
 def test_the_ticks_of_an_axis_are_few_round_and_reach_the_greatest(greatest: float) -> None:
     ticks = value_ticks(greatest)
     assert 3 <= len(ticks) <= 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from math import ceil
 from typing import Final
 
 from lakebound.times import utc
@@ -71,8 +72,8 @@ def value_ticks(greatest: float) -> list[float]:
     while True:
         for times in (1, 2, 5):
             if step * times * 5 >= greatest:
-                count = max(1, -int(-greatest // (step * times)))
-                # Rounded, for 3 × 0.1 is not 0.3.
+                # Rounded, for 0.1 is not 5 × 0.02 nor 0.3 three times that.
+                count = max(1, ceil(round(greatest / (step * times), 9)))
                 return [round(step * times * at, 9) for at in range(max(count, 2) + 1)]
         step *= 10
 

@@ -114,7 +114,7 @@ def _typed(values: Mapping[str, str], schema: dict[str, str]) -> Iterator[Image]
 
 def _spellings(text: str, tag: str) -> Iterable[str]:
     spelled = dict.fromkeys([text])
-    tagged = _TAGGED.fullmatch(text.strip())
+    tagged = _TAGGED.fullmatch(text.lstrip())
     if tagged and tagged["tag"] == tag:
         # `pk=S:a` means `a`, as silver's _key has it; a value that begins so itself comes second.
         spelled = dict.fromkeys([tagged["value"], text])
