@@ -239,6 +239,14 @@ crash between Delta commit and Spark commit | no row changes |
     tests/spark/test_job.py::test_the_same_files_again_change_nothing
 kill -9 before Delta's commit, and after it before Spark's | no row changes | KILLED_COMMIT
 driver killed with its Java at any side effect | no row is lost or counted twice | KILLED_JOB
+driver of several tables killed between two steps | streams go on, no daily step is repeated |
+    tests/spark/test_run.py::test_a_driver_killed_between_two_steps_goes_on_where_it_was
+a table that fails beside others in one driver | the others are done, the exit status tells it |
+    tests/spark/test_run.py::test_a_broken_table_stops_no_other_and_the_status_tells_it
+a table that never catches up beside a quiet one | the quiet one waits for one turn of each step of the other |
+    tests/unit/test_schedule.py::test_a_busy_table_does_not_starve_a_quiet_one_nor_one_of_its_own_steps
+a second driver on a table in S3 from open Spark | it is refused, and told who holds the lease |
+    tests/spark/test_run.py::test_while_a_driver_runs_a_second_one_and_a_single_job_are_refused
 killed while it made the table | the next run makes it |
     tests/spark/test_interrupted_creation.py::test_a_table_whose_making_was_killed_is_made
 crash between bronze and silver | files that come again add nothing |
