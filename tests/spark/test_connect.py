@@ -130,7 +130,8 @@ def test_one_driver_runs_the_steps_of_two_tables_at_a_time(answers: dict[str, An
         {line["step"]: (line["end"], line["counts"]["records"]) for line in first.lines if line["table"].endswith(name)}
         for name in ("cars", "vans")
     )
-    assert cars == {"bronze": ("done", 10), "silver": ("done", 10), "audit": ("done", 0)}
+    # Of the keys that came in the last two days, the sweep's, one has a record of the stream.
+    assert cars == {"bronze": ("done", 10), "silver": ("done", 10), "audit": ("done", 1)}
     assert vans == {"silver": ("done", 10)}
     assert [line["step"] for line in again.lines if line["table"].endswith("cars")] == ["bronze", "silver"]
 
