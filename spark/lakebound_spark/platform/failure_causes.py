@@ -124,6 +124,11 @@ _KINDS: Final = (
     ),
     (r"No FileSystem for scheme", "write an address that this Spark has a file system for"),
     (
+        r"ClassNotFoundException: org\.apache\.spark\.sql\.hive\.",
+        "this Spark has no Hive; leave out spark.sql.catalogImplementation and give paths in place of names, or take a "
+        "Spark with the jar spark-hive",
+    ),
+    (
         r"ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|"
         r"DATA_SOURCE_NOT_FOUND|AVRO_NOT_LOADED|ModuleNotFoundError",
         "something that the job needs is missing from this Spark, or has another version; give it with --packages, or "

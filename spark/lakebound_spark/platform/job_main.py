@@ -16,7 +16,7 @@ from lakebound_spark.platform.failure_causes import Cause, Retry, cause_of
 from lakebound_spark.platform.lease import Lease, S3LeaseStore, held, needs_lease, this_driver
 from lakebound_spark.platform.s3_client import s3_client
 from lakebound_spark.platform.session import default_log, job_session
-from lakebound_spark.platform.tables import is_path, location
+from lakebound_spark.platform.tables import in_spark_catalog, location
 
 
 def run_job(
@@ -32,15 +32,15 @@ def run_job(
 
     The status is what ``work`` returns. It is 1 after a failure, which is printed with ``at``, the job's table. It is 2
     for a mistake: Misconfigured, and a failure that would recur until somebody corrects its cause. The session has a
-    catalog when ``at`` or one of ``others``, the job's further tables, is a name and not a path. On S3 the job holds a
-    lease of each table that it ``commits`` to. ``again`` says what the same command does when it is started again.
+    catalog that lasts when ``at`` or one of ``others``, the job's further tables, is a name in Spark's own. On S3 the
+    job holds a lease of each table that it ``commits`` to. ``again`` says what the same command does the next time.
     ``keeps_log`` leaves Spark's log where the status is not 0: the work told a failure, and went on.
     """
     spark: SparkSession | None = None
     ours = False
     log: Path | None = default_log()
     try:
-        spark, ours = job_session(f"lakebound {name}", catalog=not all(map(is_path, (at, *others))))
+        spark, ours = job_session(f"lakebound {name}", catalog=any(map(in_spark_catalog, (at, *others))))
         with stop_signal() as stop, _sole_driver(spark, name, commits, stop) as lost:
             status = work(spark, stop)
         if lost.is_set():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
@@ -18,16 +21,23 @@ from pyspark.sql import SparkSession
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.spark_compat import IS_SPARK_35, condition_of, server_errors, settle_casts
 
-SETTINGS: Final = Path(__file__).resolve().parents[1] / "local.conf"
-SETTINGS_OF_35: Final = SETTINGS.with_name("spark35.conf")
+# Shipped to a cluster, the package is read out of an archive, in which there are no paths.
+SETTINGS: Final = files("lakebound_spark") / "local.conf"
+SETTINGS_OF_35: Final = files("lakebound_spark") / "spark35.conf"
+SETTINGS_OF_S3A: Final = files("lakebound_spark") / "s3a.conf"
+SETTINGS_OF_HIVE: Final = files("lakebound_spark") / "hive.conf"
 DELTA_SETTINGS: Final = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")
 """The settings by which Spark knows Delta's tables. The jars come from `spark.jars.packages`."""
 
 
 def local_settings() -> dict[str, str]:
-    """The settings of `local.conf`, which plain Python and spark-submit share; on Spark 3.5 also of `spark35.conf`."""
-    text = SETTINGS.read_text() + (SETTINGS_OF_35.read_text() if IS_SPARK_35 else "")
-    lines = (line.split(None, 1) for line in text.splitlines() if line and line[0] != "#")
+    """The lines of `local.conf`, which plain Python and spark-submit share, and of `spark35.conf` on Spark 3.5."""
+    return settings_in(SETTINGS) | (settings_in(SETTINGS_OF_35) if IS_SPARK_35 else {})
+
+
+def settings_in(file: Traversable) -> dict[str, str]:
+    """The lines of a file for `--properties-file`, by their names."""
+    lines = (line.split(None, 1) for line in file.read_text("utf-8").splitlines() if line and line[0] != "#")
     return {name: value.strip() for name, value in lines}
 
 
@@ -72,8 +82,9 @@ def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
     """(the session to use, whether the job created it and has to stop it).
 
     A running session is used, and so is the session that Databricks, spark-submit or a Spark Connect server
-    (SPARK_REMOTE) prepares. Only the casts of Spark 3.5 are changed in it. Plain `python` gets `local_session`. Raises
-    Misconfigured when spark-submit brings no Delta.
+    (SPARK_REMOTE) prepares. Only the casts of Spark 3.5 are changed in it. Plain `python` gets `local_session`.
+    ``catalog`` says that a table stands in Spark's own catalog. Raises Misconfigured when spark-submit brings no Delta,
+    or a catalog that forgets the table.
     """
     _quiet_context_loggers()
     spark, ours = _platform_session(app, catalog)
@@ -91,6 +102,8 @@ def _platform_session(app: str, catalog: bool) -> tuple[SparkSession, bool]:
         return local_session(app, catalog=catalog), True
     spark = SparkSession.builder.appName(app).getOrCreate()
     _require_delta(spark)
+    if catalog:
+        _require_lasting_catalog(spark)
     return spark, True
 
 
@@ -109,6 +122,19 @@ def _require_delta(spark: SparkSession) -> None:
         raise Misconfigured(
             f"this Spark has no Delta; give spark-submit {' '.join(missing)}, or on one machine "
             f"--properties-file {SETTINGS}, which says the same"
+        )
+
+
+def _require_lasting_catalog(spark: SparkSession) -> None:
+    """Raises Misconfigured where names end with the session: the next run would find a folder and no table."""
+    is_own = spark.catalog.currentCatalog() == "spark_catalog"
+    if is_own and spark.conf.get("spark.sql.catalogImplementation") != "hive":
+        lines = settings_in(SETTINGS_OF_HIVE).items()
+        words = (f"--conf {shlex.quote(f'{name}={value}')}" for name, value in lines)
+        raise Misconfigured(
+            "the catalog of this Spark forgets its tables when the job ends, and the next run would not find them; "
+            f"give spark-submit {' '.join(words)} with folders of yours, as `lakebound spark-conf --platform hive` "
+            "prints them. Where this Spark has no Hive (no jar spark-hive), give paths in place of names"
         )
 
 

@@ -34,6 +34,12 @@ def is_path(target: str) -> bool:
     return "/" in target
 
 
+def in_spark_catalog(target: str) -> bool:
+    """Whether the table stands, or would stand, in Spark's own catalog: under a name of one or two parts as well."""
+    parts = re.findall(_NAME_PART, target)
+    return not is_path(target) and (len(parts) < 3 or parts[0].strip("`") == "spark_catalog")
+
+
 def absolute_path(place: str) -> str:
     """A path in full, as Spark and Delta want it: from the folder in which the command was started.
 

@@ -13,7 +13,7 @@ from lakebound.backfill.manifest import Manifest
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.verify import LakeRow
 from lakebound_spark.platform.session import job_session
-from lakebound_spark.platform.tables import absolute_table
+from lakebound_spark.platform.tables import absolute_table, in_spark_catalog
 from lakebound_spark.silver.silver_reader import read_silver
 from lakebound_spark.upkeep.run_merge_check import check_run_merge
 
@@ -70,7 +70,7 @@ def _session(app: str, target: str) -> Iterator[SparkSession]:
     spark = None
     ours = False
     try:
-        spark, ours = job_session(app, catalog="/" not in target)
+        spark, ours = job_session(app, catalog=in_spark_catalog(target))
         yield spark
     except Misconfigured as wrong:
         raise Misconfigured(_sentence(str(wrong))) from None

@@ -1,0 +1,69 @@
+"""A job by spark-submit whose table has a name: the next run finds it, or the first one says what to set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lakebound_spark.platform.session import SETTINGS_OF_HIVE, settings_in
+from tests.spark.silver import write_config
+from tests.spark.spark_submit import SPARK_HOME, submit
+from tests.support.independent_writer import item, stream, write_records
+
+pytestmark = [pytest.mark.soak, pytest.mark.classic("starts Spark in a process of its own")]
+
+
+@pytest.fixture
+def hive(tmp_path: Path) -> dict[str, str]:
+    """The settings as they are printed, with folders of this test."""
+    settings = settings_in(SETTINGS_OF_HIVE)
+    assert sum("/data/" in value for value in settings.values()) == 2
+    return {name: value.replace("/data/", f"{tmp_path}/") for name, value in settings.items()}
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[object]:
+    write_records(tmp_path / "source", [stream("k", 1, item("k"))])
+    config = write_config(tmp_path, ["id: string"])
+    places = ["--source", tmp_path / "source", "--checkpoint", tmp_path / "c", "--config", config]
+    return ["merge_changes", *places, "--target", "default.flights"]
+
+
+def folder(tmp_path: Path, name: str) -> Path:
+    made = tmp_path / name
+    made.mkdir()
+    return made
+
+
+def test_the_next_run_finds_the_table_from_another_folder(
+    arguments: list[str], hive: dict[str, str], tmp_path: Path
+) -> None:
+    first = submit(*arguments, cwd=folder(tmp_path, "one"), settings=hive)
+    assert (first.returncode, "merged 1 record into default.flights" in first.stdout) == (0, True), first.stdout
+    write_records(tmp_path / "source", [stream("k", 2, item("k", v={"N": "2"}))], hour="dt=2013-01-01/HH=06")
+    second = submit(*arguments, cwd=folder(tmp_path, "two"), settings=hive)
+    assert (second.returncode, "1 changed" in second.stdout) == (0, True), second.stdout
+
+
+def test_a_catalog_that_forgets_is_refused_before_anything_is_made(
+    arguments: list[str], hive: dict[str, str], tmp_path: Path
+) -> None:
+    done = submit(*arguments, cwd=tmp_path, settings={"spark.sql.warehouse.dir": str(tmp_path / "warehouse")})
+    assert (done.returncode, done.stdout.count("\n")) == (2, 1), done.stdout
+    assert "forgets its tables" in done.stdout
+    assert all(name in done.stdout for name in hive)
+    assert not (tmp_path / "c").exists()
+    assert not list(tmp_path.glob("warehouse/*"))
+
+
+def test_a_spark_without_hive_says_what_to_do(arguments: list[str], hive: dict[str, str], tmp_path: Path) -> None:
+    home = folder(tmp_path, "spark")
+    for place in {*SPARK_HOME.iterdir()} - {SPARK_HOME / "jars"}:
+        (home / place.name).symlink_to(place)
+    jars = folder(home, "jars")
+    for jar in {*SPARK_HOME.glob("jars/*.jar")} - {*SPARK_HOME.glob("jars/spark-hive_*.jar")}:
+        (jars / jar.name).symlink_to(jar)
+    done = submit(*arguments, cwd=tmp_path, settings=hive, spark_home=home)
+    assert (done.returncode, done.stdout.count("\n")) == (2, 1), done.stdout
+    assert "this Spark has no Hive" in done.stdout
