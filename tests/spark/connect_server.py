@@ -2,6 +2,8 @@
 
 A client that names it in SPARK_REMOTE shares nothing else with it: what a job does beside its SQL is done in the
 server's own Python processes, or is not done at all.
+
+As a program it runs a command with a server beside it: `python -m tests.spark.connect_server pytest tests/spark`.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import pyspark
 
 from lakebound_spark.platform.session import SETTINGS
+from tests.spark.quick_settings import QUICK
 
 ROOT: Final = Path(__file__).parents[2]
 START_SECONDS: Final = 180
@@ -72,3 +76,13 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def main() -> int:
+    """The exit status of the command that the arguments are, which finds the server in SPARK_REMOTE."""
+    with TemporaryDirectory() as folder, connect_server(Path(folder), QUICK) as remote:
+        return subprocess.run(sys.argv[1:], env={**os.environ, "SPARK_REMOTE": remote}, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

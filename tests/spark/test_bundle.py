@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
-import subprocess
-import sys
 import zipfile
 from configparser import ConfigParser
 from importlib import import_module
@@ -16,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from databricks.bundles.jobs import Job
+
+from tests.support.wheel import build_wheel
 
 ROOT = Path(__file__).parents[2]
 BUNDLE: dict[str, Any] = yaml.safe_load((ROOT / "spark" / "databricks.yml").read_text())
@@ -100,17 +99,7 @@ def test_every_variable_is_declared_and_used() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Built from a copy, so that nothing is left in the working tree."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for name in ("src", "spark"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    for name in ("pyproject.toml", "LICENSE"):
-        shutil.copy(ROOT / name, folder / name)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist")]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    (built,) = (folder / "dist").glob("*.whl")
-    return zipfile.ZipFile(built)
+    return zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel")))
 
 
 def scripts(wheel: zipfile.ZipFile) -> dict[str, str]:

@@ -152,6 +152,7 @@ def test_a_mistake_ends_with_status_2_before_spark_starts(tmp_path: Path, argume
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.classic("starts a session of its own in the job's process")
 @pytest.mark.soak
 def test_plain_python_runs_the_job_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """Its own process, its own Spark: files arrive while it runs, and SIGTERM ends it with the totals."""

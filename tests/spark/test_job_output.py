@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.jobs.audit import main as audit_main
 from lakebound_spark.jobs.build_history import main as history_main
@@ -174,7 +175,7 @@ def test_a_message_that_could_quote_an_item_is_left_out_and_nothing_is_promised(
     rows = spark.createDataFrame([(CANARY,)], "v STRING")
     for work, name in (
         (lambda: spark.sql(f"SELECT raise_error('{CANARY}')").collect(), "USER_RAISED_EXCEPTION"),
-        (lambda: rows.rdd.map(lambda row: int(row[0])).collect(), "PythonException"),
+        (lambda: rows.select(F.udf(lambda text: int(text))("v")).collect(), "PythonException"),
         (lambda: int(CANARY), "ValueError"),
     ):
         with pytest.raises(Exception, match=CANARY):  # red control: the error itself quotes it

@@ -15,6 +15,8 @@ from tests.spark.silver import run_job
 
 SEEDS = 25
 
+pytestmark = pytest.mark.classic("starts Spark in a process of its own")
+
 
 def shown(spark: SparkSession, lake: Lake) -> dict[str, Any]:
     rows = list(read_silver(spark, str(lake.folder / "silver")))

@@ -49,6 +49,7 @@ def batches(names: list[str], size: int) -> Iterator[list[str]]:
     return (names[start : start + size] for start in range(0, len(names), size))
 
 
+@pytest.mark.classic("the names are read out of the jars of its own Java process")
 def test_the_class_files_tell_the_names_that_were_found(spark: SparkSession) -> None:
     """Red control of the search: what the experiment found, and what Spark's documentation names, is in it."""
     found = {folded(name) for name in names_in_the_jars(spark)}
@@ -57,6 +58,7 @@ def test_the_class_files_tell_the_names_that_were_found(spark: SparkSession) -> 
     assert len(found) > 4_000
 
 
+@pytest.mark.classic("the names are read out of the jars of its own Java process")
 def test_neighbours_and_a_sample_of_all_names_merge_twice(
     spark: SparkSession, tmp_path: Path, candidates: list[str]
 ) -> None:
@@ -83,6 +85,7 @@ def test_every_refused_name_does_fail(spark: SparkSession, tmp_path: Path, name:
     assert fault_as_columns(spark, tmp_path, [name]) is not None
 
 
+@pytest.mark.classic("the names are read out of the jars of its own Java process")
 @pytest.mark.soak
 def test_every_other_name_merges_twice(spark: SparkSession, tmp_path: Path, candidates: list[str]) -> None:
     found: list[tuple[str, str]] = []
@@ -91,6 +94,7 @@ def test_every_other_name_merges_twice(spark: SparkSession, tmp_path: Path, cand
     assert found == []
 
 
+@pytest.mark.classic("the names are read out of the jars of its own Java process")
 @pytest.mark.soak
 def test_every_name_is_a_member_of_a_struct(spark: SparkSession, tmp_path: Path) -> None:
     found: list[tuple[str, str]] = []

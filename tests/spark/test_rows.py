@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from pyspark.sql import Row, SparkSession
 
 from lakebound_spark.silver.columns import parse_column
@@ -328,6 +329,7 @@ def test_five_thousand_attributes_and_a_deep_item(spark: SparkSession) -> None:
     assert row["inexact"] == 1
 
 
+@pytest.mark.classic("a plan is shown by the classic session only")
 def test_a_column_more_of_a_type_is_no_cast_more(spark: SparkSession) -> None:
     """Spark plans and compiles each expression anew in each micro-batch: 500 columns took 40 s before the first row."""
 
