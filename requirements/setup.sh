@@ -147,10 +147,10 @@ WRAPPER
 
 resolve_jars() {
     local stamp log
-    stamp=".venv/.jars-$(digest requirements/main.txt requirements/resolve_jars.py spark/lakebound_spark/local.conf)"
+    stamp=".venv/.jars-$(digest requirements/main.txt requirements/resolve_jars.py spark/lakebound_spark/{local,s3a}.conf)"
     # The cache lies in the home folder: it can go while the stamp stays.
-    if [ -e "$stamp" ] && ls "$HOME"/.ivy2*/jars/*delta-spark* >/dev/null 2>&1; then return; fi
-    say "fetching the jars of Delta and spark-avro through Spark (once, into ~/.ivy2*)"
+    if [ -e "$stamp" ] && ls "$HOME"/.ivy2*/jars/*delta-spark* "$HOME"/.ivy2*/jars/*hadoop-aws* >/dev/null 2>&1; then return; fi
+    say "fetching the jars of Delta, spark-avro and hadoop-aws through Spark (once, into ~/.ivy2*)"
     rm -f .venv/.jars-*
     mkdir -p .build
     log=.build/jars.log
