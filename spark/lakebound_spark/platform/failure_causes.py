@@ -222,6 +222,10 @@ def _error_chain(error: BaseException) -> Iterator[tuple[str, str]]:
         # py4j's message is Java's whole stack trace.
         yield named, "" if named.startswith("py4j.") else str(error)
     yield from chain
+    # On a cluster to which the wheel was not shipped: Python's error is the end of a worker's traceback in Java's text.
+    missing = re.search(r"No module named '(lakebound[a-z_]*)", str(error))
+    if missing is not None:
+        yield "builtins.ModuleNotFoundError", f"{missing[1]} is not there for Spark's workers"
 
 
 def _module(error: BaseException) -> str:
