@@ -38,7 +38,7 @@ def write_files(folder: Path, silver: str) -> None:
     config.write_text(config.read_text() + "\nhistory: scd2\n")
     off = {"source": f"{folder}/source", "config": {"source_table": TABLE}, "history": False, "maintain": False}
     lake = [
-        off | {"checkpoint": f"{folder}/checkpoints/{name}", "target": f"{silver}_{name}", "bronze": on, "audit": on}
+        off | {"checkpoints": f"{folder}/checkpoints/{name}", "target": f"{silver}_{name}", "bronze": on, "audit": on}
         for name, on in (("cars", {}), ("vans", False))
     ]
     (folder / "lake.yaml").write_text(json.dumps({"tables": lake}))

@@ -44,7 +44,7 @@ class Lake:
 
     def entry(self, name: str, **step: Any) -> dict[str, Any]:
         """The entry of a table."""
-        places = {"source": f"{self.folder}/source/{name}", "checkpoint": f"{self.folder}/c/{name}"}
+        places = {"source": f"{self.folder}/source/{name}", "checkpoints": f"{self.folder}/c/{name}"}
         return {**places, "target": self.target(name), "config": CONFIG, **step}
 
     def write(self, entries: list[dict[str, Any]]) -> None:

@@ -215,7 +215,7 @@ def test_a_long_turn_of_a_real_stream_gives_way_and_every_table_ends_right(
 
 # ── leases ──
 
-CARS = {"source": "s3a://lake/files", "checkpoint": "s3a://lake/c", "target": "s3a://lake/silver/cars"}
+CARS = {"source": "s3a://lake/files", "checkpoints": "s3a://lake/c", "target": "s3a://lake/silver/cars"}
 
 
 @pytest.fixture
@@ -242,7 +242,9 @@ def test_a_driver_beside_another_job_is_refused(
     lake = Lake(tmp_path, {})
     lake.write([lake.entry("cars", **CARS)])
     place = f"s3a://lake/silver/{table}"
-    with held([Lease(place, "another job on a, process 1", S3LeaseStore(place, s3))], threading.Event(), lambda: None):
+    with held(
+        [Lease(place, "another job on a, process 1", S3LeaseStore(place, s3))], threading.Event(), lambda table: None
+    ):
         assert run(lake, "--once").status == 2
     assert f"another driver commits to {place}: another job on a, process 1, since" in capsys.readouterr().err
     assert lease_names(s3) == []
@@ -267,7 +269,7 @@ def test_while_a_driver_runs_a_second_one_and_a_single_job_are_refused(
         if second == "run":
             return run_job.main(["--config", str(lake.yaml), "--once"])
         return merge_changes.main(
-            [*(f"--{key}={place}" for key, place in CARS.items()), f"--config={tmp_path}/cars.yaml"]
+            [*(f"--{key.removesuffix('s')}={place}" for key, place in CARS.items()), f"--config={tmp_path}/cars.yaml"]
         )
 
     monkeypatch.setattr(run_job, "run_lake", meanwhile)

@@ -13,7 +13,7 @@ from lakebound_spark.platform.tables import absolute_path
 FLIGHTS: dict[str, Any] = {"source_table": "flights", "columns": {"id": "string"}, "history": "scd2"}
 ENTRY = {
     "source": "s3a://b/ddb/flights",
-    "checkpoint": "s3a://l/c/flights",
+    "checkpoints": "s3a://l/c/flights",
     "target": "lake.flights",
     "config": FLIGHTS,
 }
@@ -50,7 +50,7 @@ def one(**more: Any) -> dict[str, Any]:
 
 
 def two(**more: Any) -> dict[str, Any]:
-    return {"tables": [ENTRY, {**ENTRY, "target": "lake.b", "checkpoint": "/c/b", **more}]}
+    return {"tables": [ENTRY, {**ENTRY, "target": "lake.b", "checkpoints": "/c/b", **more}]}
 
 
 def test_everything_can_be_set() -> None:
@@ -101,11 +101,11 @@ PLACE = r"^entry 1 \(lake\.flights\)"
         ({"tables": []}, "^tables is missing"),
         ({"tables": {"flights": ENTRY}}, "^tables is missing; give a list"),
         ({"tables": [ENTRY], "lakes": []}, "^the file: unknown setting lakes; known are tables"),
-        ({"tables": ["flights"]}, "^entry 1: needs settings, of source, checkpoint"),
+        ({"tables": ["flights"]}, "^entry 1: needs settings, of source, checkpoints"),
         ({"tables": [ENTRY, {}]}, "^entry 2: target is missing; give the silver table"),
         (one(source=None), PLACE + ": source None is no text"),
         (one(source=""), PLACE + ": source is missing; give the data prefix"),
-        (one(checkpoint=""), PLACE + ": checkpoint is missing"),
+        (one(checkpoints=""), PLACE + ": checkpoints is missing"),
         (one(config=""), PLACE + ", config: .*config is missing; give the YAML of merge_changes"),
         (one(config="/no/such.yaml"), PLACE + r", config: cannot read the configuration /no/such\.yaml"),
         (one(config={"source_table": "t", "colums": {}}), PLACE + ", config: unknown setting colums"),
@@ -131,8 +131,8 @@ PLACE = r"^entry 1 \(lake\.flights\)"
         (one(maintain={"retain_hours": 1}), PLACE + ", maintain: retain_hours 1 is no whole number from 168 on"),
         (two(target="lake.flights"), r"^entry 2 \(lake\.flights\): its target .* is the target of entry 1"),
         (
-            two(checkpoint=ENTRY["checkpoint"] + "/"),
-            r"^entry 2 \(lake\.b\): its checkpoint .* the checkpoint of entry 1",
+            two(checkpoints=ENTRY["checkpoints"] + "/"),
+            r"^entry 2 \(lake\.b\): its checkpoints folder .* the checkpoints folder of entry 1",
         ),
         (two(target="lake.flights_bronze"), "its target lake.flights_bronze is the bronze.target of entry 1;"),
         (two(bronze={"target": "lake.flights"}), "its bronze.target lake.flights is the target of entry 1;"),
@@ -147,14 +147,14 @@ def test_a_mistake_is_refused_with_its_entry_and_its_key(document: Any, says: st
 def test_the_file_is_named_and_a_number_of_base_sixty_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "lake.yaml"
     path.write_text(
-        "tables:\n  - {target: a.b, source: /s, checkpoint: /c, config: {source_table: t}, audit: {at: 13:00}}"
+        "tables:\n  - {target: a.b, source: /s, checkpoints: /c, config: {source_table: t}, audit: {at: 13:00}}"
     )
     with pytest.raises(Misconfigured, match=rf'^{path}: entry 1 \(a\.b\), audit: at 780 .* in quotes, "13:00"'):
         load_lake(str(path))
 
 
 def test_paths_are_those_of_the_folder_in_which_the_command_starts() -> None:
-    (table,) = parse_lake(one(source="files", checkpoint="c", target="lake/f"))
+    (table,) = parse_lake(one(source="files", checkpoints="c", target="lake/f"))
     assert table.bronze is not None
     assert [table.silver.source, table.silver.checkpoint, table.target, table.bronze.target] == [
         absolute_path(place) for place in ("files", "c/silver", "lake/f", "lake/f_bronze")

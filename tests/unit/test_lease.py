@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import boto3
 import pytest
@@ -193,10 +194,10 @@ def test_a_silent_store_costs_the_lease_before_another_driver_could_take_it() ->
 
 def test_a_driver_that_loses_its_lease_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
-    store, stop, lost = MemoryStore(), threading.Event(), threading.Event()
-    with held([Lease(TABLE, "a", store)], stop, lost.set):
+    store, stop, lost = MemoryStore(), threading.Event(), SimpleQueue[str]()
+    with held([Lease("s3://lake/kept", "a", MemoryStore()), Lease(TABLE, "a", store)], stop, lost.put):
         store.there = Found("another driver's", "another tag")
-        assert lost.wait(10)
+        assert lost.get(timeout=10) == TABLE
         assert stop.is_set()
     assert store.there == Found("another driver's", "another tag")
 
@@ -212,7 +213,7 @@ def test_of_several_leases_those_taken_are_given_back_when_one_is_refused() -> N
             return False
 
     both = [Lease("s3://lake/a", "a", mine), Lease(TABLE, "a", others)]
-    with pytest.raises(Misconfigured, match="another driver"), held(both, Stop(), lambda: None):
+    with pytest.raises(Misconfigured, match="another driver"), held(both, Stop(), lambda table: None):
         pytest.fail("it began")
     assert mine.there is None
 

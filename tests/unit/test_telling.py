@@ -9,7 +9,7 @@ import pytest
 from lakebound.errors import Misconfigured
 from lakebound_spark.lake.schedule import Daily, End, Every, Step
 from lakebound_spark.lake.steps import Outcome
-from lakebound_spark.lake.telling import Teller, plan
+from lakebound_spark.lake.telling import Teller, plan, plan_lines
 from lakebound_spark.lake.turns import Ended
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC).timestamp()
@@ -93,4 +93,13 @@ def test_the_plan_is_a_table() -> None:
         "silver  every 1m                          now               lake.cars",
         "audit   at 04:30        2026-11-27 04:30  2026-11-28 04:30  lake.cars",
         "audit   at 04:30                          not in this run   lake.cars",
+    ]
+    assert [json.loads(line) for line in plan_lines(rows[1:2]).splitlines()] == [
+        {
+            "table": "lake.cars",
+            "step": "audit",
+            "schedule": "at 04:30",
+            "done": "2026-11-27T04:30:00Z",
+            "due": "2026-11-28T04:30:00Z",
+        }
     ]

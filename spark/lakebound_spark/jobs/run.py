@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         if options.dry_run:
-            print(plan_lake(spark, tables, once=options.once, now=time.time()))
+            print(plan_lake(spark, tables, once=options.once, as_json=options.json, now=time.time()))
             return 0
         return run_lake(spark, tables, stop, once=options.once, parallel=options.parallel, as_json=options.json)
 

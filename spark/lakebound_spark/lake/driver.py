@@ -14,7 +14,7 @@ from lakebound_spark.lake.done_steps import read_done, record_done
 from lakebound_spark.lake.lake_config import LakeTable
 from lakebound_spark.lake.schedule import Agenda, Daily, Step
 from lakebound_spark.lake.steps import Outcome, run_step
-from lakebound_spark.lake.telling import Teller, failure_text, plan
+from lakebound_spark.lake.telling import Teller, failure_text, plan, plan_lines
 from lakebound_spark.lake.turns import Ended, Turn, run_turns
 
 
@@ -52,11 +52,12 @@ def run_lake(
     return teller.status
 
 
-def plan_lake(spark: SparkSession, tables: Sequence[LakeTable], *, once: bool, now: float) -> str:
-    """When each step is due, as a table. Nothing is written."""
+def plan_lake(spark: SparkSession, tables: Sequence[LakeTable], *, once: bool, as_json: bool, now: float) -> str:
+    """When each step is due, as a table or as JSON lines. Nothing is written."""
     done = _done(spark, tables)
     due_times = Agenda(_steps(tables), now, done, once=once).due_times()
-    return plan([(step, done.get(step), due) for step, due in due_times], now)
+    rows = [(step, done.get(step), due) for step, due in due_times]
+    return plan_lines(rows) if as_json else plan(rows, now)
 
 
 def _steps(tables: Sequence[LakeTable]) -> list[Step]:

@@ -33,7 +33,7 @@ AUDITED_DAYS: Final = 2
 
 _ENTRY: Final = {
     "source": "the data prefix: the folder that holds the hour partitions",
-    "checkpoint": "a folder of this table's own, for the progress of its steps",
+    "checkpoints": "a folder of this table's own, for the progress of its steps",
     "target": "the silver table: a path (with a /) or a table's name",
     "config": "the YAML of merge_changes, as a path or written out here",
 }
@@ -116,7 +116,7 @@ def _name(number: int, entry: Any) -> str:
 def _places(entry: Mapping[str, Any], table: LakeTable) -> dict[str, str]:
     """What no two entries may have in common."""
     bronze = {"bronze.target": table.bronze.target} if table.bronze else {}
-    return {"checkpoint": absolute_path(entry["checkpoint"]), "target": table.target, **bronze}
+    return {"checkpoints folder": absolute_path(entry["checkpoints"]), "target": table.target, **bronze}
 
 
 def _table(number: int, entry: Any) -> LakeTable:
@@ -167,7 +167,7 @@ def _required(section: Section, key: str) -> str:
 
 
 def _checkpoint(section: Section, step: str) -> str:
-    return f"{absolute_path(_required(section, 'checkpoint')).rstrip('/')}/{step}"
+    return f"{absolute_path(_required(section, 'checkpoints')).rstrip('/')}/{step}"
 
 
 def _bronze(section: Section, part: Section, target: str, config: MergeConfig) -> BronzeJob:

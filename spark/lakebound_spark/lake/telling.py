@@ -94,7 +94,7 @@ def _document(ended: Ended[Outcome], said: Sequence[str]) -> dict[str, Any]:
         "end": "problem" if is_problem and ended.end is End.DONE else ended.end.value,
         "began": iso(round(ended.began * 1000)),
         "seconds": round(ended.ended - ended.began, 3),
-        "due": None if ended.due is None else iso(round(ended.due * 1000)),
+        "due": _time(ended.due),
         "counts": dict(ended.outcome.counts) if ended.outcome else {},
         "said": list(said),
     }
@@ -110,6 +110,19 @@ def plan(rows: Sequence[tuple[Step, float | None, float | None]], now: float) ->
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def plan_lines(rows: Sequence[tuple[Step, float | None, float | None]]) -> str:
+    """The same for machines: a JSON object a step."""
+    documents = (
+        {"table": step.table, "step": step.name, "schedule": str(step.timing), "done": _time(done), "due": _time(due)}
+        for step, done, due in rows
+    )
+    return "\n".join(map(json.dumps, documents))
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else iso(round(moment * 1000))
 
 
 def _minute(moment: float) -> str:

@@ -43,8 +43,8 @@ def run_job(
         spark, ours = job_session(f"lakebound {name}", catalog=any(map(in_spark_catalog, (at, *others))))
         with stop_signal() as stop, _sole_driver(spark, name, commits, stop) as lost:
             status = work(spark, stop)
-        if lost.is_set():
-            status = refuse(name, Misconfigured(f"stopped: another driver took over the lease of {at}"))
+        if lost:
+            status = refuse(name, Misconfigured(f"stopped: another driver took over the lease of {lost[0]}"))
     except Misconfigured as error:
         status = refuse(name, error)
         if spark is None:
@@ -65,11 +65,9 @@ def run_job(
 
 
 @contextmanager
-def _sole_driver(
-    spark: SparkSession, name: str, commits: Sequence[str], stop: threading.Event
-) -> Iterator[threading.Event]:
-    """Hold the leases of the tables that the job commits to. Yields an event that is set when one is lost."""
-    lost = threading.Event()
+def _sole_driver(spark: SparkSession, name: str, commits: Sequence[str], stop: threading.Event) -> Iterator[list[str]]:
+    """Hold the leases of the tables that the job commits to. Yields a list that gets the table of a lost one."""
+    lost = list[str]()
 
     def setting(key: str) -> str | None:
         return spark.conf.get(key, None)
@@ -81,8 +79,8 @@ def _sole_driver(
     client = s3_client(setting)
     leases = [Lease(place, this_driver(name), S3LeaseStore(place, client)) for place in places]
 
-    def stop_streams() -> None:
-        lost.set()
+    def stop_streams(table: str) -> None:
+        lost.append(table)
         for query in spark.streams.active:
             query.stop()
 

@@ -117,7 +117,7 @@ class Lease:
     """The right to commit to one table, held from `acquire` to `release`."""
 
     def __init__(self, table: str, holder: str, store: LeaseStore, *, clock: Callable[[], float] = time.monotonic):
-        self._table = table
+        self.table = table
         self._text = json.dumps({"holder": holder, "since": datetime.now(UTC).isoformat(timespec="seconds")})
         self._beats = 0
         self._store = store
@@ -148,11 +148,11 @@ class Lease:
             except Unavailable as error:
                 if self._clock() - began >= EXPIRY_SECONDS:
                     raise Misconfigured(
-                        f"the lease of {self._table} cannot be read ({error}); see that the bucket answers, then "
+                        f"the lease of {self.table} cannot be read ({error}); see that the bucket answers, then "
                         "start again"
                     ) from error
             if pause(HEARTBEAT_SECONDS / 3):
-                raise Misconfigured(f"stopped while it waited for the lease of {self._table}")
+                raise Misconfigured(f"stopped while it waited for the lease of {self.table}")
 
     def renew(self) -> bool:
         """Renew the lease. False once another driver holds it, or when the store has not answered for too long."""
@@ -192,7 +192,7 @@ class Lease:
         except (ValueError, KeyError, TypeError):
             who = "a driver without a name"
         return (
-            f"another driver commits to {self._table}: {who}. On S3 two drivers lose each other's commits, so this one "
+            f"another driver commits to {self.table}: {who}. On S3 two drivers lose each other's commits, so this one "
             "does not start. Let one job `run` do the work of both, stop the other driver, or give both a log store "
             "for several writers (docs/SPARK-SETTINGS.md, several-writers)"
         )
@@ -210,8 +210,8 @@ def needs_lease(table: str, setting: Callable[[str], str | None]) -> bool:
 
 
 @contextmanager
-def held(leases: list[Lease], stop: threading.Event, on_loss: Callable[[], None]) -> Iterator[None]:
-    """Hold all leases, which a thread renews. When one is lost, set ``stop`` and call ``on_loss`` once.
+def held(leases: list[Lease], stop: threading.Event, on_loss: Callable[[str], None]) -> Iterator[None]:
+    """Hold all leases, which a thread renews. When one is lost, set ``stop`` and call ``on_loss`` once with its table.
 
     Raises Misconfigured when another driver holds one of them. The leases that were taken before are given back.
     """
@@ -219,10 +219,10 @@ def held(leases: list[Lease], stop: threading.Event, on_loss: Callable[[], None]
 
     def renewals() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            renewed = [lease.renew() for lease in leases]
-            if not all(renewed):
+            lost = [lease.table for lease in leases if not lease.renew()]
+            if lost:
                 stop.set()
-                on_loss()
+                on_loss(", ".join(lost))
                 return
 
     with ExitStack() as taken:
