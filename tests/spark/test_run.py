@@ -164,6 +164,7 @@ def wait_for(process: subprocess.Popen[str], step: str, table: str, *, records: 
 
 
 @pytest.mark.soak
+@pytest.mark.classic("starts Spark in a process of its own")
 @pytest.mark.parametrize("step", ["bronze", "silver", "history", "maintain", "audit"])
 def test_a_driver_killed_between_two_steps_goes_on_where_it_was(spark: SparkSession, tmp_path: Path, step: str) -> None:
     lake = Lake.of(tmp_path, "a", "b")
@@ -183,6 +184,7 @@ def test_a_driver_killed_between_two_steps_goes_on_where_it_was(spark: SparkSess
 
 
 @pytest.mark.soak
+@pytest.mark.classic("starts Spark in a process of its own")
 def test_a_driver_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
     often = {"every": "1s"}
     lake = Lake.of(tmp_path, "a", "b", bronze=False, history=False, silver=often, maintain=False)
