@@ -107,8 +107,8 @@ def operate(
         here = life.here
         here.roles[OPERATOR] = list(rights_of(statements, placeholders(here, parameters)))
         here.taken = taken
-        patch.setattr(silver_table, "open_silver", lambda target, engine: nullcontext(_Empty()))
-        patch.setattr(silver_table, "_open_in_deltalake", lambda target: _Empty())
+        patch.setattr(silver_table, "open_silver", lambda target, engine, live=True: nullcontext(_Empty()))
+        patch.setattr(silver_table, "_open_in_deltalake", lambda target, live: _Empty())
         patch.setattr(silver_table, "check_run_merge", _all_merged)
         patch.setenv("LAKEBOUND_STACK", STACK)
         patch.chdir(folder)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from lakebound.adapters.silver_table import SilverTable
 from lakebound_spark.platform.tables import newest_version
 from lakebound_spark.silver import changes_table, pending_merge
 from lakebound_spark.silver.changes_table import changes_table as changes_of
@@ -74,6 +76,18 @@ class Story:
         return wrong
 
 
+@contextmanager
+def generated_code(spark: SparkSession) -> Iterator[None]:
+    """Spark as users run it. Generated code has computed what a condition should have kept from being computed."""
+    settings = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "CODEGEN_ONLY"}
+    before = {name: spark.conf.get(name) for name in settings}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    yield
+    for name, setting in before.items():
+        spark.conf.set(name, str(setting))
+
+
 def live(spark: SparkSession, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch, deliveries: int = 4) -> Story:
     chance = random.Random(seed)
     records: list[Record] = []
@@ -115,6 +129,10 @@ def test_live_equals_the_received_records_at_every_moment(
     assert story.wrong_reads(farthest=0) == []
     newest = story.moments[-1]
     assert shown(story.silver.rows().values()) == newest.received
+    with generated_code(spark):
+        assert shown(story.silver.live_rows().values()) == newest.received
+    without_java = {row.key: row.item and json.loads(row.item) for row in SilverTable(story.silver.path).rows()}
+    assert without_java == {key: item for key, (item, *_) in newest.received.items()}
     for row in story.silver.live_rows().values():
         gone = row["_item"] is None
         assert row["_is_deleted"] == gone

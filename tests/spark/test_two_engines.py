@@ -78,6 +78,7 @@ class Tables:
     """What Spark wrote: silver with declared columns; with `columns: auto` and a stale mark; all types; a wider one."""
 
     declared: Silver
+    appended: Silver
     auto: Silver
     typed: str
     widened: str
@@ -89,6 +90,10 @@ def tables(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Tab
     declared = Silver.create(spark, folder / "declared", DECLARED, ttl_deletes="keep")
     done = [declared.merge(write_records(files, FIRST)), declared.merge(write_records(files, SECOND, hour="2"))]
     assert [one.records for one in done] == [len(FIRST), len(SECOND)]
+    appended = Silver.create(spark, folder / "appended", DECLARED, ttl_deletes="keep", appends=True)
+    appended.append(write_records(files, FIRST))
+    appended.merge_pending()
+    appended.append(write_records(files, SECOND, hour="2"))
     auto = Silver.create(spark, folder / "auto", "auto")
     others = [stream(f"k{number}", 1, item(f"k{number}")) for number in range(20)]
     full = stream("full", 1, item("full", **FULL, **{AWKWARD: {"S": "tick"}}))
@@ -103,7 +108,7 @@ def tables(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Tab
         "CAST(1 AS BIGINT) AS _stream_time_ms, '' AS _base, false AS _ttl_expired"
     )
     spark.sql(f"ALTER TABLE delta.`{widened}` ALTER COLUMN n TYPE BIGINT")
-    return Tables(declared, auto, typed, widened)
+    return Tables(declared, appended, auto, typed, widened)
 
 
 def make_typed(spark: SparkSession, path: str) -> None:
@@ -146,6 +151,16 @@ def test_both_engines_give_the_same_rows(tables: Tables) -> None:
     assert {key for key, row in by_key.items() if row.item is None} == {"gone", "expired", "absent"}
     assert {key for key, row in by_key.items() if row.from_base} == {"absent", "of another backfill"}
     assert '"small":{"N":"2"}' in str(by_key["changed"].item)
+
+
+@pytest.mark.parametrize("engine", BOTH)
+def test_what_waits_for_a_merge_counts_as_merged(tables: Tables, engine: Engine) -> None:
+    merged = rows(tables.declared.path, engine)
+    assert rows(tables.appended.path, engine) == merged
+    keys = ["id=S:changed", "id=S:of another backfill", "id=S:gone"]
+    assert rows(tables.appended.path, engine, keys) == [row for row in merged if row.key in keys]
+    with open_silver(tables.appended.path, engine, live=False) as silver:
+        assert {row.key for row in silver.read(keys)} == {"id=S:changed", "id=S:gone"}, "silver alone is older"
 
 
 @pytest.mark.parametrize("count", [1, 1_000, 1_001])

@@ -72,8 +72,9 @@ _IF_BASE: Final = "CASE WHEN register = 'base' THEN version END"
 def _winner(version: str, time: str, base: str) -> str:
     """SQL for the pending row that is to be shown instead of a row with these registers; NULL for none."""
     greatest = f"greatest({base}, p.base)"
-    label = f"CAST(substring({greatest}, 1, {LABEL_DIGITS}) AS BIGINT)"
-    visible = f"({greatest} = '' OR coalesce(greatest({time}, p.stream_time_ms) >= {label}, false))"
+    # Not behind `base = '' OR`: generated code computes a common part before the condition that guards it.
+    label = f"try_cast(substring({greatest}, 1, {LABEL_DIGITS}) AS BIGINT)"
+    visible = f"coalesce(greatest({time}, p.stream_time_ms) >= {label}, {greatest} = '')"
     return (
         f"CASE WHEN p.key IS NULL THEN NULL WHEN {visible} AND p.version > {version} THEN p.stream_row "
         f"WHEN NOT {visible} AND p.base > {base} THEN p.base_row END"

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.tables import require_silver
 from lakebound_spark.reading.schema import SILVER
+from lakebound_spark.silver.live_rows import live_rows
 
 
 class SilverRow(NamedTuple):
@@ -29,8 +30,12 @@ class SilverRow(NamedTuple):
         return bool(self.base) and self.stream_time_ms is None
 
 
-def read_silver(spark: SparkSession, target: str, *, keys: Collection[str] | None = None) -> Iterator[SilverRow]:
+def read_silver(
+    spark: SparkSession, target: str, *, keys: Collection[str] | None = None, live: bool = False
+) -> Iterator[SilverRow]:
     """Every row of the silver table at ``target`` (path or name), tombstones included, in no order.
+
+    With ``live`` the rows are those of `_live`, in which pending changes count as merged.
 
     All rows come from one version of the table, the newest when the call is made. Rows stream: this process
     holds about two file splits (128 MB of Parquet each at most), whatever the table's size. With ``keys`` only those
@@ -40,6 +45,8 @@ def read_silver(spark: SparkSession, target: str, *, keys: Collection[str] | Non
     silver = require_silver(spark, target)
     if not {"_key", *SILVER.fieldNames()} <= set(silver.columns):
         raise Misconfigured(f"{target} is a Delta table without silver's columns; name the merge job's target")
+    if live:
+        silver = live_rows(spark, target)
     if keys is not None:
         wanted = spark.createDataFrame([(key,) for key in keys], "_key STRING")
         silver = silver.join(wanted, "_key", "left_semi")

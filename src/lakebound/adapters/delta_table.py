@@ -70,15 +70,22 @@ class DeltaVersion:
         """The names of its columns."""
         return frozenset(field.name for field in self._table.schema().fields)
 
-    def query(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query of this version, which the SQL calls `delta`.
+    @property
+    def properties(self) -> dict[str, str]:
+        """The table's properties that somebody has set."""
+        return dict(self._table.metadata().configuration)
+
+    def query(self, sql: str, **others: DeltaVersion) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query of this version, which the SQL calls `delta`, and of ``others`` by their names.
 
         Rows stream: this process holds two row groups of Parquet and 256 rows, whatever the table's size. Raises
         LakeboundError where the table's files cannot be read.
         """
         with _translated(self._target):
-            batches = QueryBuilder(_BOUNDS).register("delta", self._table).execute(sql)
-            for batch in batches:
+            tables = QueryBuilder(_BOUNDS).register("delta", self._table)
+            for name, other in others.items():
+                tables = tables.register(name, other._table)
+            for batch in tables.execute(sql):
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 

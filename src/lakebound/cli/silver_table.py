@@ -40,12 +40,22 @@ EngineName = Annotated[
 ]
 
 
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live/--merged",
+        help="Count changes that wait in <target>_changes for a merge, as <target>_live does; or silver alone.",
+    ),
+]
+
 _PART: Final = r"(`[^`]+`|[^`./]+)"
 _UNITY_NAME: Final = re.compile(rf"{_PART}\.{_PART}\.{_PART}")
 
 
-def open_silver(target: str, engine: Engine | None = None) -> AbstractContextManager[LakeTable]:
-    """The silver table for as long as it is read; both engines give the same rows, and the same errors for no table.
+def open_silver(target: str, engine: Engine | None = None, *, live: bool = True) -> AbstractContextManager[LakeTable]:
+    """The silver table for as long as it is read, with ``live`` as `_live` shows it.
+
+    Both engines give the same rows, and the same errors for no table.
 
     Raises Misconfigured when there is no silver table, or it may not be read; LakeboundError when it cannot be read.
     """
@@ -53,8 +63,8 @@ def open_silver(target: str, engine: Engine | None = None) -> AbstractContextMan
     if (engine or _engine_of(target)) is Engine.SPARK:
         from lakebound.cli.spark_silver import open_silver as open_in_spark
 
-        return open_in_spark(target.removeprefix("uc://"))
-    return nullcontext(_open_in_deltalake(target))
+        return open_in_spark(target.removeprefix("uc://"), live=live)
+    return nullcontext(_open_in_deltalake(target, live=live))
 
 
 class HealedTable(Protocol):
@@ -80,10 +90,10 @@ def open_healed(target: str, engine: Engine | None = None) -> AbstractContextMan
         from lakebound.cli.spark_silver import open_healed as open_in_spark
 
         return open_in_spark(target.removeprefix("uc://"))
-    return nullcontext(_InDeltalake(_open_in_deltalake(target)))
+    return nullcontext(_InDeltalake(_open_in_deltalake(target, live=False)))
 
 
-def _open_in_deltalake(target: str) -> SilverTable:
+def _open_in_deltalake(target: str, *, live: bool) -> SilverTable:
     if "/" not in target:
         target = _unity_address(target)
     try:
@@ -92,7 +102,7 @@ def _open_in_deltalake(target: str) -> SilverTable:
         raise Misconfigured(
             f"The Python package {missing.name} is missing", hint="Install deltalake, or give --engine spark"
         ) from None
-    return SilverTable(target)
+    return SilverTable(target, live=live)
 
 
 def _engine_of(target: str) -> Engine:

@@ -21,29 +21,30 @@ from lakebound_spark.upkeep.run_merge_check import check_run_merge
 class SparkSilver:
     """Port LakeTable of `verify` over the silver table at a path or under a name."""
 
-    def __init__(self, spark: SparkSession, target: str) -> None:
+    def __init__(self, spark: SparkSession, target: str, *, live: bool) -> None:
         self._spark = spark
         self._target = target
+        self._live = live
 
     def rows(self) -> Iterator[LakeRow]:
         """Every row, tombstones too, of the version that is the newest now."""
-        for row in read_silver(self._spark, self._target):
+        for row in read_silver(self._spark, self._target, live=self._live):
             yield LakeRow(row.key, row.item, row.from_base)
 
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
         """The rows of these keys in the newest version."""
-        for row in read_silver(self._spark, self._target, keys=keys):
+        for row in read_silver(self._spark, self._target, keys=keys, live=self._live):
             yield LakeRow(row.key, row.item, row.from_base)
 
 
 @contextmanager
-def open_silver(target: str) -> Iterator[SparkSilver]:
+def open_silver(target: str, *, live: bool) -> Iterator[SparkSilver]:
     """The table for as long as it is read, in the session that runs already or in one of its own.
 
     Raises Misconfigured when Spark does not start or there is no silver table, LakeboundError when it cannot be read.
     """
     with _session("lakebound verify", target) as spark:
-        yield SparkSilver(spark, absolute_table(target))
+        yield SparkSilver(spark, absolute_table(target), live=live)
 
 
 class HealedSilver:

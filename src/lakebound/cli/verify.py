@@ -24,7 +24,7 @@ from lakebound.backfill.run_context import RunRules
 from lakebound.cli import silver_table
 from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
-from lakebound.cli.silver_table import EngineName
+from lakebound.cli.silver_table import EngineName, Live
 from lakebound.errors import Misconfigured
 from lakebound.operate.repair import RepairResult
 from lakebound.operate.repair import repair as repair_keys
@@ -73,6 +73,7 @@ def command(
         typer.Option(dir_okay=False, help="Also write what --json says to this file, for `lakebound report`."),
     ] = None,
     engine: EngineName = None,
+    live: Live = True,
     segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table scanned side by side.")] = 4,
     show: Annotated[int, typer.Option(min=0, help="Keys shown of each list; --json gives them all.")] = 20,
     as_json: AsJson = False,
@@ -92,7 +93,7 @@ def command(
     source = subject.open(clock, segments)
     queue_url = queue or subject.queue_url
     with ExitStack() as opened:
-        silver = opened.enter_context(silver_table.open_silver(target, engine))
+        silver = opened.enter_context(silver_table.open_silver(target, engine, live=live))
         count = opened.enter_context(bars(quiet=as_json))
         report = verify(
             source,
