@@ -150,6 +150,17 @@ record is written.
     tests/functional/test_another_account.py::test_the_first_state_refuses_a_table_that_is_not_the_streams
     tests/functional/test_another_account.py::test_an_answer_about_another_table_is_an_error_and_not_an_absence
     tests/unit/test_sharing.py::test_what_cuts_an_arn_down_to_the_name_is_not_believed
+G16 `_live` equals the records received: a read of its two tables, at two moments, shows every key as it was at some
+moment between them. No start goes on without changes that were appended and not merged.
+    spark/lakebound_spark/silver/live_rows.py:live_query
+    spark/lakebound_spark/silver/changes_table.py:close_merge
+    spark/lakebound_spark/silver/changes_table.py:changes_fault
+    spark/lakebound_spark/upkeep/maintenance.py:_purgeable_keys src/lakebound/adapters/silver_table.py:_LIVE_ROWS
+    tests/spark/test_live.py::test_live_equals_the_received_records_at_every_moment
+    tests/spark/test_live.py::test_a_read_of_two_moments_equals_one_between
+    tests/spark/test_live.py::test_red_control_a_careless_merge_is_found
+    tests/spark/test_pending.py::test_a_start_without_what_was_pending_is_refused_and_a_new_checkpoint_brings_it
+    tests/spark/test_two_engines.py::test_what_waits_for_a_merge_counts_as_merged
 """)
 )
 

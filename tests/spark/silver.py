@@ -33,6 +33,7 @@ class Silver:
     spark: SparkSession
     path: str
     config: MergeConfig
+    staging: str = ""
 
     @classmethod
     def create(
@@ -47,12 +48,12 @@ class Silver:
 
     def merge(self, *files: Path) -> MicroBatch:
         """One micro-batch of these files, without the stream around it."""
-        to = Destination(self.path, self.config, f"{self.path}_staging")
+        to = Destination(self.path, self.config, self.staging or f"{self.path}_staging")
         return merge_micro_batch(self.spark, data_files_at(files), 0, to)
 
     def append(self, *files: Path) -> MicroBatch:
         """One micro-batch of these files that is not merged."""
-        to = Destination(self.path, self.config, f"{self.path}_staging", append_as="abcdef0123456789")
+        to = Destination(self.path, self.config, self.staging or f"{self.path}_staging", append_as="abcdef0123456789")
         return merge_micro_batch(self.spark, data_files_at(files), 0, to)
 
     def merge_pending(self) -> PendingMerge | None:

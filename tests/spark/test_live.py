@@ -14,13 +14,19 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from lakebound.adapters.silver_table import SilverTable
+from lakebound.source.gaps import Gap
 from lakebound_spark.platform.tables import newest_version
 from lakebound_spark.silver import changes_table, pending_merge
 from lakebound_spark.silver.changes_table import changes_table as changes_of
-from lakebound_spark.silver.live_rows import live_query
+from lakebound_spark.silver.changes_table import open_changes
+from lakebound_spark.silver.config import parse_config
+from lakebound_spark.silver.live_rows import key_columns, live_query
+from lakebound_spark.silver.silver_table import prepare_target
+from lakebound_spark.silver.stale_mark import mark_stale
+from lakebound_spark.silver.views import create_views
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
 from tests.spark.silver import Silver
-from tests.support.independent_writer import Record, write_records
+from tests.support.independent_writer import TABLE, Record, item, stream, write_records
 from tests.support.registers import receive_all
 
 Shown = dict[str, tuple[Any, ...]]
@@ -177,3 +183,26 @@ def test_red_control_a_careless_merge_is_found(
 ) -> None:
     monkeypatch.setattr(pending_merge, step, careless(getattr(pending_merge, step)))
     assert live(spark, tmp_path, 1, monkeypatch).wrong_reads(farthest=4)
+
+
+def test_the_view_has_the_columns_and_the_mark_of_current(spark: SparkSession, tmp_path: Path) -> None:
+    config = parse_config({"source_table": TABLE, "columns": {"id": "string", "version": "int"}})
+    silver = Silver(spark, "seconds", config, staging=str(tmp_path))
+    prepare_target(spark, silver.path, config)
+    open_changes(spark, silver.path, config.columns)
+    create_views(spark, silver.path)
+    for key in ("a", "b"):
+        silver.append(write_records(tmp_path / key, [stream(key, 1, item(key, version={"N": "5"}))]))
+    silver.append(write_records(tmp_path / "c", [stream("b", 2, None)]))
+    mark_stale(spark, silver.path, [Gap(1_762_000_000_000, None, "mapping_behind", detected_at_ms=1)])
+
+    def shown(view: str) -> list[tuple[str, int, bool]]:
+        return [(row["id"], row["version"], row["_stale_since"] is None) for row in spark.table(view).collect()]
+
+    assert spark.table("seconds_live").dtypes == spark.table("seconds_current").dtypes
+    assert shown("seconds_live") == [("a", 5, False)]
+    assert shown("seconds_current") == []
+    assert key_columns(spark, silver.path) == ["id"]
+    silver.merge_pending()
+    mark_stale(spark, silver.path, [])
+    assert shown("seconds_live") == shown("seconds_current") == [("a", 5, True)]

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from lakebound.errors import Misconfigured
+from lakebound_spark.platform.refusals import refusal_name
 from lakebound_spark.platform.sql_text import literal, quoted
 from lakebound_spark.platform.tables import (
     companion_table,
@@ -109,14 +110,27 @@ def open_changes(
 ) -> None:
     """Make `_changes` with silver's ``columns`` unless it is there, and give it those that it lacks.
 
-    ``start_afresh`` empties it: every file is read again, so nothing of it is needed.
+    ``start_afresh`` empties it: every file is read again, so nothing of it is needed. Raises Misconfigured where the
+    catalog refuses table properties.
     """
     place = changes_table(target)
     if start_afresh or not exists(spark, place):
         _create_changes_table(spark, target, columns)
         retry_on_conflict(lambda: spark.sql(f"DELETE FROM {table_sql(place)}"))
-        set_properties(spark, target, {CHANGES_ID: _id(spark, place), MERGED_APPENDS: ""})
+        _claim_changes(spark, target)
     add_change_columns(spark, target, columns)
+
+
+def _claim_changes(spark: SparkSession, target: str) -> None:
+    try:
+        set_properties(spark, target, {CHANGES_ID: _id(spark, changes_table(target)), MERGED_APPENDS: ""})
+    except Exception as error:
+        if (refusal := refusal_name(error)) is None:
+            raise
+        raise Misconfigured(
+            f"the catalog of {target} refuses table properties ({refusal}), in which the job notes what is merged; "
+            "leave out --merge-every there"
+        ) from None
 
 
 def _id(spark: SparkSession, place: str) -> str:
