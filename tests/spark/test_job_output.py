@@ -135,6 +135,7 @@ def stop(spark: SparkSession, work: Callable[[], object], capsys: pytest.Capture
     return status, capsys.readouterr().err
 
 
+@pytest.mark.classic("a session of Connect looks for a table when it is read")
 def test_a_cause_is_printed_with_its_class_its_message_and_what_to_do(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,6 +268,7 @@ def test_a_message_is_one_short_line_without_a_password() -> None:
     assert len(cause.message) == 300
 
 
+@pytest.mark.classic("the log is that of the job's own Java process")
 def test_a_log_is_named_only_where_it_is(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -173,6 +173,7 @@ def test_a_broken_line_stops_the_rewritten_cells(spark: SparkSession, tmp_path: 
     assert prices(spark, "cells_broken_current") == {case.pk: case.source for case in CASES}
 
 
+@pytest.mark.classic("makes a second session")
 def test_bronze_sql_answers_as_the_page_shows_and_views_of_a_path_can_be_pasted(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,7 +44,7 @@ from __future__ import annotations
 from typing import Final
 
 import orjson
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, StringType, StructField, StructType, TimestampType
 
@@ -106,9 +106,14 @@ def stretches_of(entries: DataFrame) -> DataFrame:
 _ORDER: Final = ("at_ms", "is_stream", "version")
 
 
-@F.udf(returnType=StringType(), useArrow=False)
-def value_digest(image: str | None) -> str | None:
-    """A text that two images share exactly when DynamoDB holds the items equal; None without an image."""
+def value_digest(image: str) -> Column:
+    """A text that two images share exactly when DynamoDB holds the items equal, of the column ``image``."""
+    # Made at the call: a function made while this module is loaded, before the session, belongs to a classic one, and a
+    # job that SPARK_REMOTE sends to a server fails with it.
+    return F.udf(_value_digest, returnType=StringType(), useArrow=False)(image)
+
+
+def _value_digest(image: str | None) -> str | None:
     if image is None:
         return None
     try:

@@ -250,7 +250,10 @@ def hold(rows: DataFrame, folder: str) -> DataFrame:
     another one.
     """
     rows.write.mode("overwrite").parquet(folder)
-    return rows.sparkSession.read.schema(rows.schema).parquet(folder)
+    # A Spark Connect server keeps the plan of a read with the names of its files, and gives it to whoever asks the same
+    # again: the files of the call before. An option that Spark does not know makes each call another one.
+    read = rows.sparkSession.read.schema(rows.schema).option("lakeboundRead", uuid4().hex)
+    return read.parquet(folder)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
-from lakebound_spark.platform.spark_compat import root_cause_text
+from lakebound_spark.platform.spark_compat import condition_of, root_cause_text
 from lakebound_spark.reading.digests import files_of_other_bytes
 from lakebound_spark.reading.schema import FILE, RECORD, WHOLE, record_time_ms
 from lakebound_spark.reading.source import DataFile, read_records
@@ -188,7 +188,8 @@ def damage_reason(error: BaseException) -> str | None:
     broken block. Its top frame counts too, since a cut Avro file can end in a bare NullPointerException.
     """
     text = root_cause_text(error)
-    if "FileNotFoundException" in text or "PATH_NOT_FOUND" in text:
+    # Of a read that could not even be planned Spark Connect sends a trace without the condition.
+    if "FileNotFoundException" in text or "PATH_NOT_FOUND" in f"{condition_of(error)} {text}":
         return MISSING
     return DAMAGED if any(sign in text for sign in _DAMAGE) else None
 

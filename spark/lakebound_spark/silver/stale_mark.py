@@ -60,8 +60,9 @@ def _gap_objects(spark: SparkSession, folder: str) -> list[tuple[str, bytes]]:
     if "://" not in folder:
         return [(path.name, path.read_bytes()) for path in Path(folder).glob("*.json")]
     try:
-        texts = spark.read.option("wholetext", True).text(literal_path(folder)).select("_metadata.file_name", "value")
-        return [(str(row[0]), str(row[1]).encode()) for row in texts.collect()]
+        # Not as text: a client of Spark Connect fails at bytes that are no UTF-8, and each object is judged by itself.
+        bodies = spark.read.format("binaryFile").load(literal_path(folder)).select("_metadata.file_name", "content")
+        return [(str(row[0]), bytes(row[1])) for row in bodies.collect()]
     except AnalysisException as error:
         if condition_of(error) == "PATH_NOT_FOUND":
             return []
