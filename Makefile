@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit test test-spark35 demo bench soak deploy smoke lock audit licences clean
+.PHONY: help setup check unit test test-connect test-spark35 demo bench soak deploy smoke lock audit licences clean
 
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
@@ -35,6 +35,9 @@ bench: setup ## benchmarks against the obvious implementation, as ratios of one 
 	@$(if $(MERGE),exec $(BIN)/python -m bench.merge --write)
 	@$(if $(HISTORY),exec $(BIN)/python -m bench.history --write)
 
+test-connect: setup ## the Spark tests through a Spark Connect server, but for those that need a classic session
+	@exec $(BIN)/python -m tests.spark.connect_server $(BIN)/pytest -q -m "spark and not soak" tests/spark
+
 test-spark35: setup ## the Spark tests on Spark 3.5 and Delta 3.3, in an environment of their own
 	@requirements/setup.sh spark35
 	@exec .venv-spark35/bin/python -m pytest -q -n 2 --dist loadfile -m "spark and not soak" tests/spark
@@ -42,6 +45,7 @@ test-spark35: setup ## the Spark tests on Spark 3.5 and Delta 3.3, in an environ
 soak: setup ## the long tests, then an hour of histories with 1 % of every fault (HOURS=8, or MINUTES=20)
 	@requirements/setup.sh soak
 	@$(BIN)/pytest -m soak
+	@$(MAKE) --no-print-directory test-connect
 	@exec $(BIN)/python -m tests.simulation soak --minutes $(or $(MINUTES),$(if $(HOURS),$$(($(HOURS) * 60)),60))
 
 # `value`: as it was written, so that a dollar in it stays one.
