@@ -53,6 +53,7 @@ def run(words: list[str], status: int) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.soak
 def test_readmes_production_command_merges(words: list[str], stack: LocalStack) -> None:
     assert "merged 2 records" in run(words, 0)
     assert not stack.client("s3").list_objects_v2(Bucket="lake", Prefix="silver/_lakebound/").get("Contents")

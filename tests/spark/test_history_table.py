@@ -140,6 +140,7 @@ def test_red_control_the_keys_that_may_not_would_end_wrong(continued: Continued)
     assert len(continued.wrong(set(continued.right) - continued.may)) > KEYS / 10
 
 
+@pytest.mark.soak
 def test_older_files_of_bronze_are_read_only_for_a_key_that_is_built_again(spark: SparkSession, tmp_path: Path) -> None:
     """Shown by taking these files away: the records that follow do not miss them, a late one does."""
     bronze, target = tmp_path / "bronze", tmp_path / "history"

@@ -87,6 +87,7 @@ def test_an_address_stays_and_a_path_is_made_whole(place: str, full: str, monkey
 # ── everything refused ──
 
 
+@pytest.mark.soak
 def test_a_merge_that_refuses_everything_is_a_problem(
     spark: SparkSession, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_merge_that_refuses_everything_is_a_problem(
     assert "nothing was appended" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_files_that_are_all_bad_are_a_problem_and_some_refused_are_counted(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

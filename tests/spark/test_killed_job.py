@@ -32,6 +32,7 @@ def all_paths(tmp_path_factory: pytest.TempPathFactory) -> int:
     return len(whole.paths())
 
 
+@pytest.mark.soak
 def test_a_job_killed_after_its_first_merge_ends_right(spark: SparkSession, tmp_path: Path) -> None:
     """The sample that each run of the tests takes; the second run is in this process and its session."""
     lake = Lake.of(tmp_path / "lake", 0)

@@ -185,6 +185,7 @@ def test_red_control_a_careless_merge_is_found(
     assert live(spark, tmp_path, 1, monkeypatch).wrong_reads(farthest=4)
 
 
+@pytest.mark.soak
 def test_the_view_has_the_columns_and_the_mark_of_current(spark: SparkSession, tmp_path: Path) -> None:
     config = parse_config({"source_table": TABLE, "columns": {"id": "string", "version": "int"}})
     silver = Silver(spark, "seconds", config, staging=str(tmp_path))

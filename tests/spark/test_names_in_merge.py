@@ -59,6 +59,7 @@ def test_the_class_files_tell_the_names_that_were_found(spark: SparkSession) -> 
 
 
 @pytest.mark.classic("the names are read out of the jars of its own Java process")
+@pytest.mark.soak
 def test_neighbours_and_a_sample_of_all_names_merge_twice(
     spark: SparkSession, tmp_path: Path, candidates: list[str]
 ) -> None:
@@ -67,6 +68,7 @@ def test_neighbours_and_a_sample_of_all_names_merge_twice(
     assert fault_as_columns(spark, tmp_path, names) is None
 
 
+@pytest.mark.soak
 def test_what_no_column_can_bear_a_member_of_a_struct_can(spark: SparkSession, tmp_path: Path) -> None:
     assert fault_as_members(spark, tmp_path, sorted({*DELTA_COLUMNS, *RESERVED_COLUMNS, *NEIGHBOURS})) is None
 
@@ -112,6 +114,7 @@ def test_a_declared_one_is_refused_and_another_name_reads_it(name: str) -> None:
         assert [(column.name, column.path) for column in config.columns] == [("other", (written,))]
 
 
+@pytest.mark.soak
 def test_auto_rescues_such_attributes(spark: SparkSession, tmp_path: Path) -> None:
     silver = Silver.create(spark, tmp_path / "silver", "auto")
     image = item("a", **{name: {"S": name} for name in (*DELTA_COLUMNS, "PATH", "fine")})

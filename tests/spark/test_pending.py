@@ -102,8 +102,9 @@ def restore(lake: Lake) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "fault"),
-    [(lose, "is missing"), pytest.param(restore, "lacks the append 0000000001", marks=pytest.mark.soak)],
+    [(lose, "is missing"), (restore, "lacks the append 0000000001")],
 )
+@pytest.mark.soak
 def test_a_start_without_what_was_pending_is_refused_and_a_new_checkpoint_brings_it(
     lake: Lake, capsys: pytest.CaptureFixture[str], harm: Any, fault: str
 ) -> None:

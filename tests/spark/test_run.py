@@ -56,6 +56,7 @@ def first(spark: SparkSession, lake: Lake) -> Ran:
     return run(lake, "--once", "--json")
 
 
+@pytest.mark.soak
 def test_a_broken_table_stops_no_other_and_the_status_tells_it(spark: SparkSession, lake: Lake, first: Ran) -> None:
     steps = ("bronze", "silver", "audit")
     assert [end for end in ends(first) if end[1] == "broken"] == [(step, "broken", "failed") for step in steps]
@@ -70,6 +71,7 @@ def test_a_broken_table_stops_no_other_and_the_status_tells_it(spark: SparkSessi
     assert told[0].endswith("is not there; give the folder that holds the hour partitions")
 
 
+@pytest.mark.soak
 def test_the_other_table_equals_the_reference(spark: SparkSession, lake: Lake, first: Ran) -> None:
     assert lake.shown(spark, "whole") == lake.expected("whole")
     bronze = read_table(spark, lake.target("whole_bronze"))
@@ -78,6 +80,7 @@ def test_the_other_table_equals_the_reference(spark: SparkSession, lake: Lake, f
     )
 
 
+@pytest.mark.soak
 def test_a_driver_that_starts_again_repeats_no_daily_step(spark: SparkSession, lake: Lake, first: Ran) -> None:
     again = run(lake, "--once", "--json")
     whole = [(step, end) for step, table, end in ends(again) if table == "whole"]
@@ -85,6 +88,7 @@ def test_a_driver_that_starts_again_repeats_no_daily_step(spark: SparkSession, l
     assert lake.shown(spark, "whole") == lake.expected("whole")
 
 
+@pytest.mark.soak
 def test_a_dry_run_tells_what_is_due_and_writes_nothing(spark: SparkSession, lake: Lake, first: Ran) -> None:
     before = sorted(lake.folder.rglob("*"))
     told = run(lake, "--dry-run")

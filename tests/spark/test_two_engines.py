@@ -233,6 +233,7 @@ def test_both_engines_give_one_report(tables: Tables) -> None:
     assert reports[0].ghost == ("id=S:null", "id=S:of another backfill", "id=S:of the backfill")
 
 
+@pytest.mark.soak
 def test_both_engines_tell_how_far_a_run_is_merged(spark: SparkSession, tmp_path: Path) -> None:
     silver, source = Silver.create(spark, tmp_path / "silver", {}, ttl_deletes="keep"), tmp_path / "source"
     silver.merge(write_records(source, BEFORE))
