@@ -155,7 +155,7 @@ moment between them. No start goes on without changes that were appended and not
     spark/lakebound_spark/silver/live_rows.py:live_query
     spark/lakebound_spark/silver/changes_table.py:close_merge
     spark/lakebound_spark/silver/changes_table.py:changes_fault
-    spark/lakebound_spark/upkeep/maintenance.py:_purgeable_keys src/lakebound/adapters/silver_table.py:_LIVE_ROWS
+    spark/lakebound_spark/upkeep/maintenance.py:_purgeable_keys src/lakebound/adapters/live_sql.py:live_sql
     tests/spark/test_live.py::test_live_equals_the_received_records_at_every_moment
     tests/spark/test_live.py::test_a_read_of_two_moments_equals_one_between
     tests/spark/test_live.py::test_red_control_a_careless_merge_is_found

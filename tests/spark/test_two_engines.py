@@ -10,18 +10,20 @@ from typing import Any
 import pytest
 from pyspark.sql import Row, SparkSession
 
-from lakebound.adapters import silver_table
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.delta_table import DeltaVersion
+from lakebound.adapters.live_table import LiveTable
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.cli.silver_table import Engine, open_healed, open_silver
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.verify import LakeRow, Patience, verify
 from lakebound.record.attributes import Image
+from lakebound.record.column_names import SILVER_COLUMNS
 from lakebound.source.gaps import Gap
 from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import BadFile
 from lakebound_spark.reading.schema import SILVER
+from lakebound_spark.silver.live_rows import live_rows
 from lakebound_spark.silver.stale_mark import mark_stale
 from tests.spark.silver import Silver
 from tests.spark.sweep_run import BEFORE, LABEL, manifest_of
@@ -29,6 +31,7 @@ from tests.support.independent_writer import Record, base, item, stream, write_r
 
 BOTH = list(Engine)
 AWKWARD = "a b,;{}()\n\t="
+HOMONYMS = ("change key", "new time", "silver small", "stream small", "newer", "register", "version", "columns", "k'1")
 EXACT = "1234567890123456789012345678.0123456789"
 
 DECLARED: Mapping[str, Any] = {
@@ -75,11 +78,13 @@ SECOND: Sequence[Record] = [
 
 @dataclass(frozen=True)
 class Tables:
-    """What Spark wrote: silver with declared columns; with `columns: auto` and a stale mark; all types; a wider one."""
+    """What Spark wrote: silver with declared columns, merged and appended; with `columns: auto` and a stale mark; with
+    columns called as the query of `_live` calls its own; all types; a wider one."""
 
     declared: Silver
     appended: Silver
     auto: Silver
+    homonyms: Silver
     typed: str
     widened: str
 
@@ -94,6 +99,12 @@ def tables(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Tab
     appended.append(write_records(files, FIRST))
     appended.merge_pending()
     appended.append(write_records(files, SECOND, hour="2"))
+    homonyms = Silver.create(spark, folder / "homonyms", dict.fromkeys(HOMONYMS, "string"), appends=True)
+    homonyms.append(
+        write_records(files, [stream("old", 1, homonym("old")), base("both", 5, homonym("both"))], hour="5")
+    )
+    homonyms.merge_pending()
+    homonyms.append(write_records(files, [stream("new", 1, homonym("new")), stream("both", 2, homonym("B"))], hour="6"))
     auto = Silver.create(spark, folder / "auto", "auto")
     others = [stream(f"k{number}", 1, item(f"k{number}")) for number in range(20)]
     full = stream("full", 1, item("full", **FULL, **{AWKWARD: {"S": "tick"}}))
@@ -108,7 +119,11 @@ def tables(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Tab
         "CAST(1 AS BIGINT) AS _stream_time_ms, '' AS _base, false AS _ttl_expired"
     )
     spark.sql(f"ALTER TABLE delta.`{widened}` ALTER COLUMN n TYPE BIGINT")
-    return Tables(declared, appended, auto, typed, widened)
+    return Tables(declared, appended, auto, homonyms, typed, widened)
+
+
+def homonym(key: str) -> dict[str, Any]:
+    return item(key, **{name: {"S": f"{name} of {key}"} for name in HOMONYMS})
 
 
 def make_typed(spark: SparkSession, path: str) -> None:
@@ -187,12 +202,24 @@ def plain(value: Any) -> Any:
     return value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value
 
 
+def test_both_engines_give_every_column_of_live_as_the_same_value(tables: Tables, spark: SparkSession) -> None:
+    for silver in (tables.appended, tables.homonyms):
+        rows = live_rows(spark, silver.path)
+        live = LiveTable(silver.path)
+        names = ", ".join('"' + name.replace('"', '""') + '"' for name in rows.columns)
+        found, read = live.query(f"SELECT {names} FROM live_rows")
+        assert found == tuple(rows.columns)
+        shown = sorted([list(map(plain, row)) for row in read], key=repr)
+        assert shown == sorted([list(map(plain, row)) for row in rows.collect()], key=repr)
+        assert shown != sorted([list(map(plain, row)) for row in silver.rows().values()], key=repr), "nothing waited"
+
+
 def test_both_engines_give_every_column_as_the_same_value(tables: Tables, spark: SparkSession) -> None:
     for path in (tables.declared.path, tables.auto.path, tables.typed):
         assert has_deletion_vectors(path)
         table = spark.read.format("delta").load(path)
         version = DeltaVersion(path)
-        assert version.columns == set(table.columns)
+        assert version.column_names == tuple(table.columns)
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in table.columns)
         read = sorted([list(map(plain, row)) for row in version.query(f"SELECT {names} FROM delta")], key=repr)
         assert read == sorted([list(map(plain, row)) for row in table.collect()], key=repr)
@@ -275,7 +302,7 @@ def test_both_engines_refuse_what_is_no_silver_table(tables: Tables, tmp_path: P
 
 
 def test_deltalake_asks_for_the_columns_that_every_silver_table_has() -> None:
-    assert {"_key", *SILVER.fieldNames()} == silver_table.COLUMNS
+    assert {"_key", *SILVER.fieldNames()} == set(SILVER_COLUMNS)
 
 
 def test_a_feature_that_deltalake_lacks_is_named_and_spark_reads_it(tables: Tables) -> None:

@@ -6,7 +6,7 @@ Loading deltalake takes half a second, so only what reads a table imports this m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import TableNotFoundError
+from deltalake.schema import StructType
 
 from lakebound.adapters.aws_calls import FAILURES, NotThere, failed_call
 from lakebound.adapters.clients import client, credentials
@@ -66,9 +67,15 @@ class DeltaVersion:
             self._table = DeltaTable(address, storage_options=options)
 
     @property
-    def columns(self) -> frozenset[str]:
-        """The names of its columns."""
-        return frozenset(field.name for field in self._table.schema().fields)
+    def column_names(self) -> tuple[str, ...]:
+        """The names of its columns, in their order."""
+        return tuple(field.name for field in self._table.schema().fields)
+
+    def members(self, column: str) -> tuple[str, ...]:
+        """The names of a struct column's members; none where the table has no such column."""
+        types = {field.name: field.type for field in self._table.schema().fields}
+        found = types.get(column)
+        return tuple(field.name for field in found.fields) if isinstance(found, StructType) else ()
 
     @property
     def properties(self) -> dict[str, str]:
@@ -82,10 +89,30 @@ class DeltaVersion:
         LakeboundError where the table's files cannot be read.
         """
         with _translated(self._target):
-            tables = QueryBuilder(_BOUNDS).register("delta", self._table)
-            for name, other in others.items():
-                tables = tables.register(name, other._table)
-            for batch in tables.execute(sql):
+            batches = self._execute(sql, others)
+        yield from self._rows(batches)
+
+    def named_query(self, sql: str, **others: DeltaVersion) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+        """As `query`, for SQL that a person wrote: the columns' names, and the rows.
+
+        Raises Misconfigured, with the words of DataFusion, where it cannot plan the query. Its plan is made of names
+        alone, so these words quote no value of the table.
+        """
+        try:
+            batches = self._execute(sql, others)
+        except Exception as refused:
+            raise Misconfigured(f"The query cannot be run: {refused}") from None
+        return tuple(batches.schema.names), self._rows(batches)
+
+    def _execute(self, sql: str, others: Mapping[str, DeltaVersion]) -> Any:
+        tables = QueryBuilder(_BOUNDS).register("delta", self._table)
+        for name, other in others.items():
+            tables = tables.register(name, other._table)
+        return tables.execute(sql)
+
+    def _rows(self, batches: Any) -> Iterator[tuple[Any, ...]]:
+        with _translated(self._target):
+            for batch in batches:
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 

@@ -22,6 +22,7 @@ from lakebound.cli import (
     doctor,
     files,
     init,
+    query,
     replay,
     report,
     smoke,
@@ -69,6 +70,7 @@ app.command("doctor")(doctor.command)
 app.command("smoke")(smoke.command)
 app.command("status")(status.command)
 app.command("verify")(verify.command)
+app.command("query")(query.command)
 app.command("trace")(trace.command)
 app.command("replay")(replay.command)
 app.command("cost")(cost.command)

@@ -7,6 +7,7 @@ import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import typer
@@ -19,6 +20,7 @@ from lakebound.operate.run_merge import check_run_merge
 from lakebound.operate.verify import LakeTable
 
 if TYPE_CHECKING:
+    from lakebound.adapters.live_table import LiveTable
     from lakebound.adapters.silver_table import SilverTable
 
 
@@ -93,16 +95,26 @@ def open_healed(target: str, engine: Engine | None = None) -> AbstractContextMan
     return nullcontext(_InDeltalake(_open_in_deltalake(target, live=False)))
 
 
+def open_live(target: str) -> LiveTable:
+    """Silver and what waits in `_changes`, read by deltalake. Raises as `open_silver` does."""
+    target = _deltalake_address(target)
+    from lakebound.adapters.live_table import LiveTable
+
+    return LiveTable(target)
+
+
 def _open_in_deltalake(target: str, *, live: bool) -> SilverTable:
-    if "/" not in target:
-        target = _unity_address(target)
-    try:
-        from lakebound.adapters.silver_table import SilverTable
-    except ModuleNotFoundError as missing:
-        raise Misconfigured(
-            f"The Python package {missing.name} is missing", hint="Install deltalake, or give --engine spark"
-        ) from None
+    target = _deltalake_address(target)
+    from lakebound.adapters.silver_table import SilverTable
+
     return SilverTable(target, live=live)
+
+
+def _deltalake_address(target: str) -> str:
+    """What deltalake calls the table. Raises Misconfigured where it cannot know it, or is not installed."""
+    if find_spec("deltalake") is None:
+        raise Misconfigured("The Python package deltalake is missing", hint="Install deltalake, or give --engine spark")
+    return target if "/" in target else _unity_address(target)
 
 
 def _engine_of(target: str) -> Engine:

@@ -1,0 +1,61 @@
+"""Silver and what waits in `_changes`, as tables that a person can query without Java."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from lakebound.adapters.delta_table import DeltaVersion
+from lakebound.adapters.live_sql import live_sql, quoted
+from lakebound.errors import Misconfigured
+from lakebound.record.column_names import SILVER_COLUMNS, STALE_SINCE
+
+TABLES: Final = ("live", "current", "live_rows", "silver_rows")
+"""What a query can name: the views `<table>_live` and `<table>_current`, and the rows below them, with tombstones."""
+
+_CHANGES_ID: Final = "lakebound.changes_id"
+"""Property of a silver table to which micro-batches append before they are merged."""
+_STALE_SINCE: Final = "lakebound.stale_since"
+"""Property of a silver table from which changes may be missing: an ISO time."""
+
+
+class LiveTable:
+    """The versions of silver and of `_changes` that are the newest when this is made.
+
+    See DeltaVersion for ``target`` and for what is raised; Misconfigured too where the table is not silver.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.silver = DeltaVersion(target)
+        if not set(SILVER_COLUMNS) <= set(self.silver.column_names):
+            raise Misconfigured(f"{target} is a Delta table without silver's columns; name the merge job's target")
+        # Silver's version first: what the merge after it drops from `_changes` was merged by the one before (see the
+        # Spark job's `live_rows`).
+        self._changes = None
+        if _CHANGES_ID in self.silver.properties:
+            self._changes = DeltaVersion(target.rstrip("/") + "_changes")
+
+    def query(self, sql: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+        """The names of the columns and the rows of a query over TABLES, in DataFusion's SQL.
+
+        Rows stream (see `DeltaVersion.query`). Raises Misconfigured where DataFusion cannot plan the query.
+        """
+        names = self.silver.column_names
+        rows = "SELECT * FROM delta"
+        others = {}
+        if self._changes is not None:
+            rows = live_sql(names, self._changes.members("columns"))
+            others["changes"] = self._changes
+        since = self.silver.properties.get(_STALE_SINCE, "")
+        shown = f"TIMESTAMP '{since}'" if since else "CAST(NULL AS TIMESTAMP)"
+        there = f"SELECT *, {shown} AS {quoted(STALE_SINCE)} FROM"
+        tables = (
+            f"live_rows AS ({rows}), silver_rows AS (SELECT * FROM delta), "
+            f"live AS ({there} live_rows WHERE NOT _is_deleted), "
+            f"current AS ({there} silver_rows WHERE NOT _is_deleted)"
+        )
+        # A query that begins with tables of its own goes on after ours.
+        own = re.match(r"\s*with\s", sql, re.IGNORECASE)
+        whole = f"WITH {tables}, {sql[own.end() :]}" if own else f"WITH {tables} {sql}"
+        return self.silver.named_query(whole, **others)
