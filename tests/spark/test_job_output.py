@@ -18,6 +18,7 @@ from lakebound_spark.jobs.maintain import main as maintain_main
 from lakebound_spark.platform import job_main
 from lakebound_spark.platform.failure_causes import Retry, cause_of
 from lakebound_spark.platform.job_main import run_job as run_work
+from lakebound_spark.platform.spark_compat import IS_SPARK_35
 from lakebound_spark.platform.tables import absolute_path, create_table
 from lakebound_spark.reading.source import stream_of_files
 from tests.spark.jobs import run_main
@@ -172,12 +173,15 @@ def test_a_cause_is_printed_with_its_class_its_message_and_what_to_do(
         assert said.count("\n") == 1
 
 
+RAISED = "RuntimeException" if IS_SPARK_35 else "USER_RAISED_EXCEPTION"
+
+
 def test_a_message_that_could_quote_an_item_is_left_out_and_nothing_is_promised(
     spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = spark.createDataFrame([(CANARY,)], "v STRING")
     for work, name in (
-        (lambda: spark.sql(f"SELECT raise_error('{CANARY}')").collect(), "USER_RAISED_EXCEPTION"),
+        (lambda: spark.sql(f"SELECT raise_error('{CANARY}')").collect(), RAISED),
         (lambda: rows.select(F.udf(lambda text: int(text))("v")).collect(), "PythonException"),
         (lambda: int(CANARY), "ValueError"),
     ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from lakebound_spark.platform.spark_compat import condition_of, server_errors
+from lakebound_spark.platform.spark_compat import REFUSALS_OF_35, condition_of, server_errors
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ _CONDITIONS: Final = (
     "UC_COMMAND_NOT_SUPPORTED",
     "INSUFFICIENT_PERMISSIONS",
     "PERMISSION_DENIED",
+    *REFUSALS_OF_35,
 )
 """Conditions of Spark, Delta and Databricks, each with its subconditions."""
 

@@ -8,6 +8,8 @@
 | `ALTER COLUMN … TYPE` from bigint | the column is widened          | refused, so numbers start as the wide type      |
 | to decimal                       |                                |                                                 |
 | a member name of 50,000 letters  | the row is NULL, file left out | read like any other                             |
+| a catalog that refuses views or  | conditions with names          | conditions with numbers                         |
+| table properties                 |                                |                                                 |
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ CAN_WIDEN: Final = not IS_SPARK_35
 
 PRESERVES_JSON_TEXT: Final = not IS_SPARK_35
 """Whether the JSON reader returns an object as its text in the file, to the byte."""
+
+REFUSALS_OF_35: Final = ("_LEGACY_ERROR_TEMP_1184", "_LEGACY_ERROR_TEMP_1305")
+"""What 3.5 calls MISSING_CATALOG_ABILITY and UNSUPPORTED_TABLE_CHANGE_IN_JDBC_CATALOG."""
 
 
 def settle_casts(spark: SparkSession) -> None:
