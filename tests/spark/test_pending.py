@@ -59,6 +59,8 @@ def lake(spark: SparkSession, tmp_path: Path) -> Lake:
     lake = Lake(spark, tmp_path)
     lake.deliver(change("a", 1))
     assert lake.run(*HOURLY).status == 0
+    assert lake.silver() == {}, "the first merge is due an hour after the start"
+    assert lake.run().status == 0
     lake.deliver(change("b", 2), change("a", 3))
     assert lake.run(*HOURLY).status == 0
     return lake

@@ -6,6 +6,7 @@ are maxima, so a change may lie here and in silver at the same time, and may be 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -35,7 +36,7 @@ CHANGES_ID: Final = "lakebound.changes_id"
 MERGED_APPENDS: Final = "lakebound.merged_appends"
 """Property of silver: the appends that its last merge of pending changes took, with commas; they are still kept."""
 MERGED_AT: Final = "lakebound.merged_at_ms"
-"""Property of silver: when that merge ended."""
+"""Property of silver: when that merge ended; before the first, when `_changes` was made."""
 _SILVER_ID: Final = "lakebound.silver_id"
 """Property of `_changes`: the Delta id of the silver table that it belongs to."""
 
@@ -122,8 +123,11 @@ def open_changes(
 
 
 def _claim_changes(spark: SparkSession, target: str) -> None:
+    # The first merge has its time to wait too: a first micro-batch that merged at once would hold up the second.
+    now_ms = time.time_ns() // 1_000_000
+    opened = {CHANGES_ID: _id(spark, changes_table(target)), MERGED_APPENDS: "", MERGED_AT: str(now_ms)}
     try:
-        set_properties(spark, target, {CHANGES_ID: _id(spark, changes_table(target)), MERGED_APPENDS: ""})
+        set_properties(spark, target, opened)
     except Exception as error:
         if (refusal := refusal_name(error)) is None:
             raise
@@ -292,7 +296,7 @@ def pending(spark: SparkSession, target: str) -> Pending:
 
 
 def last_merge_ms(spark: SparkSession, target: str) -> int:
-    """When pending changes were last merged; 0 for never."""
+    """When pending changes were last merged, or `_changes` was made; 0 where there is no `_changes`."""
     return int(properties(spark, target).get(MERGED_AT, "0"))
 
 
