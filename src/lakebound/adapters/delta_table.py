@@ -101,7 +101,9 @@ class DeltaVersion:
         try:
             batches = self._execute(sql, others)
         except Exception as refused:
-            raise Misconfigured(f"The query cannot be run: {refused}") from None
+            raise _missing_feature(self._target, str(refused)) or Misconfigured(
+                f"The query cannot be run: {refused}"
+            ) from None
         return tuple(batches.schema.names), self._rows(batches)
 
     def _execute(self, sql: str, others: Mapping[str, DeltaVersion]) -> Any:
@@ -171,27 +173,33 @@ def _translated(target: str) -> Iterator[None]:
         raise NotThere(f"There is no Delta table at {target}; run merge_changes first") from None
     # While it reads, deltalake raises bare Exceptions.
     except Exception as failure:
-        raise _error_of(target, failure) from None
+        raise _known_error(target, str(failure)) or LakeboundError(
+            f"deltalake could not read {target} ({type(failure).__name__})",
+            hint="Is it the merge job's target? --engine spark reads it with Spark",
+        ) from None
 
 
-def _error_of(target: str, failure: Exception) -> LakeboundError:
-    text = str(failure)
+def _known_error(target: str, text: str) -> LakeboundError | None:
+    """What stands behind deltalake's words; None where they are of no kind that is known."""
     # S3's own word, or else the status: a HEAD and a proxy give no more.
     for pattern in (r"<Code>(\w+)</Code>", r"non-2xx status code\s+\S+\s*([45]\d\d)\b"):
         if found := re.search(pattern, text):
             refused = ClientError({"Error": {"Code": found[1]}}, "read")
             return failed_call(refused, "read", f"table {target}", urlsplit(target).netloc)
-    if found := re.search(r"[Uu]nsupported.*features?.*\[([\w, ]+)\]", text):
-        return Misconfigured(
-            f"{target} needs a feature of Delta that deltalake cannot read ({found[1]})",
-            hint="Read it with --engine spark",
-        )
+    if missing := _missing_feature(target, text):
+        return missing
     if re.search(r"[Nn]ot found|No such file", text):
         return LakeboundError(
             f"A file of {target} is not there, though its newest version names it",
             hint="Repeat the command; if it fails again, a VACUUM or a person has removed what the table needs",
         )
-    return LakeboundError(
-        f"deltalake could not read {target} ({type(failure).__name__})",
-        hint="Is it the merge job's target? --engine spark reads it with Spark",
-    )
+    return None
+
+
+def _missing_feature(target: str, text: str) -> Misconfigured | None:
+    if found := re.search(r"[Uu]nsupported.*features?.*\[([\w, ]+)\]", text):
+        return Misconfigured(
+            f"{target} needs a feature of Delta that deltalake cannot read ({found[1]})",
+            hint="Read it with --engine spark",
+        )
+    return None
