@@ -1,4 +1,4 @@
-"""What the demo tells at its end: figures, a query of silver, and how to go on from there."""
+"""What the demo tells at its end: figures, a query of `_live`, and how to go on from there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHANGE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query of silver as a person would paste it."""
+    """A query of `_live` as a person would paste it."""
 
     command: tuple[str, ...]
 
@@ -37,21 +37,15 @@ class Query:
     def of(paths: Paths) -> Query:
         sql = (
             "SELECT airline, count(*) AS flown, round(avg(dep_delay), 1) AS minutes_late "
-            "FROM flights WHERE NOT _is_deleted "
-            "GROUP BY airline ORDER BY flown DESC, airline LIMIT 5"
+            "FROM live GROUP BY airline ORDER BY flown DESC, airline LIMIT 5"
         )
-        code = (
-            "from deltalake import DeltaTable, QueryBuilder; "
-            f'flights = QueryBuilder().register("flights", DeltaTable("{shown(paths.silver)}")); '
-            f'print(flights.execute("{sql}").read_all())'
-        )
-        return Query((shown(BIN / "python"), "-c", code))
+        return Query((shown(Path(LAKEBOUND)), "query", "--target", shown(paths.silver), sql))
 
     def answer(self) -> str:
         """What the command prints. Raises DemoFailed."""
-        done = run(self.command)
+        done = run((LAKEBOUND, *self.command[1:]))
         if done.returncode != 0:
-            raise DemoFailed(f"the query of silver failed\n{done.stderr[-2000:]}")
+            raise DemoFailed(f"the query of _live failed\n{done.stderr[-2000:]}")
         return done.stdout.rstrip()
 
     def shown(self) -> str:
@@ -71,7 +65,7 @@ def summary(paths: Paths, deployment: Deployment, measured: Measured, files: int
         "bytes per record": f"{measured.file_bytes / measured.records:,.0f} in files, "
         f"{measured.line_bytes / measured.records:,.0f} unpacked",
         "change to file": f"p50 {measured.to_file.p50:.1f} s, p99 {measured.to_file.p99:.1f} s",
-        "change to silver": f"p50 {measured.to_silver.p50:.1f} s, p99 {measured.to_silver.p99:.1f} s",
+        "change to _live": f"p50 {measured.to_live.p50:.1f} s, p99 {measured.to_live.p99:.1f} s",
         "bucket": f"{deployment.outputs['MergeSource']}, mirrored in {shown(paths.files)}",
         "Delta table": shown(paths.silver),
         "report": f"{shown(paths.report)}, for a browser",
@@ -124,7 +118,7 @@ class NextSteps:
                 Step((lakebound, "files", "mirror", source, files), "copy the new file"),
                 Step(
                     (python, shown(MERGE), *(word for name, at in job.items() for word in (f"--{name}", shown(at)))),
-                    "merge it into silver",
+                    "merge it into silver, and what waits in _changes",
                 ),
                 Step((lakebound, "verify", *stack, "--target", silver, "--files", files, "--lag", "5"), "equal again?"),
             ),

@@ -48,6 +48,10 @@ _LOGS_KEPT: Final = 10
 _PR_SET_PDEATHSIG: Final = 1
 
 
+WINDOWS: Final = "none at the stream, 1 s at the queue"
+"""Batching windows that `local_parameters` asks for, in words."""
+
+
 class LocalStackError(Exception):
     """The local stack could not start, or the template could not be deployed; the text ends with where to look."""
 

@@ -1,4 +1,4 @@
-"""How long a change took to its file and to silver, from what each of them says of itself."""
+"""How long a change took to its file and to `_live`, from what each of them says of itself."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ class Measured:
     file_bytes: int
     line_bytes: int
     to_file: Seconds
-    to_silver: Seconds
+    to_live: Seconds
 
 
 def measure(
     folder: Path,
     files: Mapping[str, StoredObject],
     sent_ms: Mapping[str, Sequence[int]],
-    merged_ms: Mapping[str, int],
+    shown_ms: Mapping[str, int],
 ) -> Measured:
     """Read every file of the mirror once.
 
-    `files` and `merged_ms` are by path in the folder: when S3 wrote the file (S3 cuts that to the second) and when
-    the micro-batch that took it was in silver. `sent_ms` has each key's writes in order; the n-th version of a key is
-    the n-th write. A record delivered twice counts where it arrived first.
+    `files` and `shown_ms` are by path in the folder: when S3 wrote the file (S3 cuts that to the second) and when
+    the micro-batch that took it was visible in `_live`. `sent_ms` has each key's writes in order; the n-th version of
+    a key is the n-th write. A record delivered twice counts where it arrived first.
     """
     first: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     line_bytes = records = base = 0
     for path, stored in files.items():
-        merged = merged_ms[path]
+        shown = shown_ms[path]
         with gzip.open(folder / path, "rb") as lines:
             for line in lines:
                 record = orjson.loads(line)
@@ -73,20 +73,20 @@ def measure(
                 if record["origin"] != "stream":
                     base += 1
                     continue
-                arrived = stored.modified_ms, merged
+                arrived = stored.modified_ms, shown
                 versions = first[record["key"]]
                 known = versions.get(record["version"])
                 versions[record["version"]] = arrived if known is None else min(known, arrived)
-    to_file, to_silver, unmatched = [], [], 0
+    to_file, to_live, unmatched = [], [], 0
     for key, versions in first.items():
         sent = sent_ms.get(key, ())
         if len(sent) != len(versions):
             unmatched += 1
             continue
         for at, version in zip(sent, sorted(versions), strict=True):
-            written, merged = versions[version]
+            written, shown = versions[version]
             to_file.append(written - at)
-            to_silver.append(merged - at)
+            to_live.append(shown - at)
     return Measured(
         records=records,
         base=base,
@@ -95,19 +95,20 @@ def measure(
         file_bytes=sum(stored.size for stored in files.values()),
         line_bytes=line_bytes,
         to_file=Seconds.of(to_file),
-        to_silver=Seconds.of(to_silver),
+        to_live=Seconds.of(to_live),
     )
 
 
-def merged_by_file(checkpoint: Path, folder: Path, micro_batches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """When each file was in silver: Spark's checkpoint names each micro-batch's files, the job says when it ended."""
-    ended = {batch["batch"]: int(batch["merged_at_ms"]) for batch in micro_batches}
-    merged: dict[str, int] = {}
+def shown_by_file(checkpoint: Path, folder: Path, micro_batches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """When each file was visible: Spark's checkpoint names each micro-batch's files, the job says when it ended."""
+    # A MERGE of what waited is told under the number of the micro-batch before it, and took no file.
+    ended = {batch["batch"]: int(batch["merged_at_ms"]) for batch in micro_batches if batch["files"]}
+    shown: dict[str, int] = {}
     for log in (checkpoint / "sources" / "0").iterdir():
         if not log.name.removesuffix(".compact").isdigit():
             continue
         for line in log.read_text().splitlines()[1:]:
             entry = json.loads(line)
             path = Path(unquote(entry["path"].removeprefix("file://")))
-            merged[path.relative_to(folder).as_posix()] = ended[entry["batchId"]]
-    return merged
+            shown[path.relative_to(folder).as_posix()] = ended[entry["batchId"]]
+    return shown

@@ -18,6 +18,9 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 JOB: Final = ROOT / "spark" / "jobs" / "merge_changes.py"
 
+MERGE_EVERY: Final = "30s"
+"""So long changes wait for their MERGE, visible in `_live`. A job of a larger table lets them wait for minutes."""
+
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -39,13 +42,13 @@ class MergePaths:
 class MergeProcess:
     """`spark/jobs/merge_changes.py`, as a stream, until told to end."""
 
-    def __init__(self, paths: MergePaths, *, merged: Callable[[int], None]) -> None:
+    def __init__(self, paths: MergePaths, *, visible: Callable[[int], None]) -> None:
         self.paths = paths
         self.micro_batches: list[dict[str, Any]] = []
-        """The job's own lines, one a micro-batch."""
+        """The job's own lines: one a micro-batch, and one a MERGE of what waited, which took no file."""
         self.totals = ""
         """The job's line of sums."""
-        self._merged = merged
+        self._visible = visible
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -57,7 +60,8 @@ class MergeProcess:
             *("--checkpoint", str(self.paths.checkpoint)),
             *("--target", str(self.paths.target)),
             *("--config", str(self.paths.config)),
-            *("--trigger", "processing-time=3s"),
+            *("--trigger", "processing-time=1s"),
+            *("--merge-every", MERGE_EVERY),
         ]
         with self.paths.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -74,8 +78,14 @@ class MergeProcess:
 
     @property
     def files(self) -> int:
-        """How many batch files were taken."""
+        """How many batch files were taken, and are visible in `_live`."""
         return sum(batch["files"] for batch in self.micro_batches)
+
+    @property
+    def told(self) -> str:
+        """How many micro-batches appended, and how many times what waited was merged."""
+        appends = sum(1 for batch in self.micro_batches if batch["files"])
+        return f"{appends:,} appends, {len(self.micro_batches) - appends:,} merges"
 
     def check(self) -> None:
         """Raises MergeFailed when the job has ended."""
@@ -112,7 +122,7 @@ class MergeProcess:
             if line.startswith("{"):
                 batch = json.loads(line)
                 self.micro_batches.append(batch)
-                self._merged(batch["records"])
+                self._visible(batch["records"])
             elif line.startswith("stale="):
                 self.totals = line.strip()
 

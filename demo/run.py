@@ -32,9 +32,9 @@ from demo.commands import LAKEBOUND, DemoFailed, run
 from demo.file_mirror import Mirror
 from demo.flight_writer import LANES, FlightWriter
 from demo.flights import SIZES, Write, count_writes, writes_of
-from demo.local_stack import STACK_NAME, Deployment, LocalStack, LocalStackError
-from demo.measurements import Measured, measure, merged_by_file
-from demo.merge_process import ROOT, MergeFailed, MergePaths, MergeProcess
+from demo.local_stack import STACK_NAME, WINDOWS, Deployment, LocalStack, LocalStackError
+from demo.measurements import Measured, measure, shown_by_file
+from demo.merge_process import MERGE_EVERY, ROOT, MergeFailed, MergePaths, MergeProcess
 from demo.paths import CONFIG, TABLE, Paths, shown
 from demo.table import enable_stream, make_table
 from lakebound.adapters.executions import Machine
@@ -116,12 +116,12 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
     )
     with ExitStack() as ending, uninterrupted_ending():
         board = Board(console)
-        board.bars({"written": life.streamed, "in files": life.streamed, "in silver": life.streamed})
+        board.bars({"written": life.streamed, "in files": life.streamed, "in _live": life.streamed})
         # Java takes its time to start: it does so while the stack is deployed.
         paths.files.mkdir(parents=True)
         job = MergeProcess(
             MergePaths(paths.files, paths.silver, paths.checkpoint, CONFIG, paths.folder / "merge.log"),
-            merged=board.adder("in silver"),
+            visible=board.adder("in _live"),
         )
         ending.callback(job.kill)
         job.start()
@@ -146,17 +146,17 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         machine = Machine(deployment.outputs["BackfillMachineArn"], stack.client("stepfunctions"))
         backfill = Backfill(machine, os.environ | stack.env(), said=lambda line: board.say(f"backfill: {line}"))
         ending.callback(backfill.stop)
-        for bar in ("in files", "in silver"):
+        for bar in ("in files", "in _live"):
             board.total(bar, life.streamed + items)
         with board:
             mirror.start()
             backfill.start()
             sent_ms = write(stack, life.rest(backfill), board.adder("written"))
             filled = backfill.ended()
-            for bar in ("in files", "in silver"):
+            for bar in ("in files", "in _live"):
                 board.total(bar, life.streamed + filled.records)
             wait_until_quiet(stack, deployment, mirror, job, {"stream": life.streamed, "scan": filled.records})
-            wait_until_merged(mirror, job)
+            wait_until_visible(mirror, job)
         job.finish()
         mirror.stop()
 
@@ -164,17 +164,18 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
             equal, told_by_verify = verify(stack, deployment, paths)
         console.print(f"\n[bold]{told_by_verify}[/]\n")
         with board.step("measure"):
-            merged_ms = merged_by_file(paths.checkpoint, paths.files, job.micro_batches)
-            measured = measure(paths.files, mirror.files, sent_ms, merged_ms)
+            shown_ms = shown_by_file(paths.checkpoint, paths.files, job.micro_batches)
+            measured = measure(paths.files, mirror.files, sent_ms, shown_ms)
         with board.step("lakebound report") as told:
             report(stack, paths, measured)
             told(shown(paths.report))
-        with board.step("query silver"):
+        with board.step("lakebound query"):
             query = Query.of(paths)
             answer = query.answer()
         rows = summary(paths, deployment, measured, len(mirror.files), count_messages(stack, deployment))
         rows["backfill"] = backfill_summary(filled, sent_ms)
-        rows["merge job"] = f"{len(job.micro_batches):,} micro-batches, {job.totals}"
+        rows["merge job"] = f"{job.told}, {job.totals}"
+        rows["windows"] = f"{WINDOWS}; a MERGE {MERGE_EVERY} after the one before"
         rows["whole run"] = f"{time.monotonic() - started:.0f} s"
         for name, value in rows.items():
             console.print(f"{name:<17} {value}", markup=False, soft_wrap=True)
@@ -233,9 +234,9 @@ def wait_until_quiet(
             return
 
 
-def wait_until_merged(mirror: Mirror, job: MergeProcess) -> None:
-    """Until every mirrored file was taken by a micro-batch."""
-    for _ in progress_of(lambda: job.files, "no file was merged", job.paths.log):
+def wait_until_visible(mirror: Mirror, job: MergeProcess) -> None:
+    """Until every mirrored file was taken by a micro-batch, and so is visible in `_live`."""
+    for _ in progress_of(lambda: job.files, "no file was taken", job.paths.log):
         mirror.check()
         job.check()
         if job.files == len(mirror.files):
@@ -274,7 +275,7 @@ def verify(stack: LocalStack, deployment: Deployment, paths: Paths) -> tuple[boo
 
 def report(stack: LocalStack, paths: Paths, measured: Measured) -> None:
     """Run the command, while the stack is still there to be looked at. Raises DemoFailed."""
-    latency = f"{measured.to_silver.p50:.1f},{measured.to_silver.p99:.1f}"
+    latency = f"{measured.to_live.p50:.1f},{measured.to_live.p99:.1f}"
     command = [
         *(LAKEBOUND, "report"),
         *("--stack", STACK_NAME),

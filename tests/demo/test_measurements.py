@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from demo.measurements import Seconds, measure, merged_by_file
+from demo.measurements import Seconds, measure, shown_by_file
 from lakebound.ports import StoredObject
 
 
@@ -38,7 +38,7 @@ def test_the_nth_version_of_a_key_is_its_nth_write(tmp_path: Path) -> None:
     }
     measured = measure(tmp_path, files, {"a": [1_000, 9_000], "b": [9_000]}, {"one.gz": 30_000, "two.gz": 40_000})
     assert (measured.records, measured.duplicates, measured.unmatched) == (3, 0, 0)
-    assert (measured.to_file, measured.to_silver) == (Seconds(1.0, 19.0), Seconds(21.0, 39.0))
+    assert (measured.to_file, measured.to_live) == (Seconds(1.0, 19.0), Seconds(21.0, 39.0))
 
 
 def test_a_record_that_came_twice_is_timed_by_its_first_arrival(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_record_that_came_twice_is_timed_by_its_first_arrival(tmp_path: Path) 
     }
     measured = measure(tmp_path, files, {"a": [1_000]}, {"x": 9_000, "y": 6_000})
     assert (measured.records, measured.duplicates) == (2, 1)
-    assert (measured.to_file.p99, measured.to_silver.p99) == (4.0, 5.0)
+    assert (measured.to_file.p99, measured.to_live.p99) == (4.0, 5.0)
 
 
 def test_a_key_with_more_or_fewer_records_than_writes_is_counted_and_not_timed(tmp_path: Path) -> None:
@@ -66,8 +66,9 @@ def test_files_are_found_in_the_checkpoint_compacted_or_not(tmp_path: Path) -> N
     (log / "9.compact").write_text("\n".join(["v1", entry("a", 0), entry("b", 9)]))
     (log / "10").write_text("\n".join(["v1", entry("c", 10)]))
     (log / ".10.crc").write_text("junk")
-    ended = [{"batch": batch, "merged_at_ms": batch * 1000} for batch in (0, 9, 10)]
-    assert merged_by_file(tmp_path / "checkpoint", files, ended) == {"dt=1/a": 0, "dt=1/b": 9000, "dt=1/c": 10_000}
+    ended = [{"batch": batch, "merged_at_ms": batch * 1000, "files": 1} for batch in (0, 9, 10)]
+    ended.append({"batch": 10, "merged_at_ms": 99_000, "files": 0})  # the MERGE of what waited
+    assert shown_by_file(tmp_path / "checkpoint", files, ended) == {"dt=1/a": 0, "dt=1/b": 9000, "dt=1/c": 10_000}
 
 
 def test_a_backfills_records_are_counted_and_not_timed(tmp_path: Path) -> None:

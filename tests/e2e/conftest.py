@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from lakebound_spark.platform.session import local_session
 from lakebound_spark.silver.config import load_config
 from lakebound_spark.silver.merge_job import MergeJob, run_merge
+from lakebound_spark.silver.pending_merge import merge_pending
 from tests.e2e.runs import ROOT, DemoRun, Interrupted, demo, environment, processes_of
 
 HERE = Path(__file__).parent
@@ -86,9 +87,13 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 @pytest.fixture
-def silver(demo_run: DemoRun, tmp_path: Path) -> Path:
-    """A copy of the silver table, to be spoilt."""
-    return Path(shutil.copytree(demo_run.silver, tmp_path / "silver"))
+def silver(demo_run: DemoRun, spark: SparkSession, tmp_path: Path) -> Path:
+    """A copy of the silver table, to be spoilt, in which nothing waits for a MERGE."""
+    copy = tmp_path / "silver"
+    for suffix in ("", "_changes"):
+        shutil.copytree(f"{demo_run.silver}{suffix}", f"{copy}{suffix}")
+    merge_pending(spark, str(copy), "flights")
+    return copy
 
 
 @pytest.fixture
