@@ -12,6 +12,8 @@ from lakebound.cli.app import app
 GIVEN = {
     ("init", "table"): "flights",
     ("verify", "target"): "/nowhere/silver",
+    ("query", "sql"): "SELECT 1",
+    ("query", "target"): "/nowhere/silver",
     ("trace", "key"): "id=S:1",
     ("files", "source"): "s3://lake/ddb/flights",
     ("files", "folder"): "mirrored",
@@ -55,8 +57,8 @@ def arguments(path: tuple[str, ...], without: str = "") -> list[str]:
     return made + EXTRA.get(path, [])
 
 
-NO_AWS = {("spark-conf",)}
-"""The verbs that read the installed package only."""
+NO_AWS = {("spark-conf",), ("query",)}
+"""The verbs that read the installed package only, or a table in a folder."""
 
 ASKS_AWS = {" ".join(path): arguments(path)[len(path) :] for path in VERBS if path not in NO_AWS}
 """What follows each verb's name to get it as far as its first call."""
