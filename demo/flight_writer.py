@@ -22,12 +22,15 @@ _Request = list[Write]
 class FlightWriter:
     """Writes to one table until all is written, or until one request fails or `stop` is called.
 
+    ``a_second`` bounds the rate of the writes; None for as fast as the table takes them.
+
     `sent_ms` has, for each canonical key, the wall-clock times in ms at which its writes were sent, in order: the
     n-th record of a key in the stream is the n-th of them.
     """
 
-    def __init__(self, table: str, client: Any, *, written: Callable[[int], None]) -> None:
+    def __init__(self, table: str, client: Any, *, written: Callable[[int], None], a_second: int | None = None) -> None:
         self._table = table
+        self._a_second = a_second
         self._client = client
         self._written = written
         self._queues: list[Queue[_Request | None]] = [Queue(maxsize=20) for _ in range(LANES)]
@@ -60,9 +63,15 @@ class FlightWriter:
         pending: list[_Request] = [[] for _ in self._queues]
         keys: list[set[str]] = [set() for _ in self._queues]
 
+        started, sent = time.monotonic(), 0
+
         def send(lane: int) -> None:
+            nonlocal sent
             if pending[lane]:
                 self._put(lane, pending[lane])
+                sent += len(pending[lane])
+                if self._a_second is not None:
+                    self._stopped.wait(sent / self._a_second - (time.monotonic() - started))
             pending[lane], keys[lane] = [], set()
 
         for write in writes:

@@ -18,7 +18,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 JOB: Final = ROOT / "spark" / "jobs" / "merge_changes.py"
 
-MERGE_EVERY: Final = "30s"
+MERGE_EVERY: Final = "1m"
 """So long changes wait for their MERGE, visible in `_live`. A job of a larger table lets them wait for minutes."""
 
 _PR_SET_PDEATHSIG: Final = 1

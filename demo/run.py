@@ -43,6 +43,10 @@ from lakebound.errors import LakeboundError
 
 FOLDER: Final = ROOT / ".demo"
 
+WRITES_A_SECOND: Final = 500
+"""Writes while the stream is read. The local stack's one process makes writes and reads the stream: asked for all the
+writes that it can make, it would read nothing for half a minute."""
+
 STALLED_SECONDS: Final = 120.0
 """Without any progress for so long, something is broken, and waiting longer would not tell what."""
 
@@ -151,7 +155,7 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         with board:
             mirror.start()
             backfill.start()
-            sent_ms = write(stack, life.rest(backfill), board.adder("written"))
+            sent_ms = write(stack, life.rest(backfill), board.adder("written"), a_second=WRITES_A_SECOND)
             filled = backfill.ended()
             for bar in ("in files", "in _live"):
                 board.total(bar, life.streamed + filled.records)
@@ -199,7 +203,7 @@ def fill(stack: LocalStack, life: Life) -> int:
     """Make the table and live its first part; how many items it holds then."""
     client = stack.client("dynamodb")
     make_table(client, TABLE)
-    write(stack, life.first(), lambda count: None)
+    write(stack, life.first(), lambda count: None, a_second=None)
     return int(client.describe_table(TableName=TABLE)["Table"]["ItemCount"])
 
 
@@ -208,13 +212,15 @@ def deploy(stack: LocalStack, stream: str) -> Deployment:
     return stack.deploy({"TableName": TABLE, "TableStreamArn": stream, "SnapshotMarginSeconds": str(MARGIN_SECONDS)})
 
 
-def write(stack: LocalStack, writes: Iterable[Write], written: Callable[[int], None]) -> Mapping[str, list[int]]:
-    """Make these writes; when each was sent, by key."""
+def write(
+    stack: LocalStack, writes: Iterable[Write], written: Callable[[int], None], *, a_second: int | None
+) -> Mapping[str, list[int]]:
+    """Make these writes, at most so many a second; when each was sent, by key."""
     client = stack.client(
         "dynamodb",
         config=Config(max_pool_connections=LANES, parameter_validation=False, retries={"mode": "standard"}),
     )
-    writer = FlightWriter(TABLE, client, written=written)
+    writer = FlightWriter(TABLE, client, written=written, a_second=a_second)
     writer.write_all(writes)
     return writer.sent_ms
 

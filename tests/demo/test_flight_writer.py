@@ -1,12 +1,13 @@
 """The writer keeps the order of every key and tells when it sent what."""
 
 import threading
+import time
 from collections import defaultdict
 from typing import Any
 
 import pytest
 
-from demo.flight_writer import WRITES_PER_REQUEST, FlightWriter
+from demo.flight_writer import LANES, WRITES_PER_REQUEST, FlightWriter
 from demo.flights import Write, writes_of
 from lakebound.record.attributes import canonical_key
 
@@ -86,3 +87,16 @@ def test_an_error_of_the_source_of_writes_ends_every_lane() -> None:
 def test_lanes_are_told_apart_by_the_whole_key() -> None:
     one, other = (Write(0, "delete_item", {"a": {"S": day}, "b": {"N": "1"}}, {}) for day in ("x", "y"))
     assert {one.lane(64), other.lane(64)} != {one.lane(64)}
+
+
+def test_a_rate_bounds_the_writes() -> None:
+    table, moments = Table(), list[float]()
+    started = time.monotonic()
+    writer = FlightWriter(
+        "flights", table, written=lambda count: moments.extend([time.monotonic() - started] * count), a_second=2_000
+    )
+    writer.write_all(SMALL)
+    # Each lane may be a request ahead of the rate, and one of its queue.
+    ahead = 2 * LANES * WRITES_PER_REQUEST
+    assert len(moments) == len(SMALL)
+    assert all(count <= 2_000 * moment + ahead for count, moment in enumerate(moments))
