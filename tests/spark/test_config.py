@@ -182,7 +182,8 @@ def test_a_shorter_way_makes_a_shorter_horizon_legal() -> None:
 def test_triggers() -> None:
     assert parse_trigger("available-now") == {"availableNow": True}
     assert parse_trigger("processing-time=30s") == {"processingTime": "30 seconds"}
-    for wrong in ("once", "processing-time=30", "processing-time=s"):
+    assert parse_trigger("processing-time=2m") == {"processingTime": "120 seconds"}
+    for wrong in ("once", "30s", "processing-time=30", "processing-time=s", "processing-time=0s"):
         with pytest.raises(Misconfigured, match="processing-time=30s"):
             parse_trigger(wrong)
 

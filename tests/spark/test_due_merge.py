@@ -29,14 +29,14 @@ def test_a_merge_is_due_by_time_rows_or_bytes(waiting: Pending, since_ms: int, d
     assert MINUTES_10.is_due(waiting, NOW - since_ms, NOW) == due
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("30s", 30), ("10m", 600), ("2h", 7200)])
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86_400)])
 def test_an_interval_is_read(text: str, seconds: int) -> None:
     assert parse_interval(text) == seconds
     assert MergeSchedule(seconds).appends == (seconds > 0)
     assert not AT_ONCE.appends
 
 
-@pytest.mark.parametrize("text", ["", "10", "0m", "-1m", "1d", "10 m"])
+@pytest.mark.parametrize("text", ["", "10", "0m", "-1m", "1w", "10 m", "10ms"])
 def test_another_interval_is_refused(text: str) -> None:
     with pytest.raises(Misconfigured, match="use 0 to merge each micro-batch, or an interval such as 30s or 10m"):
         parse_interval(text)
@@ -74,10 +74,10 @@ def test_a_merge_that_fails_is_told_and_tried_again_a_minute_later() -> None:
     ]
     merges.broken, merges.now_ms = False, NOW + 59_999
     merges.due.look()
-    assert merges.merged == 0
+    assert (merges.merged, merges.due.is_failing) == (0, True)
     merges.now_ms = NOW + 60_000
     merges.due.look()
-    assert (merges.merged, len(merges.warnings)) == (1, 1)
+    assert (merges.merged, len(merges.warnings), merges.due.is_failing) == (1, 1, False)
 
 
 @pytest.mark.parametrize(("rows", "last"), [(400, False), (1, True)])

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from lakebound.errors import Misconfigured
 from lakebound_spark.lake.driver import plan_lake, run_lake
 from lakebound_spark.lake.lake_config import load_lake
+from lakebound_spark.platform.intervals import interval_seconds
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.tables import absolute_path
 
@@ -28,7 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run:
             print(plan_lake(spark, tables, once=options.once, as_json=options.json, now=time.time()))
             return 0
-        return run_lake(spark, tables, stop, once=options.once, parallel=options.parallel, as_json=options.json)
+        return run_lake(
+            spark,
+            tables,
+            stop,
+            once=options.once,
+            parallel=options.parallel,
+            as_json=options.json,
+            fail_after=options.fail_after,
+        )
 
     commits = [place for table in tables for place in table.commits()]
     return run_job(
@@ -48,6 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parallel", type=_positive, default=1, metavar="N", help="tables worked on at the same time (%(default)s)"
     )
+    parser.add_argument(
+        "--fail-after",
+        type=_interval,
+        default="0",
+        metavar="INTERVAL",
+        help="end with status 1 once a step has failed for so long (30m, 1h), so that the platform tells somebody and "
+        "starts the job again; 0 (default): never",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a step, for machines")
     parser.add_argument("--dry-run", action="store_true", help="print when each step is due, and do nothing")
     return parser
@@ -57,3 +74,10 @@ def _positive(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
     return int(text)
+
+
+def _interval(text: str) -> int:
+    seconds = interval_seconds(text)
+    if seconds is None:
+        raise argparse.ArgumentTypeError(f"{text} is no interval; write 30s, 5m, 2h, 1d or 0")
+    return seconds

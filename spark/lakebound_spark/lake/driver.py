@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.lake.done_steps import read_done, record_done
 from lakebound_spark.lake.lake_config import LakeTable
+from lakebound_spark.lake.patience import Patience
 from lakebound_spark.lake.schedule import Agenda, Daily, Step
 from lakebound_spark.lake.steps import Outcome, run_step
 from lakebound_spark.lake.telling import Teller, failure_text, plan, plan_lines
@@ -26,14 +27,16 @@ def run_lake(
     once: bool = False,
     parallel: int = 1,
     as_json: bool = False,
+    fail_after: float = 0,
     clock: Callable[[], float] = time.time,
 ) -> int:
     """Run the steps of the tables until ``stop`` is set, with ``once`` each due one to its end; the exit status.
 
-    A step that fails stops no other. Raises its error only where the session itself is gone.
+    A step that fails stops no other. Once one has failed for ``fail_after`` seconds (0: however long), the turns under
+    way end as they do at a stop, and so does the driver. Raises its error only where the session itself is gone.
     """
     by_target = {table.target: table for table in tables}
-    began, teller = clock(), Teller(as_json)
+    began, teller, patience = clock(), Teller(as_json), Patience(fail_after)
     agenda = Agenda(_steps(tables), began, _done(spark, tables), once=once)
 
     def work(step: Step, turn: Turn) -> Outcome:
@@ -46,6 +49,9 @@ def run_lake(
         teller.tell(ended)
         if ended.error is not None and not _is_alive(spark):
             raise ended.error
+        if (lost := patience.lost_over(ended)) and not stop.is_set():
+            print(lost, file=sys.stderr, flush=True)
+            stop.set()
 
     run_turns(agenda, work, tell, stop, clock, parallel)
     print(teller.sentence(len(tables), clock() - began))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.lake.schedule import Daily, Every
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+from lakebound_spark.platform.intervals import interval_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,8 @@ class Section:
         value = self.values.get(key)
         if value is None:
             return default
-        found = re.fullmatch(r"(\d+)([smhd])|0", str(value))
-        seconds = -1 if found is None else int(found[1] or 0) * _UNITS[found[2] or "s"]
-        if seconds < least:
+        seconds = interval_seconds(str(value))
+        if seconds is None or seconds < least:
             raise self.wrong(key, f"{value} is no interval; write 30s, 5m, 2h or 1d{' or 0' if not least else ''}")
         return seconds
 

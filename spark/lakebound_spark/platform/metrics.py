@@ -77,6 +77,8 @@ class Totals:
     bad_files: int = 0
     stale_since: str = ""
     """Since when changes may be missing from silver, as the job last saw; no sum, and not in the last line."""
+    merge_fails: bool = False
+    """Whether what waits in `_changes` could not be merged when it was last tried; as little a sum."""
 
     def add(self, done: MicroBatch) -> None:
         self.results += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,22 +14,21 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import micro_batch_error, portable_error
+from lakebound_spark.platform.intervals import interval_seconds
 from lakebound_spark.platform.metrics import Result, prepare_metrics, read_results, record_result
 
 HOUSEKEEPING_SECONDS: Final = 60
 """How often a stream that goes on does what is to be done between two micro-batches."""
 
-_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
-
 
 def parse_trigger(text: str) -> dict[str, Any]:
-    """`available-now` or `processing-time=30s` (ms, s, m, h) as arguments of `DataStreamWriter.trigger`."""
+    """`available-now` or `processing-time=30s` (s, m, h, d) as arguments of `DataStreamWriter.trigger`."""
     if text == "available-now":
         return {"availableNow": True}
-    interval = re.fullmatch(r"processing-time=(\d+)(ms|s|m|h)", text)
-    if interval is None:
+    seconds = interval_seconds(text.removeprefix("processing-time="))
+    if seconds is None or not text.startswith("processing-time="):
         raise Misconfigured(f"--trigger {text}: use available-now, or processing-time=30s")
-    return {"processingTime": f"{interval[1]} {_UNITS[interval[2]]}"}
+    return {"processingTime": f"{seconds} seconds"}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Final
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import cause_of
+from lakebound_spark.platform.intervals import interval_seconds
 from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.silver.changes_table import Pending
 
@@ -20,17 +20,12 @@ _BOUND: Final = 4
 _PAUSE_MS: Final = 60_000
 
 
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-
-
 def parse_interval(text: str) -> int:
-    """Seconds of `--merge-every`: `0`, `30s`, `10m`, `2h`. Raises Misconfigured for anything else."""
-    interval = re.fullmatch(r"(\d+)([smh])", text)
-    if text == "0":
-        return 0
-    if interval is None or not int(interval[1]):
+    """Seconds of `--merge-every`: `0`, `30s`, `10m`, `2h`, `1d`. Raises Misconfigured for anything else."""
+    seconds = interval_seconds(text)
+    if seconds is None:
         raise Misconfigured(f"--merge-every {text}: use 0 to merge each micro-batch, or an interval such as 30s or 10m")
-    return int(interval[1]) * _SECONDS[interval[2]]
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +71,11 @@ class DueMerge:
     warn: Callable[[str], None]
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     _failed_ms: int = field(default=0, init=False)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the merge that was tried last failed."""
+        return self._failed_ms > 0
 
     def look(self, *, last: bool = False) -> None:
         """Merge if a merge is due. With ``last``, a failure is raised, since no later call tries again.

@@ -60,6 +60,7 @@ def run_merge(
     report: Callable[[str], None] = print,
     warn: Callable[[str], None] = lambda text: None,
     stop: threading.Event | None = None,
+    is_repeated: bool = False,
 ) -> Totals:
     """Merge until caught up (available-now) or until ``stop`` is set; ``report`` gets one JSON line a MERGE.
 
@@ -68,6 +69,9 @@ def run_merge(
 
     The same line is a row of `<target>_metrics`. Raises Misconfigured before anything is merged, and MicroBatchError if
     one fails: nothing is lost then, since the next run takes the same records again.
+
+    ``is_repeated`` says that another run follows soon, as in the job `run`: a MERGE of what waits that fails is then
+    told and left to that run, for else the pauses after a failed run would hold up the appends as well.
 
     Silver is marked by the gaps that are open before the first micro-batch, once a minute, and after records that
     came too late.
@@ -114,7 +118,8 @@ def run_merge(
     work = MergeWork(job.target, run, job)
     run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=between)
     if job.schedule.appends:
-        due.look(last=True)
+        due.look(last=not is_repeated)
+        totals.merge_fails = due.is_failing
     return totals
 
 
