@@ -25,6 +25,7 @@ from lakebound_spark.lake import turns
 from lakebound_spark.platform import lease as leases
 from lakebound_spark.platform.lease import Lease, S3LeaseStore, held
 from lakebound_spark.platform.tables import read_table
+from lakebound_spark.silver.live_rows import live_rows
 from tests.spark.jobs import Ran, run_main
 from tests.spark.lakes import Lake
 from tests.support.independent_writer import item, stream, write_records
@@ -100,11 +101,34 @@ def test_a_dry_run_tells_what_is_due_and_writes_nothing(spark: SparkSession, lak
     assert told.sentence.endswith(lake.target("whole"))
 
 
+@pytest.mark.soak
+def test_appends_go_on_while_their_merge_fails(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = Lake.of(tmp_path, "a", bronze=False, history=False, maintain=False, silver={"merge_every": "1s"})
+    table = f"delta.`{lake.target('a')}`"
+    assert run(lake, "--once").status == 0
+    spark.sql(f"ALTER TABLE {table} ADD CONSTRAINT nothing_new CHECK (_key <> 'id=S:new')")
+    record = stream("new", 1, item("new", v={"N": "1"}))
+    write_records(tmp_path / "source" / "a", [record], hour="dt=2013-01-02/HH=00")
+    lake.records["a"].append(record)
+    for _ in range(2):
+        assert run(lake, "--once").status == 1
+        assert "could not be merged (DELTA_VIOLATE_CONSTRAINT_WITH_VALUES" in capsys.readouterr().err
+        shown = live_rows(spark, lake.target("a")).where("NOT _is_deleted").collect()
+        assert {row["_key"]: json.loads(row["_item"]) for row in shown} == lake.expected("a")
+        assert "id=S:new" not in lake.shown(spark, "a")
+    spark.sql(f"ALTER TABLE {table} DROP CONSTRAINT nothing_new")
+    assert run(lake, "--once").status == 0
+    assert lake.shown(spark, "a") == lake.expected("a")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--config", "wrong.yaml"], r"run: wrong\.yaml: entry 1 \(a\): unknown setting sliver"),
         (["--config", "nowhere.yaml"], "run: cannot read the configuration nowhere.yaml"),
+        (["--config", "wrong.yaml", "--fail-after", "soon"], "soon is no interval; write 30s, 5m, 2h, 1d or 0"),
         (["--config", "wrong.yaml", "--parallel", "0"], "0 is no whole number from 1 on"),
         ([], "--config"),
     ],

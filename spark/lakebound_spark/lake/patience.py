@@ -32,6 +32,6 @@ class Patience:
         if not self.seconds or ended.ended - since < self.seconds:
             return None
         return (
-            f"{step.name} of {step.table} has failed since {iso(round(since * 1000))}, longer than --fail-after allows, "
-            "so the driver ends. Nothing is lost: the same command goes on from where it was"
+            f"{step.name} of {step.table} has failed since {iso(round(since * 1000))}, longer than --fail-after "
+            "allows, so the driver ends. Nothing is lost: the same command goes on from where it was"
         )
