@@ -4,6 +4,7 @@ python -m bench            the whole run, into docs/BENCH.md, docs/SCALE.md and 
 python -m bench --quick    two rounds, printed only
 python -m bench --only backfill    the stages whose name holds that word, printed only
 python -m bench.merge      the merge on real Delta, against the engine's bare MERGE; --write puts it into docs
+python -m bench.live       appends, merges and reads of `_live`; --write puts them into docs
 python -m bench.history    the history on real Delta, while bronze grows; --write puts it into docs
 """
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench import artefacts, billing, report, stages
+from bench.live_page import formats_of, with_formats
 from bench.loopback import ROOT
 from demo.local_stack import LocalStack
 from lakebound.adapters.sqs import SqsQueue
@@ -87,7 +89,9 @@ def main() -> None:
     print(text)
     if not arguments.quick:
         (arguments.docs / "BENCH.md").write_text(text, "utf-8")
-        (arguments.docs / "SCALE.md").write_text(report.scale(results), "utf-8")
+        scale = arguments.docs / "SCALE.md"
+        kept = formats_of(scale.read_text("utf-8")) if scale.exists() else ""
+        scale.write_text(with_formats(report.scale(results), kept), "utf-8")
         report.plot(results, arguments.docs / "bench.svg")
         print(f"\nwritten to BENCH.md, SCALE.md and bench.svg in {arguments.docs}")
 

@@ -130,10 +130,15 @@ def _changed(chance: random.Random, item: Item) -> Item:
 
 def delivery(corpus: str, count: int | None = None) -> dict[str, Any]:
     """What Lambda hands to stream_ingest: MODIFY records with both images."""
-    make, key_name, usual = CORPORA[corpus]
-    total = usual if count is None else count
-    chance = random.Random(f"{corpus}:{total}:delivery")
-    return {"Records": [_record(chance, make(chance, key), key_name, key) for key in range(total)]}
+    return {"Records": list(records(corpus, CORPORA[corpus][2] if count is None else count))}
+
+
+def records(corpus: str, count: int) -> Iterator[dict[str, Any]]:
+    """The same records one by one, each of a key of its own."""
+    make, key_name, _ = CORPORA[corpus]
+    chance = random.Random(f"{corpus}:{count}:delivery")
+    for key in range(count):
+        yield _record(chance, make(chance, key), key_name, key)
 
 
 def _record(chance: random.Random, new: Item, key_name: str, key: int) -> dict[str, Any]:

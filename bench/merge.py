@@ -92,7 +92,8 @@ MORE_TYPES: Final = ("double", "bigint", "decimal(9,2)", "string")
 def bench_session() -> Iterator[tuple[SparkSession, Path]]:
     """A session and a folder for its tables, both gone after the block."""
     folder = Path(tempfile.mkdtemp(prefix="lakebound-bench-"))
-    spark = local_session("lakebound bench", log=folder / "java.log", settings=SETTINGS)
+    settings = SETTINGS | {"spark.sql.warehouse.dir": str(folder / "warehouse")}
+    spark = local_session("lakebound bench", log=folder / "java.log", settings=settings)
     try:
         yield spark, folder
     finally:

@@ -1,0 +1,74 @@
+"""The benchmark of `_live` still runs, and both of its sides hold the same rows. No time is asserted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from bench import live, live_page
+from bench.live_page import Measured, Part, Side
+
+TINY = live.Extent(
+    rows=500, events=100, micro_batches=1, rounds=1, wide_columns=12, wide_rows=200, wide_events=50, records=1_000
+)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(live.PARTS))
+def test_a_part_runs_and_gives_both_sides_the_same_rows(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    """Each part compares what its two sides hold, and raises when they differ."""
+    part = live.measured_part(spark, tmp_path / name, name, TINY)
+    assert part.measured
+    assert all(len(one.ours.seconds) == len(one.base.seconds) >= 1 for one in part.measured)
+    assert len(part.lines()) == 2 + len(part.measured)
+
+
+def a_part(name: str, *measured: Measured) -> Part:
+    return Part(name, 1_000, 0.5, 2.5, 3, list(measured))
+
+
+def measured(what: str, base: list[float], ours: list[float], **how: float) -> Measured:
+    return Measured(what, "uniform", Side("bare MERGE", base), Side("ours", ours), **how)  # type: ignore[arg-type]
+
+
+def test_the_table_says_what_was_missed() -> None:
+    share = measured("append", [10.0, 20.0, 10.0], [2.0, 2.0, 3.0], aim=0.2)
+    assert share.line() == "| append | uniform | 10.00 s | 2.00 s | 0.10 – **0.20** – 0.30 | ≤ 0.2 × |"
+    share.ours.seconds[0] = 2.5
+    assert share.line().endswith("≤ 0.2 × missed |")
+    times = measured("sustained", [10.0, 20.0, 30.0], [10.0, 10.0, 10.0], aim=2.5)
+    times.faster = True
+    assert times.line().endswith("1.00 – **2.00** – 3.00 | ≥ 2.5 × missed |")
+    seconds = measured("500 columns", [20.0], [8.5], most_seconds=8.0)
+    assert seconds.line().endswith("≤ 8 s missed |")
+
+
+def test_the_page_is_made_of_parts_that_were_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_page, "KEPT", tmp_path)
+    append, sustained = measured("append", [10.0], [2.0], aim=0.2), measured("sustained", [9.0], [3.0], aim=2.5)
+    append.events, sustained.events = 100, 1_000
+    for name in live.PARTS:
+        if name == "formats":
+            continue
+        live_page.save_part(a_part(name, append, sustained))
+    with pytest.raises(SystemExit, match="the page needs formats too"):
+        live_page.load_parts(list(live.PARTS))
+    read = Measured("avro", "16", Side("one ndjson.gz", [4.0]), Side("ours", [1.0]), events=2_000, bytes=3_000_000)
+    live_page.save_part(a_part("formats", read))
+    parts = live_page.load_parts(list(live.PARTS))
+    assert parts["appends"].measured == [append, sustained]
+    page = live_page.markdown(parts)
+    assert "10 such micro-batches" in page
+    assert page.count("| append | uniform | 10.00 s | 2.00 s | 0.20 – **0.20** – 0.20 | ≤ 0.2 × |") == 4
+    assert "| avro | 16 | 3 | 2,000 | 0.25 – **0.25** – 0.25 |" in live_page.formats_section(parts["formats"])
+
+
+def test_the_section_of_the_page_on_scale_takes_the_place_of_the_one_before() -> None:
+    page = "# Scale\n\nFigures.\n"
+    first = live_page.with_formats(page, f"{live_page.FORMATS_HEADING}\n\nold\n")
+    assert live_page.formats_of(first) == f"{live_page.FORMATS_HEADING}\n\nold\n"
+    again = live_page.with_formats(first, f"{live_page.FORMATS_HEADING}\n\nnew\n")
+    assert again == f"# Scale\n\nFigures.\n\n{live_page.FORMATS_HEADING}\n\nnew\n"
+    assert live_page.formats_of(page) == ""
