@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lakebound.operate.sample import Selection
+from lakebound.operate.sides import EVERY_KEY, LakeRow, Page
 from lakebound.operate.trace import trace
-from lakebound.operate.verify import LakeRow, Report, verify
+from lakebound.operate.verify import Report, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.base_records import SnapshotDecoder
 from tests.support.item_text import carried, compact, spaced
@@ -33,8 +35,9 @@ class Source:
     def __init__(self, item: Image | None) -> None:
         self.items = [] if item is None else [item]
 
-    def scan(self) -> Iterator[Image]:
-        return iter(self.items)
+    def pages(self, parts: Sequence[int], of: int) -> Iterator[Page]:
+        items = list(self.items)
+        yield from (Page(part, items[part::of], True) for part in parts)
 
     def read(self, keys: Sequence[Image]) -> Iterator[Image]:
         return iter(self.items)
@@ -46,7 +49,7 @@ class Lake:
     def __init__(self, item: Image | None) -> None:
         self.row = LakeRow(KEY, None if item is None else orjson.dumps(item).decode())
 
-    def rows(self) -> Iterator[LakeRow]:
+    def rows(self, selection: Selection = EVERY_KEY) -> Iterator[LakeRow]:
         yield self.row
 
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:

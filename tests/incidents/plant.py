@@ -18,8 +18,10 @@ from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules
 from lakebound.operate.redrive import IngestPipeline
 from lakebound.operate.repair import RepairResult, repair
+from lakebound.operate.sample import Selection
+from lakebound.operate.sides import EVERY_KEY, LakeRow, Page
 from lakebound.operate.status import PipelineFacts, Status, assess, open_gaps
-from lakebound.operate.verify import LakeRow, Patience, Report, verify
+from lakebound.operate.verify import Patience, Report, verify
 from lakebound.ports import ReceivedMessage, StoredObject
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.stream_records import StreamDecoder
@@ -219,7 +221,7 @@ class Plant:
             if done := [one.receipt for one in received if one.message_id not in kept]:
                 self.buffer.delete(done)
 
-    def rows(self) -> Iterator[LakeRow]:
+    def rows(self, selection: Selection = EVERY_KEY) -> Iterator[LakeRow]:
         """Port LakeTable: the registers over every batch file, and what somebody edited since."""
         for key, registers in receive_all(self.records()).items():
             text = None if registers.visible is None else orjson.dumps(registers.visible).decode()
@@ -308,8 +310,9 @@ class _Source:
     def key_names(self) -> Sequence[str]:
         return ("id",)
 
-    def scan(self) -> Iterator[Image]:
-        return iter(list(self._table.values()))
+    def pages(self, parts: Sequence[int], of: int) -> Iterator[Page]:
+        items = list(self._table.values())
+        yield from (Page(part, items[part::of], True) for part in parts)
 
     def read(self, keys: Sequence[Image]) -> Iterator[Image]:
         return (item for item in (self._table.get(canonical_key(key)) for key in keys) if item is not None)

@@ -16,7 +16,9 @@ from lakebound.adapters.live_table import LiveTable
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.cli.silver_table import Engine, open_healed, open_silver
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.operate.verify import LakeRow, Patience, verify
+from lakebound.operate.sample import Selection, Stratum
+from lakebound.operate.sides import LakeRow, Page
+from lakebound.operate.verify import Patience, verify
 from lakebound.record.attributes import Image
 from lakebound.record.column_names import SILVER_COLUMNS
 from lakebound.source.gaps import Gap
@@ -153,6 +155,11 @@ def rows(path: str, engine: Engine, keys: Sequence[str] | None = None) -> list[L
         return sorted(silver.rows() if keys is None else silver.read(keys), key=lambda row: row.key)
 
 
+def rows_of(path: str, engine: Engine, selection: Selection) -> list[LakeRow]:
+    with open_silver(path, engine) as silver:
+        return sorted(silver.rows(selection), key=lambda row: row.key)
+
+
 def has_deletion_vectors(path: str) -> bool:
     return any('"deletionVector":{' in log.read_text() for log in Path(path, "_delta_log").glob("*.json"))
 
@@ -185,6 +192,31 @@ def test_both_engines_read_keys_again(tables: Tables, count: int) -> None:
     assert deltalake == spark
     assert len(deltalake) == (1 if count == 1 else count - 1)
     assert rows(tables.declared.path, Engine.DELTALAKE, []) == []
+
+
+def moments(path: str) -> list[int]:
+    """Each time that a register of the table holds, and one after all of them."""
+    told = DeltaVersion(path).query("SELECT _stream_time_ms, try_cast(substr(_base, 1, 15) AS BIGINT) FROM delta")
+    held = {moment for row in told for moment in row if moment is not None}
+    return sorted(held | {max(held) + 1})
+
+
+def test_both_engines_choose_the_same_share_and_the_same_changes(tables: Tables) -> None:
+    for table in (tables.declared, tables.appended):
+        every = rows(table.path, Engine.SPARK)
+        shares = list[LakeRow]()
+        for number in range(3):
+            chosen = Selection(Stratum(number, 3))
+            deltalake, spark = (rows_of(table.path, engine, chosen) for engine in BOTH)
+            assert deltalake == spark == [row for row in every if Stratum(number, 3).holds(row.key)]
+            shares += spark
+        assert len(shares) == len(every)
+        counts = set[int]()
+        for since_ms in moments(table.path):
+            deltalake, spark = (rows_of(table.path, engine, Selection(since_ms=since_ms)) for engine in BOTH)
+            assert deltalake == spark
+            counts.add(len(spark))
+        assert len(counts) > 2
 
 
 def plain(value: Any) -> Any:
@@ -233,8 +265,9 @@ class Items:
     def __init__(self, items: Sequence[Image]) -> None:
         self._items = items
 
-    def scan(self) -> Iterator[Image]:
-        return iter(self._items)
+    def pages(self, parts: Sequence[int], of: int) -> Iterator[Page]:
+        items = list(self._items)
+        yield from (Page(part, items[part::of], True) for part in parts)
 
     def read(self, keys: Sequence[Image]) -> Iterator[Image]:
         return (one for one in self._items if {"id": one["id"]} in keys)

@@ -10,7 +10,9 @@ from lakebound.backfill.segment_worker import Throttled
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.repair import RepairResult, repair
-from lakebound.operate.verify import LakeRow, Patience, RedactedSource, verify
+from lakebound.operate.sample import Selection
+from lakebound.operate.sides import EVERY_KEY, LakeRow, Page, RedactedSource
+from lakebound.operate.verify import Patience, verify
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.redaction import Redaction
 from lakebound.transport.object_keys import QUARANTINE, DataKey, partitioner
@@ -35,8 +37,9 @@ class Table:
         found = [self.items[name] for key in taken if (name := canonical_key(key)) in self.items]
         return {"Responses": {"cars": found}, "UnprocessedKeys": {"cars": {"Keys": list(left)}} if left else {}}, 0
 
-    def scan(self) -> Any:
-        return iter(self.items.values())
+    def pages(self, parts: Sequence[int], of: int) -> Any:
+        items = list(self.items.values())
+        yield from (Page(part, items[part::of], True) for part in parts)
 
     def read(self, keys: Sequence[Image]) -> Any:
         return iter([self.items[name] for key in keys if (name := canonical_key(key)) in self.items])
@@ -105,7 +108,7 @@ class Lake:
     def __init__(self, *rows: LakeRow) -> None:
         self._rows = rows
 
-    def rows(self) -> Any:
+    def rows(self, selection: Selection = EVERY_KEY) -> Any:
         return iter(self._rows)
 
     def read(self, keys: Sequence[str]) -> Any:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from lakebound.cli.verify import WaitLines
-from lakebound.operate.verify import LakeRow, Patience, Report, Wait, report_lines, verify
+from lakebound.operate.sample import Selection
+from lakebound.operate.sides import EVERY_KEY, LakeRow, Page
+from lakebound.operate.verify import Patience, Report, Wait, report_lines, verify
 from lakebound.record.attributes import Image, canonical_key, parse_key
 
 PATIENCE = Patience(lag=10, limit=100)
@@ -38,8 +40,9 @@ class Source:
     key_names: Sequence[str] = ("id",)
     reads: int = 0
 
-    def scan(self) -> Iterator[Image]:
-        yield from list(self.items.values())
+    def pages(self, parts: Sequence[int], of: int) -> Iterator[Page]:
+        items = list(self.items.values())
+        yield from (Page(part, items[part::of], True) for part in parts)
 
     def read(self, keys: Sequence[Image]) -> Iterator[Image]:
         self.reads += 1
@@ -50,7 +53,7 @@ class Source:
 class Lake:
     table: list[LakeRow] = field(default_factory=list)
 
-    def rows(self) -> Iterator[LakeRow]:
+    def rows(self, selection: Selection = EVERY_KEY) -> Iterator[LakeRow]:
         yield from list(self.table)
 
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
@@ -247,7 +250,7 @@ def test_key_attributes_are_read_back_from_the_canonical_key(keys: Image) -> Non
 def test_rows_that_show_what_a_backfill_read_are_counted() -> None:
     source, lake = equal_sides(3)
     shown = [LakeRow(row.key, row.item, from_base=place == 0) for place, row in enumerate(lake.rows())]
-    lake.rows = lambda: iter(shown)  # type: ignore[method-assign]
+    lake.rows = lambda selection: iter(shown)  # type: ignore[method-assign]
     report = run(source, lake)
     assert (report.is_equal, report.rows, report.from_base) == (True, 3, 1)
     assert "from the backfill alone: 1 of 3 rows (33%)" in list(report_lines(report, 5))

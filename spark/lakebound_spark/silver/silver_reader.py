@@ -9,6 +9,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.errors import Misconfigured
+from lakebound.operate.sample import Selection
+from lakebound.operate.sides import EVERY_KEY
 from lakebound_spark.platform.tables import require_silver
 from lakebound_spark.reading.schema import SILVER
 from lakebound_spark.silver.live_rows import live_rows
@@ -31,7 +33,12 @@ class SilverRow(NamedTuple):
 
 
 def read_silver(
-    spark: SparkSession, target: str, *, keys: Collection[str] | None = None, live: bool = False
+    spark: SparkSession,
+    target: str,
+    *,
+    keys: Collection[str] | None = None,
+    selection: Selection = EVERY_KEY,
+    live: bool = False,
 ) -> Iterator[SilverRow]:
     """Every row of the silver table at ``target`` (path or name), tombstones included, in no order.
 
@@ -39,8 +46,8 @@ def read_silver(
 
     All rows come from one version of the table, the newest when the call is made. Rows stream: this process
     holds about two file splits (128 MB of Parquet each at most), whatever the table's size. With ``keys`` only those
-    rows come, for reading a few again; a key without a row gives nothing. Raises Misconfigured when there is
-    no silver table at ``target``.
+    rows come, for reading a few again; a key without a row gives nothing. With a ``selection`` only its rows come.
+    Raises Misconfigured when there is no silver table at ``target``.
     """
     silver = require_silver(spark, target)
     if not {"_key", *SILVER.fieldNames()} <= set(silver.columns):
@@ -50,6 +57,12 @@ def read_silver(
     if keys is not None:
         wanted = spark.createDataFrame([(key,) for key in keys], "_key STRING")
         silver = silver.join(wanted, "_key", "left_semi")
+    if selection.stratum is not None:
+        low, high = selection.stratum.bounds
+        silver = silver.where((F.md5("_key") >= low) & (F.md5("_key") < high))
+    if selection.since_ms is not None:
+        label = F.expr("try_cast(substr(_base, 1, 15) AS BIGINT)")
+        silver = silver.where((F.col("_stream_time_ms") >= selection.since_ms) | (label >= selection.since_ms))
     # With `ttl_deletes: keep` an expired item is still shown; the source has it no longer.
     gone = F.col("_is_deleted") | F.coalesce(F.col("_ttl_expired"), F.lit(False))
     item = F.when(~gone, F.col("_item"))

@@ -6,15 +6,17 @@ Loading deltalake takes half a second, so only what reads a table imports this m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from arro3.core import Array, DataType, Table
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
-from deltalake import DeltaTable, QueryBuilder
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import StructType
 
@@ -116,6 +118,14 @@ class DeltaVersion:
         with _translated(self._target):
             for batch in batches:
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+@contextmanager
+def column_of_texts(texts: Sequence[str]) -> Iterator[DeltaVersion]:
+    """A table of one column `text`, to join with in a query: deltalake's engine takes nothing but Delta tables."""
+    with TemporaryDirectory(prefix="lakebound-") as folder:
+        write_deltalake(folder, Table.from_pydict({"text": Array(texts, type=DataType.string())}))
+        yield DeltaVersion(folder)
 
 
 def _s3_options(bucket: str, keys: ReadOnlyCredentials | None) -> dict[str, str]:

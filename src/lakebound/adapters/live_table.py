@@ -36,14 +36,14 @@ class LiveTable:
         if _CHANGES_ID in self.silver.properties:
             self._changes = DeltaVersion(target.rstrip("/") + "_changes")
 
-    def query(self, sql: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
-        """The names of the columns and the rows of a query over TABLES, in DataFusion's SQL.
+    def query(self, sql: str, **more: DeltaVersion) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+        """The names of the columns and the rows of a query over TABLES and ``more``, in DataFusion's SQL.
 
         Rows stream (see `DeltaVersion.query`). Raises Misconfigured where DataFusion cannot plan the query.
         """
         names = self.silver.column_names
         rows = "SELECT * FROM delta"
-        others = {}
+        others = dict(more)
         if self._changes is not None:
             rows = live_sql(names, self._changes.members("columns"))
             others["changes"] = self._changes

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lakebound.adapters.aws_calls import NotThere
-from lakebound.adapters.delta_table import DeltaVersion
+from lakebound.adapters.delta_table import DeltaVersion, column_of_texts
 from lakebound.adapters.live_table import LiveTable
 from lakebound.operate.run_merge import Registers
-from lakebound.operate.verify import LakeRow
+from lakebound.operate.sample import Selection
+from lakebound.operate.sides import EVERY_KEY, LakeRow
 
 # With `ttl_deletes: keep` an expired item is still shown; the source has it no longer.
 _ROWS: Final = """
@@ -22,7 +23,7 @@ _REGISTERS: Final = """
     SELECT _key, coalesce(_base, ''), _stream_time_ms, NOT (_is_deleted OR coalesce(_ttl_expired, false)) FROM delta
 """
 _KEYS_A_QUERY: Final = 1_000
-"""A query that lists more keys than these is slower than one over every row, and 100,000 end the process."""
+"""A query that lists more keys than these is slower than one that joins them, and 100,000 end the process."""
 
 
 class SilverTable:
@@ -36,9 +37,16 @@ class SilverTable:
         self._live = live
         self._newest()
 
-    def rows(self) -> Iterator[LakeRow]:
-        """Every row, tombstones too, of the version that is the newest now."""
-        return self._rows()
+    def rows(self, selection: Selection = EVERY_KEY) -> Iterator[LakeRow]:
+        """Every row selected, tombstones too, of the version that is the newest now."""
+        conditions = []
+        if selection.stratum is not None:
+            low, high = selection.stratum.bounds
+            conditions.append(f"md5(_key) >= '{low}' AND md5(_key) < '{high}'")
+        if selection.since_ms is not None:
+            since, label = selection.since_ms, "try_cast(substr(_base, 1, 15) AS BIGINT)"
+            conditions.append(f"(_stream_time_ms >= {since} OR {label} >= {since})")
+        return self._rows(" WHERE " + " AND ".join(conditions) if conditions else "")
 
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
         """The rows of these keys in the newest version."""
@@ -46,7 +54,7 @@ class SilverTable:
         if not wanted:
             return iter(())
         if len(wanted) > _KEYS_A_QUERY:
-            return (row for row in self._rows() if row.key in wanted)
+            return self._joined(wanted)
         listed = ", ".join("'" + key.replace("'", "''") + "'" for key in wanted)
         return self._rows(f" WHERE _key IN ({listed})")
 
@@ -62,11 +70,15 @@ class SilverTable:
             return frozenset()
         return frozenset(str(path).rpartition("/")[2] for (path,) in noted.query("SELECT path FROM delta"))
 
-    def _rows(self, where: str = "") -> Iterator[LakeRow]:
+    def _joined(self, wanted: frozenset[str]) -> Iterator[LakeRow]:
+        with column_of_texts(sorted(wanted)) as listed:
+            yield from self._rows(" WHERE _key IN (SELECT text FROM wanted)", wanted=listed)
+
+    def _rows(self, where: str = "", **others: DeltaVersion) -> Iterator[LakeRow]:
         if self._live:
-            _, found = self._newest().query(_ROWS.format(rows="live_rows") + where)
+            _, found = self._newest().query(_ROWS.format(rows="live_rows") + where, **others)
         else:
-            found = self._newest().silver.query(_ROWS.format(rows="delta") + where)
+            found = self._newest().silver.query(_ROWS.format(rows="delta") + where, **others)
         for key, item, from_base in found:
             yield LakeRow(key, item, from_base)
 

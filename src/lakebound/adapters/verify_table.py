@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from queue import Full, Queue
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 from lakebound.adapters.aws_calls import Denied, call
 from lakebound.adapters.raw_answers import answer_of, keep_bodies, request_key, table_part
 from lakebound.errors import LakeboundError
+from lakebound.operate.sides import Page
 from lakebound.ports import Clock
 from lakebound.record.attributes import Image
 from lakebound.record.table_identity import Source
@@ -39,6 +41,8 @@ class DynamoDBTable:
         self._key_names = tuple(element["AttributeName"] for element in described["KeySchema"])
         self.item_count: int = described.get("ItemCount", 0)
         """About how many items there are: DynamoDB counts every six hours."""
+        self.table_bytes: int = described.get("TableSizeBytes", 0)
+        """Their size as DynamoDB counts it, as old."""
 
     @property
     def key_names(self) -> Sequence[str]:
@@ -47,19 +51,33 @@ class DynamoDBTable:
 
     def scan(self) -> Iterator[Image]:
         """Every item, strongly consistent, in no order. Raises LakeboundError."""
-        pages: Queue[list[Image] | BaseException | None] = Queue(maxsize=self._segments)
-        stop = threading.Event()
+        for page in self.pages(range(self._segments), self._segments):
+            yield from page.items
 
-        def read(segment: int) -> None:
+    def pages(self, parts: Sequence[int], of: int) -> Iterator[Page]:
+        """See SourceTable: a part is a segment of DynamoDB, and each thread reads one at a time.
+
+        Raises LakeboundError.
+        """
+        pages: Queue[Page | BaseException | None] = Queue(maxsize=self._segments)
+        stop = threading.Event()
+        todo = deque(parts)
+
+        def read() -> None:
             try:
-                for page in self._pages(segment):
-                    if not _offer(pages, page, stop):
-                        return
+                while todo:
+                    try:
+                        part = todo.popleft()
+                    except IndexError:
+                        break
+                    for page in self._pages(part, of):
+                        if not _offer(pages, page, stop):
+                            return
                 _offer(pages, None, stop)
             except BaseException as failure:
                 _offer(pages, failure, stop)
 
-        threads = [threading.Thread(target=read, args=(segment,), daemon=True) for segment in range(self._segments)]
+        threads = [threading.Thread(target=read, daemon=True) for _ in range(min(self._segments, len(parts)))]
         for thread in threads:
             thread.start()
         try:
@@ -71,7 +89,7 @@ class DynamoDBTable:
                 elif isinstance(page, BaseException):
                     raise page
                 else:
-                    yield from page
+                    yield page
         finally:
             stop.set()
             for thread in threads:
@@ -97,14 +115,15 @@ class DynamoDBTable:
                 if wanted:
                     self._clock.sleep(min(0.05 * 2**rounds, 5))
 
-    def _pages(self, segment: int) -> Iterator[list[Image]]:
-        part = {"Segment": segment, "TotalSegments": self._segments} if self._segments > 1 else {}
+    def _pages(self, segment: int, of: int) -> Iterator[Page]:
+        part = {"Segment": segment, "TotalSegments": of} if of > 1 else {}
         start: dict[str, Any] = {}
         while True:
             answer = answer_of(self._call("scan", TableName=self.name, ConsistentRead=True, **part, **start))
             # A page can be empty and still have a start key: only the missing start key ends a segment.
-            yield answer["Items"]
-            if not answer.get("LastEvaluatedKey"):
+            is_last = not answer.get("LastEvaluatedKey")
+            yield Page(segment, answer["Items"], is_last)
+            if is_last:
                 return
             start = {"ExclusiveStartKey": request_key(answer["LastEvaluatedKey"])}
 
@@ -118,9 +137,7 @@ class DynamoDBTable:
             ) from None
 
 
-def _offer(
-    pages: Queue[list[Image] | BaseException | None], page: list[Image] | BaseException | None, stop: threading.Event
-) -> bool:
+def _offer(pages: Queue[Page | BaseException | None], page: Page | BaseException | None, stop: threading.Event) -> bool:
     """Hand over a page, unless the reader has gone."""
     while not stop.is_set():
         try:

@@ -11,7 +11,7 @@ import orjson
 import typer
 from botocore.exceptions import BotoCoreError, NoRegionError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
@@ -65,13 +65,23 @@ class CountColumn(ProgressColumn):
         return Text(f"{task.description} {int(task.completed):,}{of}")
 
 
+class RemainingColumn(TimeRemainingColumn):
+    """How long what is counted will take still, where its end is known: `0:12:40 left`."""
+
+    def render(self, task: Task) -> Text:
+        """The cell."""
+        if task.total is None or task.finished or task.time_remaining is None:
+            return Text()
+        return Text.assemble(super().render(task), " left")
+
+
 def bar_columns(width: int) -> tuple[ProgressColumn, ...]:
     """The columns of a progress bar on a terminal of that width: a narrow one gets the figures alone."""
     # Without a column of its own rich gives it no_wrap, and cuts what does not fit.
     counts = CountColumn(table_column=Column(no_wrap=False, overflow="fold"))
     if width < _ROOM_FOR_A_BAR:
         return (counts,)
-    return (counts, BarColumn(_BAR), TimeElapsedColumn())
+    return (counts, BarColumn(_BAR), TimeElapsedColumn(), RemainingColumn())
 
 
 def aws_client(service: str) -> Any:

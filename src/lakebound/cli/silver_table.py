@@ -17,7 +17,7 @@ from lakebound.backfill.manifest import Manifest
 from lakebound.cli.files import open_source
 from lakebound.errors import Misconfigured
 from lakebound.operate.run_merge import check_run_merge
-from lakebound.operate.verify import LakeTable
+from lakebound.operate.sides import LakeTable
 
 if TYPE_CHECKING:
     from lakebound.adapters.live_table import LiveTable

@@ -11,7 +11,8 @@ from pyspark.sql import SparkSession
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
 from lakebound.errors import LakeboundError, Misconfigured
-from lakebound.operate.verify import LakeRow
+from lakebound.operate.sample import Selection
+from lakebound.operate.sides import EVERY_KEY, LakeRow
 from lakebound_spark.platform.session import job_session
 from lakebound_spark.platform.tables import absolute_table, in_spark_catalog
 from lakebound_spark.silver.silver_reader import read_silver
@@ -26,9 +27,9 @@ class SparkSilver:
         self._target = target
         self._live = live
 
-    def rows(self) -> Iterator[LakeRow]:
-        """Every row, tombstones too, of the version that is the newest now."""
-        for row in read_silver(self._spark, self._target, live=self._live):
+    def rows(self, selection: Selection = EVERY_KEY) -> Iterator[LakeRow]:
+        """Every row selected, tombstones too, of the version that is the newest now."""
+        for row in read_silver(self._spark, self._target, selection=selection, live=self._live):
             yield LakeRow(row.key, row.item, row.from_base)
 
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -18,23 +21,37 @@ from lakebound.adapters.bootstrap import run_rules
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.folder import images_in_folder
+from lakebound.adapters.spill_folder import Begun, open_spill
 from lakebound.adapters.stack import function_environment
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.backfill.run_context import RunRules
 from lakebound.cli import silver_table
 from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
+from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.silver_table import EngineName, Live
 from lakebound.errors import Misconfigured
+from lakebound.operate.first_look import PARTITIONS, parts_of
+from lakebound.operate.read_cost import cost_lines, read_cost
 from lakebound.operate.repair import RepairResult
 from lakebound.operate.repair import repair as repair_keys
-from lakebound.operate.verify import Patience, RedactedSource, SourceTable, Wait, document, report_lines, verify
+from lakebound.operate.sample import Selection, Stratum, parse_share
+from lakebound.operate.sides import LakeTable, RedactedSource, SourceTable
+from lakebound.operate.verify import Patience, Wait, document, report_lines, verify
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.table_identity import Source
 from lakebound.settings import BackfillSettings
-from lakebound.times import format_time
+from lakebound.times import format_time, iso, utc
 
-_SIDES = {"source": "items of the source", "lake": "rows of the lake", "again": "keys read again"}
+_SIDES = {
+    "source": "items of the source",
+    "parts": "parts of the source",
+    "lake": "rows of the lake",
+    "compared": "partitions compared",
+    "again": "keys read again",
+}
+_ITEMS_A_PART = 50_000
+"""What a run that goes on may have to read again, for each thread."""
 _LINE_EVERY_MS = 60_000
 
 
@@ -64,10 +81,37 @@ def command(
         bool,
         typer.Option("--no-wait", help="Judge at the second look: what is on its way now counts as a difference."),
     ] = False,
+    sample: Annotated[
+        str | None,
+        typer.Option(help="Compare a share of the keys, another each day: 1/30 has had all after 30 days; or 0.1%."),
+    ] = None,
+    sample_day: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="With --sample: the day (UTC) that chooses it, not today."),
+    ] = None,
+    since: Annotated[
+        Moment | None,
+        typer.Option(
+            parser=Moment.parse,
+            metavar="TIME",
+            help="Compare only keys of which the lake has a change since this time, like 2026-11-24T03:00:00Z.",
+        ),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Keep what is read in this folder; the same command goes on with it after a kill. "
+            "Without it a temporary folder holds it.",
+        ),
+    ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Read what differs again and write it as files for the merge job.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: tell what it would write.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell what comparing would cost; with --repair, what it would write."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(dir_okay=False, help="Also write what --json says to this file, for `lakebound report`."),
@@ -78,9 +122,11 @@ def command(
     show: Annotated[int, typer.Option(min=0, help="Keys shown of each list; --json gives them all.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the whole table with the lake, key by key and item by item as values, and name what differs.
+    """Compare the table with the lake, key by key and item by item as values, and name what differs.
 
-    Consistent reads of the whole table: one read unit for 4 KB. A key that differs is read again on both sides until
+    Consistent reads of the whole table: one read unit for 4 KB; --dry-run tells how many. --sample scans one share of
+    the table and looks up another share of the lake's keys, one unit or more each. --since looks up keys only. What is
+    read goes to the disk, about 75 bytes a key and side. A key that differs is read again on both sides until
     it is equal, or has rested for two lags. Exit status 1 when anything differs or over 1 % of the keys were left out.
 
     With a stack, items are compared as DropAttributes and HashAttributes let them land, and the queue is its buffer
@@ -88,17 +134,39 @@ def command(
     nothing, as batch files of origin `reread`; merge them, then verify again.
     """
     patience = _patience(lag, limit, no_wait=no_wait, repair=repair)
-    subject = Subject.find(table, stack, repair=repair)
     clock = SystemClock()
-    source = subject.open(clock, segments)
+    selection = _selection(sample, sample_day, since, clock)
+    subject = Subject.find(table, stack, repair=repair)
+    compared = subject.open(clock, segments)
+    source, parts = compared.source, compared.parts(selection, segments)
     queue_url = queue or subject.queue_url
+    plan = {
+        "table": subject.source.asked,
+        "target": target,
+        "live": live,
+        "compared": str(selection),
+    }
     with ExitStack() as opened:
         silver = opened.enter_context(silver_table.open_silver(target, engine, live=live))
-        count = opened.enter_context(bars(quiet=as_json))
+        if dry_run and not repair:
+            _print_cost(compared, silver, selection, as_json=as_json)
+            return
+        spill, begun = opened.enter_context(open_spill(work, plan, Begun(clock.now_ms(), parts)))
+        here, _ = parts_of(selection.stratum, begun.parts)
+        if done := len([part for part in spill.whole_parts() if part.startswith("source-")]):
+            print(
+                f"goes on with what was read since {iso(begun.began_ms)}: {done} of {len(here)} parts of the source",
+                file=sys.stderr,
+            )
+        totals = {_SIDES["parts"]: len(here) - done, _SIDES["compared"]: PARTITIONS}
+        count = opened.enter_context(bars(quiet=as_json, totals=totals))
         report = verify(
             source,
             silver,
             clock,
+            spill=spill,
+            parts=begun.parts,
+            selection=selection,
             in_flight=partial(_count_messages, queue_url) if queue_url else lambda: 0,
             history=partial(images_in_folder, files) if files else lambda keys: (),
             patience=patience,
@@ -109,18 +177,42 @@ def command(
         repaired = None
         if keys and not dry_run:
             repaired = subject.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
-    result = document(subject.source.table, target, report)
+    result = document(subject.source.table, target, report, selection)
     if out is not None:
         out.write_text(json.dumps(result) + "\n", "utf-8")
     if as_json:
         echo_json(result | ({"dry_run": dry_run, "repair": asdict(repaired) if repaired else None} if repair else {}))
     else:
-        for line in report_lines(report, show):
+        for line in report_lines(report, show, selection):
             echo(line)
         if repair:
             _print_repair(repaired, len(keys), dry_run=dry_run)
+    spill.empty()
     if not report.is_equal:
         raise typer.Exit(1)
+
+
+def _selection(sample: str | None, day: datetime | None, since: Moment | None, clock: Clock) -> Selection:
+    """Raises Misconfigured for options that contradict each other, and for a share that is none."""
+    if since is not None and sample is not None:
+        raise Misconfigured("--since and --sample choose keys in two ways", hint="Leave one of the two out")
+    if day is not None and sample is None:
+        raise Misconfigured("--sample-day chooses a share", hint="Give --sample too, for example 1/30")
+    if sample is None:
+        return Selection(since_ms=since.ms if since else None)
+    return Selection(Stratum.on(day.date() if day else utc(clock.now_ms()).date(), parse_share(sample)))
+
+
+def _print_cost(compared: Compared, silver: LakeTable, selection: Selection, *, as_json: bool) -> None:
+    changed = 0
+    if selection.since_ms is not None:
+        changed = sum(1 for _ in silver.rows(selection))
+    cost = read_cost(compared.table.item_count, compared.table.table_bytes, selection, changed)
+    if as_json:
+        echo_json(asdict(cost) | {"compared": str(selection), "dollars": cost.dollars, "spill_bytes": cost.spill_bytes})
+        return
+    for line in cost_lines(cost):
+        echo(line)
 
 
 def _patience(lag: float, limit: float, *, no_wait: bool, repair: bool) -> Patience:
@@ -174,6 +266,19 @@ def _reason(wait: Wait) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """The table and, over it, its items as they land."""
+
+    table: DynamoDBTable
+    source: SourceTable
+
+    def parts(self, selection: Selection, segments: int) -> int:
+        """In how many parts what is selected is read. The same for the same table within six hours."""
+        shares = selection.stratum.of if selection.stratum else 1
+        return max(segments, ceil(self.table.item_count / shares / _ITEMS_A_PART))
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """The table to compare, and with a stack its buffer queue, its bucket, and the rules by which records land."""
 
@@ -194,18 +299,18 @@ class Subject:
         rules = run_rules(settings, aws_client)
         return Subject(found.source, found.output("BufferQueueUrl"), store_of(found), rules)
 
-    def open(self, clock: Clock, segments: int) -> SourceTable:
+    def open(self, clock: Clock, segments: int) -> Compared:
         """The table, its items as they land. Raises Misconfigured where its keys land hashed."""
         table = DynamoDBTable(self.source, aws_client("dynamodb"), clock, segments=segments)
         redaction = self.rules.redaction if self.rules else None
         if redaction is None:
-            return table
+            return Compared(table, table)
         if redaction.hashes_any(table.key_names):
             raise Misconfigured(
                 "HashAttributes names a key attribute: no key of the lake can be read again in the source",
                 hint="Compare such a table in Spark, with the files of a finished backfill",
             )
-        return RedactedSource(table, redaction)
+        return Compared(table, RedactedSource(table, redaction))
 
     def repair(
         self, keys: Sequence[str], key_names: Sequence[str], clock: Clock, progress: Callable[[int], None]

@@ -1,0 +1,102 @@
+"""`lakebound verify` with a share, a moment, a folder and a dry run: a table of moto, a Delta table on the disk."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import orjson
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from tests.support.operator_stack import Lakebound
+
+KEYS = [f"k{number}" for number in range(120)]
+
+
+@pytest.fixture
+def target(aws: None, tmp_path: Path) -> str:
+    """Silver, in which k7 differs, k8 is missing and there is a k900; k7 changed at 9,000 ms, all others at 1."""
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.create_table(
+        TableName="cars",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for key in KEYS:
+        dynamodb.put_item(TableName="cars", Item=item(key))
+    held = {key: item(key) for key in KEYS} | {"k7": item("k7", "2"), "k900": item("k900")}
+    del held["k8"]
+    constant = {"_is_deleted": False, "_version": "1", "_base": "", "_ttl_expired": False}
+    columns = {"_key": [f"id=S:{key}" for key in held], "_item": [json.dumps(one) for one in held.values()]}
+    times = {"_stream_time_ms": [9_000 if key == "k7" else 1 for key in held]}
+    table = pa.table(columns | times | {name: [value] * len(held) for name, value in constant.items()})
+    write_deltalake(tmp_path / "silver", table)
+    return str(tmp_path / "silver")
+
+
+def item(key: str, value: str = "1") -> Mapping[str, Any]:
+    return {"id": {"S": key}, "v": {"N": value}}
+
+
+def verified(lakebound: Lakebound, target: str, *more: str, status: int = 1) -> dict[str, Any]:
+    arguments = ("verify", "--table", "cars", "--target", target, "--no-wait", "--json", *more)
+    told: dict[str, Any] = orjson.loads(lakebound.out(*arguments, status=status))
+    return told
+
+
+def test_the_whole_table_and_the_lake(lakebound: Lakebound, target: str) -> None:
+    told = verified(lakebound, target)
+    assert (told["missing"], told["ghost"], told["different"]) == (["id=S:k8"], ["id=S:k900"], ["id=S:k7"])
+    assert (told["keys"], told["compared"]) == (121, "every key")
+
+
+def test_a_share_of_each_day_finds_all_in_as_many_days(lakebound: Lakebound, target: str) -> None:
+    found = set[str]()
+    for day in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        lakebound("verify", "--table", "cars", "--target", target, "--no-wait", "--json", "--sample", "1/3",
+                  "--sample-day", day)  # fmt: skip
+        told = orjson.loads(lakebound.out())
+        assert told["compared"].endswith(" of 3")
+        found.update(told["missing"], told["ghost"], told["different"])
+    assert found == {"id=S:k7", "id=S:k8", "id=S:k900"}
+
+
+def test_since_compares_what_changed(lakebound: Lakebound, target: str) -> None:
+    told = verified(lakebound, target, "--since", "1970-01-01T00:00:05Z")
+    assert (told["keys"], told["different"]) == (1, ["id=S:k7"])
+    assert told["compared"] == "keys of the lake that changed since 1970-01-01T00:00:05Z"
+
+
+def test_a_dry_run_tells_the_cost_and_compares_nothing(lakebound: Lakebound, target: str) -> None:
+    told = verified(lakebound, target, "--dry-run", status=0)
+    assert (told["scanned"], told["looked_up"], told["compared"]) == (120, 0, "every key")
+    told = verified(lakebound, target, "--dry-run", "--sample", "1/3", status=0)
+    assert (told["scanned"], told["looked_up"], told["look_up_units"]) == (40, 40, 40)
+    told = verified(lakebound, target, "--dry-run", "--since", "1970-01-01T00:00:05Z", status=0)
+    assert (told["scanned"], told["looked_up"], told["look_up_units"]) == (0, 1, 1)
+
+
+def test_a_folder_is_left_without_chunks_after_the_report(lakebound: Lakebound, target: str, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    assert verified(lakebound, target, "--work", str(work)) == verified(lakebound, target)
+    assert [path.name for path in work.iterdir()] == [".lock"]
+    assert verified(lakebound, target, "--work", str(work))["keys"] == 121
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--sample", "1/3", "--since", "2026-11-01"], "choose keys in two ways"),
+        (["--sample-day", "2026-11-01"], "--sample-day chooses a share"),
+        (["--sample", "all"], "all is no share of the keys"),
+        (["--work", "."], "is not empty"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    lakebound: Lakebound, target: str, options: list[str], told: str
+) -> None:
+    assert told in lakebound.err("verify", "--table", "cars", "--target", target, *options)
