@@ -59,7 +59,7 @@ def read_silver(
         silver = silver.join(wanted, "_key", "left_semi")
     if selection.stratum is not None:
         low, high = selection.stratum.bounds
-        silver = silver.where((F.md5("_key") >= low) & (F.md5("_key") < high))
+        silver = silver.where(f"md5(_key) >= '{low}' AND md5(_key) < '{high}'")
     if selection.since_ms is not None:
         label = F.expr("try_cast(substr(_base, 1, 15) AS BIGINT)")
         silver = silver.where((F.col("_stream_time_ms") >= selection.since_ms) | (label >= selection.since_ms))
