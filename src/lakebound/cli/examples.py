@@ -16,7 +16,6 @@ lakebound smoke --stack lakebound-cars --only item --only alarms
 lakebound status
 lakebound status --stack lakebound-cars --publish
 lakebound verify --table cars --target s3a://lake/silver/cars
-lakebound verify --table cars --target s3a://lake/silver/cars --sample 1/30 --dry-run
 lakebound verify --stack lakebound-cars --target lake.cars --repair --dry-run
 lakebound query --target /lake/silver/cars "SELECT count(*) FROM live"
 lakebound query --target main.lake.cars --json "SELECT vin, soc FROM current WHERE soc < 5 ORDER BY soc"
