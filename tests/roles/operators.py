@@ -57,6 +57,7 @@ READING: dict[str, Sequence[str]] = {
 CHANGING: dict[str, Sequence[str]] = {
     "doctor --smoke": ("--limit 5",),
     "status --publish": ("",),
+    "verify --publish": ("--target /nowhere/silver --no-wait",),
     "verify --repair": ("--target /nowhere/silver --lag 1 --limit 3",),
     "replay": ("--from 2020-01-01T00:00:00Z",),
     "backfill start": ("--name another",),
@@ -154,7 +155,7 @@ def _all_merged(*given: Any) -> RunMergeCheck:
 class _Empty:
     """Silver without a row."""
 
-    def rows(self) -> Iterator[Any]:
+    def rows(self, selection: object = None) -> Iterator[Any]:
         return iter(())
 
     def read(self, keys: Sequence[str]) -> Iterator[Any]:

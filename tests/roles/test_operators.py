@@ -24,7 +24,7 @@ from tests.support.command_verbs import VERBS as COMMANDS
 from tests.support.translated_template import ROOT
 
 WRITTEN = [one.statement() for one in OPERATOR]
-OF_THE_TABLES_KEY = ("verify", "config infer", "doctor --smoke", "verify --repair", "smoke")
+OF_THE_TABLES_KEY = ("verify", "verify --publish", "config infer", "doctor --smoke", "verify --repair", "smoke")
 """What is run with a table's own key, and a hash key in Parameter Store, besides."""
 
 MOST_CHARACTERS = 6_144
@@ -83,7 +83,7 @@ def test_the_verbs_do_what_they_are_there_for() -> None:
     first, second = operated()
     for one in (first, second):
         assert {verb for verb, statuses in one.statuses.items() if not set(statuses) <= {0, 1}} == set()
-    tells = {"status", "status --publish", "verify", "verify --repair", "dlq list", "dlq redrive"}
+    tells = {"status", "status --publish", "verify", "verify --publish", "verify --repair", "dlq list", "dlq redrive"}
     assert {verb for verb, statuses in first.statuses.items() if 1 in statuses} == tells | {"doctor --smoke", "smoke"}
 
 

@@ -12,12 +12,12 @@ from tests.support.translated_template import ROOT, translated
 
 PAGES = set(re.findall(r'<a id="([a-z-]+)">', (ROOT / "docs" / "OPERATIONS.md").read_text()))
 TELEMETRY = (ROOT / "src" / "lakebound" / "adapters" / "telemetry.py").read_text()
-AUDITS = {"Gap", "ChainBreaks"}
+AUDITS = {"Gap", "ChainBreaks", "Unequal"}
 HOUR_MS = 3_600_000
 
 
 def rendered() -> Resources:
-    resources: Resources = render(translated(), NEW)["Resources"]
+    resources: Resources = render(translated(), {**NEW, "VerifyAlarms": "on"})["Resources"]
     return resources
 
 
@@ -70,10 +70,16 @@ def test_the_iterator_age_has_its_four_steps() -> None:
         "FailureObjectsExpiring",
         "ChainBreaks",
         "Gap",
+        "Unequal",
     ],
 )
 def test_what_can_go_wrong_has_an_alarm(metric: str) -> None:
     assert any(alarm.get("MetricName") == metric for alarm in alarms(rendered()).values())
+
+
+def test_nobody_who_schedules_no_verify_has_its_alarms() -> None:
+    without = alarms(render(translated(), NEW)["Resources"])
+    assert alarms(rendered()).keys() - without.keys() == {"Unequal", "VerifyMissing"}
 
 
 def test_our_own_metrics_are_ones_that_are_put() -> None:

@@ -43,8 +43,10 @@ def item(key: str, value: str = "1") -> Mapping[str, Any]:
 
 
 def verified(lakebound: Lakebound, target: str, *more: str, status: int = 1) -> dict[str, Any]:
-    arguments = ("verify", "--table", "cars", "--target", target, "--no-wait", "--json", *more)
-    told: dict[str, Any] = orjson.loads(lakebound.out(*arguments, status=status))
+    assert lakebound("verify", "--table", "cars", "--target", target, "--no-wait", "--json", *more) == status
+    printed = lakebound.printed()
+    assert printed.err == ""
+    told: dict[str, Any] = orjson.loads(printed.out)
     return told
 
 
@@ -85,6 +87,30 @@ def test_a_folder_is_left_without_chunks_after_the_report(lakebound: Lakebound, 
     assert verified(lakebound, target, "--work", str(work)) == verified(lakebound, target)
     assert [path.name for path in work.iterdir()] == [".lock"]
     assert verified(lakebound, target, "--work", str(work))["keys"] == 121
+
+
+def test_publish_puts_how_many_keys_differ(lakebound: Lakebound, target: str) -> None:
+    verified(lakebound, target, "--publish")
+    verified(lakebound, target, "--publish", "--sample", "1/1000000", status=0)
+    put = boto3.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[
+            {
+                "Id": "unequal",
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": "Lakebound",
+                        "MetricName": "Unequal",
+                        "Dimensions": [{"Name": "table", "Value": "cars"}],
+                    },
+                    "Period": 3600,
+                    "Stat": "Maximum",
+                },
+            }
+        ],
+        StartTime=0,
+        EndTime=4_000_000_000,
+    )
+    assert put["MetricDataResults"][0]["Values"] == [3.0]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,8 @@ def _newest_file(clients: Clients, stack: Stack, store: ObjectStore, now_ms: int
 
 
 def put_metric(client: Any, table: str, name: str, value: float) -> None:
-    """Put a metric of the table: Gap (1 or 0) for the alarm StatusGap, ChainBreaks for the alarm of that name.
+    """Put a metric of the table: Gap (1 or 0) for the alarm StatusGap, ChainBreaks and Unequal for the alarms of those
+    names.
 
     Raises LakeboundError.
     """

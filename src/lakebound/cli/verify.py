@@ -23,6 +23,7 @@ from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.folder import images_in_folder
 from lakebound.adapters.spill_folder import Begun, open_spill
 from lakebound.adapters.stack import function_environment
+from lakebound.adapters.status_facts import put_metric
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.backfill.run_context import RunRules
 from lakebound.cli import silver_table
@@ -112,6 +113,10 @@ def command(
         bool,
         typer.Option("--dry-run", help="Tell what comparing would cost; with --repair, what it would write."),
     ] = False,
+    publish: Annotated[
+        bool,
+        typer.Option("--publish", help="Also put the metric Unequal, which two alarms watch (VerifyAlarms)."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(dir_okay=False, help="Also write what --json says to this file, for `lakebound report`."),
@@ -146,48 +151,52 @@ def command(
         "live": live,
         "compared": str(selection),
     }
-    with ExitStack() as opened:
-        silver = opened.enter_context(silver_table.open_silver(target, engine, live=live))
-        if dry_run and not repair:
-            _print_cost(compared, silver, selection, as_json=as_json)
-            return
-        spill, begun = opened.enter_context(open_spill(work, plan, Begun(clock.now_ms(), parts)))
-        here, _ = parts_of(selection.stratum, begun.parts)
-        if done := len([part for part in spill.whole_parts() if part.startswith("source-")]):
-            print(
-                f"goes on with what was read since {iso(begun.began_ms)}: {done} of {len(here)} parts of the source",
-                file=sys.stderr,
+    with ExitStack() as kept:
+        with ExitStack() as opened:
+            silver = opened.enter_context(silver_table.open_silver(target, engine, live=live))
+            if dry_run and not repair:
+                _print_cost(compared, silver, selection, as_json=as_json)
+                return
+            spill, begun = kept.enter_context(open_spill(work, plan, Begun(clock.now_ms(), parts)))
+            here, _ = parts_of(selection.stratum, begun.parts)
+            if done := len([part for part in spill.whole_parts() if part.startswith("source-")]):
+                read = f"{done:,} of {len(here):,} parts of the source"
+                print(f"goes on with what was read since {iso(begun.began_ms)}: {read}", file=sys.stderr)
+            totals = {_SIDES["parts"]: len(here) - done, _SIDES["compared"]: PARTITIONS}
+            count = opened.enter_context(bars(quiet=as_json, totals=totals))
+            report = verify(
+                source,
+                silver,
+                clock,
+                spill=spill,
+                parts=begun.parts,
+                selection=selection,
+                in_flight=partial(_count_messages, queue_url) if queue_url else lambda: 0,
+                history=partial(images_in_folder, files) if files else lambda keys: (),
+                patience=patience,
+                progress=lambda side, more: count(_SIDES[side], more),
+                waiting=WaitLines(Console(stderr=True, highlight=False), clock),
             )
-        totals = {_SIDES["parts"]: len(here) - done, _SIDES["compared"]: PARTITIONS}
-        count = opened.enter_context(bars(quiet=as_json, totals=totals))
-        report = verify(
-            source,
-            silver,
-            clock,
-            spill=spill,
-            parts=begun.parts,
-            selection=selection,
-            in_flight=partial(_count_messages, queue_url) if queue_url else lambda: 0,
-            history=partial(images_in_folder, files) if files else lambda keys: (),
-            patience=patience,
-            progress=lambda side, more: count(_SIDES[side], more),
-            waiting=WaitLines(Console(stderr=True, highlight=False), clock),
-        )
-        keys = report.unequal if repair else []
-        repaired = None
-        if keys and not dry_run:
-            repaired = subject.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
-    result = document(subject.source.table, target, report, selection)
-    if out is not None:
-        out.write_text(json.dumps(result) + "\n", "utf-8")
-    if as_json:
-        echo_json(result | ({"dry_run": dry_run, "repair": asdict(repaired) if repaired else None} if repair else {}))
-    else:
-        for line in report_lines(report, show, selection):
-            echo(line)
-        if repair:
-            _print_repair(repaired, len(keys), dry_run=dry_run)
-    spill.empty()
+            keys = report.unequal if repair else []
+            repaired = None
+            if keys and not dry_run:
+                repaired = subject.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
+        result = document(subject.source.table, target, report, selection)
+        if out is not None:
+            out.write_text(json.dumps(result) + "\n", "utf-8")
+        if as_json:
+            echo_json(
+                result | ({"dry_run": dry_run, "repair": asdict(repaired) if repaired else None} if repair else {})
+            )
+        else:
+            for line in report_lines(report, show, selection):
+                echo(line)
+            if repair:
+                _print_repair(repaired, len(keys), dry_run=dry_run)
+        # Only now: who loses the report to a kill can ask again.
+        spill.empty()
+    if publish:
+        put_metric(aws_client("cloudwatch"), subject.source.table, "Unequal", float(report.wrong))
     if not report.is_equal:
         raise typer.Exit(1)
 

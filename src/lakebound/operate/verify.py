@@ -79,6 +79,11 @@ class Report:
         """True when nothing differs and at most one key in a hundred was left out."""
         return not self.unequal and len(self.left_out) * 100 <= self.keys
 
+    @property
+    def wrong(self) -> int:
+        """0 when equal; else how many keys differ, or were left out where none differs: the metric Unequal."""
+        return 0 if self.is_equal else len(self.unequal) or len(self.left_out)
+
     def __str__(self) -> str:
         counts = (
             f"{self.keys:,} keys: {len(self.missing):,} missing, {len(self.ghost):,} ghost, "
