@@ -27,3 +27,18 @@ METRIC_MONTH: Final = 0.30
 """Not verified."""
 LOGS_GB: Final = 0.50
 """Not verified."""
+
+INSTANCE_HOURS: Final = {
+    "m5.xlarge": 0.192,
+    "m6i.xlarge": 0.192,
+    "m6i.2xlarge": 0.384,
+    "m7g.xlarge": 0.1632,
+    "m7g.2xlarge": 0.3264,
+    "r5.xlarge": 0.252,
+    "r6i.xlarge": 0.252,
+    "r6i.2xlarge": 0.504,
+    "i3.xlarge": 0.312,
+}
+"""EC2 on demand, Linux. Not verified, save m7g."""
+JOBS_DBU: Final = 0.15
+"""Databricks on AWS, Jobs Compute, Premium; the machines are paid to AWS besides. Not verified by its own page."""

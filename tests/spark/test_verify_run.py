@@ -10,8 +10,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound.operate.verify import Report
-from lakebound_spark.audits.verify_run import CHANGED_SINCE, key_verdicts, report_of
+from lakebound_spark.audits.verify_run import CHANGED_SINCE, key_verdicts, report_of, verify_run
 from lakebound_spark.jobs.verify_run import main
+from lakebound_spark.upkeep.sweep import SweepJob
 from tests.spark.jobs import bronze_frame, run_main
 from tests.spark.silver import Silver
 from tests.spark.sweep_run import LABEL, RUN, keep, manifest_of
@@ -62,6 +63,7 @@ def test_every_difference_is_named(spark: SparkSession) -> None:
     assert (report.missing, report.ghost, report.stale) == (of("missing"), of("ghost"), of("stale"))
     assert report.different == of("different", "twice")
     assert report.left_out == tuple((key, CHANGED_SINCE) for key in of("changed", "deleted since", "new"))
+    assert (report.rows, report.from_base) == (8, 0)
     assert report.keys == 9, "`absent` and `gone` are keys of neither side"
     assert not report.is_equal
 
@@ -88,3 +90,25 @@ def test_the_job_says_equal_and_names_what_is_not(
     repairs.unlink()
     assert run_main(main, *arguments).status == 1
     assert "1 files of run run-1 are not below" in capsys.readouterr().err
+
+
+def test_live_counts_what_waits_and_what_ttl_deleted_is_no_ghost(spark: SparkSession, tmp_path: Path) -> None:
+    silver = Silver.create(spark, tmp_path / "silver", {}, ttl_deletes="keep", appends=True)
+    source = tmp_path / "source"
+    silver.append(write_records(source, [stream("a", 1, item("a")), stream("b", 1, item("b"))]))
+    silver.merge_pending()
+    expired = stream("b", 2, None, ttl_expired=True, old_image=item("b"))
+    silver.append(write_records(source, [expired, base("c", 5, item("c"))], hour="2"))
+    keep(tmp_path, manifest_of([write_records(source, [base("a", LABEL, item("a")), base("c", LABEL, item("c"))])]))
+    run = SweepJob(
+        run=RUN,
+        table="flights",
+        target=silver.path,
+        source=str(source),
+        control_folder=str(tmp_path / "aside"),
+    )
+    merged, live = verify_run(spark, run), verify_run(spark, run, live=True)
+    assert (merged.missing, merged.ghost, merged.rows) == (of("c"), of("b"), 2)
+    assert live == Report(keys=2, rows=2, from_base=1)
+    silver.merge_pending()
+    assert verify_run(spark, run) == live

@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from lakebound.errors import LakeboundError
-from lakebound.operate.cost import CostLine, Usage, Workload, amount, dollars, estimate, headline, measure
+from lakebound.operate.cost import (
+    CostLine,
+    SparkCluster,
+    Usage,
+    Workload,
+    amount,
+    dollars,
+    estimate,
+    headline,
+    measure,
+    with_spark,
+)
 from lakebound.operate.doctor import (
     BAD,
     GOOD,
@@ -305,3 +316,28 @@ def test_the_estimate_of_the_verb_names_its_prices(lakebound: Lakebound, operate
     assert bill["prices_as_of"]
     assert lakebound("cost", "--json") == 0
     assert lakebound("cost", "--table", "flights") == 2
+
+
+def test_spark_adds_its_machines_and_databricks_its_units() -> None:
+    bill = estimate(Workload(100, 1_024))
+    with_machines = with_spark(bill, SparkCluster(60, "m7g.xlarge", 3, 0.5))
+    parts = {line.part: line for line in with_machines.lines}
+    assert parts["Spark machines"].amount == 180
+    assert parts["Spark machines"].dollars == pytest.approx(180 * 0.1632)
+    assert parts["Databricks"].dollars == pytest.approx(90 * 0.15)
+    assert with_machines.dollars == pytest.approx(bill.dollars + 180 * 0.1632 + 90 * 0.15)
+    assert [line.dollars for line in with_machines.lines] == sorted(parts[p].dollars for p in parts)[::-1]
+    assert "Databricks" not in {line.part for line in with_spark(bill, SparkCluster(60, "0.2")).lines}
+
+
+@pytest.mark.parametrize("instance", ["z9.huge", "-1", "nan", "inf", ""])
+def test_machines_without_a_price_are_refused(instance: str) -> None:
+    with pytest.raises(LakeboundError, match="There is no price of"):
+        with_spark(estimate(Workload(1, 1)), SparkCluster(1, instance))
+
+
+def test_the_verb_adds_spark(lakebound: Lakebound, operated: Operated) -> None:
+    arguments = ("cost", "--writes", "100", "--item-bytes", "1000")
+    alone, with_machines = lakebound.document(*arguments), lakebound.document(*arguments, "--spark-hours", "100")
+    assert with_machines["dollars"] == pytest.approx(alone["dollars"] + 19.2)
+    assert lakebound.err(*arguments, "--dbus", "1").startswith("lakebound: --machines and --dbus are of Spark's")

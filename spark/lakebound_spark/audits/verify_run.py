@@ -16,14 +16,17 @@ from lakebound_spark.history.stretches import value_digest
 from lakebound_spark.platform.tables import read_table, require_silver
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register
+from lakebound_spark.silver.live_rows import live_rows
 from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal, check_manifest, load_manifest, require_run_files
 
+_COUNTED = ("shown", "from_base")
 CHANGED_SINCE = "it changed after the run read it"
 
 
-def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Report:
+def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "", live: bool = False) -> Report:
     """The report of `lakebound verify`, with the run's files as the source.
 
+    With ``live`` changes that wait in `_changes` for a merge count as merged, as `_live` shows them.
     An older value of the item is reported as stale when ``bronze`` is given, else as different. The lists hold every
     key, in this process's memory: a few thousand are normal, millions mean that it is another table. Raises
     Misconfigured, and SweepRefusal when the run did not read the whole table consistently or its files are incomplete.
@@ -32,6 +35,7 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Repor
     check_manifest(manifest, run.table)
     files = require_run_files(spark, run.source, manifest)
     silver = require_silver(spark, run.target)
+    silver = _shown(live_rows(spark, run.target) if live else silver)
     earlier = read_table(spark, bronze) if bronze else None
     checked = checked_records(spark, files, run.table)
     if checked.bad_files or checked.count != manifest.records:
@@ -43,13 +47,21 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "") -> Repor
     return report_of(key_verdicts(records, silver, manifest.first_label_ms, manifest.run, earlier))
 
 
+def _shown(silver: DataFrame) -> DataFrame:
+    """Silver with no item in a row that TTL has deleted: `ttl_deletes: keep` still shows it, the source has it not."""
+    return silver.withColumn("_item", F.when(~F.coalesce(F.col("_ttl_expired"), F.lit(False)), F.col("_item")))
+
+
 _NO_RECORDS = "key STRING, snapshot_label_ms BIGINT, snapshot_run STRING, new_image STRING"
 
 
 def key_verdicts(
     records: DataFrame, silver: DataFrame, label_ms: int, run: str, bronze: DataFrame | None = None
 ) -> DataFrame:
-    """One row (`key`, `verdict`) per key of either side. The verdict is NULL where both sides are equal.
+    """One row (`key`, `verdict`, `shown`, `from_base`) per key of either side.
+
+    The verdict is NULL where both sides are equal. `shown` counts the key's visible rows, `from_base` those of them of
+    which only a backfill has told.
 
     before, the run                                before, silver
     | key | snapshot_label_ms | new_image |    | _key | _item     | _stream_time_ms | _base |
@@ -69,6 +81,8 @@ def key_verdicts(
     )
     rows = silver.groupBy(F.col("_key").alias("key")).agg(
         F.count("*").alias("rows"),
+        F.count("_item").alias("shown"),
+        F.count_if(F.expr("_item IS NOT NULL AND _stream_time_ms IS NULL AND _base <> ''")).alias("from_base"),
         F.first("_item").alias("lake"),
         F.max("_stream_time_ms").alias("stream_ms"),
         F.max("_base").alias("lake_base"),
@@ -76,14 +90,14 @@ def key_verdicts(
     both = ours.join(rows, "key", "full_outer").where(F.col("source").isNotNull() | F.col("lake").isNotNull())
     both = both.withColumn("again", F.coalesce(F.col("rows") > 1, F.lit(False)))
     same_text = F.col("source").eqNullSafe(F.col("lake")) & ~F.col("again")
-    equal = both.where(same_text).select("key", F.lit(None).cast("string").alias("verdict"))
+    equal = both.where(same_text).select("key", F.lit(None).cast("string").alias("verdict"), *_COUNTED)
     # A comparison of values parses each image in Python, so it is made only where the texts differ.
     suspects = both.where(~same_text).withColumns({"s": value_digest("source"), "l": value_digest("lake")})
     if bronze is not None:
         suspects = _add_is_earlier(suspects, bronze)
     else:
         suspects = suspects.withColumn("is_earlier", F.lit(False))
-    return equal.unionByName(suspects.select("key", _verdict(label_ms, run).alias("verdict")))
+    return equal.unionByName(suspects.select("key", _verdict(label_ms, run).alias("verdict"), *_COUNTED))
 
 
 def _verdict(label_ms: int, run: str) -> Column:
@@ -114,7 +128,8 @@ def _add_is_earlier(suspects: DataFrame, bronze: DataFrame) -> DataFrame:
 def report_of(verdicts: DataFrame) -> Report:
     """The report over the rows of :func:`key_verdicts`."""
     listed = F.sort_array(F.collect_list(F.when(F.col("verdict").isNotNull(), F.col("key"))))
-    found = verdicts.groupBy("verdict").agg(F.count("*").alias("keys"), listed.alias("listed")).collect()
+    counts = [F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in _COUNTED]
+    found = verdicts.groupBy("verdict").agg(F.count("*").alias("keys"), listed.alias("listed"), *counts).collect()
     by_verdict = {row["verdict"]: tuple(row["listed"]) for row in found}
 
     def of(verdict: str) -> tuple[str, ...]:
@@ -127,4 +142,6 @@ def report_of(verdicts: DataFrame) -> Report:
         stale=of("stale"),
         different=of("different"),
         left_out=tuple((key, CHANGED_SINCE) for key in of(CHANGED_SINCE)),
+        rows=sum(row["shown"] for row in found),
+        from_base=sum(row["from_base"] for row in found),
     )

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         try:
-            report = verify_run(spark, run, bronze=bronze)
+            report = verify_run(spark, run, bronze=bronze, live=options.live)
         except SweepRefusal as refused:
             print(f"verify_run: refused: {refused}", file=sys.stderr)
             return 1
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="verify_run", description=__doc__)
     add_run_arguments(parser)
     parser.add_argument("--bronze", default="", help="bronze table, to tell stale from different")
+    parser.add_argument("--live", action="store_true", help="count changes that wait for a merge as merged")
     parser.add_argument("--show", type=int, default=20, help="keys shown of each list (%(default)s)")
     parser.add_argument("--json", action="store_true", help="the report as one JSON document, every list whole")
     return parser

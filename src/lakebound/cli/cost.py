@@ -16,12 +16,14 @@ from lakebound.errors import Misconfigured
 from lakebound.operate.cost import (
     HOURS_A_MONTH,
     CostLine,
+    SparkCluster,
     Workload,
     amount,
     dollars,
     estimate,
     headline,
     measure,
+    with_spark,
 )
 
 
@@ -38,12 +40,22 @@ def command(
     item_bytes: Annotated[
         float, typer.Option(min=0, help="With --writes: bytes of an item, as DynamoDB counts them.")
     ] = 0,
+    spark_hours: Annotated[
+        float | None, typer.Option(min=0, max=744, help="Add Spark: the hours a month in which its machines run.")
+    ] = None,
+    instance: Annotated[
+        str, typer.Option(help="With --spark-hours: the machines' type, or what one costs an hour in dollars.")
+    ] = "m6i.xlarge",
+    machines: Annotated[int, typer.Option(min=1, help="With --spark-hours: how many, with the driver's.")] = 1,
+    dbus: Annotated[
+        float, typer.Option(min=0, help="With --spark-hours, on Databricks: DBUs that a machine uses an hour.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Print what the pipeline costs a month, part by part: measured from metrics, or estimated with --writes.
 
-    The source table, Spark and the Delta table are not included. Prices are those of one region on one date. Check
-    them before you quote a figure.
+    The source table and the Delta table are not included, and Spark only with --spark-hours. Prices are those of one
+    region on one date. Check them before you quote a figure.
     """
     if writes is not None:
         item_bytes = item_bytes or mean_item_bytes(aws_client("dynamodb"), table_named(table) if table else None)
@@ -53,6 +65,10 @@ def command(
     else:
         usage = measure_usage(deployed.clients, find_stack(stack), hours)
         bill, records = measure(usage), (usage.records or 0) * HOURS_A_MONTH / hours
+    if spark_hours is not None:
+        bill = with_spark(bill, SparkCluster(spark_hours, instance, machines, dbus))
+    elif dbus or machines > 1:
+        raise Misconfigured("--machines and --dbus are of Spark's machines", hint="Give --spark-hours too")
     per_million = bill.per_million(records)
     if as_json:
         echo_json(asdict(bill) | {"dollars": bill.dollars, "records": records, "per_million": per_million})

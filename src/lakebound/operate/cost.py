@@ -1,16 +1,17 @@
 """What a pipeline costs a month: measured from what it did, or estimated from a write rate.
 
-The costs do not include the source table, the Delta table, the Spark cluster, a customer key, or transfer out of the
-region. Lambda reads the stream for free.
+The costs do not include the source table, the Delta table, a customer key, or transfer out of the region, and the
+Spark cluster only where somebody tells its hours. Lambda reads the stream for free.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from math import ceil
+from math import ceil, inf
 from typing import Final
 
 from lakebound import prices
+from lakebound.errors import Misconfigured
 
 HOURS_A_MONTH: Final = 730
 _SECONDS_A_MONTH: Final = HOURS_A_MONTH * 3600
@@ -180,6 +181,42 @@ def estimate(load: Workload) -> Bill:
             CostLine("alarms", load.alarms, "alarms", load.alarms * prices.ALARM_MONTH),
         ],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SparkCluster:
+    """The machines of the Spark jobs. `hours` a month in which they run; `dbus` of Databricks, a machine and hour."""
+
+    hours: float
+    instance: str
+    machines: int = 1
+    dbus: float = 0.0
+
+    @property
+    def hour(self) -> float:
+        """Dollars an hour for one machine: by its type, or as told. Raises Misconfigured for a type without a price."""
+        if self.instance in prices.INSTANCE_HOURS:
+            return prices.INSTANCE_HOURS[self.instance]
+        try:
+            told = float(self.instance)
+        except ValueError:
+            told = -1.0
+        if not 0 <= told < inf:
+            raise Misconfigured(
+                f"There is no price of {self.instance} here",
+                hint=f"Give dollars an hour, or one of {', '.join(prices.INSTANCE_HOURS)}",
+            )
+        return told
+
+
+def with_spark(bill: Bill, cluster: SparkCluster) -> Bill:
+    """The bill with the parts of the Spark cluster. Raises Misconfigured for a type without a price."""
+    hours = cluster.hours * cluster.machines
+    lines = [*bill.lines, CostLine("Spark machines", hours, "machine-hours", hours * cluster.hour)]
+    if cluster.dbus:
+        used = hours * cluster.dbus
+        lines.append(CostLine("Databricks", used, "DBUs of Jobs Compute", used * prices.JOBS_DBU))
+    return replace(_bill(bill.way, lines), prices_as_of=bill.prices_as_of, region=bill.region)
 
 
 def _storage(size: float) -> CostLine:
