@@ -1,4 +1,4 @@
-"""Writes the generated blocks of the pages, or names the pages whose blocks are stale.
+"""Writes the generated blocks of the pages and the bundle's template, or names what is stale.
 
     python docs/generate.py           write them
     python docs/generate.py --check   exit 1 and name the stale ones
@@ -19,7 +19,7 @@ from typing import Any, Final
 import typer
 import yaml
 
-from docs import operator_rights
+from docs import bundle_template, operator_rights
 from lakebound.cli import spark_conf
 from lakebound.cli.app import app
 from lakebound.record import envelope
@@ -197,14 +197,16 @@ def stale(folder: Path = ROOT) -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the stale pages; with `--check` only name them, and return 1 if there are any."""
-    outdated = stale()
-    for path in outdated:
-        if "--check" in arguments:
+    """Write what is stale; with `--check` only name it, and return 1 if there is any."""
+    pages, template = stale(), bundle_template.stale(ROOT)
+    if "--check" in arguments:
+        for path in (*pages, *template):
             print(f"{path.relative_to(ROOT)} is stale: run `.venv/bin/python docs/generate.py`", file=sys.stderr)
-        else:
-            path.write_text(filled(path.read_text("utf-8")), "utf-8")
-    return 1 if outdated and "--check" in arguments else 0
+        return 1 if pages or template else 0
+    for path in pages:
+        path.write_text(filled(path.read_text("utf-8")), "utf-8")
+    bundle_template.write(ROOT)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,32 +1,41 @@
-"""What docs/SPARK.md gives to copy works as far as it can run here: command lines parse, the cell runs."""
+"""What docs/SPARK.md and DATABRICKS.md give to copy works as far as it can run here: lines parse, cells run."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
+import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from pyspark.sql import SparkSession
 
+from lakebound_spark.jobs import ingest_bronze
 from lakebound_spark.lake.lake_config import SETTINGS_OF_STEPS, parse_lake
 from lakebound_spark.platform.session import SETTINGS_OF_35
 from lakebound_spark.reading.schema import BRONZE_RECORD
-from tests.support.independent_writer import item, stream, write_lines, write_records
+from tests.spark.jobs import run_main
+from tests.spark.silver import write_config
+from tests.support.independent_writer import base, item, stream, write_lines, write_records
+from tests.support.registers import visible_items
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "SPARK.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+PAGE, DATABRICKS = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("SPARK", "DATABRICKS"))
 
 
-(CELL,) = blocks("python")
+def blocks(language: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+
+CELL, SINK, AUTO_CDC = blocks("python", DATABRICKS)
 
 
 def parse(script: str, arguments: list[str]) -> Any:
@@ -76,8 +85,8 @@ def test_the_jars_for_spark_35_are_those_of_its_settings() -> None:
 
 def test_every_variable_of_a_deployment_is_one_of_the_bundle() -> None:
     bundle = (ROOT / "spark" / "databricks.yml").read_text()
-    given = set(re.findall(r"--var (\w+)=", PAGE))
-    assert given == {"source_table", "data", "aside", "metrics_profile", "pause", "pause_single"}
+    given = set(re.findall(r"--var (\w+)=", DATABRICKS))
+    assert given == {"source_table", "data", "aside", "table", "pause", "pause_single"}
     assert all(re.search(rf"^  {name}:\n    description", bundle, re.MULTILINE) for name in given)
 
 
@@ -104,3 +113,95 @@ def test_the_cell_runs_but_for_auto_loader(spark: SparkSession, tmp_path: Path) 
 def test_red_control_a_wrong_argument_is_refused() -> None:
     with pytest.raises(SystemExit):
         parse("merge_changes.py", ["--source", "a", "--wrong", "b"])
+
+
+# ── pipelines ──
+
+
+class Pipelines(ModuleType):
+    """Stands for Databricks' `pyspark.pipelines`, of which open Spark lacks these: keeps what a block declares."""
+
+    def __init__(self) -> None:
+        super().__init__("pyspark.pipelines")
+        self.sinks: dict[str, Any] = {}
+        self.flows: dict[str, Any] = {}
+        self.changes: dict[str, Any] = {}
+
+    def foreach_batch_sink(self, name: str) -> Callable[[Any], Any]:
+        return lambda function: self.sinks.setdefault(name, function)
+
+    def append_flow(self, target: str) -> Callable[[Any], Any]:
+        return lambda function: self.flows.setdefault(target, function)
+
+    def create_streaming_table(self, name: str) -> None:
+        self.changes[name] = None
+
+    def create_auto_cdc_flow(self, target: str, **flow: Any) -> None:
+        assert target in self.changes
+        self.changes[target] = flow
+
+
+def declared(block: str, monkeypatch: pytest.MonkeyPatch, **names: Any) -> Pipelines:
+    pipelines = Pipelines()
+    monkeypatch.setattr("pyspark.pipelines", pipelines, raising=False)
+    monkeypatch.setitem(sys.modules, "pyspark.pipelines", pipelines)
+    exec(compile(block, "docs/DATABRICKS.md", "exec"), names)
+    return pipelines
+
+
+RECORDS = [
+    stream("a", 1, item("a", v={"N": "1"})),
+    stream("a", 2, item("a", v={"N": "2"})),
+    stream("b", 1, item("b")),
+    stream("b", 3, None),
+    base("old", 5, item("old", v={"N": "5"})),
+    # Read by the backfill after the stream record, whose change it has and more.
+    stream("late", 1, item("late", v={"N": "1"}), time_ms=1),
+    base("late", 5, item("late", v={"N": "9"})),
+]
+
+
+@pytest.fixture
+def bronze(spark: SparkSession, tmp_path: Path) -> str:
+    write_records(tmp_path / "files", RECORDS, hour="dt=2013-01-01/HH=00")
+    arguments = ["--source", tmp_path / "files", "--checkpoint", tmp_path / "c" / "bronze"]
+    config = write_config(tmp_path, ["id: string", "v: int"])
+    ran = run_main(ingest_bronze.main, *arguments, "--target", tmp_path / "bronze", "--config", config)
+    assert ran.status == 0
+    return str(tmp_path / "bronze")
+
+
+@pytest.mark.classic("Databricks' decorators stand in this process")
+def test_the_sink_of_a_pipeline_makes_the_silver_of_the_job(
+    spark: SparkSession, bronze: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = SINK.replace('.table("main.lakebound.flights_bronze")', f'.format("delta").load("{bronze}")')
+    block = block.replace("main.lakebound.flights", str(tmp_path / "silver"))
+    block = block.replace("/Volumes/main/lakebound/config/flights.yaml", str(tmp_path / "silver.yaml"))
+    block = block.replace("/Volumes/main/lakebound/checkpoints/flights/pipeline", str(tmp_path / "c" / "pipeline"))
+    assert "main.lakebound" not in block
+    for update in ("first", "full refresh"):
+        pipelines = declared(block, monkeypatch, spark=spark)
+        ((target, flow),) = pipelines.flows.items()
+        writer = flow().writeStream.foreachBatch(pipelines.sinks[target]).trigger(availableNow=True)
+        writer.option("checkpointLocation", str(tmp_path / update)).start().awaitTermination()
+        rows = spark.read.format("delta").load(str(tmp_path / "silver")).where("NOT _is_deleted").collect()
+        assert {row["_key"]: json.loads(row["_item"]) for row in rows} == visible_items(RECORDS)
+    brought = spark.read.format("delta").load(str(tmp_path / "silver_metrics")).orderBy("detected_at").collect()
+    assert [row["inserted"] for row in brought] == [len({record["key"] for record in RECORDS}), 0]
+
+
+def test_auto_cdc_differs_where_the_page_says(
+    spark: SparkSession, bronze: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rule as Databricks describes it: a key's row is that of the greatest sequence, and goes with a delete."""
+    ((_, flow),) = declared(AUTO_CDC, monkeypatch).changes.items()
+    assert flow["stored_as_scd_type"] == 1
+    records = spark.read.format("delta").load(bronze)
+    assert {*flow["keys"], flow["sequence_by"], *flow["except_column_list"]} <= set(records.columns)
+    shown: dict[str, Any] = {}
+    for row in records.where(f"{flow['sequence_by']} IS NOT NULL").orderBy(flow["sequence_by"]).collect():
+        shown[row["key"]] = None if row[flow["apply_as_deletes"]] else json.loads(row["new_image"])
+    right = visible_items(RECORDS)
+    wrong = {key for key in right.keys() | shown.keys() if shown.get(key) != right.get(key)}
+    assert wrong == {"id=S:old", "id=S:late"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,7 +75,11 @@ def table_sql(target: str) -> str:
         return f"delta.{quoted(target)}"
     if not re.fullmatch(rf"(?:{_NAME_PART})(?:\.(?:{_NAME_PART}))*", target):
         raise Misconfigured(f"{target!r} is no table's name; give table, schema.table, catalog.schema.table or a path")
-    return ".".join(part if part[0] == "`" else quoted(part) for part in re.findall(_NAME_PART, target))
+    parts = re.findall(_NAME_PART, target)
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ and any(re.search(r"[. ]", part) for part in parts):
+        # "Securable object naming requirements" of its documentation. DynamoDB lets a table be called `prod.cars`.
+        raise Misconfigured(f"{target} has a dot or a space in a name, which Unity Catalog takes none of; give another")
+    return ".".join(part if part[0] == "`" else quoted(part) for part in parts)
 
 
 def exists(spark: SparkSession, target: str) -> bool:

@@ -1,0 +1,54 @@
+"""Silver as the sink of a declarative pipeline: what its function for a micro-batch calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from pyspark.sql import DataFrame
+
+from lakebound_spark.platform.metrics import MicroBatch, prepare_metrics
+from lakebound_spark.platform.refusals import Refusals
+from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH
+from lakebound_spark.silver.config import load_config, parse_config
+from lakebound_spark.silver.merge_job import BRONZE, MergeJob, MergeWork
+from lakebound_spark.silver.preparation import prepare_tables
+
+
+@dataclass(frozen=True)
+class SilverSink:
+    """Merges micro-batches of bronze's rows into silver, as `merge_changes --reader bronze` does.
+
+    A pipeline that begins anew ("full refresh") brings every record again, which changes nothing. Make one each time
+    the pipeline's source is read: its rows of `<target>_metrics` bear the id of the update.
+    """
+
+    target: str
+    config: str | Mapping[str, Any]
+    """The YAML of `merge_changes`, as a path or as a mapping."""
+    folder: str
+    """A folder of this table's own, as in a volume: held rows, and the id of silver. It goes when silver is dropped."""
+    run: str = field(default_factory=lambda: uuid4().hex)
+
+    def __call__(self, batch: DataFrame, batch_id: int) -> None:
+        """Merge one micro-batch. Raises Misconfigured for what a person has to set right.
+
+        Every call looks whether the tables are there, since a pipeline gives no moment before its first micro-batch.
+        """
+        spark = batch.sparkSession
+        config = load_config(self.config) if isinstance(self.config, str) else parse_config(dict(self.config))
+        job = MergeJob(
+            source="",
+            checkpoint=self.folder,
+            target=self.target,
+            config=config,
+            trigger={},
+            reader=BRONZE,
+            files_per_micro_batch=FILES_PER_MICRO_BATCH,
+            bytes_per_merge=BYTES_PER_MERGE,
+        )
+        prepare_tables(spark, self.target, config, self.folder, lambda: None, Refusals(print), appends=False)
+        prepare_metrics(spark, self.target, MicroBatch)
+        MergeWork(self.target, self.run, job)(batch, batch_id)
