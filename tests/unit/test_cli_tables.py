@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-from lakebound.cli.output import bar_columns
+from lakebound.cli.output import CountLines, bar_columns
 from lakebound.cli.tables import Column, table
 from tests.support.dead_letters import a_body
 from tests.support.operator_stack import Lakebound, Operated
@@ -102,6 +102,26 @@ def test_a_progress_bar_cuts_no_number(width: int, done: int, total: int | None)
 def test_richs_own_columns_are_seen_to_cut() -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     assert "…" in drawn(columns, 40, 11_161, 10**12)
+
+
+def test_a_log_gets_a_line_a_minute_with_the_time_that_is_left() -> None:
+    now, lines = [0.0], list[str]()
+    count = CountLines({"parts": 100}, lines.append, lambda: now[0])
+    for second in range(0, 181, 10):
+        now[0] = float(second)
+        count("items", 1_000)
+        count("parts", 1)
+    assert lines == [
+        "items 7,000",
+        "parts 7 of 100, about 0:13:17 left",
+        "items 13,000",
+        "parts 13 of 100, about 0:13:23 left",
+        "items 19,000",
+        "parts 19 of 100, about 0:12:47 left",
+    ]
+    now[0] = 300.0
+    count("parts", 81)
+    assert lines[6:] == ["parts 100 of 100"]
 
 
 def drawn(columns: tuple[ProgressColumn, ...], width: int, done: int, total: int | None) -> str:

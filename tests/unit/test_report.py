@@ -147,6 +147,10 @@ def test_the_verb_writes_the_page(lakebound: Lakebound, operated: Operated, tmp_
     text = out.read_text()
     assert "1 files" in text
     assert "not equal" in text
+    assert "5 keys compared.</p>" in text
+    (tmp_path / "v.json").write_text(json.dumps(told | {"compared": "share 3 of 30"}))
+    assert lakebound("report", "--out", str(out), "--verification", str(tmp_path / "v.json")) == 0
+    assert "5 keys compared, only: share 3 of 30.</p>" in out.read_text()
     assert lakebound("report", "--out", str(out), "--verification", str(out)) == 2
 
 

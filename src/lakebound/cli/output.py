@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -33,10 +35,13 @@ def echo_json(document: Mapping[str, Any]) -> None:
 
 @contextmanager
 def bars(*, quiet: bool, totals: Mapping[str, int] | None = None) -> Iterator[Count]:
-    """Progress bars on stderr, made when first counted; none where nobody watches."""
+    """Progress on stderr: bars, made when first counted; a line a minute where nobody watches. With ``quiet`` none."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if quiet:
         yield lambda name, count: None
+        return
+    if not console.is_terminal:
+        yield CountLines(totals or {}, lambda line: print(line, file=sys.stderr, flush=True), time.monotonic)
         return
     with Progress(*bar_columns(console.width), console=console, transient=True) as progress:
         tasks: dict[str, TaskID] = {}
@@ -49,6 +54,34 @@ def bars(*, quiet: bool, totals: Mapping[str, int] | None = None) -> Iterator[Co
         yield count
 
 
+class CountLines:
+    """For a log: each count once a minute, and how long it will take still where its end is known."""
+
+    def __init__(self, totals: Mapping[str, int], write: Callable[[str], None], seconds: Callable[[], float]) -> None:
+        self._totals = totals
+        self._write = write
+        self._seconds = seconds
+        self._told: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+
+    def __call__(self, name: str, more: int) -> None:
+        self._counts[name] = self._counts.get(name, 0) + more
+        now = self._seconds()
+        began = self._began.setdefault(name, now)
+        if now - self._told.setdefault(name, began) < _LINE_EVERY_S:
+            return
+        self._told[name] = now
+        done, total = self._counts[name], self._totals.get(name)
+        if total is None:
+            self._write(f"{name} {done:,}")
+        else:
+            left = (total - done) * (now - began) / done if done else 0.0
+            told = f", about {timedelta(seconds=round(left))} left" if 0 < done < total else ""
+            self._write(f"{name} {done:,} of {total:,}{told}")
+
+
+_LINE_EVERY_S = 60
 _ROOM_FOR_A_BAR = 80
 _BAR = 24
 

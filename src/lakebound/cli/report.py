@@ -16,7 +16,7 @@ from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.cost import measure
-from lakebound.operate.report import Figures, VerifyFigures, last_backfill, page, recent_files
+from lakebound.operate.report import EVERY, Figures, VerifyFigures, last_backfill, page, recent_files
 from lakebound.operate.status import assess
 from lakebound.transport.object_keys import HOUR_MS
 
@@ -88,7 +88,8 @@ def verified_of(path: Path) -> VerifyFigures:
     try:
         result: dict[str, Any] = orjson.loads(path.read_bytes())
         counts = {kind: len(result[kind]) for kind in ("missing", "ghost", "stale", "different", "left_out")}
-        return VerifyFigures(keys=int(result["keys"]), **counts)
+        compared = str(result.get("compared", EVERY))
+        return VerifyFigures(keys=int(result["keys"]), compared=compared, **counts)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise Misconfigured(f"{path} is not what `lakebound verify --out` writes", hint="Write it again") from None
 

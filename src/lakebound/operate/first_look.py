@@ -1,7 +1,7 @@
 """The first look of `verify`: each side is read once and written out by key, then compared partition by partition.
 
 What is read of either side goes out as entries (a key's text, and 16 bytes that stand for its item) into PARTITIONS
-partitions, chosen by the key. One partition is in memory at a time: about 400 bytes for each of its keys, 40 MB at 100
+partitions, chosen by the key. One partition is in memory at a time: about 600 bytes for each of its keys, 60 MB at 100
 million keys. Only the keys that differ stay, with about 500 bytes each.
 
 A part that was read to its end is kept. A run that goes on with what another began reads the other parts only. That is

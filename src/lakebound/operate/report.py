@@ -15,6 +15,7 @@ import orjson
 
 from lakebound.operate.charts import bars, seconds_over_time
 from lakebound.operate.cost import Bill, amount, dollars, headline
+from lakebound.operate.sample import Selection
 from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, PipelineFacts, Status
 from lakebound.ports import ObjectStore
 from lakebound.times import utc
@@ -35,6 +36,9 @@ class FileFigures:
     lag_ms: int
 
 
+EVERY: Final = str(Selection())
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyFigures:
     """What `verify` found: keys compared, and how many of each kind differ."""
@@ -45,6 +49,8 @@ class VerifyFigures:
     stale: int = 0
     different: int = 0
     left_out: int = 0
+    compared: str = EVERY
+    """What was selected, as its document tells it; a share or a moment's changes are less than every key."""
 
     @property
     def is_equal(self) -> bool:
@@ -234,7 +240,9 @@ def _verification(verified: VerifyFigures | None) -> str:
     rows = "".join(f'<tr><th>{kind}<td class="number">{getattr(verified, kind):,}' for kind in (*_KINDS, "left_out"))
     rows = rows.replace("left_out", "left out")
     level = "ok" if verified.is_equal else "gap"
-    return f'<p><strong class="state {level}">{word}</strong> {verified.keys:,} keys compared.</p><table>{rows}</table>'
+    only = "" if verified.compared == EVERY else f", only: {escape(verified.compared)}"
+    words = f'<strong class="state {level}">{word}</strong> {verified.keys:,} keys compared{only}.'
+    return f"<p>{words}</p><table>{rows}</table>"
 
 
 def _backfill(backfill: BackfillFigures | None) -> str:
