@@ -153,7 +153,7 @@ def properties(spark: SparkSession, target: str) -> dict[str, str]:
     """The table's properties, as they are now. Raises Misconfigured when Spark hides one of ours."""
     # `DESCRIBE DETAIL` counts the files too, which after a MERGE takes seconds; this reads the metadata only.
     values = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {table_sql(target)}").collect()}
-    hidden = sorted(name for name, value in values.items() if value == _REDACTED and name.startswith("lakebound."))
+    hidden = sorted(name for name, value in values.items() if value == REDACTED and name.startswith("lakebound."))
     if hidden:
         raise Misconfigured(
             f"Spark hides the property {hidden[0]} of {target}; set spark.redaction.regex and "
@@ -184,7 +184,7 @@ def encode_property(value: str) -> str:
 
 # The defaults of spark.redaction.regex and spark.sql.redaction.options.regex.
 _REDACTED_WORDS: Final = re.compile(r"(?i)secret|password|token|access[.]?key|url")
-_REDACTED: Final = "*********(redacted)"
+REDACTED: Final = "*********(redacted)"
 _SEPARATOR: Final = "·"
 
 

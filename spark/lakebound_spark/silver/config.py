@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +12,12 @@ import yaml
 from lakebound.errors import Misconfigured
 from lakebound_spark.silver.columns import DeclaredColumn, parse_columns
 from lakebound_spark.silver.purge_horizon import Horizon, parse_horizon
+from lakebound_spark.silver.table_options import TableOptions, parse_options
 
-_SETTINGS = ("source_table", "columns", "deletes", "purge_after_days", "assumed_days", "ttl_deletes", "history")
+_SETTINGS = (
+    *("source_table", "columns", "deletes", "purge_after_days", "assumed_days", "ttl_deletes", "history"),
+    *("comment", "properties"),
+)
 HISTORIES = ("none", "scd2")
 
 T = TypeVar("T")
@@ -33,6 +37,7 @@ class MergeConfig:
     horizon: Horizon | None = None
     keep_expired: bool = False
     history: str = "none"
+    options: TableOptions = field(default_factory=TableOptions)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -96,4 +101,5 @@ def parse_config(document: Any) -> MergeConfig:
         horizon=parse_horizon(document),
         keep_expired=ttl_deletes == "keep",
         history=history,
+        options=parse_options(document),
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, IllegalArgumentException, UnsupportedOperationException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType
@@ -36,6 +36,7 @@ from lakebound_spark.silver.columns import COLUMNS_PROPERTY, DeclaredColumn
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.rows import typed_rows
+from lakebound_spark.silver.table_options import apply_options
 from lakebound_spark.silver.views import create_views
 
 _SOURCE_TABLE = "lakebound.source_table"
@@ -66,6 +67,7 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig, refusa
     else:
         _require_equal(target, "columns", there, wanted)
     _check_columns(spark, target, config)
+    apply_options(spark, target, config.options, refusals or Refusals())
     create_views(spark, target, refusals)
     return str(table_detail(spark, target)["id"])
 
@@ -121,8 +123,9 @@ def _create_table(spark: SparkSession, target: str, config: MergeConfig) -> None
     made_from = {name: encode_property(value) for name, value in made_from.items()}
     try:
         # OPTIMIZE then sorts rows by key, so that a MERGE of neighbouring keys reads few files.
-        create_table(spark, target, columns, "CLUSTER BY (_key)", features | made_from)
-    except AnalysisException as error:
+        properties = features | dict(config.options.properties) | made_from
+        create_table(spark, target, columns, "CLUSTER BY (_key)", properties)
+    except (AnalysisException, IllegalArgumentException, UnsupportedOperationException) as error:
         raise Misconfigured(f"cannot create the target {target}: {condition_of(error)}") from None
 
 
