@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -98,6 +100,31 @@ def test_a_table_in_s3_that_was_spoilt_is_told_by_name(verify: Verify) -> None:
         "stale": [],
         "different": [f"id=S:{DIFFERENT}"],
     }
+
+
+@pytest.mark.soak
+def test_a_verify_that_was_killed_goes_on_where_it_was(stack: LocalStack, tmp_path: Path) -> None:
+    """Of 64 parts at most some are read when SIGKILL comes; the second run reads the others only."""
+    work = tmp_path / "work"
+    arguments = ["verify", "--table", "cars", "--target", "s3://lake/silver/spoilt", "--no-wait", "--json"]
+    command = [sys.executable, "-c", COMMAND, *arguments, "--segments", "64", "--work", str(work)]
+    environment = os.environ | stack.env() | {"JAVA_HOME": "/nowhere"}
+    killed = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while killed.poll() is None and not list(work.glob("source-*.last.chunk")):
+        pass  # looked at without a pause: a pause could be longer than what is left to read
+    killed.kill()
+    assert killed.wait(20) == -9
+    kept = {path.name: path.stat().st_mtime_ns for path in work.glob("source-*.last.chunk")}
+    assert 1 <= len(kept) < 64
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    told = re.search(r"goes on with what was read since \S+: (\d+) of 64 parts of the source", done.stderr)
+    assert told is not None, done.stderr
+    assert int(told[1]) == len(kept)
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert (report["missing"], report["ghost"]) == ([f"id=S:{MISSING}"], [f"id=S:{GHOST}"])
+    assert (report["different"], report["keys"]) == ([f"id=S:{DIFFERENT}"], 301)
+    assert [path.name for path in work.iterdir()] == [".lock"]
 
 
 def test_what_is_not_there_is_a_sentence_and_a_usage_error(verify: Verify) -> None:
