@@ -91,7 +91,7 @@ def test_a_folder_is_left_without_chunks_after_the_report(lakebound: Lakebound, 
 
 def test_publish_puts_how_many_keys_differ(lakebound: Lakebound, target: str) -> None:
     verified(lakebound, target, "--publish")
-    verified(lakebound, target, "--publish", "--sample", "1/1000000", status=0)
+    verified(lakebound, target, "--publish", "--sample", "1/1000000", "--sample-day", "2026-11-01", status=0)
     put = boto3.client("cloudwatch").get_metric_data(
         MetricDataQueries=[
             {

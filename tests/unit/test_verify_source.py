@@ -80,8 +80,18 @@ def test_segments_side_by_side_give_every_item_once(client: Any) -> None:
     )
     for number in range(200):
         client.put_item(TableName="flights", Item={"flight_id": {"S": f"UA{number}"}})
-    found = [item["flight_id"]["S"] for item in DynamoDBTable("flights", client, Time(), segments=5).scan()]
+    source = DynamoDBTable("flights", client, Time(), segments=5)
+    found = [item["flight_id"]["S"] for item in source.scan()]
     assert sorted(found) == sorted(f"UA{number}" for number in range(200))
+    # Fewer threads than parts: each thread reads one part after the other to its end.
+    pages = list(source.pages(range(12), 12))
+    assert sorted(page.part for page in pages if page.is_last) == list(range(12))
+    assert sorted(item["flight_id"]["S"] for page in pages for item in page.items) == sorted(found)
+    some = [item for page in source.pages([4, 7], 12) for item in page.items]
+    assert 0 < len(some) < len(found)
+    assert sorted(item["flight_id"]["S"] for item in some) == sorted(
+        item["flight_id"]["S"] for page in pages if page.part in (4, 7) for item in page.items
+    )
 
 
 def test_a_scan_of_an_empty_table_is_empty(client: Any) -> None:
