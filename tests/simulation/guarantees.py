@@ -156,6 +156,8 @@ moment between them. No start goes on without changes that were appended and not
     spark/lakebound_spark/silver/changes_table.py:close_merge
     spark/lakebound_spark/silver/changes_table.py:changes_fault
     spark/lakebound_spark/upkeep/maintenance.py:_purgeable_keys src/lakebound/adapters/live_sql.py:live_sql
+    tests/simulation/test_live_model.py::test_a_reader_sees_the_table_of_some_moment_in_every_order_of_steps
+    tests/simulation/test_live_model.py::test_red_control_a_careless_rule_is_found
     tests/spark/test_live.py::test_live_equals_the_received_records_at_every_moment
     tests/spark/test_live.py::test_a_read_of_two_moments_equals_one_between
     tests/spark/test_live.py::test_red_control_a_careless_merge_is_found

@@ -212,9 +212,7 @@ def append_changes(
     checkpoint begins at number 0 again, and Delta would take its first appends for repeats and leave them out. A
     repeated append is harmless. The name ends with the ``run``'s, so no two drivers ever give one name.
     """
-    kept = appends(spark, target)
-    number = 1 + max((append_number(name) for name in kept), default=0)
-    name = f"{number:010d}-{run[:8]}"
+    name = next_append(appends(spark, target), run)
     shape = read_table(spark, changes_table(target)).drop("append").schema
     rows = [F.struct(*_register_row(register, shape, columns, rescue)) for register in registers]
     each = typed.select(F.explode(F.filter(F.array(*rows), lambda row: row["version"] != "")).alias("row"))
@@ -265,6 +263,19 @@ def appends(spark: SparkSession, target: str) -> list[str]:
     return sorted(row["append"] for row in rows)
 
 
+def next_append(kept: Collection[str], run: str) -> str:
+    """The name of the append after those that are kept."""
+    return f"{1 + max(map(append_number, kept), default=0):010d}-{run[:8]}"
+
+
+def waiting_appends(kept: Collection[str], merged: Collection[str]) -> list[str]:
+    """The appends that a merge has to take, where the last one took ``merged``; in their order.
+
+    An append that an earlier merge took may be among them, if that merge was killed before it dropped what it should.
+    """
+    return sorted(set(kept) - set(merged))
+
+
 def append_number(append: str) -> int:
     """The number of an append, which is one more than that of the append before it."""
     return int(append.partition("-")[0])
@@ -272,6 +283,16 @@ def append_number(append: str) -> int:
 
 def _merged_appends(spark: SparkSession, target: str) -> list[str]:
     return [name for name in properties(spark, target).get(MERGED_APPENDS, "").split(",") if name]
+
+
+def changes_of(spark: SparkSession, target: str, names: Collection[str]) -> DataFrame:
+    """The changes of these appends."""
+    return read_table(spark, changes_table(target)).where(F.col("append").isin(list(names)))
+
+
+def names_to_merge(spark: SparkSession, target: str) -> list[str]:
+    """The appends that the last merge has not taken, in their order."""
+    return waiting_appends(appends(spark, target), _merged_appends(spark, target))
 
 
 def pending_changes(spark: SparkSession, target: str) -> DataFrame:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakebound_spark.platform.tables import Counts, read_table, retry_on_conflict
 from lakebound_spark.reading.latest import REGISTERS
 from lakebound_spark.reading.schema import LABEL_DIGITS, RECORD, RESCUED
-from lakebound_spark.silver.changes_table import close_merge, column_names, has_changes, pending_changes
+from lakebound_spark.silver.changes_table import changes_of, close_merge, column_names, has_changes, names_to_merge
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.merge import merge_rows
 from lakebound_spark.silver.purge_horizon import StaleRecords, purge_floor_ms, record_stale_records
@@ -42,12 +42,11 @@ def merge_pending(spark: SparkSession, target: str, source_table: str) -> Pendin
 
 
 def _merge(spark: SparkSession, target: str, source_table: str) -> PendingMerge | None:
-    changes = pending_changes(spark, target)
-    names = tuple(sorted(row["append"] for row in changes.select("append").distinct().collect()))
+    names = tuple(names_to_merge(spark, target))
     if not names:
         return None
     # Appends that come in meanwhile are not in ``names``, and stay pending.
-    changes = changes.where(F.col("append").isin(list(names)))
+    changes = changes_of(spark, target, names)
     floor = purge_floor_ms(spark, target)
     stale = None
     if floor is not None:
