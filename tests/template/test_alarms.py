@@ -7,19 +7,17 @@ from typing import Any
 
 import pytest
 
-from lakebound_spark.silver import freshness
 from tests.support.rendered_template import DEPLOYMENTS, NEW, Resources, listed, of_type, properties, render
 from tests.support.translated_template import ROOT, translated
 
 PAGES = set(re.findall(r'<a id="([a-z-]+)">', (ROOT / "docs" / "OPERATIONS.md").read_text()))
 TELEMETRY = (ROOT / "src" / "lakebound" / "adapters" / "telemetry.py").read_text()
-JOB_METRICS = (freshness.LAG, freshness.PENDING_ROWS, freshness.PENDING_BYTES, freshness.MERGE_FAILS)
-AUDITS = {"Gap", "ChainBreaks", "Unequal", *JOB_METRICS}
+AUDITS = {"Gap", "ChainBreaks", "Unequal"}
 HOUR_MS = 3_600_000
 
 
 def rendered() -> Resources:
-    resources: Resources = render(translated(), {**NEW, "VerifyAlarms": "on", "SilverAlarms": "on"})["Resources"]
+    resources: Resources = render(translated(), {**NEW, "VerifyAlarms": "on"})["Resources"]
     return resources
 
 
@@ -73,23 +71,15 @@ def test_the_iterator_age_has_its_four_steps() -> None:
         "ChainBreaks",
         "Gap",
         "Unequal",
-        "SilverLagSeconds",
-        "SilverMergeFails",
     ],
 )
 def test_what_can_go_wrong_has_an_alarm(metric: str) -> None:
     assert any(alarm.get("MetricName") == metric for alarm in alarms(rendered()).values())
 
 
-def test_nobody_who_runs_no_job_and_schedules_no_verify_has_their_alarms() -> None:
+def test_nobody_who_schedules_no_verify_has_its_alarms() -> None:
     without = alarms(render(translated(), NEW)["Resources"])
-    of_jobs = {"Unequal", "VerifyMissing", "SilverLag", "SilverMergeFails"}
-    assert alarms(rendered()).keys() - without.keys() == of_jobs
-
-
-def test_a_merge_job_that_says_nothing_rings() -> None:
-    lag = alarms(rendered())["SilverLag"]
-    assert (lag["TreatMissingData"], lag["Threshold"]) == ("breaching", 900)
+    assert alarms(rendered()).keys() - without.keys() == {"Unequal", "VerifyMissing"}
 
 
 def test_our_own_metrics_are_ones_that_are_put() -> None:

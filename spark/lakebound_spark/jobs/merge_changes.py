@@ -81,12 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--merge-bytes", type=int, default=MERGE_BYTES, help="merge earlier once so many bytes wait (%(default)s)"
     )
-    parser.add_argument(
-        "--publish",
-        action="store_true",
-        help="put the metrics SilverLagSeconds, SilverPendingRows, SilverPendingBytes and SilverMergeFails to "
-        "CloudWatch, for the alarms of the stack's parameter SilverAlarms",
-    )
     return parser
 
 
@@ -104,5 +98,4 @@ def _job(options: argparse.Namespace) -> MergeJob:
         bytes_per_merge=options.max_bytes,
         control_folder=absolute_path(folder) if folder else "",
         schedule=MergeSchedule(parse_interval(options.merge_every), options.merge_rows, options.merge_bytes),
-        publish=options.publish,
     )

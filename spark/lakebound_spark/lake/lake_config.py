@@ -39,7 +39,7 @@ _ENTRY: Final = {
 }
 SETTINGS_OF_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     "bronze": ("every", "target", "reader", "max_files", "views"),
-    "silver": ("every", "reader", "max_files", "max_bytes", "merge_every", "merge_rows", "merge_bytes", "publish"),
+    "silver": ("every", "reader", "max_files", "max_bytes", "merge_every", "merge_rows", "merge_bytes"),
     "history": ("every", "max_files", "max_bytes"),
     "maintain": ("at", "retain_hours"),
     "audit": ("at", "days", "publish"),
@@ -208,7 +208,6 @@ def _silver(section: Section, part: Section, target: str, config: MergeConfig, b
             part.number("merge_rows", MERGE_ROWS),
             part.number("merge_bytes", MERGE_BYTES),
         ),
-        publish=part.flag("publish"),
     )
 
 

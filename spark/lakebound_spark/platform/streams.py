@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Final
 
 from pyspark.errors import AnalysisException, PySparkException
@@ -66,14 +65,13 @@ def run_micro_batches(
     stop: threading.Event | None = None,
     *,
     report: Callable[[Any], None],
-    between: Callable[[bool], None] = lambda waits: None,
+    between: Callable[[], None] = lambda: None,
 ) -> None:
     """Give ``work`` each micro-batch until caught up (available-now) or until ``stop`` is set.
 
     ``report`` gets each result, soon after its micro-batch has ended. ``between`` is called once a minute, also while
-    nothing comes in, with whether the stream waits for input; a MERGE that it overtakes is tried again. Raises
-    Misconfigured and MicroBatchError of ``work``, and the error of the others as it was: nothing is lost then, since
-    the next run takes the same input again.
+    nothing comes in; a MERGE that it overtakes is tried again. Raises Misconfigured and MicroBatchError of ``work``,
+    and the error of the others as it was: nothing is lost then, since the next run takes the same input again.
     """
     spark = stream.sparkSession
     prepare_metrics(spark, work.target, work.kind)
@@ -101,8 +99,7 @@ def run_micro_batches(
             if stop.is_set():
                 _stop_after_batch(query)
             elif seconds % HOUSEKEEPING_SECONDS == 0:
-                waits = not query.status["isTriggerActive"]
-                _call_or_stop(partial(between, waits), query)
+                _call_or_stop(between, query)
     except PySparkException as error:
         failure = micro_batch_error(error)
         if failure is not None:

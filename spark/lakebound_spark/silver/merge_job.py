@@ -14,7 +14,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
-from lakebound_spark.platform.cloudwatch import put_to_cloudwatch
 from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text, prepare_metrics, record_result
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import MicroBatchWork, run_micro_batches, staging_folder
@@ -27,7 +26,6 @@ from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, data_files
 from lakebound_spark.silver.changes_table import Pending, append_number, last_merge_ms, pending
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.due_merge import AT_ONCE, DueMerge, MergeSchedule
-from lakebound_spark.silver.freshness import FreshnessMetrics
 from lakebound_spark.silver.micro_batch import Destination, MergeResult, bring_records
 from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
 from lakebound_spark.silver.preparation import prepare_tables
@@ -53,8 +51,6 @@ class MergeJob:
     control_folder: str = ""
     """The folder `_lakebound/<table>`, whose gaps mark silver; empty: nothing is known of gaps."""
     schedule: MergeSchedule = AT_ONCE
-    publish: bool = False
-    """Whether the metrics of silver's freshness are put."""
 
 
 def run_merge(
@@ -107,22 +103,16 @@ def run_merge(
             look()
         if done.appended:
             due.look()
-        if job.publish and done.records:
-            fresh.note((done.lag_ms or 0) / 1000, merge_fails=due.is_failing)
 
-    def between(waits: bool) -> None:
+    def between() -> None:
         look()
         if job.schedule.appends:
             due.look()
-        if job.publish and waits:
-            fresh.note(0, merge_fails=due.is_failing)
 
     def waiting() -> tuple[Pending, int]:
         return pending(spark, job.target), last_merge_ms(spark, job.target)
 
     due = DueMerge(job.target, job.schedule, waiting, merge, warn)
-    table = job.config.source_table
-    fresh = FreshnessMetrics(table, lambda: pending(spark, job.target), warn, put_to_cloudwatch)
     prepare_tables(spark, job.target, job.config, job.checkpoint, merge, refusals, appends=job.schedule.appends)
     look()
     work = MergeWork(job.target, run, job)
@@ -130,8 +120,6 @@ def run_merge(
     if job.schedule.appends:
         due.look(last=not is_repeated)
         totals.merge_fails = due.is_failing
-    if job.publish:
-        fresh.note(0, merge_fails=due.is_failing, last=True)
     return totals
 
 

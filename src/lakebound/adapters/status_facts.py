@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -133,23 +133,5 @@ def put_metric(client: Any, table: str, name: str, value: float) -> None:
 
     Raises LakeboundError.
     """
-    put_metrics(client, table, {name: value})
-
-
-_UNITS: Final = {"Seconds": "Seconds", "Bytes": "Bytes"}
-"""CloudWatch's unit by the end of a metric's name; Count for all others."""
-
-
-def put_metrics(client: Any, table: str, values: Mapping[str, float]) -> None:
-    """Put several metrics of the table at one moment. Raises LakeboundError."""
-    dimensions = [{"Name": "table", "Value": table}]
-    metrics = [
-        {
-            "MetricName": name,
-            "Dimensions": dimensions,
-            "Value": value,
-            "Unit": next((unit for end, unit in _UNITS.items() if name.endswith(end)), "Count"),
-        }
-        for name, value in values.items()
-    ]
-    call(client, "put_metric_data", f"metric {next(iter(values))}", Namespace="Lakebound", MetricData=metrics)
+    metric = {"MetricName": name, "Dimensions": [{"Name": "table", "Value": table}], "Value": value, "Unit": "Count"}
+    call(client, "put_metric_data", f"metric {name}", Namespace="Lakebound", MetricData=[metric])
