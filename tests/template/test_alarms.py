@@ -13,11 +13,12 @@ from tests.support.translated_template import ROOT, translated
 PAGES = set(re.findall(r'<a id="([a-z-]+)">', (ROOT / "docs" / "OPERATIONS.md").read_text()))
 TELEMETRY = (ROOT / "src" / "lakebound" / "adapters" / "telemetry.py").read_text()
 AUDITS = {"Gap", "ChainBreaks", "Unequal"}
+MERGE_JOB = (ROOT / "spark" / "lakebound_spark" / "silver" / "freshness.py").read_text()
 HOUR_MS = 3_600_000
 
 
 def rendered() -> Resources:
-    resources: Resources = render(translated(), {**NEW, "VerifyAlarms": "on"})["Resources"]
+    resources: Resources = render(translated(), {**NEW, "VerifyAlarms": "on", "SilverLagMinutes": "60"})["Resources"]
     return resources
 
 
@@ -71,15 +72,34 @@ def test_the_iterator_age_has_its_four_steps() -> None:
         "ChainBreaks",
         "Gap",
         "Unequal",
+        "SilverLagSeconds",
+        "SilverMergeOverdueSeconds",
     ],
 )
 def test_what_can_go_wrong_has_an_alarm(metric: str) -> None:
     assert any(alarm.get("MetricName") == metric for alarm in alarms(rendered()).values())
 
 
-def test_nobody_who_schedules_no_verify_has_its_alarms() -> None:
+@pytest.mark.parametrize(
+    ("on", "made"),
+    [
+        ({"VerifyAlarms": "on"}, {"Unequal", "VerifyMissing"}),
+        ({"SilverLagMinutes": "15"}, {"MergeMissing", "SilverLag", "SilverPending"}),
+    ],
+)
+def test_nobody_who_runs_no_such_job_has_its_alarms(on: dict[str, str], made: set[str]) -> None:
     without = alarms(render(translated(), NEW)["Resources"])
-    assert alarms(rendered()).keys() - without.keys() == {"Unequal", "VerifyMissing"}
+    assert alarms(render(translated(), {**NEW, **on})["Resources"]).keys() - without.keys() == made
+
+
+@pytest.mark.parametrize("minutes", translated()["Parameters"]["SilverLagMinutes"]["AllowedValues"][1:])
+def test_silver_has_the_minutes_of_the_parameter_before_an_alarm(minutes: int) -> None:
+    found = alarms(render(translated(), {**NEW, "SilverLagMinutes": str(minutes)})["Resources"])
+    missing = found["MergeMissing"]
+    assert missing["EvaluationPeriods"] * missing["Period"] == minutes * 60
+    assert missing["EvaluationPeriods"] * missing["Period"] <= 86_400, "CloudWatch takes no more"
+    assert (missing["TreatMissingData"], missing["Statistic"]) == ("breaching", "SampleCount")
+    assert [found[name]["Threshold"] for name in ("SilverLag", "SilverPending")] == [minutes * 60] * 2
 
 
 def test_our_own_metrics_are_ones_that_are_put() -> None:
@@ -88,7 +108,10 @@ def test_our_own_metrics_are_ones_that_are_put() -> None:
             alarm,
             *[one["MetricStat"]["Metric"] for one in alarm.get("Metrics", ()) if "MetricStat" in one],
         ]:
-            if metric.get("Namespace") == "Lakebound" and metric["MetricName"] not in AUDITS:
+            if metric["MetricName"].startswith("Silver"):
+                assert f'"{metric["MetricName"]}"' in MERGE_JOB, name
+                assert metric["Dimensions"] == [{"Name": "table", "Value": "flights"}]
+            elif metric.get("Namespace") == "Lakebound" and metric["MetricName"] not in AUDITS:
                 assert f'"{metric["MetricName"]}"' in TELEMETRY, name
                 dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
                 assert dimensions.keys() == {"service", "table"}

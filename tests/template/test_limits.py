@@ -63,7 +63,7 @@ ANY = {
         if parameter["Type"] == "Number" and "AllowedValues" not in parameter
     },
     **{
-        name: max(parameter["AllowedValues"], key=lambda choice: len(str(choice)))
+        name: max(map(str, parameter["AllowedValues"]), key=len)
         for name, parameter in translated()["Parameters"].items()
         if "AllowedValues" in parameter
     },

@@ -185,7 +185,7 @@ def source_table_of(spark: SparkSession, target: str) -> str:
 
 
 def append_micro_batch(batch: DataFrame, batch_id: int, target: str, source_table: str) -> AppendResult | None:
-    """Check and append the files named in ``batch`` (columns `path`, `url`, `length`); None without a data file.
+    """Check and append the files named in ``batch`` (columns `path`, `url`, `length`, …); None without a data file.
 
     A second call with the same files appends nothing, whatever the checkpoint says.
     """

@@ -17,6 +17,7 @@ from lakebound_spark.platform.tables import absolute_path, absolute_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.silver.config import load_config
 from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule, parse_interval
+from lakebound_spark.silver.freshness import Freshness
 from lakebound_spark.silver.merge_job import BRONZE, MergeJob, refusal_message, run_merge
 from lakebound_spark.silver.stale_mark import default_control_folder
 
@@ -34,7 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         started = time.monotonic()
-        totals = run_merge(spark, job, report=lambda line: print(line, flush=True), warn=warn, stop=stop)
+        totals = run_merge(
+            spark,
+            job,
+            report=lambda line: print(line, flush=True),
+            warn=warn,
+            stop=stop,
+            freshness=Freshness(job.config.source_table) if options.publish else None,
+        )
         for gap in totals.gaps(job.target):
             print(gap, file=sys.stderr)
         print(totals)
@@ -80,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--merge-bytes", type=int, default=MERGE_BYTES, help="merge earlier once so many bytes wait (%(default)s)"
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="put how far silver is behind to CloudWatch, once a minute, for the alarms SilverLag, SilverPending and "
+        "MergeMissing",
     )
     return parser
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lakebound.errors import Misconfigured
@@ -17,6 +17,7 @@ from lakebound_spark.platform.tables import absolute_path, absolute_table, compa
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.silver.config import MergeConfig, load_config, load_yaml, parse_config
 from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule
+from lakebound_spark.silver.freshness import Freshness
 from lakebound_spark.silver.merge_job import BRONZE, MergeJob
 from lakebound_spark.silver.stale_mark import default_control_folder
 from lakebound_spark.upkeep.maintenance import MIN_RETENTION_HOURS, UpkeepJob
@@ -39,7 +40,7 @@ _ENTRY: Final = {
 }
 SETTINGS_OF_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     "bronze": ("every", "target", "reader", "max_files", "views"),
-    "silver": ("every", "reader", "max_files", "max_bytes", "merge_every", "merge_rows", "merge_bytes"),
+    "silver": ("every", "reader", "max_files", "max_bytes", "merge_every", "merge_rows", "merge_bytes", "publish"),
     "history": ("every", "max_files", "max_bytes"),
     "maintain": ("at", "retain_hours"),
     "audit": ("at", "days", "publish"),
@@ -70,6 +71,8 @@ class LakeTable:
     history: HistoryJob | None
     upkeep: tuple[UpkeepJob, ...]
     audit: AuditJob | None
+    freshness: Freshness | None = field(default=None, compare=False)
+    """What publishes how far silver is behind; it knows when it did last, over all turns of the step."""
 
     def steps(self) -> list[Step]:
         """The steps that are on."""
@@ -142,6 +145,7 @@ def _table(number: int, entry: Any) -> LakeTable:
         history=_history(section, parts["history"], target, config, bronze) if bronze and parts["history"] else None,
         upkeep=_upkeep(parts["maintain"], target, config, bronze) if parts["maintain"] else (),
         audit=_audit(parts["audit"], bronze) if bronze and parts["audit"] else None,
+        freshness=Freshness(config.source_table) if parts["silver"].flag("publish") else None,
     )
 
 

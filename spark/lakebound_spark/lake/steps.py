@@ -53,7 +53,15 @@ def _bronze(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Out
 
 def _silver(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Outcome:
     started, job, warnings = time.monotonic(), table.silver, list[str]()
-    totals = run_merge(spark, job, report=_keep_quiet, warn=warnings.append, stop=stop, is_repeated=True)
+    totals = run_merge(
+        spark,
+        job,
+        report=_keep_quiet,
+        warn=warnings.append,
+        stop=stop,
+        is_repeated=True,
+        freshness=table.freshness,
+    )
     if totals.all_refused and totals.results > 1:  # otherwise it has been said
         warnings.append(merge_job.refusal_message(job, totals))
     said = totals.sentence(job.target, time.monotonic() - started)

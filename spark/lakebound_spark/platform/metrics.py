@@ -36,7 +36,8 @@ class MicroBatch(Result):
     changed or not. ``inexact`` attributes did not fit their column, ``rescued`` ones went to `_rescued`, ``stale``
     records came after their tombstones were purged. ``newest_ingest_ms`` is the greatest clock of the writer among the
     records, ``merged_at_ms`` this machine's clock after the commit, and ``lag_ms`` from the oldest record's writer to
-    that.
+    that. ``oldest_file_ms`` is when the oldest of the files was written, by the store's clock, and every file of the
+    micro-batch that was written until ``files_until_ms`` is in the lake; both are None from bronze.
     """
 
     files: int
@@ -56,6 +57,8 @@ class MicroBatch(Result):
     lag_ms: int | None
     seconds: float
     appended: int = 0
+    oldest_file_ms: int | None = None
+    files_until_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -155,7 +158,7 @@ R = TypeVar("R", bound=Result)
 def prepare_metrics(spark: SparkSession, target: str, kind: type[Result]) -> None:
     """Make `<target>_metrics` unless it is there: a row for each result, also for one that changed nothing.
 
-    A table of an older version gets the two columns that name the run and the result within its micro-batch.
+    A table of an older version gets the columns that it lacks.
     """
     place, columns = companion_table(target, "_metrics"), _columns(kind)
     create_companion(spark, place, columns)

@@ -66,12 +66,14 @@ def run_micro_batches(
     *,
     report: Callable[[Any], None],
     between: Callable[[], None] = lambda: None,
+    idle: Callable[[], None] = lambda: None,
 ) -> None:
     """Give ``work`` each micro-batch until caught up (available-now) or until ``stop`` is set.
 
     ``report`` gets each result, soon after its micro-batch has ended. ``between`` is called once a minute, also while
-    nothing comes in; a MERGE that it overtakes is tried again. Raises Misconfigured and MicroBatchError of ``work``,
-    and the error of the others as it was: nothing is lost then, since the next run takes the same input again.
+    nothing comes in; a MERGE that it overtakes is tried again. ``idle`` is called each second while the newest look
+    of the stream at its source has found nothing. Raises Misconfigured and MicroBatchError of ``work``, and the error
+    of the others as it was: nothing is lost then, since the next run takes the same input again.
     """
     spark = stream.sparkSession
     prepare_metrics(spark, work.target, work.kind)
@@ -98,8 +100,11 @@ def run_micro_batches(
                 _call_or_stop(report_new, query)
             if stop.is_set():
                 _stop_after_batch(query)
-            elif seconds % HOUSEKEEPING_SECONDS == 0:
+                continue
+            if seconds % HOUSEKEEPING_SECONDS == 0:
                 _call_or_stop(between, query)
+            if _is_idle(query):
+                _call_or_stop(idle, query)
     except PySparkException as error:
         failure = micro_batch_error(error)
         if failure is not None:
@@ -115,6 +120,12 @@ def run_micro_batches(
 def _last_batch(query: StreamingQuery) -> int | None:
     progress = query.lastProgress
     return None if progress is None else int(progress["batchId"])
+
+
+def _is_idle(query: StreamingQuery) -> bool:
+    # While a source brings nothing, Spark leaves the progress at the last micro-batch; only the status moves on.
+    status = query.status
+    return not (status["isTriggerActive"] or status["isDataAvailable"])
 
 
 def _stop_after_batch(query: StreamingQuery) -> None:

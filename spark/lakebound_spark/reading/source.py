@@ -34,6 +34,7 @@ class DataFile:
     """One batch file: its path to open, the same path as `_metadata.file_path` spells it, its name's facts, its size.
 
     ``length`` is in bytes, 0 where nobody asked. ``digest`` is the beginning of the SHA-256 of the file's bytes.
+    ``modified_ms`` is when the store says that it was written, 0 where nobody asked.
     """
 
     path: str
@@ -43,17 +44,22 @@ class DataFile:
     length: int = 0
     origin: str = "stream"
     digest: str = ""
+    modified_ms: int = 0
 
 
-def parse_data_file(path: str, url: str, length: int = 0) -> DataFile | None:
+def parse_data_file(path: str, url: str, length: int = 0, modified_ms: int = 0) -> DataFile | None:
     """The batch file at ``path``, or None when its name is not ``<origin>-<time>-<count>-<digest>.<ext>``."""
     # The layout below the prefix is the writer's choice (PARTITION_TEMPLATE); only the name says what a file holds.
     name = DataKey.parse("data", f"data/hour/{path.rsplit('/', 1)[-1]}")
-    return None if name is None else DataFile(path, url, name.count, name.ext, length, name.origin, name.digest)
+    if name is None:
+        return None
+    return DataFile(path, url, name.count, name.ext, length, name.origin, name.digest, modified_ms)
 
 
 def stream_of_files(spark: SparkSession, source: str, reader: str, files_per_micro_batch: int) -> DataFrame:
-    """A stream with one row (`path`, `url`, `length`) per file below ``source``: the only place that knows Auto Loader.
+    """A stream with one row (`path`, `url`, `length`, `modified_ms`) per file below ``source``.
+
+    This is the only place that knows Auto Loader.
 
     The stream carries names, not records. A truncated gzip inside a stream of records would fail the
     micro-batch, and every later start would meet the same file again; with names the micro-batch can leave
@@ -80,7 +86,8 @@ def stream_of_files(spark: SparkSession, source: str, reader: str, files_per_mic
     # Without recursive look-up Spark infers columns from `dt=/HH=` and refuses two layouts below one prefix.
     try:
         files = stream.schema(_LISTING).option("recursiveFileLookup", "true").load(literal_path(source))
-        files = files.select("path", F.col("_metadata.file_path").alias("url"), "length")
+        modified = F.unix_millis("modificationTime").alias("modified_ms")
+        files = files.select("path", F.col("_metadata.file_path").alias("url"), "length", modified)
         assert files.schema  # Spark Connect analyses a plan only when something is asked of it
     except AnalysisException as error:
         if condition_of(error) != "PATH_NOT_FOUND":
@@ -94,8 +101,13 @@ def default_reader() -> str:
     return "auto-loader" if "DATABRICKS_RUNTIME_VERSION" in os.environ else "files"
 
 
-def data_files(listing: Iterable[tuple[str, str] | tuple[str, str, int]]) -> list[DataFile]:
-    """The batch files among (path, url, length), sorted by path. Other names below the prefix are not data."""
+def data_files(
+    listing: Iterable[tuple[str, str] | tuple[str, str, int] | tuple[str, str, int, int]],
+) -> list[DataFile]:
+    """The batch files among (path, url, length, time of writing in ms), sorted by path.
+
+    Other names below the prefix are not data.
+    """
     found = (parse_data_file(*listed) for listed in listing)
     return sorted((file for file in found if file is not None), key=lambda file: file.path)
 

@@ -48,6 +48,12 @@ class MergeSchedule:
         full = waiting.rows >= self.rows or waiting.bytes >= self.bytes
         return full or now_ms - last_ms >= self.seconds * 1000
 
+    def due_since_ms(self, waiting: Pending, last_ms: int, now_ms: int) -> int | None:
+        """Since when a merge is due, at the latest; None while none is. Of rows and bytes, only that they suffice."""
+        if not self.is_due(waiting, last_ms, now_ms):
+            return None
+        return min(now_ms, last_ms + round(self.seconds * 1000))
+
     def is_overdue(self, waiting: Pending) -> bool:
         """Whether so much waits that appending has to end until a merge has succeeded."""
         return waiting.rows >= _BOUND * self.rows or waiting.bytes >= _BOUND * self.bytes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, data_files
 from lakebound_spark.silver.changes_table import Pending, append_number, last_merge_ms, pending
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.due_merge import AT_ONCE, DueMerge, MergeSchedule
+from lakebound_spark.silver.freshness import Freshness, Standing, silver_standing
 from lakebound_spark.silver.micro_batch import Destination, MergeResult, bring_records
 from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
 from lakebound_spark.silver.preparation import prepare_tables
@@ -61,6 +62,7 @@ def run_merge(
     warn: Callable[[str], None] = lambda text: None,
     stop: threading.Event | None = None,
     is_repeated: bool = False,
+    freshness: Freshness | None = None,
 ) -> Totals:
     """Merge until caught up (available-now) or until ``stop`` is set; ``report`` gets one JSON line a MERGE.
 
@@ -72,6 +74,8 @@ def run_merge(
 
     ``is_repeated`` says that another run follows soon, as in the job `run`: a MERGE of what waits that fails is then
     told and left to that run, for else the pauses after a failed run would hold up the appends as well.
+
+    ``freshness`` publishes how far silver is behind, once a minute and at the end of a run that is not repeated.
 
     Silver is marked by the gaps that are open before the first micro-batch, once a minute, and after records that
     came too late.
@@ -103,6 +107,17 @@ def run_merge(
             look()
         if done.appended:
             due.look()
+        if freshness is not None:
+            freshness.brought(done)
+            freshness.publish(standing, warn)
+
+    def idle() -> None:
+        if freshness is not None:
+            freshness.caught_up()
+            freshness.publish(standing, warn)
+
+    def standing() -> Standing:
+        return silver_standing(spark, job.target, job.schedule)
 
     def between() -> None:
         look()
@@ -116,10 +131,14 @@ def run_merge(
     prepare_tables(spark, job.target, job.config, job.checkpoint, merge, refusals, appends=job.schedule.appends)
     look()
     work = MergeWork(job.target, run, job)
-    run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=between)
+    run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=between, idle=idle)
     if job.schedule.appends:
         due.look(last=not is_repeated)
         totals.merge_fails = due.is_failing
+    if freshness is not None:
+        if stop is None or not stop.is_set():
+            freshness.caught_up()
+        freshness.publish(standing, warn, last=not is_repeated)
     return totals
 
 
@@ -163,9 +182,22 @@ def merge_micro_batches(batch: DataFrame, batch_id: int, job: MergeJob, run: str
     `txnAppId` is not set: it saves one empty MERGE after a crash, and a checkpoint restored from an older
     copy would carry the same identity with other files behind its numbers, which Delta would then skip.
     """
-    files = data_files((row["path"], row["url"], row["length"]) for row in batch.collect())
+    files = data_files((row["path"], row["url"], row["length"], row["modified_ms"]) for row in batch.collect())
+    waiting = list(files)
     for some in split_by_bytes(files, job.bytes_per_merge):
-        yield merge_micro_batch(batch.sparkSession, some, batch_id, destination(job, run), job.control_folder)
+        done = merge_micro_batch(batch.sparkSession, some, batch_id, destination(job, run), job.control_folder)
+        del waiting[: len(some)]
+        yield replace(done, files_until_ms=files_until_ms(some, waiting))
+
+
+def files_until_ms(taken: Sequence[DataFile], waiting: Sequence[DataFile]) -> int:
+    """Until when every file of a micro-batch is taken, since each of those that wait was written later.
+
+    The parts of a micro-batch are in the order of paths, not of time: a run that ends between two of them has taken
+    files that are younger than some that it has not.
+    """
+    newest = max(file.modified_ms for file in taken)
+    return min(newest, min((file.modified_ms - 1 for file in waiting), default=newest))
 
 
 def destination(job: MergeJob, run: str) -> Destination:
@@ -191,7 +223,8 @@ def merge_micro_batch(
 
     checked, brought = bring_records(spark, read, to)
     _record_gap(spark, folder, to.config.source_table, brought.stale)
-    return _metrics_row(batch_id, len(files), checked, brought, started)
+    row = _metrics_row(batch_id, len(files), checked, brought, started)
+    return replace(row, oldest_file_ms=min(file.modified_ms for file in files))
 
 
 def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob, run: str) -> Iterator[MicroBatch]:

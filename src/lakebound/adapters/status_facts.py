@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -133,5 +133,14 @@ def put_metric(client: Any, table: str, name: str, value: float) -> None:
 
     Raises LakeboundError.
     """
-    metric = {"MetricName": name, "Dimensions": [{"Name": "table", "Value": table}], "Value": value, "Unit": "Count"}
-    call(client, "put_metric_data", f"metric {name}", Namespace="Lakebound", MetricData=[metric])
+    put_metrics(client, table, {name: (value, "Count")})
+
+
+def put_metrics(client: Any, table: str, values: Mapping[str, tuple[float, str]]) -> None:
+    """Put metrics of the table, each with its unit, in one request. Raises LakeboundError."""
+    of_table = [{"Name": "table", "Value": table}]
+    data = [
+        {"MetricName": name, "Dimensions": of_table, "Value": value, "Unit": unit}
+        for name, (value, unit) in values.items()
+    ]
+    call(client, "put_metric_data", f"metric {', '.join(values)}", Namespace="Lakebound", MetricData=data)
