@@ -61,8 +61,8 @@ deploy: setup ## to the AWS account of your credentials: STACK=name PARAMETERS="
 smoke: setup ## on a deployed stack, what no emulator shows: STACK=name (TABLE=name refuses another table's, DRY_RUN=1 only tells)
 	@exec $(BIN)/lakebound smoke $(if $(STACK),--stack "$(STACK)") $(if $(TABLE),--table "$(TABLE)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
-lock: ## pin again after an edit of pyproject.toml or requirements/*.in (UPGRADE=1 takes newer versions)
-	@for pair in "pyproject.toml src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt"; do \
+lock: ## pin again after an edit of requirements/*.in (UPGRADE=1 takes newer versions)
+	@for pair in "requirements/layer.in src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt"; do \
 		set -- $$pair; \
 		$(BIN)/uv pip compile $$1 --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(UPGRADE),--upgrade) --output-file $$2; \

@@ -12,7 +12,7 @@ import pytest
 from lakebound.cli import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"lakebound.cli.app", "lakebound.cli.entry", "lakebound.cli.examples", "lakebound.cli.verbs", "lakebound.errors"}
+OURS = {"lakebound.errors"} | {f"lakebound.cli.{name}" for name in ("app", "entry", "examples", "extras", "verbs")}
 TYPER = {"typer", "annotated_doc", "shellingham"}
 RICH = {"rich", "attr", "markdown_it", "mdurl", "pygments"}
 CODE = """

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from lakebound.cli.extras import missing_package
 from lakebound.cli.verbs import VerbGroup
 from lakebound.errors import LakeboundError, Misconfigured
 
@@ -62,6 +63,12 @@ def run() -> int:
         return USAGE if isinstance(error, Misconfigured) else PROBLEM
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK if ended.code is None else PROBLEM
+    except ModuleNotFoundError as absent:
+        missing = missing_package(absent.name or "")
+        if missing is None:
+            raise
+        print(f"lakebound: {missing}", file=sys.stderr)
+        return USAGE
     except _aws_failures() as failure:
         from lakebound.adapters.aws_calls import cause_of, code_of
 

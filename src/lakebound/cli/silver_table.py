@@ -14,6 +14,7 @@ import typer
 
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
+from lakebound.cli.extras import missing_package
 from lakebound.cli.files import open_source
 from lakebound.errors import Misconfigured
 from lakebound.operate.run_merge import check_run_merge
@@ -112,8 +113,8 @@ def _open_in_deltalake(target: str, *, live: bool) -> SilverTable:
 
 def _deltalake_address(target: str) -> str:
     """What deltalake calls the table. Raises Misconfigured where it cannot know it, or is not installed."""
-    if find_spec("deltalake") is None:
-        raise Misconfigured("The Python package deltalake is missing", hint="Install deltalake, or give --engine spark")
+    if find_spec("deltalake") is None and (missing := missing_package("deltalake", ", or give --engine spark")):
+        raise missing
     return target if "/" in target else _unity_address(target)
 
 
