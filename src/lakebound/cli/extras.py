@@ -12,7 +12,6 @@ EXTRAS: Final = {
     "delta": "spark",
     "pyarrow": "parquet",
     "pyspark": "spark",
-    "yaml": "spark",
 }
 """The extra of pyproject.toml that brings an importable package."""
 
