@@ -292,7 +292,7 @@ def test_the_wheel_holds_every_module_and_setting(wheel: zipfile.ZipFile) -> Non
     names = set(wheel.namelist())
     for package in ("src/lakebound", "spark/lakebound_spark"):
         for file in (ROOT / package).rglob("*"):
-            if file.suffix in (".py", ".conf"):
+            if file.suffix in (".py", ".conf", ".properties"):
                 assert str(file.relative_to(ROOT / package.split("/")[0])) in names
     assert {name.split("/")[0] for name in names if not name.startswith("lakebound-")} == {
         "lakebound",

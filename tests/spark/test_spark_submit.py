@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
-from lakebound_spark.platform.session import SETTINGS_OF_HIVE, settings_in
+from lakebound.cli.spark_conf import with_jars
+from lakebound_spark.platform.session import SETTINGS, SETTINGS_OF_HIVE, settings_in
 from tests.spark.silver import write_config
-from tests.spark.spark_submit import SPARK_HOME, submit
+from tests.spark.spark_submit import PYTHONPATH, ROOT, SPARK_HOME, submit
 from tests.support.independent_writer import item, stream, write_records
 
 pytestmark = [pytest.mark.soak, pytest.mark.classic("starts Spark in a process of its own")]
@@ -67,3 +73,25 @@ def test_a_spark_without_hive_says_what_to_do(arguments: list[str], hive: dict[s
     done = submit(*arguments, cwd=tmp_path, settings=hive, spark_home=home)
     assert (done.returncode, done.stdout.count("\n")) == (2, 1), done.stdout
     assert "this Spark has no Hive" in done.stdout
+
+
+def test_with_jars_of_a_folder_only_java_has_a_word_on_standard_error(
+    spark: SparkSession, arguments: list[str], tmp_path: Path
+) -> None:
+    jars = folder(tmp_path, "jars")
+    for jar in spark.conf.get("spark.jars", "").split(","):
+        shutil.copy(jar.removeprefix("file://"), jars)
+    assert any(jars.iterdir())
+    quiet = tmp_path / "quiet.conf"
+    quiet.write_text(with_jars(SETTINGS.read_text(), str(jars)))
+    script = ROOT / "spark" / "jobs" / "merge_changes.py"
+    words = [*map(str, arguments[1:-1]), str(tmp_path / "silver")]
+    lines = {}
+    for name, settings in (("quiet", quiet), ("packages", SETTINGS)):
+        command = [str(SPARK_HOME / "bin" / "spark-submit"), "--properties-file", str(settings), str(script), *words]
+        environment = {"SPARK_HOME": str(SPARK_HOME), "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": PYTHONPATH}
+        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        lines[name] = done.stderr.splitlines()
+    assert lines["quiet"] == ["WARNING: Using incubator modules: jdk.incubator.vector"]
+    assert len(lines["packages"]) > 50, "red control: packages are told of"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -41,3 +42,15 @@ def test_each_package_has_one_version_in_all_files() -> None:
 def test_red_control_a_file_that_was_left_behind_is_seen() -> None:
     old = FILES | {"s3a": FILES["s3a"].replace(":4.2.0", ":4.1.0")}
     assert {len(found) for found in versions(old).values()} == {1, 2}
+
+
+@pytest.mark.parametrize("platform", FILES)
+def test_with_jars_of_a_folder_a_block_asks_for_no_package_and_logs_errors_only(platform: str) -> None:
+    done = CliRunner().invoke(app, ["spark-conf", "--platform", platform, "--jars", "/opt/jars/"])
+    settings, before = settings_of(done.stdout), settings_of(FILES[platform])
+    assert settings.pop("spark.jars") == "/opt/jars/*.jar"
+    options = settings.pop("spark.driver.extraJavaOptions")
+    assert options.startswith(before.pop("spark.driver.extraJavaOptions", ""))
+    log = Path(options.rpartition("-Dlog4j2.configurationFile=")[2])
+    assert "rootLogger.level = error" in log.read_text()
+    assert settings == {name: value for name, value in before.items() if not name.startswith("spark.jars")}

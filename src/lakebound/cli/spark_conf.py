@@ -12,12 +12,19 @@ from lakebound.cli.tables import Column
 from lakebound.errors import Misconfigured
 
 _SUFFIX: Final = ".conf"
+_JAVA_OPTIONS: Final = "spark.driver.extraJavaOptions"
 _OVERLAYS: Final = {"spark35"}
 """Files that change another one's lines; no platform of their own."""
 
 
 def command(
     platform: Annotated[str, typer.Option(help="The platform; without it, a table of them all.")] = "",
+    jars: Annotated[
+        str,
+        typer.Option(
+            help="Name the jars in this folder in place of packages, and log errors only: spark-submit is quiet then."
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Print the Spark settings of a platform, for `spark-submit --properties-file`.
@@ -34,10 +41,11 @@ def command(
         return
     if platform not in platforms:
         raise Misconfigured(f"there is no platform {platform!r}", hint=f"One of {', '.join(platforms)}")
+    text = with_jars(platforms[platform], jars) if jars else platforms[platform]
     if as_json:
-        echo_json(settings_of(platforms[platform]))
+        echo_json(settings_of(text))
     else:
-        echo(platforms[platform].rstrip())
+        echo(text.rstrip())
 
 
 def settings_files() -> dict[str, str]:
@@ -45,6 +53,22 @@ def settings_files() -> dict[str, str]:
     found = (file for file in files("lakebound_spark").iterdir() if file.name.endswith(_SUFFIX))
     texts = {file.name.removesuffix(_SUFFIX): file.read_text("utf-8") for file in found}
     return {name: texts[name] for name in sorted(texts.keys() - _OVERLAYS)}
+
+
+def with_jars(text: str, folder: str) -> str:
+    """The settings with the jars of a folder in place of packages.
+
+    spark-submit tells of packages in a hundred lines, whatever is set: its `MavenUtils` asks Ivy to be quiet only in
+    Spark's own tests. The log before a session is there follows a file of ours.
+    """
+    log = f"-Dlog4j2.configurationFile={files('lakebound_spark') / 'quiet-log4j2.properties'}"
+    lines = [line for line in text.splitlines() if not line.startswith(("spark.jars.packages", "spark.jars.excludes"))]
+    options = [place for place, line in enumerate(lines) if line.startswith(_JAVA_OPTIONS)]
+    if options:
+        lines[options[0]] += f" {log}"
+    else:
+        lines.append(f"{_JAVA_OPTIONS} {log}")
+    return "\n".join([*lines, f"spark.jars {folder.rstrip('/')}/*.jar"]) + "\n"
 
 
 def settings_of(text: str) -> dict[str, str]:
