@@ -73,6 +73,7 @@ class Operated:
     stream_arn: str
     outputs: dict[str, str]
     answers: dict[str, Callable[..., dict[str, Any]]] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
     """Names of the alarms that belong to the stack, and that `make_alarm` made."""
 
@@ -163,7 +164,8 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         if StackName != STACK:
             raise ClientError({"Error": {"Code": "ValidationError", "Message": "does not exist"}}, "DescribeStacks")
         outputs = [{"OutputKey": name, "OutputValue": value} for name, value in operated.outputs.items()]
-        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Outputs": outputs, "Parameters": []}]}
+        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in operated.parameters.items()]
+        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Outputs": outputs, "Parameters": given}]}
 
     def get_function_configuration(FunctionName: str) -> dict[str, Any]:  # noqa: N803
         variables = {"TABLE_NAME": TABLE, "S3_BUCKET": BUCKET, "QUEUE_URL": operated.buffer_url}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lakebound.operate.silver_lag import SilverFacts, WaitingFiles
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -59,6 +60,15 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "failure objects": ({"failure_objects": 1}, LAGGING, "dlq redrive --from stream"),
     "keys only": ({"stream_view": "KEYS_ONLY"}, LAGGING, "doctor --before"),
     "quarantine": ({"quarantined": 1}, OK, "dlq list --from quarantine"),
+    "no merge job for a day": ({"silver_within_s": 900}, LAGGING, "run.py"),
+    "the merge job has stopped": (
+        {"silver": SilverFacts(NOW_MS - HOUR_MS, 20), "silver_within_s": 900},
+        LAGGING,
+        "run.py",
+    ),
+    "silver is behind": ({"silver": SilverFacts(NOW_MS, 901), "silver_within_s": 900}, LAGGING, ""),
+    "a merge is overdue": ({"silver": SilverFacts(NOW_MS, 0, 7, 901), "silver_within_s": 900}, LAGGING, ""),
+    "a file waits": ({"waiting": WaitingFiles(0, 1, NOW_MS - 3 * HOUR_MS)}, LAGGING, "run.py"),
     "table gone": ({"missing": ("table",), "table_stream": None, "stream_view": None}, GAP, "doctor --before"),
     "stream mapping gone": ({"missing": ("stream mapping",), **NO_MAPPING}, LAGGING, "make deploy"),
     "stream mapping being deleted": ({"mapping_state": "Deleting"}, LAGGING, "make deploy"),

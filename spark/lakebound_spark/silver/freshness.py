@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from botocore.exceptions import BotoCoreError
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.errors import LakeboundError
+from lakebound_spark.platform.cloudwatch import put_metrics
 from lakebound_spark.platform.metrics import MicroBatch
 from lakebound_spark.platform.tables import companion_table, read_table
 from lakebound_spark.silver.changes_table import Pending, last_merge_ms, pending
@@ -54,15 +54,7 @@ def silver_standing(spark: SparkSession, target: str, schedule: MergeSchedule) -
 
 
 Put = Callable[[str, Mapping[str, tuple[float, str]]], None]
-"""Puts the metrics of a table, each with its unit. Raises LakeboundError or BotoCoreError."""
-
-
-def put_to_cloudwatch(table: str, values: Mapping[str, tuple[float, str]]) -> None:
-    """Put with the credentials of the job's own role, in the region of its environment."""
-    from lakebound.adapters.clients import client
-    from lakebound.adapters.status_facts import put_metrics
-
-    put_metrics(client("cloudwatch"), table, values)
+"""Puts the metrics of a table, each with its unit. Raises LakeboundError."""
 
 
 @dataclass(slots=True)
@@ -84,7 +76,7 @@ class Freshness:
     """
 
     source_table: str
-    put: Put = put_to_cloudwatch
+    put: Put = put_metrics
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     _lag_ms: int | None = field(default=None, init=False)
     _put_ms: int = field(default=0, init=False)
@@ -110,7 +102,7 @@ class Freshness:
         self._put_ms = now_ms
         try:
             self.put(self.source_table, values)
-        except (LakeboundError, BotoCoreError) as failure:
+        except LakeboundError as failure:
             self._tell(failure, warn)
             return
         self._lag_ms, self._refused = None, ""
@@ -132,11 +124,10 @@ class Freshness:
             values[RECORD_AGE] = (max(0, now.now_ms - now.newest_record_ms) / 1000, "Seconds")
         return values
 
-    def _tell(self, failure: Any, warn: Callable[[str], None]) -> None:
-        why = failure.what if isinstance(failure, LakeboundError) else type(failure).__name__
-        if why != self._refused:
-            self._refused = why
+    def _tell(self, failure: LakeboundError, warn: Callable[[str], None]) -> None:
+        if failure.what != self._refused:
+            self._refused = failure.what
             warn(
-                f"how far silver of {self.source_table} is behind could not be published ({why}); merging goes on. The "
-                "job needs a region and a role that may do cloudwatch:PutMetricData, or leave out --publish"
+                f"how far silver of {self.source_table} is behind could not be published ({failure.what}); merging "
+                "goes on. The job needs a region and a role that may do cloudwatch:PutMetricData, or leave out --publish"
             )

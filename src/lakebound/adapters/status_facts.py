@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -11,7 +11,9 @@ from lakebound.adapters.aws_calls import call
 from lakebound.adapters.cloudwatch import function_activity, newest
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.probes import Clients, Probes, describe_table
+from lakebound.adapters.silver_metrics import published_silver
 from lakebound.adapters.stack import Stack, function_environment
+from lakebound.operate.silver_lag import waiting_files
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -22,9 +24,11 @@ from lakebound.operate.status import (
     OLDEST_MESSAGE,
     QUARANTINE,
     QUEUE_MAPPING,
+    SILVER,
     STREAM_CHECK,
     STREAM_MAPPING,
     TABLE,
+    WAITING,
     FunctionFacts,
     PipelineFacts,
     last_stream_check,
@@ -33,7 +37,7 @@ from lakebound.operate.status import (
 )
 from lakebound.ports import ObjectStore
 from lakebound.settings import Environment
-from lakebound.transport.object_keys import partitioner
+from lakebound.transport.object_keys import Partition, partitioner
 from lakebound.transport.undelivered import pending_failures, pending_quarantine
 
 _ACTIVITY_MS: Final = 15 * 60_000
@@ -44,9 +48,14 @@ _ROLES: Final = (
 )
 
 
-def observe_pipeline(stack: Stack, clients: Clients, store: ObjectStore, now_ms: int) -> PipelineFacts:
-    """Everything that `status` judges. What cannot be found out is None and named in `unknown`: one missing right
-    or one service that does not answer hides nothing else."""
+def observe_pipeline(
+    stack: Stack, clients: Clients, store: ObjectStore, now_ms: int, taken_until_ms: int | None = None
+) -> PipelineFacts:
+    """Everything that `status` judges. ``taken_until_ms`` is until when the merge job has taken every file.
+
+    What cannot be found out is None and named in `unknown`: one missing right or one service that does not answer hides
+    nothing else.
+    """
     probes = Probes()
     newest_of = partial(newest, clients("cloudwatch"))
     table = probes.run(TABLE, lambda: describe_table(clients("dynamodb"), stack.source)) or {}
@@ -89,6 +98,13 @@ def observe_pipeline(stack: Stack, clients: Clients, store: ObjectStore, now_ms:
         newest_file_ms=probes.run(NEWEST_FILE, lambda: _newest_file(clients, stack, store, now_ms)),
         alarms=probes.run("alarms", lambda: _alarms(clients, stack)) or (),
         functions=tuple(_functions(probes, clients, stack, now_ms)),
+        silver=probes.run(SILVER, lambda: published_silver(clients("cloudwatch"), stack.table, now_ms)),
+        silver_within_s=60 * int(stack.parameters.get("SilverLagMinutes") or 0),
+        waiting=None
+        if taken_until_ms is None
+        else probes.run(
+            WAITING, lambda: waiting_files(store, stack.prefix, _partition(clients, stack), taken_until_ms, now_ms)
+        ),
         looked_ms=check.looked_ms if check else None,
         delivered_ms=check.delivered_ms if check else None,
         stream_mapping_id=stack.outputs.get("StreamMappingId", ""),
@@ -121,26 +137,10 @@ def _alarms(clients: Clients, stack: Stack) -> tuple[str, ...]:
 
 
 def _newest_file(clients: Clients, stack: Stack, store: ObjectStore, now_ms: int) -> int | None:
-    environment = function_environment(clients("lambda"), stack.output("StreamIngestName"))
-    partition = partitioner(Environment(environment).text("PARTITION_TEMPLATE"))
-    file = newest_file(store, stack.prefix, partition, now_ms)
+    file = newest_file(store, stack.prefix, _partition(clients, stack), now_ms)
     return None if file is None else file.modified_ms
 
 
-def put_metric(client: Any, table: str, name: str, value: float) -> None:
-    """Put a metric of the table: Gap (1 or 0) for the alarm StatusGap, ChainBreaks and Unequal for the alarms of those
-    names.
-
-    Raises LakeboundError.
-    """
-    put_metrics(client, table, {name: (value, "Count")})
-
-
-def put_metrics(client: Any, table: str, values: Mapping[str, tuple[float, str]]) -> None:
-    """Put metrics of the table, each with its unit, in one request. Raises LakeboundError."""
-    of_table = [{"Name": "table", "Value": table}]
-    data = [
-        {"MetricName": name, "Dimensions": of_table, "Value": value, "Unit": unit}
-        for name, (value, unit) in values.items()
-    ]
-    call(client, "put_metric_data", f"metric {', '.join(values)}", Namespace="Lakebound", MetricData=data)
+def _partition(clients: Clients, stack: Stack) -> Partition:
+    environment = function_environment(clients("lambda"), stack.output("StreamIngestName"))
+    return partitioner(Environment(environment).text("PARTITION_TEMPLATE"))

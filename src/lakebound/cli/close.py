@@ -8,7 +8,7 @@ import typer
 
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.documents import S3Documents
-from lakebound.adapters.status_facts import put_metric
+from lakebound.adapters.table_metrics import put_metric
 from lakebound.backfill.gap_closing import Closing, decide_closing
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.margin import wait_ms

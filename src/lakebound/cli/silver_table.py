@@ -104,6 +104,25 @@ def open_live(target: str) -> LiveTable:
     return LiveTable(target)
 
 
+def taken_until_ms(target: str) -> int:
+    """Until when the merge job has taken every batch file that was written, by `<target>_metrics`.
+
+    Raises Misconfigured where the table does not tell it, and as `open_silver` does.
+    """
+    address = f"{_deltalake_address(target).rstrip('/')}_metrics"
+    from lakebound.adapters.delta_table import DeltaVersion
+
+    metrics, found = DeltaVersion(address), None
+    if "files_until_ms" in metrics.column_names:
+        ((found,),) = metrics.query("SELECT max(files_until_ms) FROM delta")
+    if found is None:
+        raise Misconfigured(
+            f"{address} does not tell which files are taken: its merge job is of an older version, or reads bronze",
+            hint="Leave out --target; or let a merge job of this version, which reads the files, take one",
+        )
+    return int(found)
+
+
 def _open_in_deltalake(target: str, *, live: bool) -> SilverTable:
     target = _deltalake_address(target)
     from lakebound.adapters.silver_table import SilverTable

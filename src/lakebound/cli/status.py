@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from lakebound.adapters.clock import SystemClock
-from lakebound.adapters.status_facts import observe_pipeline, put_metric
+from lakebound.adapters.status_facts import observe_pipeline
+from lakebound.adapters.table_metrics import put_metric
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
+from lakebound.cli.silver_table import taken_until_ms
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -21,7 +24,9 @@ from lakebound.operate.status import (
     NEWEST_FILE,
     OK,
     QUARANTINE,
+    SILVER,
     STREAM_CHECK,
+    WAITING,
     PipelineFacts,
     Status,
     assess,
@@ -34,6 +39,14 @@ def command(
     publish: Annotated[
         bool, typer.Option("--publish", help="Also put the metric Gap (1 or 0), which the alarm StatusGap watches.")
     ] = False,
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            help="Also count the batch files that no run of the merge job has taken, by its TARGET_metrics: the silver "
+            "table's folder, address or catalog.schema.table.",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Print OK, LAGGING, GAP or UNKNOWN: since when, why, and the command that repairs it.
@@ -42,7 +55,8 @@ def command(
     unless the state is OK.
     """
     found = find_stack(stack)
-    status = assess(observe_pipeline(found, deployed.clients, store_of(found), SystemClock().now_ms()))
+    taken_ms = taken_until_ms(target) if target else None
+    status = assess(observe_pipeline(found, deployed.clients, store_of(found), SystemClock().now_ms(), taken_ms))
     if publish:
         put_metric(deployed.clients("cloudwatch"), found.table, "Gap", float(status.state == GAP))
     if as_json:
@@ -104,7 +118,27 @@ def figures(facts: PipelineFacts) -> list[tuple[str, str]]:
         ("dead-letter queue", known(DEAD, f"{facts.dead:,} messages")),
         ("failure objects", known(FAILURES, f"{facts.failure_objects:,} that nobody redrove")),
         ("quarantine", known(QUARANTINE, f"{facts.quarantined:,} records")),
+        *_silver_figures(facts),
     ]
+
+
+def _silver_figures(facts: PipelineFacts) -> Iterator[tuple[str, str]]:
+    seen, waiting = facts.silver, facts.waiting
+    figure = "not watched: no merge job has published within a day"
+    if seen is not None:
+        figure = (
+            f"{seen.lag_s:,.0f} s behind the files, as published {(facts.now_ms - seen.published_ms) / 1000:,.0f} s ago"
+        )
+        if seen.pending_rows:
+            figure += f"; {seen.pending_rows:,} rows wait for a merge"
+    yield "silver", figure if facts.is_known(SILVER) else "not known"
+    if waiting is not None:
+        figure = f"none; all written until {_time(waiting.until_ms)} are taken"
+        if waiting.oldest_ms is not None:
+            figure = f"{waiting.count:,}, the oldest {(facts.now_ms - waiting.oldest_ms) / 1000:,.0f} s old"
+        yield "files for silver", figure
+    elif not facts.is_known(WAITING):
+        yield "files for silver", "not known"
 
 
 def _time(ms: int | None) -> str | None:

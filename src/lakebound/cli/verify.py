@@ -23,7 +23,7 @@ from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.folder import images_in_folder
 from lakebound.adapters.spill_folder import Begun, open_spill
 from lakebound.adapters.stack import function_environment
-from lakebound.adapters.status_facts import put_metric
+from lakebound.adapters.table_metrics import put_metric
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.backfill.run_context import RunRules
 from lakebound.cli import silver_table

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lakebound.errors import ObjectMissing
+from lakebound.operate.silver_lag import SilverFacts, WaitingFiles
 from lakebound.ports import ObjectStore, StoredObject
 from lakebound.source.delivery_proof import StreamCheck
 from lakebound.source.gaps import RETENTION_MS, Gap, read_gaps
@@ -40,6 +41,8 @@ OLDEST_MESSAGE: Final = "age of the oldest message"
 STREAM_CHECK: Final = "last stream check"
 NEWEST_FILE: Final = "newest batch file"
 QUARANTINE: Final = "quarantine"
+SILVER: Final = "silver's metrics"
+WAITING: Final = "files that wait for silver"
 """The parts that are observed, as `missing` and `unknown` name them."""
 
 NEEDED: Final = frozenset((TABLE, STREAM_MAPPING, QUEUE_MAPPING, BUFFER, DEAD, FAILURES, GAPS, STREAM_CHECK))
@@ -109,6 +112,13 @@ class PipelineFacts:
     delivered_ms: int | None = None
     """Until when that check proved that every change was delivered, or is in a known gap."""
 
+    silver: SilverFacts | None = None
+    """What the merge job published; None where it published nothing within a day."""
+    silver_within_s: int = 0
+    """Within what time a file has to be in silver, as the stack's parameter says; 0: its alarms are off."""
+    waiting: WaitingFiles | None = None
+    """By the metrics of a silver table. None: none was named."""
+
     stream_mapping_id: str = "STREAM_MAPPING_ID"
     queue_mapping_id: str = "QUEUE_MAPPING_ID"
 
@@ -152,6 +162,9 @@ class Limits:
     look_age_s: int = 1_800
     """The stream check runs every five minutes; the alarm LooksMissing waits as long as this."""
 
+    silver_s: int = 7_200
+    """Where the stack's own alarms of silver are off: a merge job may well run once an hour."""
+
     proof_age_s: int = 5_400
     """A check of a healthy table proves delivery until 46 minutes before it (SETTLED_MS + STRETCH_MS)."""
 
@@ -165,6 +178,7 @@ def assess(facts: PipelineFacts, limits: Limits | None = None) -> Status:
     book.functions()
     book.queue()
     book.dead()
+    book.silver()
     book.unseen()
     findings = sorted(book.findings, key=lambda one: _WORST.index(one.level), reverse=True)
     state = max((one.level for one in findings), key=_WORST.index, default=OK)
@@ -306,6 +320,32 @@ class _Book:
         for alarm in facts.alarms:
             self.add(NOTE, f"the alarm {alarm} is on", "alarms")
 
+    def silver(self) -> None:
+        facts = self.facts
+        within_s = facts.silver_within_s or self.limits.silver_s
+        start = "spark/jobs/run.py or spark/jobs/merge_changes.py, where the merge job runs"
+        seen = facts.silver
+        if seen is None:
+            if facts.silver_within_s and facts.is_known(SILVER):
+                what = "no merge job has published anything for a day: silver stands still"
+                self.add(LAGGING, what, "merge-missing", start)
+        elif facts.now_ms - seen.published_ms > within_s * 1000:
+            what = f"no merge job has published for {_ago(facts.now_ms - seen.published_ms)}: silver stands still"
+            self.add(LAGGING, what, "merge-missing", start, seen.published_ms)
+        else:
+            if seen.lag_s > within_s:
+                what = f"the merge job brings in files that are {_ago(seen.lag_s * 1000)} old"
+                self.add(LAGGING, what, "silver-lag", since_ms=facts.now_ms - round(seen.lag_s * 1000))
+            if seen.overdue_s > within_s:
+                overdue = f"was due {_ago(seen.overdue_s * 1000)} ago"
+                what = f"a merge of {seen.pending_rows:,} rows in _changes {overdue}, and has not ended"
+                self.add(LAGGING, what, "silver-pending", since_ms=facts.now_ms - round(seen.overdue_s * 1000))
+        oldest = None if facts.waiting is None else facts.waiting.oldest_ms
+        if facts.waiting is not None and oldest is not None and facts.now_ms - oldest > within_s * 1000:
+            many = f"{facts.waiting.count:,} batch files wait" if facts.waiting.count > 1 else "a batch file waits"
+            what = f"{many} that no run of the merge job has taken, the oldest {_ago(facts.now_ms - oldest)} old"
+            self.add(LAGGING, what, "merge-missing", start, oldest)
+
     def unseen(self) -> None:
         if FAILURES in self.facts.missing:
             what = "the bucket is gone: no file can be written, and no failure object"
@@ -317,6 +357,13 @@ class _Book:
             part = what.partition(": ")[0]
             if part != LAG:  # which `freshness` reports
                 self.add(UNKNOWN if part in NEEDED else NOTE, f"could not be checked: {what}", "status")
+
+
+def _ago(ms: float) -> str:
+    seconds = ms / 1000
+    if seconds < 600:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} minutes" if seconds < 36_000 else f"{seconds / 3600:,.0f} hours"
 
 
 def _enable(mapping_id: str) -> str:
