@@ -149,7 +149,7 @@ def test_a_refusal_is_told_once_and_what_was_noted_is_put_later() -> None:
     watch.publish()
     (told,) = watch.told
     assert "AccessDenied" in told
-    assert told.endswith("a role that may do cloudwatch:PutMetricData, or leave out --publish")
+    assert told.endswith("a role that may do cloudwatch:PutMetricData, or no --publish")
     watch.refusal = None
     watch.now_ms += 60_000
     watch.freshness.caught_up()

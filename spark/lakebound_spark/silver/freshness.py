@@ -129,5 +129,5 @@ class Freshness:
             self._refused = failure.what
             warn(
                 f"how far silver of {self.source_table} is behind could not be published ({failure.what}); merging "
-                "goes on. The job needs a region and a role that may do cloudwatch:PutMetricData, or leave out --publish"
+                "goes on. The job needs a region and a role that may do cloudwatch:PutMetricData, or no --publish"
             )
