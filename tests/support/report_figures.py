@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lakebound.operate.cost import Workload, estimate
-from lakebound.operate.report import BackfillFigures, Figures, FileFigures, VerifyFigures
+from lakebound.operate.report import BackfillFigures, Figures, FileFigures, SilverMinute, VerifyFigures
 from lakebound.operate.status import FunctionFacts, PipelineFacts, assess
 from lakebound.source.gaps import Gap
 from tests.support.stream_records import NOW_MS
@@ -46,4 +46,5 @@ FULL = Figures(
     backfill=BackfillFigures("nightly-7", "scan", 336_776, 84.0, (90_000, 84_000, 81_000, 81_776)),
     bill=estimate(Workload(120, 900)),
     latency_s=(21.4, 48.9),
+    silver=tuple(SilverMinute(NOW_MS - (60 - n) * 60_000, 20 + (n * 37) % 90, 1_000 * (n % 10)) for n in range(60)),
 )

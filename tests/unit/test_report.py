@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from lakebound.operate.charts import seconds_over_time, time_ticks, value_ticks
 from lakebound.operate.cost import Usage, measure
-from lakebound.operate.report import Figures, FileFigures, page
+from lakebound.operate.report import Figures, FileFigures, SilverMinute, page
 from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, assess
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
 from tests.support.report_figures import FILES, FULL, WELL
@@ -159,3 +160,27 @@ def test_the_latency_that_was_measured_is_shown(lakebound: Lakebound, operated: 
     assert lakebound("report", "--out", str(out), "--latency", "21.4,48.9") == 0
     assert "from a change to silver: half within 21.4 s (p50), 99 of 100 within 48.9 s (p99)" in out.read_text()
     assert lakebound("report", "--out", str(out), "--latency", "fast") == 2
+
+
+def test_how_far_silver_was_behind_is_drawn_with_its_peak_and_what_waits() -> None:
+    minutes = tuple(SilverMinute(NOW_MS + n * 60_000, 4_000 if n == 700 else 10, 50 * n) for n in range(1_440))
+    text = page(replace(FULL, silver=minutes))
+    assert "10 s as published last, the greatest 4,000 s. For a merge wait 71,950 rows." in text
+    assert "From the file to silver, minutes; the greatest is 66.7" in text
+    assert "Waits for a merge, thousand rows; the greatest is 72.0" in text
+    assert "Waits for a merge, rows; the greatest is 9,000.0" in page(FULL)
+    assert "Waits for a merge" not in page(replace(FULL, silver=(SilverMinute(NOW_MS, 10, 0),)))
+    assert "Not measured: no merge job has published in the last 24 hours" in page(replace(FULL, silver=()))
+
+
+@pytest.mark.parametrize("hours", [24, 24 * 7, 24 * 40])
+def test_the_verb_shows_what_the_merge_job_published(
+    lakebound: Lakebound, operated: Operated, tmp_path: Path, hours: int
+) -> None:
+    at = datetime.now(UTC) - timedelta(hours=hours * 0.9)
+    for name, value in (("SilverLagSeconds", 321.0), ("SilverPendingRows", 77.0)):
+        metric = {"MetricName": name, "Dimensions": [{"Name": "table", "Value": "flights"}], "Value": value}
+        operated.client("cloudwatch").put_metric_data(Namespace="Lakebound", MetricData=[metric | {"Timestamp": at}])
+    out = tmp_path / "page.html"
+    assert lakebound("report", "--out", str(out), "--hours", str(hours)) == 0
+    assert "321 s as published last, the greatest 321 s. For a merge wait 77 rows." in out.read_text()

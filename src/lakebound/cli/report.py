@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.cost_facts import measure_usage
+from lakebound.adapters.silver_metrics import silver_minutes
 from lakebound.adapters.status_facts import observe_pipeline
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.cost import measure
-from lakebound.operate.report import EVERY, Figures, VerifyFigures, last_backfill, page, recent_files
+from lakebound.operate.report import EVERY, Figures, SilverMinute, VerifyFigures, last_backfill, page, recent_files
 from lakebound.operate.status import assess
 from lakebound.transport.object_keys import HOUR_MS
 
 MOST_FILES = 10_000
+_PERIODS: Final = ((24, 60_000), (24 * 14, 300_000), (10**9, HOUR_MS))
+"""Up to how many hours silver's metrics are asked for by periods of so many ms."""
 
 
 def command(
@@ -57,6 +60,11 @@ def command(
     files = recent_files(store, found.prefix, now_ms - hours * HOUR_MS)
     if len(files) > MOST_FILES:
         notes.append(f"Only the newest {MOST_FILES:,} of {len(files):,} files are shown.")
+    silver: tuple[SilverMinute, ...] = ()
+    try:
+        silver = _silver(found.table, now_ms, hours)
+    except LakeboundError as error:
+        notes.append(f"Silver: {error.what}.")
     figures = Figures(
         status=assess(observe_pipeline(found, deployed.clients, store, now_ms)),
         files=files[-MOST_FILES:],
@@ -66,12 +74,20 @@ def command(
         latency_s=latency_of(latency),
         notes=tuple(notes),
         hours=hours,
+        silver=silver,
     )
     _write(out, page(figures))
     if as_json:
         echo_json({"page": str(out), "state": figures.status.state, "files": len(figures.files)})
     else:
         echo(f"wrote {out}: {figures.status.state}, {len(figures.files):,} batch files of the last {hours:,} hours")
+
+
+def _silver(table: str, now_ms: int, hours: int) -> tuple[SilverMinute, ...]:
+    # CloudWatch keeps minutes for 15 days and five minutes for 63, after which it has hours alone.
+    period_ms = next(period for most, period in _PERIODS if hours <= most)
+    found = silver_minutes(deployed.clients("cloudwatch"), table, now_ms - hours * HOUR_MS, now_ms, period_ms)
+    return tuple(SilverMinute(at, values["lag"], values.get("rows", 0.0)) for at, values in found.items())
 
 
 def _write(out: Path, text: str) -> None:

@@ -20,6 +20,8 @@ _DAY: Final = 24 * _HOUR
 _STEPS: Final = tuple(
     [_MINUTE * n for n in (1, 2, 5, 10, 20, 30)] + [_HOUR * n for n in (1, 2, 4, 6, 12)] + [_DAY * n for n in (1, 2, 7)]
 )
+_MANY: Final = ((2e6, 1e6, "million "), (20_000.0, 1_000.0, "thousand "), (0.0, 1.0, ""))
+"""From how many of a thing on an axis counts which number of it."""
 _SCALES: Final = ((2 * 3600.0, 3600.0, "hours"), (600.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 """From how many seconds on an axis has which unit, and how many seconds that is."""
 
@@ -29,9 +31,21 @@ def seconds_over_time(points: Sequence[tuple[int, float]], what: str, when: str)
 
     Thinned to the greatest of each of 160 slots of time: a peak is never averaged away.
     """
-    start, end = points[0][0], points[-1][0]
     peak = max(value for _, value in points)
     _, unit_s, unit = next(one for one in _SCALES if peak >= one[0])
+    return _over_time(points, what, when, unit, unit_s)
+
+
+def counts_over_time(points: Sequence[tuple[int, float]], what: str, when: str, unit: str) -> str:
+    """The same of (milliseconds, number of `unit`), in thousands or millions where a label would not fit otherwise."""
+    peak = max(value for _, value in points)
+    _, many, word = next(one for one in _MANY if peak >= one[0])
+    return _over_time(points, what, when, f"{word}{unit}", many)
+
+
+def _over_time(points: Sequence[tuple[int, float]], what: str, when: str, unit: str, unit_s: float) -> str:
+    start, end = points[0][0], points[-1][0]
+    peak = max(value for _, value in points)
     ticks = value_ticks(peak / unit_s)
     slots: dict[int, float] = {}
     for at, value in points:

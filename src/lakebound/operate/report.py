@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from lakebound.operate.charts import bars, seconds_over_time
+from lakebound.operate.charts import bars, counts_over_time, seconds_over_time
 from lakebound.operate.cost import Bill, amount, dollars, headline
 from lakebound.operate.sample import Selection
 from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, PipelineFacts, Status
@@ -34,6 +34,15 @@ class FileFigures:
     records: int
     size: int
     lag_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SilverMinute:
+    """What the merge job published in a stretch of time: seconds behind the files, and rows that wait for a merge."""
+
+    at_ms: int
+    lag_s: float
+    rows: float
 
 
 EVERY: Final = str(Selection())
@@ -107,6 +116,8 @@ class Figures:
     """p50 and p99 from a change to silver, where it was measured."""
     notes: tuple[str, ...] = field(default=())
     hours: int = 24
+    silver: tuple[SilverMinute, ...] = ()
+    """Of the last `hours`, the newest last; empty where no merge job publishes."""
 
 
 def page(figures: Figures) -> str:
@@ -117,6 +128,7 @@ def page(figures: Figures) -> str:
         _picture(figures),
         _section("Findings", _findings(figures), wide=True),
         _section("Freshness", _freshness(figures)),
+        _section("Silver", _silver(figures)),
         _section("File sizes", _sizes(figures)),
         _section("Verification", _verification(figures.verified)),
         _section("Last backfill", _backfill(figures.backfill)),
@@ -215,6 +227,26 @@ def _freshness(figures: Figures) -> str:
     points = [(one.written_ms, lag) for one, lag in zip(files, lags, strict=True)]
     chart = seconds_over_time(points, "From ingest to the file", "when the file was written")
     return f"<p>{words}</p>{chart}{_span(files[0].written_ms, files[-1].written_ms)}"
+
+
+def _silver(figures: Figures) -> str:
+    if not figures.silver:
+        return (
+            f"<p>Not measured: no merge job has published in the last {figures.hours:,} hours "
+            "(<code>merge_changes --publish</code>).</p>"
+        )
+    points = sorted(figures.silver, key=lambda one: one.at_ms)
+    late, newest = max(points, key=lambda one: one.lag_s), points[-1]
+    words = (
+        f"How old a batch file was when it became visible in silver: {newest.lag_s:,.0f} s as published last, the "
+        f"greatest {late.lag_s:,.0f} s. For a merge wait {newest.rows:,.0f} rows."
+    )
+    lags = seconds_over_time([(one.at_ms, one.lag_s) for one in points], "From the file to silver", "when published")
+    rows = ""
+    if any(one.rows for one in points):
+        waits = [(one.at_ms, one.rows) for one in points]
+        rows = counts_over_time(waits, "Waits for a merge", "when published", "rows")
+    return f"<p>{words}</p>{lags}{rows}{_span(points[0].at_ms, newest.at_ms)}"
 
 
 def _sizes(figures: Figures) -> str:
