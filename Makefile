@@ -52,11 +52,9 @@ soak: setup ## the long tests, then an hour of histories with 1 % of every fault
 # `value`: as it was written, so that a dollar in it stays one.
 deploy: export DEPLOY_STACK := $(value STACK)
 deploy: export DEPLOY_PARAMETERS := $(value PARAMETERS)
-deploy: export DEPLOY_RUNTIME := $(value RUNTIME)
-deploy: export DEPLOY_ARCHITECTURE := $(value ARCHITECTURE)
-deploy: export DEPLOY_YES := $(value YES)
 deploy: setup ## to the AWS account of your credentials: STACK=name PARAMETERS="TableName=…" once, then as it was (YES=1: asks nothing, for CI)
-	@exec .venv-sam/bin/python -m deployment.deploy
+	@exec $(BIN)/lakebound deploy --source . --stack "$$DEPLOY_STACK" --parameters "$$DEPLOY_PARAMETERS" \
+		--runtime "$(RUNTIME)" --architecture "$(ARCHITECTURE)" $(if $(filter-out 0,$(YES)),--yes)
 
 smoke: setup ## on a deployed stack, what no emulator shows: STACK=name (TABLE=name refuses another table's, DRY_RUN=1 only tells)
 	@exec $(BIN)/lakebound smoke $(if $(STACK),--stack "$(STACK)") $(if $(TABLE),--table "$(TABLE)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from lakebound.errors import Misconfigured
+from lakebound.operate.sam_parameters import kept
 from tests.support.deploy_rule import ROOT, Done, in_sam, kept_in, make, sam_reads, tree
 
 TABLE = "TableName=cars PartitionKeyName=vin"
@@ -103,7 +105,8 @@ def test_every_value_is_passed_on_exactly_or_refused() -> None:
     alphabet = [*"aB1 ,.=\"'\\$é日-", "ParameterKey=A,ParameterValue=b"]
     values = ["".join(choose.choices(alphabet, k=choose.randint(0, 9))) for _ in range(3_000)]
     code = """
-from deployment.parameters import Refused, kept, overrides
+from lakebound.errors import Misconfigured as Refused
+from lakebound.operate.sam_parameters import kept, overrides
 from samcli.cli.types import CfnParameterOverridesType as Type
 answers = []
 for value in document:
@@ -123,6 +126,54 @@ print(json.dumps(answers))
     plain = [(value, found) for value, found in zip(values, answers, strict=True) if not set(value) & set("\"'\\=")]
     assert len(plain) > 300
     assert [value for value, found in plain if found is None] == []
+
+
+def test_what_is_read_from_the_file_is_what_sam_reads() -> None:
+    """Generated texts of parameter_overrides: each is refused, or read as SAM's own parser reads it."""
+    choose = random.Random(29)
+    pieces = [
+        "TableName=",
+        "B2=",
+        "=",
+        " ",
+        "  ",
+        '"',
+        "'",
+        "\\",
+        '\\"',
+        "\\ ",
+        "a",
+        "é",
+        ",",
+        ".",
+        "ParameterKey=",
+        "x y",
+    ]
+    pieces += [",ParameterValue=", "ParameterKey=A,ParameterValue=b", 'C="d e"', "F='g h'"]
+    texts = ["".join(choose.choices(pieces, k=choose.randint(1, 7))) for _ in range(6_000)]
+    mine = [kept_or_none(text) for text in texts]
+    code = """
+from samcli.cli.types import CfnParameterOverridesType as Type
+answers = []
+for value in document:
+    try:
+        answers.append(Type().convert((value,), None, None))
+    except Exception as refused:
+        answers.append(str(refused))
+print(json.dumps(answers))
+"""
+    accepted = [(text, found) for text, found in zip(texts, mine, strict=True) if found]
+    theirs = in_sam(code, [text for text, _ in accepted])
+    assert len(accepted) > 300
+    assert [(*one, other) for one, other in zip(accepted, theirs, strict=True) if one[1] != other][:3] == []
+    assert any("'" in text for text, _ in accepted)
+
+
+def kept_or_none(text: str) -> dict[str, str] | None:
+    try:
+        return kept(text)
+    except Misconfigured:
+        return None
 
 
 def keeping(folder: Path, overrides: str, more: str = "") -> str:
@@ -187,7 +238,10 @@ def test_a_file_that_is_no_toml_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "why"),
     [
-        ((STACK, f"PARAMETERS={TABLE}"), "no terminal to confirm the change set on. Say make deploy YES=1"),
+        (
+            (STACK, f"PARAMETERS={TABLE}"),
+            "no terminal to confirm the change set on. Say lakebound deploy --yes (make deploy YES=1)",
+        ),
         ((), "No stack is named, and there is nobody to ask"),
         (("YES=1",), "No stack is named, and there is nobody to ask"),
     ],

@@ -19,8 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SHELLS = ("", "sh", "bash")
-STARTS = re.compile(r"(make|cd|\.venv[\w-]*/bin/[\w-]+|lakebound|spark-submit|sam|aws|databricks|\d+ \d+ \* \* \*)\s")
-OTHERS = ("aws", "databricks", "cd")
+STARTS = re.compile(
+    r"(make|cd|pipx|\.venv[\w-]*/bin/[\w-]+|lakebound|spark-submit|sam|aws|databricks|\d+ \d+ \* \* \*)\s"
+)
+OTHERS = ("aws", "databricks", "cd", "pipx")
 """Programs of others that are not here: their lines must parse as shell, and hold no `…`."""
 
 

@@ -57,8 +57,8 @@ def arguments(path: tuple[str, ...], without: str = "") -> list[str]:
     return made + EXTRA.get(path, [])
 
 
-NO_AWS = {("spark-conf",), ("query",)}
-"""The verbs that read the installed package only, or a table in a folder."""
+NO_AWS = {("spark-conf",), ("query",), ("deploy",)}
+"""The verbs that read the installed package only, or a table in a folder, or that leave AWS to SAM CLI."""
 
 ASKS_AWS = {" ".join(path): arguments(path)[len(path) :] for path in VERBS if path not in NO_AWS}
 """What follows each verb's name to get it as far as its first call."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "from lakebound.cli.entry import main; main()"
 SAM_PYTHON = ROOT / ".venv-sam" / "bin" / "python"
 
 STUB = f"""#!{sys.executable}
@@ -61,10 +62,9 @@ def tree(folder: Path) -> Path:
     """A checkout with what the rule needs."""
     for name in ("Makefile", "template.yaml", "samconfig.toml"):
         shutil.copy(ROOT / name, folder / name)
-    (folder / "deployment").symlink_to(ROOT / "deployment")
     (folder / "requirements").mkdir()
     script(folder / "requirements" / "setup.sh", "#!/bin/sh\n")
-    script(folder / ".venv-sam" / "bin" / "python", f'#!/bin/sh\nexec "{SAM_PYTHON}" "$@"\n')
+    script(folder / ".venv" / "bin" / "lakebound", f'#!/bin/sh\nexec "{sys.executable}" -c "{COMMAND}" "$@"\n')
     script(folder / ".venv-sam" / "bin" / "sam", STUB)
     return folder
 
@@ -104,7 +104,12 @@ def in_sam(code: str, document: Any) -> Any:
     """The answer of a piece of Python that runs beside SAM CLI: it finds `document`, and prints JSON."""
     whole = f"import json, sys\ndocument = json.load(sys.stdin)\n{code}"
     done = subprocess.run(
-        [str(SAM_PYTHON), "-c", whole], cwd=ROOT, input=json.dumps(document), capture_output=True, text=True, check=True
+        [str(SAM_PYTHON), "-c", whole],
+        cwd=ROOT / "src",
+        input=json.dumps(document),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout)
 

@@ -1,4 +1,4 @@
-"""`doctor` finds each thing that is wrong and nothing else; `init` writes what `make deploy` reads; `cost` adds up."""
+"""`doctor` finds each thing that is wrong and nothing else; `init` writes what `deploy` reads; `cost` adds up."""
 
 import re
 import tomllib

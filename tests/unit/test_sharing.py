@@ -115,7 +115,7 @@ def test_init_prints_both_policies_and_writes_the_stream(lakebound: Lakebound, d
 
 
 def test_init_before_the_policy_prints_it_and_writes_nothing(lakebound: Lakebound, dynamodb: TwoAccounts) -> None:
-    """A file without the stream's ARN would make `make deploy` create a table of that name in this account."""
+    """A file without the stream's ARN would make `lakebound deploy` create a table of that name in this account."""
     dynamodb.policy_is_there = False
     told = lakebound.out("init", "--table", THEIRS)
     assert told.count("put-resource-policy") == 1

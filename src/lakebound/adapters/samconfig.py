@@ -1,17 +1,22 @@
-"""samconfig.toml: `lakebound init` writes it; `make deploy` and every other verb read it."""
+"""samconfig.toml: `lakebound init` writes it; `lakebound deploy` and every other verb read it."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import tomllib
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 import orjson
+import tomlkit
 
-from lakebound.errors import Misconfigured
+from lakebound.adapters.clients import region
+from lakebound.operate.sam_parameters import overrides, refused
 
 _MAX_NAME: Final = 128
 """Characters of a stack's name, as CloudFormation takes them."""
@@ -23,14 +28,50 @@ def configured_stack(path: Path) -> str:
 
 
 def configured_table(path: Path) -> tuple[str, str]:
-    """(TableName, TableStreamArn) that `make deploy` would use; "" for what the file does not give."""
-    overrides = _read(path).get("parameter_overrides", [])
+    """(TableName, TableStreamArn) that `lakebound deploy` would use; "" for what the file does not give."""
+    said = _read(path).get("parameter_overrides", [])
     try:
-        texts = shlex.split(overrides) if isinstance(overrides, str) else [str(one) for one in overrides]
+        texts = shlex.split(said) if isinstance(said, str) else [str(one) for one in said]
     except (TypeError, ValueError):
         return "", ""
     given = {name: value.strip('"') for name, _, value in (text.partition("=") for text in texts)}
     return given.get("TableName", ""), given.get("TableStreamArn", "")
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """What the file keeps for `sam deploy`; nothing where there is no such file. Raises Misconfigured for no TOML."""
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text())["default"]["deploy"]["parameters"]
+    except (FileNotFoundError, KeyError):
+        return {}
+    except tomllib.TOMLDecodeError as broken:
+        raise refused(f"{path.name} is no TOML: {broken}") from None
+    return found
+
+
+def keep(path: Path, stack: str, parameters: Mapping[str, str]) -> None:
+    """Add a stack and its parameters to the file, comments and all else untouched, whole or not at all."""
+    document = tomlkit.parse(path.read_text() if path.exists() else "version = 0.1\n")
+    deploy = _table(document, "deploy")
+    deploy["stack_name"] = stack
+    deploy["parameter_overrides"] = " ".join(overrides(parameters))
+    if found := region():
+        _table(document, "global")["region"] = found
+    with NamedTemporaryFile("w", dir=path.parent, prefix=".samconfig-", delete=False) as draft:
+        draft.write(tomlkit.dumps(document))
+    if path.exists():
+        shutil.copymode(path, draft.name)
+    Path(draft.name).replace(path)
+
+
+def _table(document: tomlkit.TOMLDocument, name: str) -> Any:
+    """`[default.NAME.parameters]`, made where it is not there."""
+    at: Any = document
+    for part in ("default", name, "parameters"):
+        if part not in at:
+            at[part] = tomlkit.table(is_super_table=part != "parameters")
+        at = at[part]
+    return at
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -51,14 +92,14 @@ def stack_name(table: str) -> str:
 
 def samconfig(stack: str, parameters: dict[str, str]) -> str:
     """The file's text, as `sam deploy` reads it. Raises Misconfigured for a value that SAM would change."""
-    overrides = " ".join(_override(name, value) for name, value in parameters.items())
+    said = " ".join(overrides(parameters))
     lines = [
-        "# What `make deploy` uses; written by `lakebound init`.",
+        "# What `lakebound deploy` uses; written by `lakebound init`.",
         "version = 0.1",
         "",
         "[default.deploy.parameters]",
         f"stack_name = {_quoted(stack)}",
-        f"parameter_overrides = {_quoted(overrides)}",
+        f"parameter_overrides = {_quoted(said)}",
         'capabilities = "CAPABILITY_IAM"',
         "confirm_changeset = true",
         "fail_on_empty_changeset = false",
@@ -66,16 +107,6 @@ def samconfig(stack: str, parameters: dict[str, str]) -> str:
         "resolve_s3 = true",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _override(name: str, value: str) -> str:
-    # SAM takes a backslash before a quote or a space away, and leaves it before anything else.
-    if "\\" in value:
-        raise Misconfigured(
-            f"{name} has a backslash", hint=f"Leave it out here, and give it: make deploy PARAMETERS='{name}={value}'"
-        )
-    escaped = value.replace('"', '\\"')
-    return f'{name}="{escaped}"'
 
 
 def _quoted(text: str) -> str:

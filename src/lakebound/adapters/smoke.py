@@ -301,7 +301,7 @@ def smoke_steps(
             "alarms",
             "checks that each alarm of the stack exists and notifies somebody",
             alarms,
-            "make deploy with AlarmTopicArn; somebody deleted a missing alarm by hand: docs/GO-LIVE.md",
+            "lakebound deploy with AlarmTopicArn; somebody deleted a missing alarm by hand: docs/GO-LIVE.md",
         ),
         Step(
             "customer key",

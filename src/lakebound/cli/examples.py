@@ -9,6 +9,8 @@ import typer
 EXAMPLES: Final = """\
 lakebound init --table cars
 lakebound init --table cars --partition-key vin --stack lakebound-cars
+lakebound deploy
+lakebound deploy --yes --stack lakebound-cars -p TableName=cars -p PartitionKeyName=vin -p "DropAttributes=first name"
 lakebound doctor --before --table cars
 lakebound doctor --stack lakebound-cars --smoke
 lakebound smoke --stack lakebound-cars --table cars --dry-run

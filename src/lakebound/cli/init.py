@@ -45,7 +45,7 @@ def command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look at the table, and write what `make deploy` and every other verb read.
+    """Look at the table, and write what `lakebound deploy` and every other verb read.
 
     An existing table gives its stream and its key; a new one needs --partition-key. For a table of another account
     (--table with its ARN, or --stream) the policies are printed that its owner has to put first.
@@ -100,11 +100,11 @@ def command(
     if is_whole:
         echo(text if dry_run else f"wrote {file}: stack {name}")
         new = " --new-table" if "PartitionKeyName" in parameters else ""
-        echo(f"next: lakebound doctor --before --table {source.asked}{new}, then make deploy")
+        echo(f"next: lakebound doctor --before --table {source.asked}{new}, then lakebound deploy")
 
 
 def _print_policies(shared: OwnerPolicies, table: str, *, is_whole: bool) -> None:
-    echo(f"{table} belongs to another account. Its owner runs there, before make deploy:\n")
+    echo(f"{table} belongs to another account. Its owner runs there, before lakebound deploy:\n")
     for one in shared.resources:
         echo(f"  {one.command}\n")
     echo("Each replaces a policy that is there: add its statements to yours instead if get-resource-policy shows one.")

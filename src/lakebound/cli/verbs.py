@@ -17,7 +17,9 @@ from typer.core import TyperCommand, TyperGroup
 from lakebound.cli.examples import add_examples
 
 VERBS: Final = {
-    "init": "Look at the table, and write what `make deploy` and every other verb read.",
+    "init": "Look at the table, and write what `lakebound deploy` and every other verb read.",
+    "deploy": "Build the stack and deploy it to the AWS account of your credentials, once with parameters, then as it"
+    " was.",
     "doctor": "Check everything that the pipeline needs, and print the fix for what is wrong.",
     "smoke": "Try on a deployed stack what no emulator can show. Deploys nothing, and restores what it changes.",
     "status": "Print OK, LAGGING, GAP or UNKNOWN: since when, why, and the command that repairs it.",

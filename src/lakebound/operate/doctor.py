@@ -60,12 +60,12 @@ class TableFacts:
 
 
 def check_table(facts: TableFacts, *, is_new: bool = False) -> Iterator[Check]:
-    """What must hold before `make deploy`: of an existing table, or (`is_new`) of one that the stack is to create."""
+    """What must hold before a deployment: of an existing table, or (`is_new`) of one that the stack is to create."""
     if facts.is_foreign:
         yield from _check_foreign_table(facts)
         return
     if not facts.exists and is_new:
-        yield Check("table", GOOD, f"{facts.table} does not exist; make deploy creates it with PartitionKeyName")
+        yield Check("table", GOOD, f"{facts.table} does not exist; lakebound deploy creates it with PartitionKeyName")
         return
     if not facts.exists:
         fix = (
@@ -194,7 +194,9 @@ class StackFacts:
 def check_stack(facts: StackFacts) -> Iterator[Check]:
     """What must hold once it is deployed."""
     whole = facts.status.endswith("_COMPLETE") and "ROLLBACK" not in facts.status
-    yield Check("stack", GOOD if whole else BAD, f"{facts.stack} is {facts.status}", "" if whole else "make deploy")
+    yield Check(
+        "stack", GOOD if whole else BAD, f"{facts.stack} is {facts.status}", "" if whole else "lakebound deploy"
+    )
     for part in facts.missing:
         yield _missing(part)
     yield from _not_looked_at(facts.unknown, NEEDED)
@@ -208,27 +210,32 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
         fix = "deploy with the new TableStreamArn, then lakebound backfill start --mode heal"
         yield Check("stream", BAD, "the table has another stream than the one that is read", fix)
     if facts.table_refused:
-        yield Check("source", BAD, facts.table_refused, "mend it in samconfig.toml, then make deploy")
+        yield Check("source", BAD, facts.table_refused, "mend it in samconfig.toml, then lakebound deploy")
     runtimes = set()
     for name, function in facts.functions.items():
         state, update = function.get("State", "Active"), function.get("LastUpdateStatus", "Successful")
         runtimes.add(function.get("Runtime"))
         well = state in ("Active", "Inactive") and update == "Successful"
         yield Check(
-            f"function {name}", GOOD if well else BAD, f"{state}, last update {update}", "" if well else "make deploy"
+            f"function {name}",
+            GOOD if well else BAD,
+            f"{state}, last update {update}",
+            "" if well else "lakebound deploy",
         )
     if len(runtimes) > 1:
-        yield Check("versions", BAD, f"the functions run on {', '.join(sorted(map(str, runtimes)))}", "make deploy")
+        yield Check(
+            "versions", BAD, f"the functions run on {', '.join(sorted(map(str, runtimes)))}", "lakebound deploy"
+        )
     for name, counted in facts.last_errors.items():
         yield _errors(name, counted)
     if facts.alarms is not None:
         none = facts.alarms == 0
-        yield Check("alarms", BAD if none else GOOD, f"{facts.alarms} alarms", "make deploy" if none else "")
+        yield Check("alarms", BAD if none else GOOD, f"{facts.alarms} alarms", "lakebound deploy" if none else "")
         if facts.alarms_without_action:
             what = f"{facts.alarms_without_action} alarms notify nobody"
             yield Check("alarm topic", WARN, what, "deploy with AlarmTopicArn")
     for resource in facts.drifted:
-        yield Check("drift", BAD, f"{resource} was changed by hand", "make deploy puts it back")
+        yield Check("drift", BAD, f"{resource} was changed by hand", "lakebound deploy puts it back")
     if facts.key_enabled is False:
         yield Check("key", BAD, "the KMS key is not enabled", "enable it; docs/OPERATIONS.md#key-disabled")
 

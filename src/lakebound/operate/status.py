@@ -214,14 +214,14 @@ class _Book:
             self.add(GAP, f"the table {facts.table} has no stream", "stream-recreated", "lakebound doctor --before")
         elif None not in (facts.table_stream, facts.mapping_stream) and facts.table_stream != facts.mapping_stream:
             what = "the table has another stream than the one that is read: it was switched off and on"
-            self.add(GAP, what, "stream-recreated", "make deploy, with the table's new TableStreamArn, then heal")
+            self.add(GAP, what, "stream-recreated", "lakebound deploy, with the table's new TableStreamArn, then heal")
         if facts.stream_view is not None and facts.stream_view not in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE"):
             self.add(
                 LAGGING, f"the stream has no new images ({facts.stream_view})", "view-type", "lakebound doctor --before"
             )
         if STREAM_MAPPING in facts.missing or facts.mapping_state == "Deleting":
             what = "the stream mapping is gone: nothing reads the stream, whose records expire after 24 hours"
-            self.add(LAGGING, what, "part-missing", "make deploy")
+            self.add(LAGGING, what, "part-missing", "lakebound deploy")
         elif facts.mapping_state is not None and facts.mapping_state.startswith("Disabl"):
             what = "the stream mapping is disabled: records expire from the stream after 24 hours"
             self.add(LAGGING, what, "mapping-disabled", _enable(facts.stream_mapping_id))
@@ -278,13 +278,13 @@ class _Book:
     def queue(self) -> None:
         facts = self.facts
         if BUFFER in facts.missing:
-            self.add(LAGGING, "the buffer queue is gone: no delivery can be sent", "part-missing", "make deploy")
+            self.add(LAGGING, "the buffer queue is gone: no delivery can be sent", "part-missing", "lakebound deploy")
         if DEAD in facts.missing:
             what = "the dead-letter queue is gone: a message that cannot be written has no place to go"
-            self.add(LAGGING, what, "part-missing", "make deploy")
+            self.add(LAGGING, what, "part-missing", "lakebound deploy")
         if QUEUE_MAPPING in facts.missing or facts.queue_mapping_state == "Deleting":
             what = "the queue mapping is gone: no file is written"
-            self.add(LAGGING, what, "part-missing", "make deploy")
+            self.add(LAGGING, what, "part-missing", "lakebound deploy")
         elif facts.queue_mapping_state is not None and facts.queue_mapping_state.startswith("Disabl"):
             what = "the queue mapping is disabled: no file is written"
             self.add(LAGGING, what, "mapping-disabled", _enable(facts.queue_mapping_id))
@@ -349,7 +349,7 @@ class _Book:
     def unseen(self) -> None:
         if FAILURES in self.facts.missing:
             what = "the bucket is gone: no file can be written, and no failure object"
-            self.add(LAGGING, what, "part-missing", "make deploy")
+            self.add(LAGGING, what, "part-missing", "lakebound deploy")
         elif others := set(self.facts.missing) - NEEDED:
             what = f"a part of the stack is gone, so this cannot be found: {', '.join(sorted(others))}"
             self.add(LAGGING, what, "part-missing", "lakebound doctor")

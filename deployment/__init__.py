@@ -1,1 +1,0 @@
-"""How `make deploy` calls SAM CLI."""

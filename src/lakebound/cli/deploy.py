@@ -1,0 +1,109 @@
+"""`lakebound deploy`: refuses what would deploy something else than was asked for, builds, deploys, then keeps the
+settings. `make deploy` of a clone is this verb."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from lakebound.adapters import samconfig, stack_files
+from lakebound.adapters.sam_cli import SamCli
+from lakebound.cli.deployed import DryRun
+from lakebound.cli.output import AsJson, echo, echo_json
+from lakebound.operate.deploy_plan import SAMCONFIG, Asked, Plan, plan
+from lakebound.operate.sam_parameters import given, named
+
+_FOLDER: Final = Path(".lakebound") / "stack"
+
+
+def command(
+    stack: Annotated[str, typer.Option(help="Name of the stack; without it, the one that samconfig.toml keeps.")] = "",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="Name=value of the template, as often as needed; kept for next time."),
+    ] = None,
+    parameters: Annotated[
+        str,
+        typer.Option(help="The same in one text, as make deploy takes it: 'TableName=cars DropAttributes=\"a b\"'."),
+    ] = "",
+    runtime: Annotated[str, typer.Option(help="The Lambda runtime; python3.13 when none was kept.")] = "",
+    architecture: Annotated[str, typer.Option(help="arm64 or x86_64; arm64 when none was kept.")] = "",
+    source: Annotated[
+        Path | None, typer.Option(help="A clone to deploy from; without it, what the installed package carries.")
+    ] = None,
+    sam: Annotated[str, typer.Option(help="The program SAM CLI, if it is not sam on the path.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing, for CI.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the stack and deploy it to the AWS account of your credentials, once with parameters, then as it was.
+
+    SAM CLI does both, and shows the change set before it is carried out. samconfig.toml of this folder gets the stack's
+    name and its parameters when the deployment has succeeded, so that the next one needs none. Exit status: 2 where
+    nothing was begun, else SAM's own.
+    """
+    kept = Path.cwd() / SAMCONFIG
+    root = source.resolve() if source else stack_files.clone() or Path.cwd() / _FOLDER
+    parts = stack_files.parameters_of(root / stack_files.TEMPLATE) if source else stack_files.template_parameters()
+    asked = Asked(
+        stack.strip(),
+        given(parameters) | named(parameter or []),
+        runtime.strip(),
+        architecture.strip(),
+        yes,
+        "PARAMETERS" if parameters else "-p",
+    )
+    settings = samconfig.settings_of(kept)
+    todo = plan(asked, settings, parts, terminal=sys.stdin.isatty())
+    program = SamCli(root, sam)
+    if dry_run or as_json:
+        _tell(todo, root, program, as_json=as_json)
+    if not dry_run:
+        raise typer.Exit(_deploy(todo, root, kept, program, todo.layer(parts), str(settings.get("stack_name", ""))))
+
+
+def _tell(todo: Plan, root: Path, program: SamCli, *, as_json: bool) -> None:
+    commands = [[program.program, "build"], [program.program, "deploy", *todo.arguments]]
+    if as_json:
+        echo_json({"stack": todo.stack, "parameters": todo.parameters, "folder": str(root), "commands": commands})
+        return
+    echo(f"in {root}:")
+    for one in commands:
+        echo(f"  {shlex.join(one)}")
+
+
+def _deploy(todo: Plan, root: Path, kept: Path, program: SamCli, layer: dict[str, str], before: str) -> int:
+    """SAM's exit status. Where it fails, samconfig.toml stays as it was."""
+    carried = root.is_relative_to(kept.parent / _FOLDER)
+    if carried:
+        stack_files.lay_out(root)
+    used = root / SAMCONFIG
+    if kept != used and kept.exists():
+        shutil.copyfile(kept, used)
+    text = used.read_bytes() if used.exists() else None
+    status = program.build(layer)
+    if status == 0:
+        status = program.deploy(todo.arguments, layer)
+    if status != 0:
+        # Asked by SAM a person may have let it keep the answers, before it knew what they lead to.
+        if text is not None and used.read_bytes() != text:
+            used.write_bytes(text)
+        print(f"lakebound deploy: SAM ended with status {status}; {SAMCONFIG} is as it was.", file=sys.stderr)
+        if todo.stack and before != todo.stack:
+            # CloudFormation takes no second try for a stack whose creation it rolled back.
+            told = f"{program.program} delete --stack-name {shlex.quote(todo.stack)}"
+            print(
+                f"Was this its first deployment, and is it ROLLBACK_COMPLETE now? Then, before again: {told}",
+                file=sys.stderr,
+            )
+        return status
+    if kept != used and used.exists():
+        shutil.copyfile(used, kept)
+    if todo.stack:
+        samconfig.keep(kept, todo.stack, todo.parameters)
+    return 0
