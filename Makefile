@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit test test-connect test-spark35 demo bench soak deploy smoke lock audit licences clean
+.PHONY: help setup check unit test test-connect test-spark35 demo bench soak deploy smoke package lock audit licences clean
 
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
@@ -58,6 +58,9 @@ deploy: setup ## to the AWS account of your credentials: STACK=name PARAMETERS="
 
 smoke: setup ## on a deployed stack, what no emulator shows: STACK=name (TABLE=name refuses another table's, DRY_RUN=1 only tells)
 	@exec $(BIN)/lakebound smoke $(if $(STACK),--stack "$(STACK)") $(if $(TABLE),--table "$(TABLE)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
+package: setup ## what a release holds, into dist/: BUCKET=name (the code of the packaged template goes there)
+	@exec $(BIN)/python -m release.artefacts $(if $(BUCKET),"$(BUCKET)",$(error Say BUCKET=name))
 
 lock: ## pin again after an edit of requirements/*.in (UPGRADE=1 takes newer versions)
 	@for pair in "requirements/layer.in src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt"; do \

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / ".build" / "reports"
 SIMULATION = "tests/simulation"
 QUICK = "not spark and not stack and not soak"
-HOMES = {"spark": ("spark", "e2e"), "stack": ("e2e", "killed", "local_stack", "template", "wheel")}
+HOMES = {"spark": ("spark", "e2e"), "stack": ("e2e", "killed", "local_stack", "release", "template", "wheel")}
 """The folders whose tests bear a mark. Their part collects no others: reading all of them takes a process 12 s."""
 
 

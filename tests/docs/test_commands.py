@@ -7,12 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
-from lakebound.cli.app import app
+from tests.support.command_lines import parse, verb_of
 from tests.support.command_verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,25 +67,6 @@ def check(line: str) -> None:
             assert (ROOT / words[0]).exists() or shutil.which(program), words[0]
         else:
             assert program in OTHERS, f"{program} is on no path that README sets up"
-
-
-def verb_of(words: list[str]) -> tuple[Any, Any, list[str]]:
-    """(Click's command, its context, what follows the verb's name)."""
-    command = typer.main.get_command(app)
-    context = command.context_class(command, info_name="lakebound")
-    while children := getattr(command, "commands", None):
-        assert words, "a verb is missing"
-        assert words[0] in children, words[0]
-        name, words = words[0], words[1:]
-        command = children[name]
-        context = command.context_class(command, info_name=name, parent=context)
-    return command, context, words
-
-
-def parse(words: list[str]) -> None:
-    """Parse a command line as the command itself does, running nothing. Raises Click's errors."""
-    command, context, words = verb_of(words)
-    command.parse_args(context, list(words))
 
 
 def submit(words: list[str]) -> None:

@@ -1,0 +1,86 @@
+"""Writes dist/: what a release holds (`make package BUCKET=name`).
+
+lakebound-VERSION-py3-none-any.whl     the package
+lakebound-template-VERSION.yaml        the packaged template; its code lies in the bucket
+lakebound-bundle-template-VERSION.zip  for `databricks bundle init`
+SHA256SUMS                             of the three, as `sha256sum --check` reads it
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from lakebound.adapters.stack_files import parameters_of
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+BUNDLE: Final = ROOT / "spark" / "bundle_template"
+
+
+def version(root: Path = ROOT) -> str:
+    """The package's version, which pyproject.toml alone keeps."""
+    return str(tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"])
+
+
+def wheel(folder: Path) -> Path:
+    """The wheel, built into ``folder``."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)], cwd=ROOT, check=True
+    )
+    return folder / f"lakebound-{version()}-py3-none-any.whl"
+
+
+def template(folder: Path, bucket: str) -> Path:
+    """The packaged template: built by SAM CLI for the template's own default platform, its code put into ``bucket``."""
+    sam = str(ROOT / ".venv-sam" / "bin" / "sam")
+    made = folder / f"lakebound-template-{version()}.yaml"
+    build = ROOT / ".build" / "package"
+    defaults: dict[str, Any] = parameters_of(ROOT / "template.yaml")
+    layer = {
+        "LAKEBOUND_RUNTIME": str(defaults["Runtime"]["Default"]),
+        "LAKEBOUND_ARCHITECTURE": str(defaults["Architecture"]["Default"]),
+        "LAKEBOUND_FILE_FORMAT": str(defaults["FileFormat"]["Default"]),
+        "LAKEBOUND_PYTHON": sys.executable,
+    }
+    subprocess.run([sam, "build", "--build-dir", str(build)], cwd=ROOT, env=os.environ | layer, check=True)
+    upload = ["--s3-bucket", bucket, "--s3-prefix", f"lakebound/{version()}", "--no-progressbar"]
+    command = [sam, "package", "--template-file", str(build / "template.yaml"), *upload]
+    subprocess.run([*command, "--output-template-file", str(made)], cwd=build, check=True)
+    return made
+
+
+def bundle_template(folder: Path) -> Path:
+    """The folder `spark/bundle_template` in one archive, the same bytes each time."""
+    made = folder / f"lakebound-bundle-template-{version()}.zip"
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in BUNDLE.rglob("*") if path.is_file()):
+            archive.writestr(zipfile.ZipInfo(path.relative_to(BUNDLE).as_posix()), path.read_bytes())
+    return made
+
+
+def sums(files: Iterable[Path]) -> str:
+    """The text of SHA256SUMS."""
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+
+
+def main() -> None:
+    """Write them into dist/, or the folder that is given."""
+    arguments = argparse.ArgumentParser(prog="python -m release.artefacts", description=__doc__.splitlines()[0])
+    arguments.add_argument("bucket", help="the bucket for the code that the packaged template names")
+    arguments.add_argument("--folder", type=Path, default=ROOT / "dist")
+    asked = arguments.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    made = [wheel(asked.folder), template(asked.folder, asked.bucket), bundle_template(asked.folder)]
+    (asked.folder / "SHA256SUMS").write_text(sums(made))
+
+
+if __name__ == "__main__":
+    main()
