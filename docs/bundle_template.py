@@ -38,8 +38,9 @@ _QUESTIONS: Final[dict[str, dict[str, Any]]] = {
         "description": "Name of the silver table; Unity Catalog takes no dot, space or slash in it",
         # Go's own template language, in which a template answers a question from the answers before it.
         "default": "{{ (regexp `[. /]`).ReplaceAllString .source_table `_` }}",
-        "pattern": "^[^. /]{1,240}$",
-        "pattern_match_failure_message": "Unity Catalog takes no dot, space or slash in a name, and 255 characters",
+        # The longest name that is made of it ends in `_bronze_bad_lines`, and Unity Catalog takes 255 characters.
+        "pattern": "^[^. /]{1,238}$",
+        "pattern_match_failure_message": "Give up to 238 characters without a dot, space or slash, for Unity Catalog",
     },
     "notify": {"description": "Address that is told when a job fails", "default": "nobody@example.com"},
 }
@@ -85,7 +86,9 @@ def template(bundle: str) -> str:
     text = bundle.replace("{{job.parameters.run}}", '{{"{{job.parameters.run}}"}}')
     text = _replaced(r"\A(?:#.*\n)+", "# Lakebound's jobs on Databricks, made by `databricks bundle init`.\n", text)
     text = _replaced(r"^artifacts:\n(?:  .*\n)+\n", "", text)
-    text = _replaced(r"^bundle:\n  name: lakebound\n", "bundle:\n  name: {{.project_name}}\n", text)
+    # The template's wheel lies in the bundle's own folder, so an earlier command takes it too.
+    version = r"(?:  #.*\n)+  databricks_cli_version: .*\n"
+    text = _replaced(rf"^bundle:\n  name: lakebound\n{version}", "bundle:\n  name: {{.project_name}}\n", text)
     text = text.replace("../dist/*.whl", "./dist/*.whl").replace(".bundle/lakebound/", ".bundle/{{.project_name}}/")
     for name in _QUESTIONS:
         if name != "project_name":

@@ -269,6 +269,9 @@ def test_the_questions_accept_the_answers_and_refuse_what_databricks_would() -> 
     for name, question in questions.items():
         pattern = question.get("pattern")
         assert pattern is None or re.fullmatch(pattern, ANSWERS[name])
+    longest = re.compile(questions["table"]["pattern"])
+    names = ["t" * length for length in range(200, 256) if longest.fullmatch("t" * length)]
+    assert len(names[-1] + "_bronze_bad_lines") == 255, "Unity Catalog's limit"
     for name, wrong in (("table", "prod.cars"), ("project_name", "a b"), ("data", "/files"), ("source_table", "a b")):
         assert not re.fullmatch(questions[name]["pattern"], wrong)
 
