@@ -32,7 +32,8 @@ A heal mostly waits: until a check of the stream has seen that the stream is who
 wrong type is repaired by a merge of all files into a new target, which takes as long as reading them does.
 
 `tests/incidents` runs the real use cases, the real state machine and the real checks of the stream, over a queue, a
-bucket and a clock in memory. `tests/spark/test_repairs.py` runs on Spark with Delta.
+bucket and a clock in memory. In the two incidents of the merge job, what Spark does is played; when a merge is due,
+what is published and what `lakebound status` says are real. `tests/spark/test_repairs.py` runs on Spark with Delta.
 """
 
 SPARK_ROWS: Final = (

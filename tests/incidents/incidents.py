@@ -17,6 +17,7 @@ from lakebound.operate.redrive import redrive_by_copy, redrive_failures, redrive
 from lakebound.operate.status import GAP, LAGGING, OK
 from lakebound.transport.dead_letters import peek_dead_letters
 from lakebound.transport.undelivered import MAX_FAILURE_BYTES, pending_failures, pending_quarantine
+from lakebound_spark.silver.due_merge import MergeSchedule
 from tests.incidents.oncall import OnCall, Row
 from tests.incidents.plant import MAPPING, Plant
 from tests.support.backfill_world import unavailable, world
@@ -36,6 +37,8 @@ DEPLOY: Final = "lakebound deploy"
 HEAL: Final = "lakebound backfill start --mode heal"
 REPAIR: Final = "lakebound verify --target TARGET --repair"
 DISCARD_BUFFER: Final = "lakebound dlq discard --from buffer --all"
+START_RUN: Final = "spark/jobs/run.py"
+START_MERGE: Final = "spark/jobs/merge_changes.py"
 DISCARD_STREAM: Final = "lakebound dlq discard --from stream --all"
 REDRIVE_EXECUTION: Final = "aws stepfunctions redrive-execution --execution-arn ARN"
 
@@ -315,6 +318,55 @@ def bad_deploy(function: str, alarm: str) -> Row:
     return end(made, call)
 
 
+def merge_job_stopped() -> Row:
+    made, call = begin("merge job stopped for two hours")
+    job = made.start_merge_job()
+    made.run(300)
+    assert_well(made)
+    job.is_running = False
+    for number in range(8):
+        made.write(f"k{number}", f"while it stood still {number}")
+        made.run(HOUR / 4)
+    call.called("MergeMissing")
+    assert made.status().state == LAGGING
+    assert made.pages() == {"merge-missing"}
+    by_table = made.status().facts.waiting
+    assert by_table is not None
+    assert by_table.oldest_ms is not None
+    assert by_table.count == 8, "found without CloudWatch too"
+    assert by_table.oldest_ms - job.published().published_ms <= 120_000, "since when it stands still"
+    assert not made.compare().is_equal
+    call.follow(START_RUN, job.start)
+    made.run(60)
+    call.is_called_too("SilverLag")
+    made.run(300)
+    return end(made, call)
+
+
+def merge_fails() -> Row:
+    made, call = begin("the merge fails while appends go on")
+    job = made.start_merge_job(MergeSchedule(600))
+    made.run(300)
+    job.merge_fails = True
+    for number in range(6):
+        made.write(f"k{number}", f"appended {number}")
+        made.run(300)
+    assert made.compare().is_equal, "_live has them"
+    assert len(job.merged) < len(job.live), "silver has not"
+    call.called("SilverPending")
+    assert made.pages() == {"silver-pending"}
+    assert "could not be merged (MemoryError); nothing is lost" in job.told[0]
+
+    def start_on_a_larger_machine() -> None:
+        job.merge_fails = False
+        job.start()
+
+    call.follow(START_MERGE, start_on_a_larger_machine)
+    made.run(120)
+    assert job.merged == job.live
+    return end(made, call)
+
+
 INCIDENTS: Final[dict[str, Callable[[], Row]]] = {
     "poison record": poison_record,
     "oversized record": oversized_record,
@@ -329,4 +381,6 @@ INCIDENTS: Final[dict[str, Callable[[], Row]]] = {
     "bad deploy of stream_ingest": lambda: bad_deploy("stream_ingest", "StreamIngestErrors"),
     "bad deploy of flusher": lambda: bad_deploy("flusher", "FlusherErrors"),
     "junk in the queues": junk_in_the_queues,
+    "merge job stopped": merge_job_stopped,
+    "merge fails": merge_fails,
 }

@@ -39,7 +39,7 @@ class Row:
 
 @lru_cache(maxsize=1)
 def alarms() -> dict[str, dict[str, Any]]:
-    return of_type(render(translated(), NEW)["Resources"], "AWS::CloudWatch::Alarm")
+    return of_type(render(translated(), {**NEW, "SilverLagMinutes": "15"})["Resources"], "AWS::CloudWatch::Alarm")
 
 
 @lru_cache(maxsize=1)
@@ -50,9 +50,15 @@ def sections() -> dict[str, str]:
 
 
 def is_on(name: str, metrics: Mapping[str, float]) -> bool:
-    """Whether the alarm's condition holds for the value of its metric. Periods are not looked at."""
+    """Whether the alarm's condition holds for the value of its metric. Periods are not looked at.
+
+    What counts the values of a metric looks at `METRIC SampleCount`. A metric without a value crosses nothing.
+    """
     alarm = alarms()[name]
-    return _CROSSED[alarm["ComparisonOperator"]](metrics[alarm["MetricName"]], float(alarm["Threshold"]))
+    metric = alarm["MetricName"] + (" SampleCount" if alarm.get("Statistic") == "SampleCount" else "")
+    if metric not in metrics:
+        return False
+    return _CROSSED[alarm["ComparisonOperator"]](metrics[metric], float(alarm["Threshold"]))
 
 
 def page_of(name: str) -> str:
@@ -82,6 +88,11 @@ class OnCall:
         """The alarm is on."""
         assert is_on(alarm, self.metrics()), f"{alarm} is not on: {self.metrics()}"
         self.alarm, self.page = alarm, page_of(alarm)
+
+    def is_called_too(self, alarm: str) -> None:
+        """Another alarm is on, which the first one's page tells of."""
+        assert is_on(alarm, self.metrics()), f"{alarm} is not on: {self.metrics()}"
+        assert re.search(rf"\b{alarm}\b", sections()[self.page]), f"#{self.page} does not tell of {alarm}"
 
     def finds(self, page: str, by: str) -> None:
         """No alarm looks at this: it is found by a command of the operator's own."""

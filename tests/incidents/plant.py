@@ -29,7 +29,9 @@ from lakebound.source.facts import SLICE_MS, MappingFacts, Slice
 from lakebound.times import format_time
 from lakebound.transport.object_keys import DataKey, partitioner
 from lakebound.transport.undelivered import pending_failures, pending_quarantine
+from lakebound_spark.silver.due_merge import AT_ONCE, MergeSchedule
 from tests.incidents.healing import Healing
+from tests.incidents.merge_job import WITHIN_S, PlayedMergeJob
 from tests.support.local_ports import ManualClock, MemoryMetrics, MemoryQueue, MemoryStore
 from tests.support.registers import receive_all
 from tests.support.stream_records import ARN, TABLE
@@ -120,6 +122,13 @@ class Plant:
         self._mapped: tuple[str, bool] = (self.mapped_arn, True)
         self._mapped_ms = self.clock.now_ms() - 7_200_000
         self.healing = Healing(self, PREFIX, MARGIN_MS)
+        self.merge_job: PlayedMergeJob | None = None
+        """Without one the lake is all files that lie in the bucket."""
+
+    def start_merge_job(self, schedule: MergeSchedule = AT_ONCE) -> PlayedMergeJob:
+        """A merge job that publishes, from now on."""
+        self.merge_job = PlayedMergeJob(self.bucket, PREFIX, self.clock, schedule)
+        return self.merge_job
 
     def write(self, key: str, value: str | None, **forged: Any) -> None:
         """Put an item, or with None delete it."""
@@ -159,6 +168,8 @@ class Plant:
             self.deliver()
             self.wake_flusher()
             self.healing.look()
+            if self.merge_job is not None:
+                self.merge_job.turn()
             self.clock.sleep(step)
 
     def mapping(self) -> MappingFacts:
@@ -231,8 +242,9 @@ class Plant:
         return (row for row in self.rows() if row.key in set(keys))
 
     def records(self) -> Iterator[Any]:
+        job = self.merge_job
         for key, kept in self.bucket.objects.items():
-            if DataKey.parse(PREFIX, key) is not None:
+            if DataKey.parse(PREFIX, key) is not None and (job is None or key in job.live):
                 yield from (orjson.loads(line) for line in gzip.decompress(kept.body).splitlines())
 
     def compare(self) -> Report:
@@ -258,7 +270,7 @@ class Plant:
 
     def status(self) -> Status:
         """`lakebound status`."""
-        now = self.clock.now_ms()
+        now, job = self.clock.now_ms(), self.merge_job
         waiting = [one["dynamodb"]["ApproximateCreationDateTime"] * 1000 for one in self.stream]
         failures = pending_failures(self.bucket, TABLE, MAPPING)
         return assess(
@@ -282,6 +294,9 @@ class Plant:
                 gaps=open_gaps(self.bucket, TABLE),
                 # An incident calls for its looks itself; the schedule's go on meanwhile.
                 looked_ms=now,
+                silver=None if job is None else job.published(),
+                silver_within_s=0 if job is None else WITHIN_S,
+                waiting=None if job is None else job.waiting(),
             )
         )
 
@@ -295,6 +310,7 @@ class Plant:
             "OnFailureDestinationDeliveredEventCount": seen.failure_objects,
             "Errors": self.errors.total(),
             "Gap": float(bool(seen.gaps)),
+            **({} if self.merge_job is None else self.merge_job.measured()),
         }
 
     def pages(self) -> set[str]:

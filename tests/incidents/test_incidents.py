@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lakebound.operate.status import GAP
+from lakebound.operate.status import GAP, OK
+from lakebound_spark.silver.due_merge import MergeSchedule
 from tests.incidents.__main__ import DOCUMENT, document, row_of
 from tests.incidents.incidents import HEAL, HOUR, INCIDENTS, REDRIVE_BUFFER, assert_well, on_call, plant
 from tests.incidents.oncall import alarms, is_on, sections, stands_on
@@ -62,3 +63,18 @@ def test_a_quiet_alarm_and_a_command_of_another_page_are_noticed() -> None:
     with pytest.raises(AssertionError, match="DeadLetters is still on"):
         call.over()
     assert not is_on("StatusGap", made.measured())
+
+
+def test_a_merge_job_that_works_calls_nobody_and_one_that_stops_is_seen_in_a_quarter_of_an_hour() -> None:
+    made = plant()
+    job = made.start_merge_job(MergeSchedule(600))
+    for _ in range(4):
+        made.write("k1", "while it works")
+        made.run(600)
+        assert made.status().state == OK
+        assert not any(is_on(name, made.measured()) for name in ("MergeMissing", "SilverLag", "SilverPending"))
+    job.is_running = False
+    made.run(780)
+    assert not is_on("MergeMissing", made.measured())
+    made.run(180)
+    assert is_on("MergeMissing", made.measured())
