@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from lakebound_spark.platform.tables import newest_version
 from lakebound_spark.silver.changes_table import appends, pending
 from lakebound_spark.silver.live_rows import live_rows
 from tests.spark.silver import JobRun, run_job, write_config
@@ -102,9 +103,23 @@ def restore(lake: Lake) -> None:
     lake.spark.sql(f"RESTORE TABLE delta.`{lake.target}` TO VERSION AS OF 3")
 
 
+def restore_changes(lake: Lake) -> None:
+    """The append that goes is in no list of silver's: no merge has taken it."""
+    place = f"{lake.target}_changes"
+    before = newest_version(lake.spark, place)
+    lake.deliver(change("c", 9))
+    assert lake.run(*HOURLY).status == 0
+    lake.spark.sql(f"RESTORE TABLE delta.`{place}` TO VERSION AS OF {before}")
+    assert lake.live() != lake.received()
+
+
 @pytest.mark.parametrize(
     ("harm", "fault"),
-    [(lose, "is missing"), (restore, "lacks the append 0000000001")],
+    [
+        (lose, "is missing"),
+        (restore, "lacks the append 0000000001"),
+        (restore_changes, "was restored to an older version"),
+    ],
 )
 @pytest.mark.soak
 def test_a_start_without_what_was_pending_is_refused_and_a_new_checkpoint_brings_it(

@@ -22,6 +22,7 @@ from lakebound_spark.platform.tables import (
     companion_table,
     create_table,
     exists,
+    newest_version,
     properties,
     read_table,
     retry_on_conflict,
@@ -33,6 +34,8 @@ from lakebound_spark.silver.columns import DeclaredColumn
 
 CHANGES_ID: Final = "lakebound.changes_id"
 """Property of silver: the Delta id of the `_changes` that belongs to it, absent for a table that never had one."""
+_OPENED_AT: Final = "lakebound.changes_version"
+"""Property of silver: the version of `_changes` when it was made, or emptied for a new checkpoint."""
 MERGED_APPENDS: Final = "lakebound.merged_appends"
 """Property of silver: the appends that its last merge of pending changes took, with commas; they are still kept."""
 MERGED_AT: Final = "lakebound.merged_at_ms"
@@ -99,11 +102,23 @@ def changes_fault(spark: SparkSession, target: str) -> str:
         return f"is there, and {target} knows nothing of it"
     if silver[CHANGES_ID] != _id(spark, place):
         return "is another table than the one that was made here"
+    if _was_restored(spark, place, int(silver.get(_OPENED_AT, "0"))):
+        return "was restored to an older version"
     kept, merged = appends(spark, target), _merged_appends(spark, target)
     if not merged:
         return f"begins with its append {kept[0]}" if kept and append_number(kept[0]) != 1 else ""
     lost = sorted(set(merged) - set(kept))
     return f"lacks the append {lost[0]}, which {target} has merged last" if lost else ""
+
+
+def _was_restored(spark: SparkSession, place: str, since: int) -> bool:
+    """Whether a commit after version ``since`` took the table back.
+
+    The appends that it took away are in no list: a merge that named them has not been. Its own properties went back
+    with it, so only its history tells.
+    """
+    commits = spark.sql(f"DESCRIBE HISTORY {table_sql(place)}")
+    return bool(commits.where((F.col("operation") == "RESTORE") & (F.col("version") > since)).head())
 
 
 def open_changes(
@@ -125,7 +140,13 @@ def open_changes(
 def _claim_changes(spark: SparkSession, target: str) -> None:
     # The first merge has its time to wait too: a first micro-batch that merged at once would hold up the second.
     now_ms = time.time_ns() // 1_000_000
-    opened = {CHANGES_ID: _id(spark, changes_table(target)), MERGED_APPENDS: "", MERGED_AT: str(now_ms)}
+    place = changes_table(target)
+    opened = {
+        CHANGES_ID: _id(spark, place),
+        _OPENED_AT: str(newest_version(spark, place)),
+        MERGED_APPENDS: "",
+        MERGED_AT: str(now_ms),
+    }
     try:
         set_properties(spark, target, opened)
     except Exception as error:
