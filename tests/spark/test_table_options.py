@@ -59,6 +59,7 @@ def test_what_would_harm_the_table_is_refused(settings: dict[str, Any], reason: 
         options(**settings)
 
 
+@pytest.mark.soak
 def test_they_are_set_when_the_table_is_made_and_when_they_change(spark: SparkSession, tmp_path: Path) -> None:
     asked = {"comment": "It's a car", "properties": {"team": "cars", "delta.logRetentionDuration": "interval 60 days"}}
     silver = Silver.create(spark, tmp_path / "silver", {"v": "int"}, **asked)
@@ -87,6 +88,7 @@ def test_a_property_that_delta_does_not_take_is_named(
         apply_options(spark, there.path, TableOptions(properties=asked), Refusals())
 
 
+@pytest.mark.soak
 def test_a_table_for_iceberg_readers_is_made_and_merged(spark: SparkSession, tmp_path: Path) -> None:
     """As far as open Delta goes: the table bears the features, and without Databricks or delta-iceberg no metadata."""
     silver = Silver.create(spark, tmp_path / "silver", {"v": "int", "a b": "string"}, properties=UNIFORM)

@@ -92,6 +92,7 @@ def test_the_job_says_equal_and_names_what_is_not(
     assert "1 files of run run-1 are not below" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_live_counts_what_waits_and_what_ttl_deleted_is_no_ghost(spark: SparkSession, tmp_path: Path) -> None:
     silver = Silver.create(spark, tmp_path / "silver", {}, ttl_deletes="keep", appends=True)
     source = tmp_path / "source"
