@@ -16,6 +16,7 @@ import orjson
 import tomlkit
 
 from lakebound.adapters.clients import region
+from lakebound.errors import Misconfigured
 from lakebound.operate.sam_parameters import overrides, refused
 
 _MAX_NAME: Final = 128
@@ -75,9 +76,10 @@ def _table(document: tomlkit.TOMLDocument, name: str) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The same for verbs that can do without: nothing, too, where the file cannot be read."""
     try:
-        return dict(tomllib.loads(path.read_text())["default"]["deploy"]["parameters"])
-    except (OSError, KeyError, TypeError, ValueError):
+        return dict(settings_of(path))
+    except (OSError, TypeError, ValueError, Misconfigured):
         return {}
 
 
