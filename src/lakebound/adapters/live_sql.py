@@ -56,7 +56,7 @@ def _value(name: str, pending: Collection[str]) -> str:
         return "item IS NULL"
     if name in _IMAGE:
         return _IMAGE[name]
-    return f"get_field(columns, {_text(name)})" if name in pending else ""
+    return f"get_field(columns, {literal(name)})" if name in pending else ""
 
 
 def _newest(name: str, side: str, pending: Collection[str]) -> str:
@@ -85,5 +85,6 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _text(text: str) -> str:
+def literal(text: str) -> str:
+    """The text as a value of SQL."""
     return "'" + text.replace("'", "''") + "'"

@@ -11,9 +11,6 @@ from lakebound.adapters.live_sql import live_sql, quoted
 from lakebound.errors import Misconfigured
 from lakebound.record.column_names import SILVER_COLUMNS, STALE_SINCE
 
-TABLES: Final = ("live", "current", "live_rows", "silver_rows")
-"""What a query can name: the views `<table>_live` and `<table>_current`, and the rows below them, with tombstones."""
-
 _CHANGES_ID: Final = "lakebound.changes_id"
 """Property of a silver table to which micro-batches append before they are merged."""
 _STALE_SINCE: Final = "lakebound.stale_since"
@@ -37,7 +34,10 @@ class LiveTable:
             self._changes = DeltaVersion(target.rstrip("/") + "_changes")
 
     def query(self, sql: str, **more: DeltaVersion) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
-        """The names of the columns and the rows of a query over TABLES and ``more``, in DataFusion's SQL.
+        """The names of the columns and the rows of a query in DataFusion's SQL.
+
+        It can name `live` and `current`, which are the views `<table>_live` and `<table>_current`, the rows below them
+        with tombstones, `live_rows` and `silver_rows`, and ``more``.
 
         Rows stream (see `DeltaVersion.query`). Raises Misconfigured where DataFusion cannot plan the query.
         """

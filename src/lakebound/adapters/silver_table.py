@@ -7,6 +7,7 @@ from typing import Final
 
 from lakebound.adapters.aws_calls import NotThere
 from lakebound.adapters.delta_table import DeltaVersion, column_of_texts
+from lakebound.adapters.live_sql import literal
 from lakebound.adapters.live_table import LiveTable
 from lakebound.operate.run_merge import Registers
 from lakebound.operate.sample import Selection
@@ -55,7 +56,7 @@ class SilverTable:
             return iter(())
         if len(wanted) > _KEYS_A_QUERY:
             return self._joined(wanted)
-        listed = ", ".join("'" + key.replace("'", "''") + "'" for key in wanted)
+        listed = ", ".join(map(literal, wanted))
         return self._rows(f" WHERE _key IN ({listed})")
 
     def registers(self) -> Iterator[Registers]:
