@@ -291,7 +291,7 @@ def check_same(spark: SparkSession, target: str, columns: Sequence[str]) -> None
 
 def measure_wide(spark: SparkSession, folder: Path, extent: Extent) -> list[Measured]:
     """A wide table: the seconds until `_live` shows a micro-batch, against a bare MERGE."""
-    found, columns = Measured("500 columns", "uniform", Side("bare MERGE"), Side("ours"), events=extent.wide_events), 0
+    found = Measured("500 columns", "uniform", Side("bare MERGE"), Side("ours"), events=extent.wide_events)
     found.most_seconds, columns = WIDE_SECONDS, extent.wide_columns
     filled, config = filled_table(spark, folder, extent.wide_rows, columns), config_of(columns)
     ours, bare = str(folder / "ours"), str(folder / "bare")

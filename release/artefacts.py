@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lakebound.adapters.stack_files import parameters_of
+from lakebound.operate.deploy_plan import Plan
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUNDLE: Final = ROOT / "spark" / "bundle_template"
@@ -44,12 +45,8 @@ def template(folder: Path, bucket: str) -> Path:
     made = folder / f"lakebound-template-{version()}.yaml"
     build = ROOT / ".build" / "package"
     defaults: dict[str, Any] = parameters_of(ROOT / "template.yaml")
-    layer = {
-        "LAKEBOUND_RUNTIME": str(defaults["Runtime"]["Default"]),
-        "LAKEBOUND_ARCHITECTURE": str(defaults["Architecture"]["Default"]),
-        "LAKEBOUND_FILE_FORMAT": str(defaults["FileFormat"]["Default"]),
-        "LAKEBOUND_PYTHON": sys.executable,
-    }
+    usual = Plan("", {name: str(defaults[name]["Default"]) for name in ("Runtime", "Architecture")}, [])
+    layer = usual.layer(defaults) | {"LAKEBOUND_PYTHON": sys.executable}
     subprocess.run([sam, "build", "--build-dir", str(build)], cwd=ROOT, env=os.environ | layer, check=True)
     upload = ["--s3-bucket", bucket, "--s3-prefix", f"lakebound/{version()}", "--no-progressbar"]
     command = [sam, "package", "--template-file", str(build / "template.yaml"), *upload]
