@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from lakebound.operate.silver_lag import MOST_HOURS, SilverFacts, WaitingFiles, waiting_files
-from lakebound.operate.status import LAGGING, OK, PipelineFacts, assess
+from lakebound.operate.silver_lag import MOST_HOURS, SilverFacts, StaleMark, WaitingFiles, waiting_files
+from lakebound.operate.status import GAPS, LAGGING, OK, PipelineFacts, assess
+from lakebound.source.gaps import Gap
 from lakebound.transport.object_keys import DataKey, partitioner
 from tests.support.local_ports import ManualClock, MemoryStore
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
@@ -132,6 +133,56 @@ def test_the_verb_counts_the_files_that_no_run_has_taken(
     assert (status["state"], status["seen"]["waiting"]["count"]) == (OK, 1)
     taken(now_ms + 60_000)
     assert "files for silver   none; all written until " in lakebound.out("status", "--target", target)
+
+
+def test_the_verb_tells_the_mark_that_the_merge_job_noted(
+    lakebound: Lakebound, operated: Operated, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    target = str(tmp_path / "silver")
+    write_deltalake(f"{target}_metrics", pa.table({"files_until_ms": pa.array([NOW_MS + 60_000], pa.int64())}))
+
+    def mark(since: datetime | None, causes: str | None) -> None:
+        at = pa.timestamp("us", "UTC")
+        row = {
+            "_stale_since": pa.array([since], at),
+            "stale_because": pa.array([causes], pa.string()),
+            "looked_at": pa.array([now], at),
+        }
+        write_deltalake(f"{target}_status", pa.table(row), mode="overwrite", schema_mode="overwrite")
+
+    assert "stale mark" not in lakebound.out("status", "--target", target)
+    mark(None, None)
+    assert "stale mark         none, as noted 20" in lakebound.out("status", "--target", target)
+    mark(datetime(2026, 11, 1, 12, tzinfo=UTC), "records_stale")
+    lakebound.printed()
+    status = lakebound.document("status", "--target", target, status=1)
+    assert [(one["page"], one["since"]) for one in status["findings"]] == [
+        ("docs/OPERATIONS.md#stale-mark", "2026-11-01T12:00:00Z")
+    ]
+
+
+OPEN = Gap(NOW_MS - HOUR_MS, None, "mapping_disabled", NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "since_ms", "found"),
+    [
+        ((), None, []),
+        ((OPEN,), OPEN.from_ms, []),
+        ((), OPEN.from_ms, ["silver still marks changes as missing"]),
+        ((OPEN,), None, ["silver does not tell its readers of the gap"]),
+    ],
+)
+def test_a_mark_that_differs_from_the_recorded_gaps_is_a_finding(
+    gaps: tuple[Gap, ...], since_ms: int | None, found: list[str]
+) -> None:
+    facts = replace(WELL, silver=SilverFacts(NOW_MS, 0), gaps=gaps, mark=StaleMark(since_ms, "causes", NOW_MS))
+    pages = [one for one in assess(facts).findings if one.page.endswith("#stale-mark")]
+    assert [one.level for one in pages] == [LAGGING] * len(found)
+    assert all(one.what.startswith(what) for one, what in zip(pages, found, strict=True))
+    unread = replace(facts, unknown=(f"{GAPS}: no right",))
+    assert not [one for one in assess(unread).findings if one.page.endswith("#stale-mark")]
 
 
 def test_a_table_that_does_not_tell_it_is_refused(lakebound: Lakebound, operated: Operated, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.probes import Clients, Probes, describe_table
 from lakebound.adapters.silver_metrics import published_silver
 from lakebound.adapters.stack import Stack, function_environment
-from lakebound.operate.silver_lag import waiting_files
+from lakebound.operate.silver_lag import TableFacts, waiting_files
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -49,17 +49,17 @@ _ROLES: Final = (
 
 
 def observe_pipeline(
-    stack: Stack, clients: Clients, store: ObjectStore, now_ms: int, taken_until_ms: int | None = None
+    stack: Stack, clients: Clients, store: ObjectStore, now_ms: int, table: TableFacts | None = None
 ) -> PipelineFacts:
-    """Everything that `status` judges. ``taken_until_ms`` is until when the merge job has taken every file.
+    """Everything that `status` judges. ``table`` is what a silver table says, where one is looked at.
 
     What cannot be found out is None and named in `unknown`: one missing right or one service that does not answer hides
     nothing else.
     """
     probes = Probes()
     newest_of = partial(newest, clients("cloudwatch"))
-    table = probes.run(TABLE, lambda: describe_table(clients("dynamodb"), stack.source)) or {}
-    specification = table.get("StreamSpecification") or {}
+    source = probes.run(TABLE, lambda: describe_table(clients("dynamodb"), stack.source)) or {}
+    specification = source.get("StreamSpecification") or {}
     stream = probes.run(STREAM_MAPPING, lambda: _mapping(clients, stack.stream_mapping)) or {}
     queue = probes.run(QUEUE_MAPPING, lambda: _mapping(clients, stack.output("QueueMappingId"))) or {}
     sqs = clients("sqs")
@@ -74,7 +74,7 @@ def observe_pipeline(
         stack=stack.name,
         table=stack.table,
         # A stream that was switched off keeps its LatestStreamArn for a day.
-        table_stream=table.get("LatestStreamArn") if specification.get("StreamEnabled", bool(specification)) else None,
+        table_stream=source.get("LatestStreamArn") if specification.get("StreamEnabled", bool(specification)) else None,
         stream_view=specification.get("StreamViewType"),
         mapping_stream=stream.get("EventSourceArn"),
         mapping_state=stream.get("State"),
@@ -101,10 +101,12 @@ def observe_pipeline(
         silver=probes.run(SILVER, lambda: published_silver(clients("cloudwatch"), stack.table, now_ms)),
         silver_within_s=60 * int(stack.parameters.get("SilverLagMinutes") or 0),
         waiting=None
-        if taken_until_ms is None
+        if table is None
         else probes.run(
-            WAITING, lambda: waiting_files(store, stack.prefix, _partition(clients, stack), taken_until_ms, now_ms)
+            WAITING,
+            lambda: waiting_files(store, stack.prefix, _partition(clients, stack), table.taken_until_ms, now_ms),
         ),
+        mark=None if table is None else table.mark,
         looked_ms=check.looked_ms if check else None,
         delivered_ms=check.delivered_ms if check else None,
         stream_mapping_id=stack.outputs.get("StreamMappingId", ""),

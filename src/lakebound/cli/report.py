@@ -15,6 +15,7 @@ from lakebound.adapters.status_facts import observe_pipeline
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
+from lakebound.cli.silver_table import table_facts
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.cost import measure
 from lakebound.operate.report import EVERY, Figures, SilverMinute, VerifyFigures, last_backfill, page, recent_files
@@ -39,6 +40,14 @@ def command(
             metavar="P50,P99",
         ),
     ] = "",
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            help="Also show which batch files wait for the merge job, and the stale mark: the silver table's folder, "
+            "address or catalog.schema.table.",
+        ),
+    ] = "",
     hours: Annotated[int, typer.Option(min=1, help="Show the files and costs of this many of the last hours.")] = 24,
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +58,7 @@ def command(
     if not out.parent.is_dir():
         # Before the bucket is read, which may take minutes.
         raise Misconfigured(f"There is no folder {out.parent}", hint="Make it, or give another --out")
+    table = table_facts(target) if target else None
     found = find_stack(stack)
     store = store_of(found)
     now_ms = SystemClock().now_ms()
@@ -66,7 +76,7 @@ def command(
     except LakeboundError as error:
         notes.append(f"Silver: {error.what}.")
     figures = Figures(
-        status=assess(observe_pipeline(found, deployed.clients, store, now_ms)),
+        status=assess(observe_pipeline(found, deployed.clients, store, now_ms, table)),
         files=files[-MOST_FILES:],
         verified=verified_of(verification) if verification else None,
         backfill=last_backfill(store, found.table),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import typer
 
+from lakebound.adapters.aws_calls import NotThere
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
 from lakebound.cli.extras import missing_package
@@ -19,6 +20,8 @@ from lakebound.cli.files import open_source
 from lakebound.errors import Misconfigured
 from lakebound.operate.run_merge import check_run_merge
 from lakebound.operate.sides import LakeTable
+from lakebound.operate.silver_lag import StaleMark, TableFacts
+from lakebound.times import epoch_ms
 
 if TYPE_CHECKING:
     from lakebound.adapters.live_table import LiveTable
@@ -104,12 +107,30 @@ def open_live(target: str) -> LiveTable:
     return LiveTable(target)
 
 
-def taken_until_ms(target: str) -> int:
-    """Until when the merge job has taken every batch file that was written, by `<target>_metrics`.
+def table_facts(target: str) -> TableFacts:
+    """Until when every batch file is taken, by `<target>_metrics`, and the stale mark of `<target>_status`.
 
-    Raises Misconfigured where the table does not tell it, and as `open_silver` does.
+    Raises Misconfigured where the metrics do not tell it, and as `open_silver` does.
     """
-    address = f"{_deltalake_address(target).rstrip('/')}_metrics"
+    base = _deltalake_address(target).rstrip("/")
+    return TableFacts(_taken_until_ms(f"{base}_metrics"), _stale_mark(f"{base}_status"))
+
+
+def _stale_mark(address: str) -> StaleMark | None:
+    """None for a target whose merge job is older than the table, or has not looked yet."""
+    from lakebound.adapters.delta_table import DeltaVersion
+
+    try:
+        noted = DeltaVersion(address)
+    except NotThere:
+        return None
+    # The merge job replaces the one row.
+    for since, causes, looked in noted.query("SELECT _stale_since, stale_because, looked_at FROM delta"):
+        return StaleMark(None if since is None else epoch_ms(since), causes or "", epoch_ms(looked))
+    return None
+
+
+def _taken_until_ms(address: str) -> int:
     from lakebound.adapters.delta_table import DeltaVersion
 
     metrics, found = DeltaVersion(address), None

@@ -14,7 +14,7 @@ from lakebound.adapters.table_metrics import put_metric
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
-from lakebound.cli.silver_table import taken_until_ms
+from lakebound.cli.silver_table import table_facts
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -43,8 +43,8 @@ def command(
         str,
         typer.Option(
             "--target",
-            help="Also count the batch files that no run of the merge job has taken, by its TARGET_metrics: the silver "
-            "table's folder, address or catalog.schema.table.",
+            help="Also count the batch files that no run of the merge job has taken, by its TARGET_metrics, and tell "
+            "silver's stale mark by TARGET_status: the silver table's folder, address or catalog.schema.table.",
         ),
     ] = "",
     as_json: AsJson = False,
@@ -55,8 +55,8 @@ def command(
     unless the state is OK.
     """
     found = find_stack(stack)
-    taken_ms = taken_until_ms(target) if target else None
-    status = assess(observe_pipeline(found, deployed.clients, store_of(found), SystemClock().now_ms(), taken_ms))
+    silver = table_facts(target) if target else None
+    status = assess(observe_pipeline(found, deployed.clients, store_of(found), SystemClock().now_ms(), silver))
     if publish:
         put_metric(deployed.clients("cloudwatch"), found.table, "Gap", float(status.state == GAP))
     if as_json:
@@ -139,6 +139,11 @@ def _silver_figures(facts: PipelineFacts) -> Iterator[tuple[str, str]]:
         yield "files for silver", figure
     elif not facts.is_known(WAITING):
         yield "files for silver", "not known"
+    if facts.mark is not None:
+        figure = f"none, as noted {_time(facts.mark.looked_ms)}"
+        if facts.mark.since_ms is not None:
+            figure = f"changes may be missing since {_time(facts.mark.since_ms)} ({facts.mark.causes})"
+        yield "stale mark", figure
 
 
 def _time(ms: int | None) -> str | None:

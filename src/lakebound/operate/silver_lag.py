@@ -25,6 +25,24 @@ class SilverFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class StaleMark:
+    """What `<target>_status` says: since when changes may be missing from silver (None: none is), and why."""
+
+    since_ms: int | None
+    causes: str
+    looked_ms: int
+    """When the merge job last noted this."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What a silver table's companions say: until when every file is taken, and the stale mark, where it is noted."""
+
+    taken_until_ms: int
+    mark: StaleMark | None
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingFiles:
     """Batch files that no run of the merge job has taken. Every file that was written until ``until_ms`` is taken."""
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lakebound.errors import ObjectMissing
-from lakebound.operate.silver_lag import SilverFacts, WaitingFiles
+from lakebound.operate.silver_lag import SilverFacts, StaleMark, WaitingFiles
 from lakebound.ports import ObjectStore, StoredObject
 from lakebound.source.delivery_proof import StreamCheck
 from lakebound.source.gaps import RETENTION_MS, Gap, read_gaps
+from lakebound.times import iso
 from lakebound.transport.object_keys import HOUR_MS, DataKey, Partition, StreamCheckKey, data_folders
 
 OK: Final = "OK"
@@ -118,6 +119,8 @@ class PipelineFacts:
     """Within what time a file has to be in silver, as the stack's parameter says; 0: its alarms are off."""
     waiting: WaitingFiles | None = None
     """By the metrics of a silver table. None: none was named."""
+    mark: StaleMark | None = None
+    """Of that table. None: none was named, or its merge job has noted none yet."""
 
     stream_mapping_id: str = "STREAM_MAPPING_ID"
     queue_mapping_id: str = "QUEUE_MAPPING_ID"
@@ -345,6 +348,20 @@ class _Book:
             many = f"{facts.waiting.count:,} batch files wait" if facts.waiting.count > 1 else "a batch file waits"
             what = f"{many} that no run of the merge job has taken, the oldest {_ago(facts.now_ms - oldest)} old"
             self.add(LAGGING, what, "merge-missing", start, oldest)
+
+        self._stale_mark(start)
+
+    def _stale_mark(self, start: str) -> None:
+        """The mark follows the recorded gaps at the merge job's next look; until then it misleads readers."""
+        facts, mark = self.facts, self.facts.mark
+        if mark is None or not facts.is_known(GAPS):
+            return
+        if mark.since_ms is not None and not facts.gaps:
+            what = f"silver still marks changes as missing ({mark.causes}), though every recorded gap is healed"
+            self.add(LAGGING, what, "stale-mark", start, mark.since_ms)
+        elif facts.gaps and mark.since_ms is None:
+            what = f"silver does not tell its readers of the gap: its merge job last looked {iso(mark.looked_ms)}"
+            self.add(LAGGING, what, "stale-mark", start, mark.looked_ms)
 
     def unseen(self) -> None:
         if FAILURES in self.facts.missing:
