@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup check unit test test-connect test-spark35 demo bench soak deploy smoke package lock audit licences clean
+.PHONY: help setup check site unit test test-connect test-spark35 demo bench soak deploy smoke package lock audit licences clean
 
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
@@ -13,12 +13,19 @@ help: ## list these commands
 setup: ## install what everything else needs, into .venv and its neighbours (quick when nothing changed)
 	@requirements/setup.sh
 
-check: ## lint, types, import contract, SQL and DataFrames only, template
+check: ## lint, types, import contract, SQL and DataFrames only, template, the site
 	@status=0; \
 	for command in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo --cache-dir .build/import-linter" \
 		"python -m tests.support.sql_only" "python -m tests.template.lint"; do \
 		echo "── $$command"; $(BIN)/$$command || status=1; \
-	done; exit $$status
+	done; \
+	echo "── make site"; $(MAKE) --no-print-directory site || status=1; \
+	exit $$status
+
+# The variable keeps mkdocs-material's notice of its successor out of every check; requirements/site.in has it.
+site: ## the documentation as a site, in .build/site (strict: a link to nowhere fails it)
+	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
+	@echo "site: .build/site/index.html"
 
 unit: ## the tests that need neither Spark nor the local stack (for the edit loop)
 	@$(BIN)/pytest -q -m "not spark and not stack and not soak" --ignore tests/simulation
@@ -63,7 +70,7 @@ package: setup ## what a release holds, into dist/: BUCKET=name (the code of the
 	@exec $(BIN)/python -m release.artefacts $(if $(BUCKET),"$(BUCKET)",$(error Say BUCKET=name))
 
 lock: ## pin again after an edit of requirements/*.in (UPGRADE=1 takes newer versions)
-	@for pair in "requirements/layer.in src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt"; do \
+	@for pair in "requirements/layer.in src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt" "requirements/site.in requirements/site.txt" "requirements/cdk.in requirements/cdk.txt"; do \
 		set -- $$pair; \
 		$(BIN)/uv pip compile $$1 --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(UPGRADE),--upgrade) --output-file $$2; \
@@ -79,4 +86,4 @@ licences: setup ## write docs/LICENCES.md: the licence of every package that a d
 	@$(BIN)/python -m docs.licences
 
 clean: ## remove what was built (the environments too with ALL=1)
-	@rm -rf .build .aws-sam dist *.egg-info src/*.egg-info spark/*.egg-info $(if $(ALL),.venv .venv-spark35 .venv-sam .venv-audit)
+	@rm -rf .build .aws-sam dist *.egg-info src/*.egg-info spark/*.egg-info $(if $(ALL),.venv .venv-spark35 .venv-sam .venv-audit .venv-site .venv-cdk)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv, .venv-sam and .venv-audit what the lock files say, and fetches the jars of Spark and of the contract
+# Makes .venv, .venv-sam, .venv-audit and .venv-site what the lock files say, and fetches the jars of Spark and of the contract
 # tests' servers. Run by `make setup`; safe to run again.
 #
 # Each step leaves a stamp named by the digest of what it was made from, so a second run only compares digests.
@@ -82,7 +82,7 @@ digest() { cat "$@" | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sy
 # A clone that was moved or copied: its environments' scripts still name the old folder, and would run its code.
 forget_moved() {
     local dir
-    for dir in .venv .venv-sam .venv-audit .venv-spark35; do
+    for dir in .venv .venv-sam .venv-audit .venv-site .venv-cdk .venv-spark35; do
         if [ -d "$dir" ] && [ -e "$dir/.folder" ] && [ "$(cat "$dir/.folder")" != "$PWD" ]; then
             say "$dir was made in $(cat "$dir/.folder"): making it anew for $PWD"
             rm -rf "$dir"
@@ -201,13 +201,16 @@ make_environment .venv-sam requirements/sam.txt &
 sam=$!
 make_environment .venv-audit requirements/audit.txt &
 audit=$!
+make_environment .venv-site requirements/site.txt &
+site=$!
 resolve_servers &
 servers=$!
-trap 'kill "$sam" "$audit" "$servers" 2>/dev/null || true' EXIT
+trap 'kill "$sam" "$audit" "$site" "$servers" 2>/dev/null || true' EXIT
 install_project
 resolve_jars
 wait "$sam"
 wait "$audit"
+wait "$site"
 wait "$servers"
 trap - EXIT
 say "ready in $((SECONDS - started)) s"

@@ -15,7 +15,9 @@ from tests.support.command_lines import parse, verb_of
 from tests.support.command_verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / name for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SHELLS = ("", "sh", "bash")
 STARTS = re.compile(
@@ -54,7 +56,7 @@ def check(line: str) -> None:
         program = Path(words[0]).name
         if "/" in words[0]:
             # What `make setup` puts there: the environments' names are those of the Makefile and of setup.sh.
-            assert words[0].split("/")[0] in (".venv", ".venv-sam", ".venv-audit")
+            assert words[0].split("/")[0] in (".venv", ".venv-sam", ".venv-audit", ".venv-site")
         if program == "make":
             asked = [word for word in words[1:] if "=" not in word]
             assert asked, "make without a target"

@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FUNCTION = "sed -n '/^forget_moved()/,/^}/p' requirements/setup.sh"
 
 
-@pytest.mark.parametrize("environment", [".venv", ".venv-sam", ".venv-audit", ".venv-spark35"])
+@pytest.mark.parametrize(
+    "environment", [".venv", ".venv-sam", ".venv-audit", ".venv-site", ".venv-cdk", ".venv-spark35"]
+)
 @pytest.mark.parametrize("is_moved", [False, True])
 def test_an_environment_of_another_folder_is_made_anew(tmp_path: Path, environment: str, is_moved: bool) -> None:
     (tmp_path / environment).mkdir()
