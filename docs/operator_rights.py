@@ -55,11 +55,14 @@ OPERATOR: Final = (
         "the stack's outputs, alarms and drift",
         (
             "doctor",
+            "doctor --all",
             "status",
+            "status --all",
             "verify",
             "verify --publish",
             "trace",
             "cost",
+            "cost --all",
             "report",
             "backfill estimate",
             "backfill list",
@@ -78,6 +81,13 @@ OPERATOR: Final = (
         ),
     ),
     Allowed(
+        "LookFleet",
+        ("tag:GetResources",),
+        ("*",),
+        "which stacks there are; it cannot be limited to a resource",
+        ("doctor --all", "status --all", "cost --all"),
+    ),
+    Allowed(
         "LookAccount",
         (
             "cloudwatch:DescribeAlarms",
@@ -89,7 +99,19 @@ OPERATOR: Final = (
         ),
         ("*",),
         "metrics, alarms, concurrency, the stream's other readers, the logs' keys; none can be limited to a resource",
-        ("init", "doctor", "status", "cost", "report", "doctor --smoke", "status --publish", "smoke"),
+        (
+            "init",
+            "doctor",
+            "doctor --all",
+            "status",
+            "status --all",
+            "cost",
+            "cost --all",
+            "report",
+            "doctor --smoke",
+            "status --publish",
+            "smoke",
+        ),
     ),
     Allowed(
         "LookFunctions",
@@ -98,7 +120,9 @@ OPERATOR: Final = (
         "state and settings of the functions",
         (
             "doctor",
+            "doctor --all",
             "status",
+            "status --all",
             "verify",
             "verify --publish",
             "report",
@@ -115,7 +139,7 @@ OPERATOR: Final = (
         ("lambda:GetEventSourceMapping",),
         (_STREAM_MAPPING, f"{_LAMBDA}:event-source-mapping:${{QueueMappingId}}"),
         "state of the two mappings",
-        ("doctor", "status", "report", "doctor --smoke", "status --publish", "smoke"),
+        ("doctor", "doctor --all", "status", "status --all", "report", "doctor --smoke", "status --publish", "smoke"),
     ),
     Allowed(
         "LookQueues",
@@ -124,7 +148,9 @@ OPERATOR: Final = (
         "how many messages wait",
         (
             "doctor",
+            "doctor --all",
             "status",
+            "status --all",
             "verify",
             "verify --publish",
             "report",
@@ -152,7 +178,9 @@ OPERATOR: Final = (
         (
             "init",
             "doctor",
+            "doctor --all",
             "status",
+            "status --all",
             "verify",
             "verify --publish",
             "cost",
@@ -181,7 +209,9 @@ OPERATOR: Final = (
         "what lies in the bucket, and 404 for what does not",
         (
             "doctor",
+            "doctor --all",
             "status",
+            "status --all",
             "trace",
             "report",
             "files mirror",
@@ -206,6 +236,7 @@ OPERATOR: Final = (
         "batch files, gaps, manifests, quarantine, failure objects",
         (
             "status",
+            "status --all",
             "trace",
             "report",
             "files mirror",
@@ -239,7 +270,9 @@ OPERATOR: Final = (
         "only with KmsKeyArn: reading what it encrypts",
         (
             "doctor",
+            "doctor --all",
             "status",
+            "status --all",
             "verify",
             "verify --publish",
             "trace",

@@ -56,6 +56,18 @@ def test_the_smoke_test_times_an_item_to_its_file_and_leaves_none(run: Run, stac
     assert stack.client("dynamodb").scan(TableName="flights")["Items"] == []
 
 
+def test_all_finds_the_stack_by_its_tag(run: Run, stack: LocalStack, deployment: Deployment) -> None:
+    functions = stack.client("lambda")
+    ingest = functions.get_function(FunctionName=deployment.outputs["StreamIngestName"])
+    # MiniStack's CloudFormation drops a function's tags, so the test puts what the template does.
+    functions.tag_resource(Resource=ingest["Configuration"]["FunctionArn"], Tags={"lakebound:stack": "lakebound"})
+    _, one = run("status")
+    _, told = run("status", "--all")
+    assert [(each["stack"], each["table"], each["state"]) for each in told["stacks"]] == [
+        ("lakebound", "flights", one["state"])
+    ]
+
+
 def test_a_disabled_key_is_named_with_its_page_until_it_is_enabled(run: Run, stack: LocalStack, key: str) -> None:
     def of_key() -> list[dict[str, str]]:
         return [one for one in run("doctor")[1]["checks"] if one["name"] == "key"]

@@ -204,6 +204,11 @@ def _logs(operation: str, given: Arguments, here: Surroundings) -> Iterator[Requ
         yield Request.of(f"logs:{operation}", "*", operation)
 
 
+def _tagging(operation: str, given: Arguments, here: Surroundings) -> Iterator[Request]:
+    if operation == "GetResources":
+        yield Request.of(f"tag:{operation}", "*", operation)
+
+
 _READERS: Mapping[str, Callable[[str, Arguments, Surroundings], Iterator[Request]]] = {
     "s3": _s3,
     "sqs": _sqs,
@@ -216,4 +221,5 @@ _READERS: Mapping[str, Callable[[str, Arguments, Surroundings], Iterator[Request
     "ssm": _on_named("ssm:GetParameter", "Name"),
     "kms": _on_named("kms:DescribeKey", "KeyId"),
     "logs": _logs,
+    "resourcegroupstaggingapi": _tagging,
 }

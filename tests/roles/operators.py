@@ -37,10 +37,13 @@ RUN = "heal-1"
 READING: dict[str, Sequence[str]] = {
     "init": ("--table flights --dry-run",),
     "doctor": ("", "--before --table flights --key KEY"),
+    "doctor --all": ("",),
     "status": ("",),
+    "status --all": ("",),
     "verify": ("--target /nowhere/silver --no-wait",),
     "trace": ("id=S:k1",),
     "cost": ("", "--table flights --writes 10"),
+    "cost --all": ("",),
     "report": ("--out FOLDER/report.html",),
     "files mirror": ("DATA FOLDER/mirror",),
     "files check": ("DATA",),
@@ -218,6 +221,9 @@ class _Answers:
                         "Parameters": self.parameters,
                     }
                 ]
+            },
+            "GetResources": lambda given: {
+                "ResourceTagMappingList": [{"Tags": [{"Key": "lakebound:stack", "Value": STACK}]}]
             },
             "ListStackResources": lambda given: {
                 "StackResourceSummaries": [

@@ -83,7 +83,16 @@ def test_the_verbs_do_what_they_are_there_for() -> None:
     first, second = operated()
     for one in (first, second):
         assert {verb for verb, statuses in one.statuses.items() if not set(statuses) <= {0, 1}} == set()
-    tells = {"status", "status --publish", "verify", "verify --publish", "verify --repair", "dlq list", "dlq redrive"}
+    tells = {
+        "status",
+        "status --all",
+        "status --publish",
+        "verify",
+        "verify --publish",
+        "verify --repair",
+        "dlq list",
+        "dlq redrive",
+    }
     assert {verb for verb, statuses in first.statuses.items() if 1 in statuses} == tells | {"doctor --smoke", "smoke"}
 
 

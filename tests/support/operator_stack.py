@@ -1,7 +1,7 @@
 """A stack as an operator's command sees it: moto's queues, bucket and table; CloudFormation and Lambda scripted.
 
 moto's CloudFormation and Lambda need packages that nothing else here does. What the command asks of those two services
-is a description each, and is answered from `answers`, by operation.
+(and of the tagging service about functions) is a description each, and is answered from `answers`, by operation.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Operated:
     parameters: dict[str, str] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
     """Names of the alarms that belong to the stack, and that `make_alarm` made."""
+    neighbours: dict[str, dict[str, Any] | str] = field(default_factory=dict)
+    """Other stacks with our tag: what differs in their outputs and parameters, or the code of a refusal."""
 
     def make_alarm(self, name: str, *, on: bool = False, ours: bool = True, topic: str = "") -> None:
         """An alarm in moto's CloudWatch, in the state ALARM or OK."""
@@ -100,7 +102,7 @@ class Operated:
 
     def scripted(self, service: str) -> Any:
         """The client that the command gets."""
-        if service in ("cloudformation", "lambda"):
+        if service in ("cloudformation", "lambda", "resourcegroupstaggingapi"):
             return SimpleNamespace(meta=SimpleNamespace(endpoint_url=f"https://{service}"), **self.answers)
         return self.client(service)
 
@@ -161,10 +163,13 @@ def deploy() -> Operated:
 
 def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
     def describe_stacks(StackName: str) -> dict[str, Any]:  # noqa: N803
-        if StackName != STACK:
-            raise ClientError({"Error": {"Code": "ValidationError", "Message": "does not exist"}}, "DescribeStacks")
-        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in operated.outputs.items()]
-        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in operated.parameters.items()]
+        differs = {} if StackName == STACK else operated.neighbours.get(StackName, "ValidationError")
+        if isinstance(differs, str):
+            raise ClientError({"Error": {"Code": differs, "Message": "no"}}, "DescribeStacks")
+        told = {name: differs.get(name, value) for name, value in operated.outputs.items()}
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in told.items() if value]
+        own = operated.parameters | {name: value for name, value in differs.items() if name not in told}
+        given = [{"ParameterKey": name, "ParameterValue": value} for name, value in own.items()]
         return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Outputs": outputs, "Parameters": given}]}
 
     def get_function_configuration(FunctionName: str) -> dict[str, Any]:  # noqa: N803
@@ -189,7 +194,22 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         more = {"NextToken": str(at + 1)} if at + 1 < len(made) else {}
         return {"StackResourceSummaries": made[at : at + 1], **more}
 
+    def get_resources(
+        TagFilters: list[dict[str, Any]],  # noqa: N803
+        ResourceTypeFilters: list[str],  # noqa: N803
+        ResourcesPerPage: int,  # noqa: N803
+        PaginationToken: str = "",  # noqa: N803
+    ) -> dict[str, Any]:
+        assert (TagFilters, ResourceTypeFilters) == ([{"Key": "lakebound:stack"}], ["lambda:function"])
+        assert 1 <= ResourcesPerPage <= 100
+        # Two a page, in no order: the service may give fewer than it was asked for, and says nothing of an order.
+        names, at = sorted([STACK, *operated.neighbours], reverse=True), int(PaginationToken or 0)
+        own = [{"Key": "aws:cloudformation:logical-id", "Value": "StreamIngest"}]
+        found = [{"Tags": [*own, {"Key": "lakebound:stack", "Value": name}]} for name in names[at : at + 2]]
+        return {"ResourceTagMappingList": found, "PaginationToken": str(at + 2) if at + 2 < len(names) else ""}
+
     return {
+        "get_resources": get_resources,
         "describe_stacks": describe_stacks,
         "list_stack_resources": list_stack_resources,
         "get_function_configuration": get_function_configuration,

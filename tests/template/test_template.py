@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lakebound.adapters.tagged_stacks import STACK_TAG
 from lakebound.record.table_identity import Source
 from lakebound.settings import SETTINGS, BackfillSettings
 from tests.support.rendered_template import (
@@ -96,6 +97,16 @@ def nothing_that_holds_data_goes_with_the_stack(resources: Resources) -> None:
     # The bucket's policy stays with it.
     if "BucketPolicy" in resources:
         assert resources["BucketPolicy"]["DeletionPolicy"] == resources["Bucket"]["DeletionPolicy"]
+
+
+@broken_by(
+    setting("StreamIngest.Properties.Tags", [{"Key": "lambda:createdBy", "Value": "SAM"}]),
+    setting("Flusher.Properties.Tags", [{"Key": "lakebound:stack", "Value": "lake"}]),
+)
+def one_function_bears_the_name_of_the_stack(resources: Resources) -> None:
+    functions = of_type(resources, "AWS::Lambda::Function")
+    borne = [(name, tag["Value"]) for name, one in functions.items() for tag in one["Tags"] if tag["Key"] == STACK_TAG]
+    assert borne == [("StreamIngest", "lake")]
 
 
 @broken_by(setting("Table.Properties.StreamSpecification.StreamViewType", "NEW_IMAGE"))

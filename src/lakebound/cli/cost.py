@@ -7,14 +7,19 @@ from typing import Annotated
 
 import typer
 
+from lakebound import prices
 from lakebound.adapters.cost_facts import mean_item_bytes, measure_usage
+from lakebound.adapters.probes import Clients
+from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, table_named
+from lakebound.cli.fleet import OfAll, echo_lines, leave, read_all, refuse_beside_all
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
 from lakebound.errors import Misconfigured
 from lakebound.operate.cost import (
     HOURS_A_MONTH,
+    Bill,
     CostLine,
     SparkCluster,
     Workload,
@@ -25,10 +30,13 @@ from lakebound.operate.cost import (
     measure,
     with_spark,
 )
+from lakebound.operate.fleet import FleetLine, bill_line, worst_first
 
 
 def command(
+    context: typer.Context,
     stack: StackName = "",
+    of_all: OfAll = False,
     hours: Annotated[int, typer.Option(min=1, max=24 * 60, help="Measure this many of the last hours.")] = 24,
     writes: Annotated[
         float | None,
@@ -55,8 +63,12 @@ def command(
     """Print what the pipeline costs a month, part by part: measured from metrics, or estimated with --writes.
 
     The source table and the Delta table are not included, and Spark only with --spark-hours. Prices are those of one
-    region on one date. Check them before you quote a figure.
+    region on one date. Check them before you quote a figure. With --all exit status 1 when a stack cannot be read.
     """
+    if of_all:
+        refuse_beside_all(context, "writes", "table", "item_bytes", "spark_hours", "instance", "machines", "dbus")
+        _of_all(hours, as_json=as_json)
+        return
     if writes is not None:
         item_bytes = item_bytes or mean_item_bytes(aws_client("dynamodb"), table_named(table) if table else None)
         bill, records = estimate(Workload(writes, item_bytes)), writes * HOURS_A_MONTH * 3600
@@ -85,6 +97,36 @@ def command(
         echo(f"${per_million:,.3f} for a million records: the month's dollars over the month's records")
     if bill.unmeasured:
         echo(f"Not measured: CloudWatch has no value of it in the last {hours:,} hours.")
+
+
+def _of_all(hours: int, *, as_json: bool) -> None:
+    def read(stack: Stack, clients: Clients) -> Bill:
+        return measure(measure_usage(clients, stack, hours))
+
+    readings = read_all(read)
+    lines = worst_first(map(bill_line, readings))
+    bills = {one.stack: one.found for one in readings if one.found is not None}
+    total = sum(bill.dollars for bill in bills.values())
+    if as_json:
+        echo_json(
+            {
+                "dollars": total,
+                "is_minimum": len(bills) < len(lines) or any(bill.unmeasured for bill in bills.values()),
+                "stacks": [_stack_document(line, bills.get(line.stack)) for line in lines],
+            }
+        )
+        leave(lines)
+        return
+    echo_lines(lines, state="a month", number=True)
+    least = "at least " if any(bill.unmeasured for bill in bills.values()) else ""
+    way = f"measured over {hours:g} hours ({prices.REGION}, prices of {prices.AS_OF})"
+    echo(f"{least}{dollars(total)} a month for {len(bills):,} of {len(lines):,} stacks, {way}")
+    leave(lines)
+
+
+def _stack_document(line: FleetLine, bill: Bill | None) -> dict[str, object]:
+    told = {"dollars": None} if bill is None else asdict(bill) | {"dollars": bill.dollars}
+    return {"stack": line.stack, "table": line.table, **told, "refused": line.told if bill is None else ""}
 
 
 def _row(line: CostLine) -> tuple[str, str, str, str]:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.doctor_facts import SmokeItem, VersionCounter, examine_stack, examine_table
+from lakebound.adapters.probes import Clients
 from lakebound.adapters.samconfig import configured_table
 from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed, silver_table
 from lakebound.cli.deployed import SAMCONFIG, StackName, find_stack, followed_table, ingest_pipeline
+from lakebound.cli.fleet import OfAll, echo_lines, end, leave, read_all, refuse_beside_all
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.cli.silver_table import Engine, EngineName
 from lakebound.errors import Misconfigured
 from lakebound.operate.doctor import BAD, GOOD, UNKNOWN, Check, Smoke, check_stack, check_table, smoke, smoke_keys
+from lakebound.operate.fleet import FleetLine, checks_line, worst_first
 from lakebound.record.table_identity import Refused, TableArn
 
 _MARKS = {"good": "✓", "warn": "!", "unknown": "?", "bad": "✗"}
 
 
 def command(
+    context: typer.Context,
     stack: StackName = "",
+    of_all: OfAll = False,
     is_before: Annotated[
         bool, typer.Option("--before", help="Look at a table before its first deployment; needs --table.")
     ] = False,
@@ -49,8 +55,14 @@ def command(
     """Check everything that the pipeline needs, and print the fix for what is wrong.
 
     ✓ is good. ! works, but needs attention. ? could not be checked. ✗ is wrong. Exit status 1 when something is wrong,
-    or could not be checked although the pipeline needs it.
+    or could not be checked although the pipeline needs it; with --all, when that is so of any stack.
     """
+    if of_all:
+        refuse_beside_all(
+            context, "is_before", "table", "stream", "is_new", "key", "is_smoke", "target", "engine", "limit"
+        )
+        _of_all(as_json=as_json)
+        return
     if is_new and not is_before:
         raise Misconfigured("--new-table is about the time before a deployment", hint="Give --before")
     if is_before and is_smoke:
@@ -73,6 +85,32 @@ def command(
                 echo(f"  {'':<20} → {check.fix}")
     if any(check.level in (BAD, UNKNOWN) for check in checks):
         raise typer.Exit(1)
+
+
+def _of_all(*, as_json: bool) -> None:
+    def read(stack: Stack, clients: Clients) -> list[Check]:
+        return list(check_stack(examine_stack(clients, stack)))
+
+    readings = read_all(read)
+    lines = worst_first(map(checks_line, readings))
+    if as_json:
+        told = {one.stack: one.found for one in readings}
+        echo_json({"stacks": [_stack_document(line, told[line.stack]) for line in lines]})
+        leave(lines)
+        return
+    marks = [replace(line, state=_MARKS.get(line.state, _MARKS[UNKNOWN])) for line in lines]
+    echo_lines(marks, state="")
+    end(lines, "have nothing wrong")
+
+
+def _stack_document(line: FleetLine, checks: Sequence[Check] | None) -> dict[str, object]:
+    return {
+        "stack": line.stack,
+        "table": line.table,
+        "level": UNKNOWN if checks is None else line.state,
+        "checks": [asdict(one) for one in checks or ()],
+        "refused": line.told if checks is None else "",
+    }
 
 
 def _before(table: str, stream: str, stack: str, key: str, *, is_new: bool) -> list[Check]:

@@ -16,7 +16,7 @@ lakebound doctor --stack lakebound-cars --smoke
 lakebound smoke --stack lakebound-cars --table cars --dry-run
 lakebound smoke --stack lakebound-cars --only item --only alarms
 lakebound status
-lakebound status --stack lakebound-cars --publish
+lakebound status --all
 lakebound verify --table cars --target s3a://lake/silver/cars
 lakebound verify --stack lakebound-cars --target lake.cars --repair --dry-run
 lakebound query --target /lake/silver/cars "SELECT count(*) FROM live"

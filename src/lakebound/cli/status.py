@@ -9,12 +9,17 @@ from typing import Annotated
 import typer
 
 from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.probes import Clients
+from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.stack import Stack
 from lakebound.adapters.status_facts import observe_pipeline
 from lakebound.adapters.table_metrics import put_metric
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
+from lakebound.cli.fleet import OfAll, echo_lines, end, leave, read_all, refuse_beside_all
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.cli.silver_table import table_facts
+from lakebound.operate.fleet import FleetLine, status_line, worst_first
 from lakebound.operate.status import (
     BUFFER,
     DEAD,
@@ -35,7 +40,9 @@ from lakebound.times import iso
 
 
 def command(
+    context: typer.Context,
     stack: StackName = "",
+    of_all: OfAll = False,
     publish: Annotated[
         bool, typer.Option("--publish", help="Also put the metric Gap (1 or 0), which the alarm StatusGap watches.")
     ] = False,
@@ -52,8 +59,12 @@ def command(
     """Print OK, LAGGING, GAP or UNKNOWN: since when, why, and the command that repairs it.
 
     UNKNOWN means that something OK depends on could not be observed, and that nothing worse was found. Exit status 1
-    unless the state is OK.
+    unless the state is OK, with --all unless it is OK of every stack.
     """
+    if of_all:
+        refuse_beside_all(context, "publish", "target")
+        _of_all(as_json=as_json)
+        return
     found = find_stack(stack)
     silver = table_facts(target) if target else None
     status = assess(observe_pipeline(found, deployed.clients, store_of(found), SystemClock().now_ms(), silver))
@@ -65,6 +76,27 @@ def command(
         _print(status)
     if status.state != OK:
         raise typer.Exit(1)
+
+
+def _of_all(*, as_json: bool) -> None:
+    def read(stack: Stack, clients: Clients) -> Status:
+        store = S3Store(stack.bucket, clients("s3"))
+        return assess(observe_pipeline(stack, clients, store, SystemClock().now_ms()))
+
+    readings = read_all(read)
+    lines = worst_first(map(status_line, readings))
+    if as_json:
+        told = {one.stack: document(one.found) for one in readings if one.found is not None}
+        echo_json({"stacks": [_stack_document(line, told.get(line.stack)) for line in lines]})
+        leave(lines)
+        return
+    echo_lines(lines, since=True)
+    end(lines, "are OK")
+
+
+def _stack_document(line: FleetLine, told: dict[str, object] | None) -> dict[str, object]:
+    unread = {"state": line.state, "since": None, "refused": line.told}
+    return {"stack": line.stack, "table": line.table, **(unread if told is None else {**told, "refused": ""})}
 
 
 def document(status: Status) -> dict[str, object]:
