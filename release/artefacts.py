@@ -19,11 +19,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from lakebound.adapters.stack_files import parameters_of
 from lakebound.operate.deploy_plan import Plan
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUNDLE: Final = ROOT / "spark" / "bundle_template"
+APPLICATION: Final = "AWS::ServerlessRepo::Application"
+APPLICATION_FILES: Final = {"ReadmeUrl": "release/APPLICATION.md", "LicenseUrl": "LICENSE"}
+"""What the Serverless Application Repository shows, by its names in the template's metadata. `sam package` uploads it."""
 
 
 def version(root: Path = ROOT) -> str:
@@ -48,10 +53,18 @@ def template(folder: Path, bucket: str) -> Path:
     usual = Plan("", {name: str(defaults[name]["Default"]) for name in ("Runtime", "Architecture")}, [])
     layer = usual.layer(defaults) | {"LAKEBOUND_PYTHON": sys.executable}
     subprocess.run([sam, "build", "--build-dir", str(build)], cwd=ROOT, env=os.environ | layer, check=True)
+    add_application_files(build / "template.yaml")
     upload = ["--s3-bucket", bucket, "--s3-prefix", f"lakebound/{version()}", "--no-progressbar"]
     command = [sam, "package", "--template-file", str(build / "template.yaml"), *upload]
     subprocess.run([*command, "--output-template-file", str(made)], cwd=build, check=True)
     return made
+
+
+def add_application_files(built: Path) -> None:
+    """Name them in a built template, whose own paths are relative to it."""
+    text: dict[str, Any] = yaml.safe_load(built.read_text("utf-8"))
+    text["Metadata"][APPLICATION] |= {name: str(ROOT / place) for name, place in APPLICATION_FILES.items()}
+    built.write_text(yaml.safe_dump(text, sort_keys=False, allow_unicode=True), "utf-8")
 
 
 def bundle_template(folder: Path) -> Path:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
-from demo.local_stack import LocalStack
 from release import artefacts
+from tests.release.conftest import BUCKET, Release
 from tests.support.wheel import ROOT
 
 
@@ -38,22 +36,12 @@ def test_the_checksums_are_read_by_their_program(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.stack
-def test_a_release_is_packaged_with_the_real_sam(tmp_path: Path) -> None:
-    """Build and upload take half a minute, against the local stack's S3."""
-    with LocalStack() as stack:
-        stack.client("s3").create_bucket(Bucket="releases")
-        command = [sys.executable, "-m", "release.artefacts", "releases", "--folder", str(tmp_path)]
-        done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | stack.env(), capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        made = tmp_path / f"lakebound-template-{artefacts.version()}.yaml"
-        text = made.read_text().replace("!", "")
-        resources = yaml.safe_load(text)["Resources"]
-        places = [one["Properties"].get("CodeUri") or one["Properties"].get("ContentUri") for one in resources.values()]
-        uploaded = [place for place in places if isinstance(place, str)]
-        assert len(uploaded) >= 4
-        for place in uploaded:
-            assert place.startswith("s3://releases/")
-            stack.client("s3").head_object(Bucket="releases", Key=place.removeprefix("s3://releases/"))
-    assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 3
+def test_a_release_is_packaged_with_the_real_sam(release: Release) -> None:
+    resources = yaml.safe_load(release.template.read_text())["Resources"]
+    places = [one["Properties"].get("CodeUri") or one["Properties"].get("ContentUri") for one in resources.values()]
+    uploaded = [place for place in places if isinstance(place, str)]
+    assert len(uploaded) >= 4
+    for place in uploaded:
+        assert place.startswith(f"s3://{BUCKET}/")
+        release.stack.client("s3").head_object(Bucket=BUCKET, Key=place.removeprefix(f"s3://{BUCKET}/"))
+    assert len((release.folder / "SHA256SUMS").read_text().splitlines()) == 3
