@@ -19,7 +19,7 @@ from typing import Any, Final
 import typer
 import yaml
 
-from docs import bundle_template, operator_rights
+from docs import bundle_template, operator_rights, watch_cost
 from lakebound.cli import spark_conf
 from lakebound.cli.app import app
 from lakebound.record import envelope
@@ -182,6 +182,7 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "failing-rules": failing_rules,
     "operator-policy": operator_rights.policy,
     "operator-rights": operator_rights.table,
+    "watch-cost": watch_cost.table,
 }
 
 

@@ -22,9 +22,15 @@ SQS_REQUEST_BYTES: Final = 64 * 1024
 S3_GB_MONTH: Final = 0.023
 """Not verified."""
 ALARM_MONTH: Final = 0.10
-"""Not verified."""
+"""For each metric that an alarm evaluates; the first ten of an account are free, which is not counted. Not verified."""
+COMPOSITE_ALARM_MONTH: Final = 0.50
+"""Besides the alarms that it is made of. Not verified."""
+DASHBOARD_MONTH: Final = 3.00
+"""The first three of an account are free, which is not counted. Not verified."""
 METRIC_MONTH: Final = 0.30
-"""Not verified."""
+"""A custom metric that is put in every hour of the month. Not verified."""
+METRIC_READ: Final = 0.01 / 1_000
+"""GetMetricData, for each metric asked for."""
 LOGS_GB: Final = 0.50
 """Not verified."""
 

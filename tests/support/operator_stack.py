@@ -76,6 +76,8 @@ class Operated:
     parameters: dict[str, str] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
     """Names of the alarms that belong to the stack, and that `make_alarm` made."""
+    others: list[tuple[str, str]] = field(default_factory=list)
+    """(type, name) of more resources of the stack."""
     neighbours: dict[str, dict[str, Any] | str] = field(default_factory=dict)
     """Other stacks with our tag: what differs in their outputs and parameters, or the code of a refusal."""
 
@@ -190,6 +192,7 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         # A page each, as CloudFormation does for large stacks.
         made = [{"ResourceType": "AWS::SQS::Queue", "PhysicalResourceId": operated.dead_url}]
         made += [{"ResourceType": "AWS::CloudWatch::Alarm", "PhysicalResourceId": name} for name in operated.alarms]
+        made += [{"ResourceType": kind, "PhysicalResourceId": name} for kind, name in operated.others]
         at = int(NextToken or 0)
         more = {"NextToken": str(at + 1)} if at + 1 < len(made) else {}
         return {"StackResourceSummaries": made[at : at + 1], **more}

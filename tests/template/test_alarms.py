@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lakebound.operate.cost import WATCHES, Watched
 from tests.support.rendered_template import DEPLOYMENTS, NEW, Resources, listed, of_type, properties, render
 from tests.support.translated_template import ROOT, translated
 
@@ -22,13 +23,25 @@ def rendered() -> Resources:
     return resources
 
 
+OPTIONAL = {"VerifyAlarms": "on", "SilverLagMinutes": "60"}
+
+
+def lean(**parameters: str) -> Resources:
+    resources: Resources = render(translated(), {**NEW, "Watch": "lean", **parameters})["Resources"]
+    return resources
+
+
 def alarms(resources: Resources) -> dict[str, dict[str, Any]]:
     return of_type(resources, "AWS::CloudWatch::Alarm")
 
 
+def composites(resources: Resources) -> dict[str, dict[str, Any]]:
+    return of_type(resources, "AWS::CloudWatch::CompositeAlarm")
+
+
 def pages_of(resources: Resources) -> dict[str, str]:
     found = {}
-    for name, alarm in alarms(resources).items():
+    for name, alarm in (alarms(resources) | composites(resources)).items():
         page = re.search(r"\. docs/OPERATIONS\.md#([a-z-]+)$", alarm["AlarmDescription"])
         assert page, f"{name} does not end with its page"
         found[name] = page[1]
@@ -37,7 +50,7 @@ def pages_of(resources: Resources) -> dict[str, str]:
 
 def test_every_alarm_ends_with_a_page_that_exists_and_names_it_back() -> None:
     text = (ROOT / "docs" / "OPERATIONS.md").read_text()
-    for name, page in pages_of(rendered()).items():
+    for name, page in (pages_of(rendered()) | pages_of(lean())).items():
         assert page in PAGES, name
         section = text.split(f'<a id="{page}">')[1].split("<a id=")[0]
         assert re.search(rf"\b{name}\b", section), f"the page {page} does not name {name}"
@@ -205,3 +218,55 @@ def test_a_bare_wildcard_would_be_seen() -> None:
         "*"
     )
     assert "sqs:ReceiveMessage" in bare_wildcards(render(template, NEW)["Resources"])
+
+
+# ── Watch: lean ──
+
+TOPIC = "arn:aws:sns:us-east-1:123456789012:oncall"
+
+
+def in_the_rule(resources: Resources) -> list[str]:
+    """The alarms that the composite alarm names. (A reference to a resource that is not made fails in `render`.)"""
+    (trouble,) = composites(resources).values()
+    parts = [part for part in trouble["AlarmRule"].split(" OR ") if part != "FALSE"]
+    names = [re.fullmatch(r'ALARM\("<(\w+)>"\)', part) for part in parts]
+    assert all(names), trouble["AlarmRule"]
+    return [name[1] for name in names if name]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"VerifyAlarms": "on"}, OPTIONAL], ids=["usual", "verify", "all"])
+def test_the_composite_alarm_of_lean_names_every_alarm_that_there_is_and_no_other(parameters: dict[str, str]) -> None:
+    resources = lean(**parameters)
+    assert sorted(in_the_rule(resources)) == sorted(alarms(resources))
+
+
+def test_an_alarm_that_the_rule_forgets_would_be_seen() -> None:
+    template = copy.deepcopy(translated())
+    del template["Resources"]["FilesLate"]["Condition"]
+    resources = render(template, {**NEW, "Watch": "lean"})["Resources"]
+    assert set(alarms(resources)) - set(in_the_rule(resources)) == {"FilesLate"}
+
+
+def test_with_lean_one_alarm_notifies_and_with_full_each() -> None:
+    found = lean(AlarmTopicArn=TOPIC, **OPTIONAL)
+    assert [alarm["AlarmActions"] for alarm in composites(found).values()] == [[TOPIC]]
+    assert [alarm["OKActions"] for alarm in composites(found).values()] == [[TOPIC]]
+    assert [name for name, alarm in alarms(found).items() if alarm.get("AlarmActions") or alarm.get("OKActions")] == []
+    assert composites(rendered()) == {}
+    assert [alarm.get("AlarmActions") for alarm in composites(lean()).values()] == [None]
+
+
+@pytest.mark.parametrize("watch", WATCHES)
+def test_the_bill_counts_what_each_value_of_watch_makes(watch: str) -> None:
+    resources = render(translated(), {**NEW, "Watch": watch})["Resources"]
+    boards = of_type(resources, "AWS::CloudWatch::Dashboard")
+    assert Watched(len(alarms(resources)), len(composites(resources)), len(boards)) == WATCHES[watch]
+
+
+def test_an_alarm_costs_one_metric() -> None:
+    assert [name for name, alarm in alarms(rendered()).items() if "Metrics" in alarm] == []
+
+
+def test_the_page_says_what_lean_cannot_tell() -> None:
+    page = (ROOT / "docs" / "COST.md").read_text().partition('<a id="watch"></a>')[2]
+    assert [name for name in set(alarms(rendered())) - set(alarms(lean(**OPTIONAL))) if name not in page] == []

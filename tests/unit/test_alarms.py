@@ -1,5 +1,7 @@
 """A stack's alarms are those that CloudFormation made for it, whatever its neighbours are called."""
 
+from typing import Any
+
 import pytest
 
 from lakebound.adapters.alarms import alarms_of
@@ -68,3 +70,28 @@ def test_an_alarm_that_was_deleted_by_hand_is_not_counted(operated: Operated) ->
     operated.make_alarm("lake-DeadLetters-0ABC")
     operated.alarms.append("lake-Gone-0ABC")
     assert len(alarms_of(operated.scripted("cloudformation"), operated.client("cloudwatch"), "lake")) == 1
+
+
+@pytest.mark.parametrize(("topics", "silent"), [([TOPIC], 0), ([], 3)])
+def test_alarms_under_a_composite_one_notify_by_it(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch, topics: list[str], silent: int
+) -> None:
+    for name in ("lake-DeadLetters-0ABC", "lake-StatusGap-0ABC"):
+        operated.make_alarm(name)
+    operated.others = [("AWS::CloudWatch::CompositeAlarm", "lake-Trouble"), ("AWS::CloudWatch::Dashboard", "lake")]
+    client = operated.client("cloudwatch")
+    of_moto = client.describe_alarms
+
+    def describe_alarms(AlarmNames: list[str], AlarmTypes: list[str], **more: Any) -> dict[str, Any]:  # noqa: N803
+        """moto makes no composite alarm. CloudWatch tells of one only where its type is asked for."""
+        answer: dict[str, Any] = of_moto(AlarmNames=AlarmNames, **more)
+        trouble = {"AlarmName": "lake-Trouble", "AlarmRule": "FALSE", "AlarmActions": topics, "StateValue": "OK"}
+        asked = "CompositeAlarm" in AlarmTypes and "lake-Trouble" in AlarmNames
+        return answer | {"CompositeAlarms": [trouble] if asked else []}
+
+    monkeypatch.setattr(client, "describe_alarms", describe_alarms)
+    stack = describe_stack(operated.scripted("cloudformation"), "lake")
+    facts = examine_stack(operated.scripted, stack)
+    assert (facts.alarms, facts.alarms_without_action) == (3, silent)
+    used = measure_usage(operated.scripted, stack, 24)
+    assert (used.alarms, used.composite_alarms, used.dashboards) == (2, 1, 1)

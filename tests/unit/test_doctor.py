@@ -19,6 +19,7 @@ from lakebound.operate.cost import (
     estimate,
     headline,
     measure,
+    of_tables,
     with_spark,
 )
 from lakebound.operate.doctor import (
@@ -262,13 +263,49 @@ def test_a_measured_month_is_the_hours_scaled_by_the_prices() -> None:
 
 def test_an_estimate_grows_with_the_rate_and_costs_little_when_idle() -> None:
     idle, some, many = (estimate(Workload(rate, 1_000)).dollars for rate in (0, 10, 1_000))
-    assert idle == pytest.approx(20 * 0.10)
+    # Twenty alarms, a dashboard, two metrics, and a stream check each five minutes.
+    assert idle == pytest.approx(20 * 0.10 + 3 + 2 * 0.30 + 0.82, abs=0.01)
     assert idle < some < many
     # A hundred times the writes fill deliveries and messages better: far less than a hundred times the price.
     assert many < 50 * some
 
 
+LOOKS = "stream checks and backfills"
 NOTHING = Usage(24, None, None, None, None, None, None, None, None, None, None, alarms=20)
+
+
+def test_what_watches_a_stack_is_paid_by_kind() -> None:
+    rest = replace(NOTHING, empty_receives=1.0, hours=24)
+    alone = {line.part: line.dollars for line in measure(rest).lines}
+    assert alone["alarms"] == pytest.approx(2)
+    assert not {"composite alarms", "dashboards"} & set(alone)
+    parts = {line.part: line for line in measure(replace(rest, alarms=8, composite_alarms=1, dashboards=1)).lines}
+    assert [parts[name].dollars for name in ("alarms", "composite alarms", "dashboards")] == pytest.approx(
+        [0.8, 0.5, 3.0]
+    )
+    looked = replace(rest, look_requests=288.0, look_gb_seconds=288.0)
+    parts = {line.part: line for line in measure(looked).lines}
+    looks = 288 * 730 / 24
+    assert parts["stream checks and backfills"].amount == pytest.approx(looks)
+    assert parts["stream checks and backfills"].dollars == pytest.approx(looks * (0.0000166667 + 2e-7 + 5 * 1e-5))
+    assert parts["custom metrics"].amount == 2
+    busy = replace(looked, ingest_requests=1.0, flusher_requests=1.0)
+    assert {line.part: line.amount for line in measure(busy).lines}["custom metrics"] == 17
+
+
+def test_so_many_tables_cost_so_many_times_as_much_and_lean_less() -> None:
+    full, lean = (estimate(Workload(0, 1, watch=watch)) for watch in ("full", "lean"))
+    assert of_tables(full, 50).dollars == pytest.approx(50 * full.dollars)
+    assert of_tables(full, 50).way.endswith(", 50 such tables")
+    assert full.dollars - lean.dollars == pytest.approx(20 * 0.10 + 3 - (8 * 0.10 + 0.50))
+
+
+def test_the_verb_estimates_a_fleet(lakebound: Lakebound, operated: Operated) -> None:
+    arguments = ("cost", "--writes", "0", "--item-bytes", "1", "--watch", "lean")
+    one, fifty = lakebound.document(*arguments), lakebound.document(*arguments, "--tables", "50")
+    assert fifty["dollars"] == pytest.approx(50 * one["dollars"])
+    assert "full or lean" in lakebound.err("cost", "--writes", "1", "--watch", "thin")
+    assert "Give --writes" in lakebound.err("cost", "--watch", "lean")
 
 
 def test_what_has_no_metric_is_not_measured_and_never_nought() -> None:
@@ -282,12 +319,13 @@ def test_what_has_no_metric_is_not_measured_and_never_nought() -> None:
 @pytest.mark.parametrize(
     ("change", "unmeasured"),
     [
-        ({"empty_receives": 10_000.0}, set()),
-        ({"flusher_requests": 5.0, "messages": 5.0}, {"S3 puts", "S3 storage, of one month's files"}),
-        ({"ingest_requests": 5.0}, {"SQS"}),
-        ({"ingest_requests": 0.0}, set()),
-        ({"files": 3.0, "file_bytes": 9.0, "flusher_requests": 3.0}, {"SQS"}),
-        ({"empty_receives": 1.0, "alarms": None}, {"alarms"}),
+        ({"empty_receives": 10_000.0}, {LOOKS}),
+        ({"flusher_requests": 5.0, "messages": 5.0}, {"S3 puts", "S3 storage, of one month's files", LOOKS}),
+        ({"ingest_requests": 5.0}, {"SQS", LOOKS}),
+        ({"ingest_requests": 0.0}, {LOOKS}),
+        ({"ingest_requests": 0.0, "look_requests": 12.0}, set()),
+        ({"files": 3.0, "file_bytes": 9.0, "flusher_requests": 3.0}, {"SQS", LOOKS}),
+        ({"empty_receives": 1.0, "alarms": None}, {"alarms", LOOKS}),
     ],
 )
 def test_a_missing_metric_is_nought_only_where_others_show_rest(change: dict[str, Any], unmeasured: set[str]) -> None:

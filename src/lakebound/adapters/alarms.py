@@ -1,7 +1,8 @@
-"""The alarms of one stack, by the names that CloudFormation gave them."""
+"""The alarms and dashboards of one stack, by the names that CloudFormation gave them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lakebound.adapters.aws_calls import call
@@ -10,32 +11,69 @@ _NAMES_A_CALL: Final = 100
 """The most that DescribeAlarms takes and answers at once (its service model)."""
 
 
+ALARMS: Final = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+DASHBOARDS: Final = ("AWS::CloudWatch::Dashboard",)
+
+
 def alarms_of(cloudformation: Any, cloudwatch: Any, stack: str) -> list[dict[str, Any]]:
-    """Each alarm of the stack as CloudWatch describes it. Raises LakeboundError.
+    """Each alarm of the stack as CloudWatch describes it, composite ones too. Raises LakeboundError.
 
     Not by the prefix `<stack>-`: that of `lake` also begins the alarms of its neighbour `lake-prod`.
     """
-    names = alarm_names(cloudformation, stack)
+    return described_alarms(cloudwatch, names_of(cloudformation, stack, ALARMS))
+
+
+def described_alarms(cloudwatch: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of these alarms that exist. Raises LakeboundError."""
     found: list[dict[str, Any]] = []
     for start in range(0, len(names), _NAMES_A_CALL):
-        some = names[start : start + _NAMES_A_CALL]
-        answer = call(cloudwatch, "describe_alarms", "alarms", AlarmNames=some, MaxRecords=_NAMES_A_CALL)
+        answer = call(
+            cloudwatch,
+            "describe_alarms",
+            "alarms",
+            AlarmNames=names[start : start + _NAMES_A_CALL],
+            # Without the types CloudWatch tells of metric alarms only.
+            AlarmTypes=["MetricAlarm", "CompositeAlarm"],
+            MaxRecords=_NAMES_A_CALL,
+        )
         found += answer.get("MetricAlarms") or ()
+        found += answer.get("CompositeAlarms") or ()
     return found
+
+
+def is_composite(alarm: Mapping[str, Any]) -> bool:
+    """Whether it is an alarm over other alarms."""
+    return "AlarmRule" in alarm
+
+
+def notifying(alarms: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """Of each alarm, by its name, whether somebody is notified: by itself, or by the stack's composite alarm."""
+    composite = [bool(alarm.get("AlarmActions")) for alarm in alarms if is_composite(alarm)]
+    return {alarm["AlarmName"]: any(composite) or bool(alarm.get("AlarmActions")) for alarm in alarms}
 
 
 def alarm_names(cloudformation: Any, stack: str) -> list[str]:
     """The names that the stack's alarms were given, whether they still exist or not. Raises LakeboundError."""
-    names: list[str] = []
+    return names_of(cloudformation, stack, ALARMS)
+
+
+def names_of(cloudformation: Any, stack: str, kinds: Sequence[str]) -> list[str]:
+    """The names of the stack's resources of these types, whether they still exist or not. Raises LakeboundError."""
+    return [name for kind, name in resources_of(cloudformation, stack) if kind in kinds]
+
+
+def resources_of(cloudformation: Any, stack: str) -> list[tuple[str, str]]:
+    """(type, name) of each resource of the stack. Raises LakeboundError."""
+    found: list[tuple[str, str]] = []
     more: dict[str, str] = {}
     while True:
         answer = call(cloudformation, "list_stack_resources", f"stack {stack}", StackName=stack, **more)
-        names += [
-            one["PhysicalResourceId"]
+        found += [
+            (one["ResourceType"], one["PhysicalResourceId"])
             for one in answer.get("StackResourceSummaries") or ()
-            # One whose creation failed, or that was deleted by hand, has no alarm behind it.
-            if one["ResourceType"] == "AWS::CloudWatch::Alarm" and one.get("PhysicalResourceId")
+            # One whose creation failed, or that was deleted by hand, has nothing behind it.
+            if one.get("PhysicalResourceId")
         ]
         if not answer.get("NextToken"):
-            return names
+            return found
         more = {"NextToken": answer["NextToken"]}

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lakebound.adapters.alarms import alarms_of
+from lakebound.adapters.alarms import ALARMS, DASHBOARDS, described_alarms, is_composite, resources_of
 from lakebound.adapters.aws_calls import call
 from lakebound.adapters.cloudwatch import total
 from lakebound.adapters.probes import Clients, Probes, describe_table
 from lakebound.adapters.stack import Stack
-from lakebound.operate.cost import Usage
+from lakebound.operate.cost import Usage, Watched
 from lakebound.record.table_identity import Source
 
 _DEFAULT_ITEM_BYTES: Final = 1_024.0
 
 
 def measure_usage(clients: Clients, stack: Stack, hours: int) -> Usage:
-    """What the stack did in the last hours. `alarms` is None where they may not be counted. Raises LakeboundError."""
+    """What the stack did in the last hours. `alarms` is None where they may not be counted. Raises LakeboundError.
+
+    A stack from before the output BackfillName has no value of its stream checks.
+    """
     ingest, flusher = stack.output("StreamIngestName"), stack.output("FlusherName")
     ours = {"service": "flusher", "table": stack.table}
 
@@ -34,7 +37,8 @@ def measure_usage(clients: Clients, stack: Stack, hours: int) -> Usage:
         return milliseconds / 1000 * float(found.get("MemorySize", 1024)) / 1024
 
     # One right that is missing leaves the rest of the bill.
-    alarms = Probes().run("alarms", lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
+    watched = Probes().run("alarms", lambda: _watched(clients, stack))
+    backfill = stack.outputs.get("BackfillName")
     return Usage(
         hours=hours,
         records=sum_of("Lakebound", "RecordsWritten", ours),
@@ -47,8 +51,19 @@ def measure_usage(clients: Clients, stack: Stack, hours: int) -> Usage:
         empty_receives=sum_of("AWS/SQS", "NumberOfEmptyReceives", stack.buffer_dimensions),
         files=sum_of("Lakebound", "FilesWritten", ours),
         file_bytes=sum_of("Lakebound", "FileBytes", ours),
-        alarms=None if alarms is None else len(alarms),
+        alarms=watched.alarms if watched else None,
+        composite_alarms=watched.composite_alarms if watched else 0,
+        dashboards=watched.dashboards if watched else 0,
+        look_requests=of_lambda("Invocations", backfill) if backfill else None,
+        look_gb_seconds=gb_seconds(backfill) if backfill else None,
     )
+
+
+def _watched(clients: Clients, stack: Stack) -> Watched:
+    resources = resources_of(clients("cloudformation"), stack.name)
+    alarms = described_alarms(clients("cloudwatch"), [name for kind, name in resources if kind in ALARMS])
+    composite = sum(map(is_composite, alarms))
+    return Watched(len(alarms) - composite, composite, sum(kind in DASHBOARDS for kind, _ in resources))
 
 
 def mean_item_bytes(client: Any, source: Source | None) -> float:

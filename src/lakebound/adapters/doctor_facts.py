@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from lakebound.adapters.alarms import alarms_of
+from lakebound.adapters.alarms import alarms_of, notifying
 from lakebound.adapters.aws_calls import NotThere, call
 from lakebound.adapters.cloudwatch import total
 from lakebound.adapters.dead_letters import count_messages
@@ -125,7 +125,7 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         table_stream=described.get("LatestStreamArn") if specification.get("StreamEnabled") else None,
         table_refused=refused,
         alarms=None if alarms is None else len(alarms),
-        alarms_without_action=None if alarms is None else sum(not alarm.get("AlarmActions") for alarm in alarms),
+        alarms_without_action=None if alarms is None else sum(not tells for tells in notifying(alarms).values()),
         drifted=probes.run("drift", lambda: _drifted(clients("cloudformation"), stack.name)) or (),
         key_enabled=_key_enabled(probes, clients, stack.parameters.get("KmsKeyArn", "")),
         last_errors=errors,

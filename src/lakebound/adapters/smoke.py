@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any, Final
 
-from lakebound.adapters.alarms import alarm_names, alarms_of
+from lakebound.adapters.alarms import alarm_names, alarms_of, notifying
 from lakebound.adapters.aws_calls import call
 from lakebound.adapters.doctor_facts import SmokeItem, VersionCounter
 from lakebound.adapters.executions import Machine
@@ -203,7 +203,7 @@ def alarm_actions(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, 
     """(the names of the stack's alarms, those that exist with whether each notifies anybody). Raises LakeboundError."""
     cloudformation = clients("cloudformation")
     found = alarms_of(cloudformation, clients("cloudwatch"), stack.name)
-    return alarm_names(cloudformation, stack.name), {one["AlarmName"]: bool(one.get("AlarmActions")) for one in found}
+    return alarm_names(cloudformation, stack.name), notifying(found)
 
 
 def encryption_keys(clients: Clients, stack: Stack, newest_file: str | None) -> dict[str, str | None]:

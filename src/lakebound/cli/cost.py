@@ -18,7 +18,9 @@ from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
 from lakebound.errors import Misconfigured
 from lakebound.operate.cost import (
+    FULL,
     HOURS_A_MONTH,
+    WATCHES,
     Bill,
     CostLine,
     SparkCluster,
@@ -28,6 +30,7 @@ from lakebound.operate.cost import (
     estimate,
     headline,
     measure,
+    of_tables,
     with_spark,
 )
 from lakebound.operate.fleet import FleetLine, bill_line, worst_first
@@ -48,6 +51,10 @@ def command(
     item_bytes: Annotated[
         float, typer.Option(min=0, help="With --writes: bytes of an item, as DynamoDB counts them.")
     ] = 0,
+    watch: Annotated[
+        str, typer.Option(help="With --writes: the stack's parameter Watch, full or lean.", metavar="full|lean")
+    ] = FULL,
+    tables: Annotated[int, typer.Option(min=1, help="With --writes: so many tables like this, a stack each.")] = 1,
     spark_hours: Annotated[
         float | None, typer.Option(min=0, max=744, help="Add Spark: the hours a month in which its machines run.")
     ] = None,
@@ -66,13 +73,18 @@ def command(
     region on one date. Check them before you quote a figure. With --all exit status 1 when a stack cannot be read.
     """
     if of_all:
-        refuse_beside_all(context, "writes", "table", "item_bytes", "spark_hours", "instance", "machines", "dbus")
+        refuse_beside_all(
+            context, "writes", "table", "item_bytes", "watch", "tables", "spark_hours", "instance", "machines", "dbus"
+        )
         _of_all(hours, as_json=as_json)
         return
+    if watch not in WATCHES:
+        raise Misconfigured(f"Watch is full or lean, not {watch}", hint="Give --watch lean, or leave it out")
     if writes is not None:
         item_bytes = item_bytes or mean_item_bytes(aws_client("dynamodb"), table_named(table) if table else None)
-        bill, records = estimate(Workload(writes, item_bytes)), writes * HOURS_A_MONTH * 3600
-    elif table or item_bytes:
+        bill = of_tables(estimate(Workload(writes, item_bytes, watch=watch)), tables)
+        records = writes * HOURS_A_MONTH * 3600 * tables
+    elif table or item_bytes or tables > 1 or watch != FULL:
         raise Misconfigured("An estimate needs a write rate", hint="Give --writes")
     else:
         usage = measure_usage(deployed.clients, find_stack(stack), hours)

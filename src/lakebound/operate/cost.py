@@ -26,6 +26,35 @@ _ENVELOPE_BYTES: Final = 600
 _JSON_GROWTH: Final = 2.2
 """Bytes of an item as typed JSON for each byte that DynamoDB counts. Two images take twice that."""
 
+FULL: Final = "full"
+LEAN: Final = "lean"
+"""The values of the stack's parameter Watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What of CloudWatch's is paid for a stack whether it has something to do or not."""
+
+    alarms: int
+    composite_alarms: int
+    dashboards: int
+
+
+WATCHES: Final = {FULL: Watched(20, 0, 1), LEAN: Watched(8, 1, 0)}
+"""What each value of Watch makes, without the alarms of VerifyAlarms, SilverLagMinutes and the like."""
+
+INGEST_METRICS: Final = 7
+FLUSHER_METRICS: Final = 8
+LOOK_METRICS: Final = 2
+"""Custom metrics that a function puts when it runs: stream_ingest, flusher, and the stream check."""
+
+LOOKS_A_MONTH: Final = HOURS_A_MONTH * 12
+METRICS_A_LOOK: Final = 5
+"""How many metrics one stream check asks for."""
+
+_LOOK_SECONDS: Final = 1.5
+"""An assumption; `lakebound cost` measures it on a stack."""
+
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
@@ -97,6 +126,16 @@ class Usage:
     files: float | None
     file_bytes: float | None
     alarms: int | None = 0
+    """None: the stack's alarms and dashboards may not be counted."""
+    composite_alarms: int = 0
+    dashboards: int = 0
+    look_requests: float | None = None
+    """Invocations of the backfill function: stream checks, and the units of backfills."""
+    look_gb_seconds: float | None = None
+
+
+_COUNTED: Final = ("hours", "alarms", "composite_alarms", "dashboards")
+"""What of a Usage comes from no metric."""
 
 
 def measure(usage: Usage) -> Bill:
@@ -106,7 +145,8 @@ def measure(usage: Usage) -> Bill:
     show that metrics arrive, and that there was nothing to do. Otherwise the part was not measured.
     """
     month = HOURS_A_MONTH / usage.hours
-    arrives = any(getattr(usage, one.name) is not None for one in fields(usage) if one.name not in ("hours", "alarms"))
+    of_metrics = [one.name for one in fields(usage) if one.name not in _COUNTED]
+    arrives = any(getattr(usage, name) is not None for name in of_metrics)
     # Empty receives alone are a queue without a message. Without any value the queue may have been busy.
     sqs_known = any(value is not None for value in (usage.messages, usage.message_bytes, usage.empty_receives))
     sqs_known = sqs_known or (arrives and not usage.ingest_requests and not usage.flusher_requests)
@@ -119,7 +159,10 @@ def measure(usage: Usage) -> Bill:
     requests = ((usage.ingest_requests or 0) + (usage.flusher_requests or 0)) * month
     seconds = ((usage.ingest_gb_seconds or 0) + (usage.flusher_gb_seconds or 0)) * month
     files, size = (usage.files or 0) * month, (usage.file_bytes or 0) * month
-    alarms = usage.alarms or 0
+    watched = None if usage.alarms is None else Watched(usage.alarms, usage.composite_alarms, usage.dashboards)
+    looks, look_seconds = (usage.look_requests or 0) * month, (usage.look_gb_seconds or 0) * month
+    ran = ((usage.ingest_requests, INGEST_METRICS), (usage.flusher_requests, FLUSHER_METRICS))
+    metrics = sum(many for runs, many in (*ran, (usage.look_requests, LOOK_METRICS)) if runs)
     return _bill(
         f"measured over {usage.hours:g} hours",
         [
@@ -128,7 +171,9 @@ def measure(usage: Usage) -> Bill:
             CostLine("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST, sqs_known),
             CostLine("S3 puts", files, "puts", files * prices.S3_PUT, files_known),
             replace(_storage(size), measured=files_known),
-            CostLine("alarms", alarms, "alarms", alarms * prices.ALARM_MONTH, usage.alarms is not None),
+            *_watch_lines(watched),
+            replace(_looks(looks, look_seconds), measured=usage.look_requests is not None),
+            replace(_metrics(metrics), measured=arrives),
         ],
     )
 
@@ -144,7 +189,9 @@ class Workload:
     max_seconds: float = 30.0
     ingest_mb: int = 512
     flusher_mb: int = 1024
-    alarms: int = 20
+    backfill_mb: int = 1769
+    watch: str = FULL
+    """The stack's parameter Watch."""
 
 
 def estimate(load: Workload) -> Bill:
@@ -178,9 +225,17 @@ def estimate(load: Workload) -> Bill:
             CostLine("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST),
             CostLine("S3 puts", files, "puts", files * prices.S3_PUT),
             _storage(records * packed),
-            CostLine("alarms", load.alarms, "alarms", load.alarms * prices.ALARM_MONTH),
+            *_watch_lines(WATCHES[load.watch]),
+            _looks(LOOKS_A_MONTH, LOOKS_A_MONTH * _LOOK_SECONDS * load.backfill_mb / 1024),
+            _metrics(LOOK_METRICS + (INGEST_METRICS + FLUSHER_METRICS if records else 0)),
         ],
     )
+
+
+def of_tables(bill: Bill, tables: int) -> Bill:
+    """The bill of so many stacks like this one."""
+    lines = tuple(replace(line, amount=line.amount * tables, dollars=line.dollars * tables) for line in bill.lines)
+    return replace(bill, lines=lines, way=f"{bill.way}, {tables:,} such tables" if tables > 1 else bill.way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +272,29 @@ def with_spark(bill: Bill, cluster: SparkCluster) -> Bill:
         used = hours * cluster.dbus
         lines.append(CostLine("Databricks", used, "DBUs of Jobs Compute", used * prices.JOBS_DBU))
     return replace(_bill(bill.way, lines), prices_as_of=bill.prices_as_of, region=bill.region)
+
+
+def _watch_lines(watched: Watched | None) -> list[CostLine]:
+    if watched is None:
+        return [CostLine("alarms", 0, "alarms", 0, measured=False)]
+    lines = [CostLine("alarms", watched.alarms, "alarms", watched.alarms * prices.ALARM_MONTH)]
+    if composite := watched.composite_alarms:
+        lines.append(
+            CostLine("composite alarms", composite, "composite alarms", composite * prices.COMPOSITE_ALARM_MONTH)
+        )
+    if boards := watched.dashboards:
+        lines.append(CostLine("dashboards", boards, "dashboards", boards * prices.DASHBOARD_MONTH))
+    return lines
+
+
+def _looks(looks: float, gb_seconds: float) -> CostLine:
+    read = looks * METRICS_A_LOOK * prices.METRIC_READ
+    spent = looks * prices.LAMBDA_REQUEST + gb_seconds * prices.LAMBDA_GB_SECOND + read
+    return CostLine("stream checks and backfills", looks, "invocations", spent)
+
+
+def _metrics(metrics: int) -> CostLine:
+    return CostLine("custom metrics", metrics, "metrics, put every hour", metrics * prices.METRIC_MONTH)
 
 
 def _storage(size: float) -> CostLine:
