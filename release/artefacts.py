@@ -28,7 +28,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 BUNDLE: Final = ROOT / "spark" / "bundle_template"
 APPLICATION: Final = "AWS::ServerlessRepo::Application"
 APPLICATION_FILES: Final = {"ReadmeUrl": "release/APPLICATION.md", "LicenseUrl": "LICENSE"}
-"""What the Serverless Application Repository shows, by its names in the template's metadata. `sam package` uploads it."""
+"""What the Serverless Application Repository shows, by its names in the template's metadata."""
 
 
 def version(root: Path = ROOT) -> str:
