@@ -19,6 +19,9 @@ PAGE: Final = ROOT / "docs" / "LICENCES.md"
 ALLOWED: Final = re.compile(r"(Apache|MIT|BSD|PSF|Python Software Foundation|MPL-2\.0|0BSD|ISC)", re.IGNORECASE)
 """Licences that ask of whoever ships such a package to keep its notice, and nothing more."""
 
+_CDK: Final = "cdk"
+"""The extra of which a deployment carries nothing: the CDK runs where somebody synthesises an app. .venv has none."""
+
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -26,7 +29,7 @@ def carried(root: Path = ROOT) -> set[str]:
     """The normalised names of what a deployment carries."""
     locked = [line for lock in sorted((root / "src").glob("*.txt")) for line in lock.read_text().splitlines()]
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    extras = [name for extra in project["optional-dependencies"].values() for name in extra]
+    extras = [name for extra, names in project["optional-dependencies"].items() if extra != _CDK for name in names]
     found = (_NAME.match(line) for line in [*locked, *project["dependencies"], *extras])
     return {re.sub(r"[-_.]+", "-", name[0]).lower() for name in found if name}
 
@@ -56,7 +59,8 @@ def page(entries: list[dict[str, Any]]) -> str:
             "that a deployment carries.",
             "",
             "Lakebound itself is Apache-2.0. The Lambda layers carry the packages that `src/*.txt` pin, the wheel",
-            "those that `pyproject.toml` names. *`make licences` writes this page; a test fails when one is missing.*",
+            "those that `pyproject.toml` names. The extra `cdk` brings the AWS CDK (Apache-2.0), which runs where an app",
+            "is synthesised, and is in no deployment. *`make licences` writes this page; a test fails when one is missing.*",
             "",
             "| package | version | licence |",
             "|---|---|---|",

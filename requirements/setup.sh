@@ -28,6 +28,7 @@ install_or_name() {
     case "$what" in
         Java*) die "$what is missing. Install it, then run make setup again:  brew install openjdk@17" ;;
         Maven) die "$what is missing. Install it, then run make setup again:  brew install maven" ;;
+        Node.js*) die "$what is missing. Install it, then run make soak again:  brew install node" ;;
         Chromium) die "$what is missing. Install it, then run make soak again:  brew install chromium" ;;
         *) die "$what is missing. Install it, then run make setup again:  brew install python@3.13" ;;
     esac
@@ -193,6 +194,10 @@ forget_moved
 if [ "${1:-}" = spark35 ]; then make_spark35; exit; fi
 if [ "${1:-}" = soak ]; then
     command -v chromium >/dev/null 2>&1 || install_or_name Chromium chromium
+    command -v node >/dev/null 2>&1 || install_or_name "Node.js, which CDK runs on," nodejs
+    command -v terraform >/dev/null 2>&1 \
+        || die "Terraform 1.9 or later is missing. Install it as its makers say, then run make soak again"
+    make_environment .venv-cdk requirements/cdk.txt
     exit
 fi
 make_environment .venv requirements/main.txt

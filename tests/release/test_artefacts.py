@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from demo.local_stack import local_parameters
 from release import artefacts
 from tests.release.conftest import BUCKET, Release
 from tests.support.wheel import ROOT
@@ -45,3 +46,25 @@ def test_a_release_is_packaged_with_the_real_sam(release: Release) -> None:
         assert place.startswith(f"s3://{BUCKET}/")
         release.stack.client("s3").head_object(Bucket=BUCKET, Key=place.removeprefix(f"s3://{BUCKET}/"))
     assert len((release.folder / "SHA256SUMS").read_text().splitlines()) == 3
+
+
+@pytest.mark.soak
+@pytest.mark.stack
+def test_the_packaged_template_becomes_a_stack_by_its_address(release: Release) -> None:
+    """As CDK and Terraform give it to CloudFormation: it is larger than a request may be."""
+    assert release.template.stat().st_size > 51_200
+    release.stack.client("s3").upload_file(str(release.template), BUCKET, "template.yaml")
+    cloudformation = release.stack.client("cloudformation")
+    parameters = local_parameters() | {"TableName": "cars", "PartitionKeyName": "vin"}
+    cloudformation.create_stack(
+        StackName="lakebound-cars",
+        TemplateURL=f"{release.stack.endpoint}/{BUCKET}/template.yaml",
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName="lakebound-cars", WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+    )
+    (made,) = cloudformation.describe_stacks(StackName="lakebound-cars")["Stacks"]
+    told = {one["OutputKey"] for one in made["Outputs"]}
+    assert told == yaml.safe_load(release.template.read_text())["Outputs"].keys()

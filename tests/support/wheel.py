@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 def build_wheel(folder: Path) -> Path:
     """The wheel in ``folder``, built from a copy, so that nothing is left in the working tree."""
-    for name in ("src", "spark", "functions", "statemachines"):
+    for name in ("src", "spark", "cdk", "functions", "statemachines"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     for name in ("pyproject.toml", "LICENSE", "template.yaml", "samconfig.toml"):
         shutil.copy(ROOT / name, folder / name)

@@ -8,6 +8,7 @@ from lakebound.errors import Misconfigured
 
 EXTRAS: Final = {
     "arro3": "deltalake",
+    "aws_cdk": "cdk",
     "deltalake": "deltalake",
     "delta": "spark",
     "pyarrow": "parquet",
