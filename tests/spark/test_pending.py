@@ -23,9 +23,9 @@ HOURLY = ("--merge-every", "1h")
 class Lake:
     """A folder with batch files, the job's tables and its checkpoints."""
 
-    def __init__(self, spark: SparkSession, folder: Path) -> None:
+    def __init__(self, spark: SparkSession, folder: Path, target: str = "") -> None:
         self.spark, self.folder, self.records = spark, folder, list[Record]()
-        self.target = str(folder / "silver")
+        self.target = target or str(folder / "silver")
         self.config = write_config(folder, ["id: string", "v: int"])
 
     def deliver(self, *records: Record) -> None:
@@ -35,8 +35,8 @@ class Lake:
         self.records += records
 
     def run(self, *more: str, checkpoint: str = "checkpoint") -> JobRun:
-        places = (self.folder / name for name in ("source", checkpoint, "silver"))
-        return run_job(*places, self.config, "--max-files", "1", *more)
+        source, place = (self.folder / name for name in ("source", checkpoint))
+        return run_job(source, place, self.target, self.config, "--max-files", "1", *more)
 
     def live(self) -> dict[str, Any]:
         rows = live_rows(self.spark, self.target).where("NOT _is_deleted").collect()
@@ -103,6 +103,11 @@ def restore(lake: Lake) -> None:
     lake.spark.sql(f"RESTORE TABLE delta.`{lake.target}` TO VERSION AS OF 3")
 
 
+def restore_to_the_first(lake: Lake) -> None:
+    """Silver knows of no `_changes` then, and `--merge-every 0` must not go on without what waits there either."""
+    lake.spark.sql(f"RESTORE TABLE delta.`{lake.target}` TO VERSION AS OF 0")
+
+
 def restore_changes(lake: Lake) -> None:
     """The append that goes is in no list of silver's: no merge has taken it."""
     place = f"{lake.target}_changes"
@@ -119,6 +124,7 @@ def restore_changes(lake: Lake) -> None:
         (lose, "is missing"),
         (restore, "lacks the append 0000000001"),
         (restore_changes, "was restored to an older version"),
+        (restore_to_the_first, "is there, and "),
     ],
 )
 @pytest.mark.soak
@@ -156,3 +162,15 @@ def test_a_column_declared_while_changes_wait_is_filled_for_all(lake: Lake) -> N
     rows = {row["id"]: (row["v"], row["w"]) for row in live_rows(lake.spark, lake.target).collect()}
     assert rows == {"a": (3, "3"), "b": (2, "2"), "c": (8, "8")}
     assert lake.silver().keys() == {"id=S:a", "id=S:b"}, "what waited with other columns was merged first"
+
+
+@pytest.mark.soak
+def test_a_column_declared_while_changes_wait_is_in_the_view(spark: SparkSession, tmp_path: Path) -> None:
+    lake = Lake(spark, tmp_path, target="declared_later")
+    lake.deliver(change("a", 1))
+    assert lake.run(*HOURLY).status == 0
+    lake.config = write_config(lake.folder, ["id: string", "v: int", "w: {type: string, path: v}"])
+    lake.deliver(change("b", 2), change("a", 3))
+    assert lake.run(*HOURLY).status == 0
+    rows = {row["id"]: (row["v"], row["w"]) for row in spark.table("declared_later_live").collect()}
+    assert rows == {"a": (3, "3"), "b": (2, "2")}

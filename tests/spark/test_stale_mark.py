@@ -76,7 +76,7 @@ def test_an_open_gap_marks_the_table_and_its_view_until_it_is_healed(
     assert look() == ("2025-11-01T12:26:45Z", "failures_lost")
     assert status(spark, table) == ("2025-11-01T12:26:45Z", "failures_lost", 1)
     # Columns that are added make the view anew: it must not forget.
-    create_views(spark, table, replace=True)
+    create_views(spark, table)
     assert spark.table(f"{table}_current").head()["_stale_since"] is not None  # type: ignore[index]
     keep(aside, replace(later, healed_by="heal-2"))
     assert look() == (None, None)

@@ -128,5 +128,5 @@ def _typed(
     if grew:
         if has_changes(spark, to.target):
             add_change_columns(spark, to.target, columns)
-        create_views(spark, to.target, replace=True)
+        create_views(spark, to.target)
     return typed_rows(held, columns, registers, rescue=True), columns

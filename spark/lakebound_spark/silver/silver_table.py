@@ -150,7 +150,7 @@ def _add_declared_columns(
     _fill_columns(spark, target, columns)
     described = json.dumps(_columns_description(config), sort_keys=True)
     set_properties(spark, target, {COLUMNS_PROPERTY: encode_property(described)})
-    create_views(spark, target, replace=True)
+    create_views(spark, target)
 
 
 def _type_of(spark: SparkSession, column: DeclaredColumn) -> DataType:

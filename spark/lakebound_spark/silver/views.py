@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 from pyspark.sql import SparkSession
 
 from lakebound.record.column_names import STALE_SINCE
 from lakebound_spark.platform.refusals import VIEWS, Refusals
-from lakebound_spark.platform.tables import companion_table, exists, is_path, properties, properties_sql, table_sql
+from lakebound_spark.platform.tables import (
+    companion_table,
+    exists,
+    is_path,
+    properties,
+    properties_sql,
+    read_table,
+    table_sql,
+)
 from lakebound_spark.silver.changes_table import has_changes
-from lakebound_spark.silver.live_rows import key_columns, live_sql
+from lakebound_spark.silver.live_rows import live_sql
 
 STALE_PROPERTY: Final = "lakebound.stale_since"
 """Property of the silver table, and of its views once they show it: an ISO time, absent while no gap is open."""
-_KEY_COLUMNS: Final = "lakebound.key_columns"
-"""Property of `_live`: the columns that it takes from silver's row as they are."""
+_MADE_WITH: Final = "lakebound.made_with"
+"""Property of both views: a digest of silver's columns and of the query that they were made with."""
 
 
-def create_views(spark: SparkSession, target: str, refusals: Refusals | None = None, *, replace: bool = False) -> None:
-    """Create the views of a table with a name, unless they are there and show the table's mark.
+def create_views(spark: SparkSession, target: str, refusals: Refusals | None = None) -> None:
+    """Create the views of a table with a name, unless they are there as they would be made now.
 
-    ``replace`` creates them again in any case, which is necessary after columns changed. `_live` is made once something
-    has been appended. A catalog without views has none of them, which ``refusals`` tells.
+    They are made again after columns came, since a view keeps those that it was made with, and after its mark or its
+    query changed. `_live` is made once something has been appended. A catalog without views has none of them, which
+    ``refusals`` tells.
 
     The mark is a literal of the views, so that every query over them sees it and none pays for it.
     """
@@ -32,25 +42,25 @@ def create_views(spark: SparkSession, target: str, refusals: Refusals | None = N
         VIEWS,
         target,
         f"there is no {companion_table(target, '_current')}, so read {target} WHERE NOT _is_deleted",
-        lambda: _create_both(spark, target, replace=replace),
+        lambda: _create_both(spark, target),
     )
 
 
-def _create_both(spark: SparkSession, target: str, *, replace: bool) -> None:
+def _create_both(spark: SparkSession, target: str) -> None:
     since = properties(spark, target).get(STALE_PROPERTY, "")
-    silver = f"SELECT * FROM {table_sql(target)}"
-    _create_view(spark, companion_table(target, "_current"), silver, {STALE_PROPERTY: since}, replace=replace)
+    columns = read_table(spark, target).dtypes
+    _create_view(spark, companion_table(target, "_current"), columns, f"SELECT * FROM {table_sql(target)}", since)
     if has_changes(spark, target):
-        known = {STALE_PROPERTY: since, _KEY_COLUMNS: ",".join(key_columns(spark, target))}
-        _create_view(spark, companion_table(target, "_live"), live_sql(spark, target), known, replace=replace)
+        _create_view(spark, companion_table(target, "_live"), columns, live_sql(spark, target), since)
 
 
-def _create_view(spark: SparkSession, view: str, rows: str, known: dict[str, str], *, replace: bool) -> None:
-    if not replace and exists(spark, view):
+def _create_view(spark: SparkSession, view: str, columns: list[tuple[str, str]], rows: str, since: str) -> None:
+    made_with = sha256(f"{columns}\n{rows}".encode()).hexdigest()[:16]
+    known = {STALE_PROPERTY: since, _MADE_WITH: made_with}
+    if exists(spark, view):
         there = properties(spark, view)
         if all(there.get(name) == value for name, value in known.items()):
             return
-    since = known[STALE_PROPERTY]
     shown = f"TIMESTAMP '{since}'" if since else "CAST(NULL AS TIMESTAMP)"
     spark.sql(
         f"CREATE OR REPLACE VIEW {table_sql(view)} TBLPROPERTIES {properties_sql(known)} AS "
