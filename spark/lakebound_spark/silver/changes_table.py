@@ -7,13 +7,13 @@ are maxima, so a change may lie here and in silver at the same time, and may be 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import StructType
+from pyspark.sql.types import DataType, StructType
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.refusals import refusal_name
@@ -30,6 +30,7 @@ from lakebound_spark.platform.tables import (
     table_detail,
     table_sql,
 )
+from lakebound_spark.reading.schema import LABEL_DIGITS
 from lakebound_spark.silver.columns import DeclaredColumn
 
 CHANGES_ID: Final = "lakebound.changes_id"
@@ -87,6 +88,14 @@ def has_changes(spark: SparkSession, target: str) -> bool:
     return CHANGES_ID in properties(spark, target)
 
 
+def keeps_changes(spark: SparkSession, target: str) -> bool:
+    """Whether silver has a `_changes`, or had one before somebody restored silver to a version without it."""
+    if has_changes(spark, target):
+        return True
+    place = changes_table(target)
+    return exists(spark, place) and properties(spark, place).get(_SILVER_ID) == _id(spark, target)
+
+
 def changes_fault(spark: SparkSession, target: str) -> str:
     """Why changes may be missing from `_changes`, as the end of a sentence; "" where it is as the last run left it.
 
@@ -131,7 +140,7 @@ def open_changes(
     """
     place = changes_table(target)
     if start_afresh or not exists(spark, place):
-        _create_changes_table(spark, target, columns)
+        create_changes_table(spark, target, columns)
         retry_on_conflict(lambda: spark.sql(f"DELETE FROM {table_sql(place)}"))
         _claim_changes(spark, target)
     add_change_columns(spark, target, columns)
@@ -162,7 +171,8 @@ def _id(spark: SparkSession, place: str) -> str:
     return str(table_detail(spark, place)["id"])
 
 
-def _create_changes_table(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
+def create_changes_table(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
+    """Make an empty `_changes` of silver's ``columns``; silver knows it only once `open_changes` has named it there."""
     named = [f"{quoted(name)} {kind}" for name, kind in _OURS.items()]
     if columns:
         members = ", ".join(f"{quoted(column.name)}: {column.sql_type}" for column in columns)
@@ -199,7 +209,7 @@ def _alter(spark: SparkSession, place: str, change: str) -> None:
     retry_on_conflict(lambda: spark.sql(f"ALTER TABLE {table_sql(place)} {change}"))
 
 
-def _column_types(spark: SparkSession, target: str) -> dict[str, object]:
+def _column_types(spark: SparkSession, target: str) -> dict[str, DataType]:
     schema = read_table(spark, changes_table(target)).schema
     kind = schema["columns"].dataType if "columns" in schema.fieldNames() else StructType()
     assert isinstance(kind, StructType)
@@ -234,6 +244,9 @@ def append_changes(
     repeated append is harmless. The name ends with the ``run``'s, so no two drivers ever give one name.
     """
     name = next_append(appends(spark, target), run)
+    if columns and not _has_columns(_column_types(spark, target), columns):
+        # Another driver has given silver a column, or a wider type, and has not come to `_changes` yet.
+        add_change_columns(spark, target, columns)
     shape = read_table(spark, changes_table(target)).drop("append").schema
     rows = [F.struct(*_register_row(register, shape, columns, rescue)) for register in registers]
     each = typed.select(F.explode(F.filter(F.array(*rows), lambda row: row["version"] != "")).alias("row"))
@@ -246,6 +259,15 @@ def append_changes(
     )
     assert found is not None
     return AppendCounts(name, found[0], found[1] or 0, found[2] or 0)
+
+
+def _has_columns(there: Mapping[str, DataType], columns: Sequence[DeclaredColumn]) -> bool:
+    def same(kind: str) -> str:
+        return kind.replace(" ", "").lower()
+
+    return all(
+        column.name in there and same(there[column.name].simpleString()) == same(column.sql_type) for column in columns
+    )
 
 
 def _register_row(register: str, shape: StructType, columns: Sequence[DeclaredColumn], rescue: bool) -> list[Column]:
@@ -273,9 +295,18 @@ def _register_row(register: str, shape: StructType, columns: Sequence[DeclaredCo
     return [values.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in shape.fields]
 
 
-def drop_append(spark: SparkSession, target: str, append: str) -> None:
-    """Take back an append that no merge has taken."""
-    _drop(spark, target, [append])
+CHANGE_TIME_MS: Final = (
+    f"CASE WHEN register = 'stream' THEN stream_time_ms ELSE try_cast(substring(version, 1, {LABEL_DIGITS}) AS BIGINT) "
+    "END"
+)
+"""SQL for a change's own time, as `record_time_ms` says it of a record."""
+
+
+def clear_appends(spark: SparkSession, target: str, names: Collection[str], floor_ms: int) -> None:
+    """Remove from these appends what is older than a purge's floor. `_live` would bring back what was deleted since."""
+    listed = ", ".join(map(literal, names))
+    older = f"append IN ({listed}) AND {CHANGE_TIME_MS} < {floor_ms}"
+    retry_on_conflict(lambda: spark.sql(f"DELETE FROM {table_sql(changes_table(target))} WHERE {older}"))
 
 
 def appends(spark: SparkSession, target: str) -> list[str]:
@@ -349,9 +380,14 @@ def close_merge(spark: SparkSession, target: str, merged: Collection[str], now_m
     kept until the next merge: dropped at once, it would be in neither of the two versions that such a query reads.
     """
     before = _merged_appends(spark, target)
-    set_properties(spark, target, {MERGED_APPENDS: ",".join(sorted(merged)), MERGED_AT: str(now_ms)})
-    if before:
-        _drop(spark, target, before)
+    # A purge may have cleared an append of all that it held, and a start would miss it then.
+    kept = sorted(set(merged).intersection(appends(spark, target)))
+    noted = {MERGED_APPENDS: ",".join(kept)} if kept else {}
+    set_properties(spark, target, noted | {MERGED_AT: str(now_ms)})
+    # Another driver's merge, without a lease between the two, may have taken what this one took as well.
+    gone = sorted(set(before).difference(kept)) if kept else []
+    if gone:
+        _drop(spark, target, gone)
 
 
 def _drop(spark: SparkSession, target: str, names: Sequence[str]) -> None:

@@ -16,7 +16,13 @@ from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.latest import latest_per_key, show_expired
 from lakebound_spark.reading.one_pass import Use
 from lakebound_spark.silver.auto_columns import grow_table
-from lakebound_spark.silver.changes_table import add_change_columns, append_changes, drop_append, has_changes
+from lakebound_spark.silver.changes_table import (
+    add_change_columns,
+    append_changes,
+    clear_appends,
+    has_changes,
+    names_to_merge,
+)
 from lakebound_spark.silver.columns import DeclaredColumn
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.merge import merge_rows, row_bounds
@@ -77,10 +83,10 @@ def _bring_fresh_records(spark: SparkSession, read: Read, to: Destination) -> tu
         held = _reduce(to, checked.records.where(~is_stale(floor)), checked.registers)
     brought = (_append_held if to.append_as else _merge_held)(spark, held, checked.registers, to)
     if old and (since := purge_floor_ms(spark, to.target)) is not None and since != floor:
-        if brought.append:
-            # A purge has begun after the floor was read. What is appended is in no MERGE yet, and can be taken back.
-            drop_append(spark, to.target, brought.append)
-            return _bring_fresh_records(spark, read, to)
+        if brought.append and brought.append in names_to_merge(spark, to.target):
+            # A purge has begun after the floor was read. A merge has taken nothing of the append yet; one that takes it
+            # now clears it itself, and one that took it before the floor was noted keeps the tombstones it needs.
+            clear_appends(spark, to.target, [brought.append], since)
         # It may have ended before the MERGE began: what is stale by now may have been merged onto nothing. It is kept
         # and told, so that a repair takes back what it may have done.
         stale = record_stale_records(to.target, checked.records.where(is_stale(since)))

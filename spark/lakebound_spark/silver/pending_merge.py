@@ -11,8 +11,16 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.platform.tables import Counts, read_table, retry_on_conflict
 from lakebound_spark.reading.latest import REGISTERS
-from lakebound_spark.reading.schema import LABEL_DIGITS, RECORD, RESCUED
-from lakebound_spark.silver.changes_table import changes_of, close_merge, column_names, has_changes, names_to_merge
+from lakebound_spark.reading.schema import RECORD, RESCUED
+from lakebound_spark.silver.changes_table import (
+    CHANGE_TIME_MS,
+    changes_of,
+    clear_appends,
+    close_merge,
+    column_names,
+    has_changes,
+    names_to_merge,
+)
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.merge import merge_rows
 from lakebound_spark.silver.purge_horizon import StaleRecords, purge_floor_ms, record_stale_records
@@ -26,6 +34,8 @@ class PendingMerge:
     keys: int
     counts: Counts
     stale: StaleRecords | None = None
+    """What it left out, for it is older than the floor of a purge, ``floor_ms``."""
+    floor_ms: int = 0
 
 
 def merge_pending(spark: SparkSession, target: str, source_table: str) -> PendingMerge | None:
@@ -37,6 +47,8 @@ def merge_pending(spark: SparkSession, target: str, source_table: str) -> Pendin
         return None
     done = retry_on_conflict(lambda: _merge(spark, target, source_table))
     if done is not None:
+        if done.stale is not None:
+            clear_appends(spark, target, done.appends, done.floor_ms)
         close_merge(spark, target, done.appends, time.time_ns() // 1_000_000)
     return done
 
@@ -52,9 +64,8 @@ def _merge(spark: SparkSession, target: str, source_table: str) -> PendingMerge 
     if floor is not None:
         # A purge has begun since the append. The tombstone of an older change may be gone, which only `maintain` could
         # have done without merging first.
-        old = _time_ms() < floor
-        stale = record_stale_records(target, _as_records(changes.where(old), source_table))
-        changes = changes.where(~old)
+        stale = _record_stale_changes(target, source_table, changes, floor)
+        changes = changes.where(f"NOT {CHANGE_TIME_MS} < {floor}")
     columns = column_names(spark, target)
     bounds = changes.agg(
         F.count_distinct("key").alias("keys"),
@@ -65,11 +76,29 @@ def _merge(spark: SparkSession, target: str, source_table: str) -> PendingMerge 
     ).head()
     assert bounds is not None
     if not bounds["keys"]:
-        return PendingMerge(names, 0, Counts(0, 0, 0), stale)
+        return PendingMerge(names, 0, Counts(0, 0, 0), stale, floor or 0)
     rows, registers = rows_of_changes(changes, columns), [one for one in REGISTERS if one in bounds["registers"]]
     rescue = RESCUED in read_table(spark, target).columns
     counts = merge_rows(spark, target, rows, columns, registers, bounds=bounds, rescue=rescue)
-    return PendingMerge(names, bounds["keys"], counts, stale)
+    return PendingMerge(names, bounds["keys"], counts, stale, floor or 0)
+
+
+def clear_pending(spark: SparkSession, target: str, source_table: str) -> None:
+    """Move what waits and is older than a purge's floor to `<target>_stale_records`.
+
+    For a start: the micro-batch that appended it may have been killed before it looked whether the floor had moved. The
+    micro-batch comes again, and tells what is stale.
+    """
+    floor = purge_floor_ms(spark, target)
+    if floor is not None and (names := names_to_merge(spark, target)):
+        changes = changes_of(spark, target, names)
+        if _record_stale_changes(target, source_table, changes, floor) is not None:
+            clear_appends(spark, target, names, floor)
+
+
+def _record_stale_changes(target: str, source_table: str, changes: DataFrame, floor_ms: int) -> StaleRecords | None:
+    old = changes.where(f"{CHANGE_TIME_MS} < {floor_ms}")
+    return record_stale_records(target, _as_records(old, source_table))
 
 
 def rows_of_changes(changes: DataFrame, columns: Sequence[str]) -> DataFrame:
@@ -105,12 +134,6 @@ def rows_of_changes(changes: DataFrame, columns: Sequence[str]) -> DataFrame:
 
 def _numbered(struct: str, columns: Sequence[str]) -> Column:
     return F.struct(*(F.col(struct)[name].alias(f"c{at}") for at, name in enumerate(columns)))
-
-
-def _time_ms() -> Column:
-    """A change's own time, as `record_time_ms` says it of a record."""
-    label = F.substring("version", 1, LABEL_DIGITS).cast("long")
-    return F.when(F.col("register") == "stream", F.col("stream_time_ms")).otherwise(label)
 
 
 def _as_records(changes: DataFrame, source_table: str) -> DataFrame:

@@ -16,9 +16,11 @@ from lakebound_spark.silver.changes_table import (
     changes_table,
     column_names,
     has_changes,
+    keeps_changes,
     open_changes,
 )
 from lakebound_spark.silver.config import MergeConfig
+from lakebound_spark.silver.pending_merge import clear_pending
 from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.silver.views import create_views
 
@@ -42,17 +44,19 @@ def prepare_tables(
     and perhaps not merged. Only a new checkpoint brings them again: it reads every file.
     """
     fault = ""
-    if exists(spark, target) and (appends or has_changes(spark, target)):
+    if exists(spark, target) and (appends or keeps_changes(spark, target)):
         fault = changes_fault(spark, target)
         if fault and claimed_table(spark, checkpoint) is not None:
             raise Misconfigured(
                 f"{changes_table(target)} {fault}, so changes that the checkpoint {checkpoint} has passed may be in "
                 "neither table; give a new checkpoint, and every file is read again"
             )
+        if not fault and has_changes(spark, target):
+            clear_pending(spark, target, config.source_table)
         if not fault and has_changes(spark, target) and not (appends and _typed_alike(spark, target, config)):
             merge()
     table_id = prepare_target(spark, target, config, refusals)
-    if appends or has_changes(spark, target):
+    if appends or fault or has_changes(spark, target):
         columns = attribute_columns(read_table(spark, target).schema) if config.auto else config.columns
         open_changes(spark, target, columns, start_afresh=bool(fault))
         create_views(spark, target, refusals)

@@ -1,0 +1,100 @@
+"""What a start says of a `_changes` that is not as the last run left it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.refusals import Refusals
+from lakebound_spark.platform.tables import newest_version, table_sql
+from lakebound_spark.silver.changes_table import appends, changes_table, create_changes_table
+from lakebound_spark.silver.preparation import prepare_tables
+from tests.spark.silver import Silver
+from tests.support.independent_writer import item, stream, write_records
+
+
+class Lake:
+    """Silver with `_changes`, and a checkpoint that is tied to it."""
+
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.spark, self.folder, self.number = spark, folder, 0
+        self.silver = Silver.create(spark, folder / "silver", {}, appends=True)
+        self.place = changes_table(self.silver.path)
+        self.start(appends=True)
+
+    def start(self, *, appends: bool) -> None:
+        checkpoint, silver = str(self.folder / "checkpoint"), self.silver
+        prepare_tables(
+            self.spark, silver.path, silver.config, checkpoint, silver.merge_pending, Refusals(), appends=appends
+        )
+
+    def append(self) -> str:
+        """The append's name."""
+        self.number += 1
+        record = stream("a", self.number, item("a"))
+        self.silver.append(write_records(self.folder / "source", [record], hour=f"HH={self.number:02d}"))
+        return appends(self.spark, self.silver.path)[-1]
+
+    def remove(self, append: str) -> None:
+        self.spark.sql(f"DELETE FROM {table_sql(self.place)} WHERE append = '{append}'")
+
+
+def lose(lake: Lake) -> None:
+    lake.append()
+    shutil.rmtree(lake.place)
+
+
+def make_another(lake: Lake) -> None:
+    lose(lake)
+    create_changes_table(lake.spark, lake.silver.path, ())
+
+
+def restore(lake: Lake) -> None:
+    before = newest_version(lake.spark, lake.place)
+    lake.append()
+    lake.spark.sql(f"RESTORE TABLE {table_sql(lake.place)} TO VERSION AS OF {before}")
+
+
+def lose_the_first(lake: Lake) -> None:
+    first = lake.append()
+    lake.append()
+    lake.remove(first)
+
+
+def lose_what_was_merged_last(lake: Lake) -> None:
+    merged = lake.append()
+    lake.silver.merge_pending()
+    lake.append()
+    lake.remove(merged)
+
+
+def restore_silver(lake: Lake) -> None:
+    lake.append()
+    lake.spark.sql(f"RESTORE TABLE {table_sql(lake.silver.path)} TO VERSION AS OF 0")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("harm", "fault"),
+    [
+        (lose, "is missing"),
+        (make_another, "is another table than the one that was made here"),
+        (restore, "was restored to an older version"),
+        (lose_the_first, "begins with its append 0000000002"),
+        (lose_what_was_merged_last, "lacks the append 0000000001"),
+        (restore_silver, "is there, and "),
+    ],
+)
+def test_a_start_is_refused_whether_it_appends_or_not(
+    spark: SparkSession, tmp_path: Path, harm: Callable[[Lake], None], fault: str
+) -> None:
+    lake = Lake(spark, tmp_path)
+    harm(lake)
+    for appends_too in (True, False):
+        with pytest.raises(Misconfigured, match=f"silver_changes {fault}"):
+            lake.start(appends=appends_too)
