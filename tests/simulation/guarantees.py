@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from tests.simulation import failing_rules, faults, hop_model, mutants, soak
+from tests.simulation import failing_rules, faults, hop_model, live_model, mutants, soak
 from tests.simulation.tables import rows
 from tests.spark import mutants as spark_mutants
 
@@ -31,6 +31,7 @@ FIRES tests/simulation/test_histories.py::test_a_registered_fault_fires_and_brea
 HOPS tests/simulation/test_hop_model.py::test_no_reachable_state_loses_a_record
 CARELESS tests/simulation/test_hop_model.py::test_a_careless_step_is_caught
 SCOPE tests/simulation/test_small_scope.py::test_a_slice_of_all_scenarios_ends_right
+LIVE_MODEL tests/simulation/test_live_model.py::test_a_reader_sees_the_table_of_some_moment_in_every_order_of_steps
 RULES tests/simulation/test_small_scope.py::test_a_rule_that_fails_is_found
 MUTANTS tests/simulation/test_mutants.py::test_the_mutant_is_killed
 KILLED tests/killed/test_killed_handlers.py::test_a_kill_around_every_side_effect_loses_nothing
@@ -155,6 +156,8 @@ moment between them. No start goes on without changes that were appended and not
     spark/lakebound_spark/silver/live_rows.py:live_query
     spark/lakebound_spark/silver/changes_table.py:close_merge
     spark/lakebound_spark/silver/changes_table.py:changes_fault
+    spark/lakebound_spark/silver/changes_table.py:clear_appends
+    spark/lakebound_spark/silver/preparation.py:prepare_tables
     spark/lakebound_spark/upkeep/maintenance.py:_purgeable_keys src/lakebound/adapters/live_sql.py:live_sql
     tests/simulation/test_live_model.py::test_a_reader_sees_the_table_of_some_moment_in_every_order_of_steps
     tests/simulation/test_live_model.py::test_red_control_a_careless_rule_is_found
@@ -162,6 +165,14 @@ moment between them. No start goes on without changes that were appended and not
     tests/spark/test_live.py::test_a_read_of_two_moments_equals_one_between
     tests/spark/test_live.py::test_red_control_a_careless_merge_is_found
     tests/spark/test_pending.py::test_a_start_without_what_was_pending_is_refused_and_a_new_checkpoint_brings_it
+    tests/spark/test_pending.py::test_a_column_declared_while_changes_wait_is_in_the_view
+    tests/spark/test_changes_fault.py::test_a_start_is_refused_whether_it_appends_or_not
+    tests/spark/test_pending_columns.py::test_columns_that_appear_and_widen_while_changes_wait
+    tests/spark/test_pending_purge.py::test_a_purge_while_older_changes_are_appended
+    tests/spark/test_pending_purge.py::test_a_tombstone_stays_while_changes_of_its_key_are_kept
+    tests/spark/test_pending_repairs.py::test_two_drivers_without_a_lease_lose_nothing
+    tests/spark/test_killed_appends.py::test_a_job_killed_after_a_commit_ends_right
+    tests/spark/test_killed_appends.py::test_a_job_killed_at_any_side_effect_ends_right
     tests/spark/test_two_engines.py::test_what_waits_for_a_merge_counts_as_merged
 """)
 )
@@ -280,6 +291,16 @@ attribute type changes, names no column can bear | rescued and counted, the stre
 a record older than the purged tombstones |
     set aside as stale, and a gap is recorded; without the bound it would bring a row back |
     tests/spark/test_deletes.py::test_purge_stale_records_and_the_red_control
+kill -9 of a job that appends and merges, around each kind of commit | `_live` and silver equal the source |
+    tests/spark/test_killed_appends.py::test_a_job_killed_after_a_commit_ends_right
+a purge while older changes are appended, or while the append is merged or killed | nothing deleted comes back |
+    tests/spark/test_pending_purge.py::test_a_purge_while_older_changes_are_appended
+columns appear and widen while changes wait | `_live` shows what a merge at once would show |
+    tests/spark/test_pending_columns.py::test_columns_that_appear_and_widen_while_changes_wait
+a sweep while the run, or changes since it, wait | refused until the run is merged; nothing newer is taken back |
+    tests/spark/test_pending_repairs.py::test_a_sweep_takes_back_nothing_that_waits
+a second driver appends and merges where no lease keeps it out | nothing is lost, neither is refused afterwards |
+    tests/spark/test_pending_repairs.py::test_two_drivers_without_a_lease_lose_nothing
 """),
     faults.BACKFILL: _rows("""
 timeout before scan, after scan, after put, after checkpoint | goes on from the checkpoint |
@@ -414,6 +435,10 @@ def rendered() -> str:
         f"- **Hop model** (`{TESTS['HOPS']}`). "
         "A breadth-first search visits every state of ingest, queue and flush. It catches "
         f"{len(hop_model.MUTANTS)} careless steps.",
+        f"- **Model of `_live`** (`{TESTS['LIVE_MODEL']}`). "
+        "A breadth-first search visits every order of appends, merges, a "
+        "purge, kills, a new checkpoint and a reader's two looks, with both registers. It catches "
+        f"{len(live_model.RED_CONTROLS)} careless rules.",
         f"- **Mutants** (`{TESTS['MUTANTS']}`). The tests named beside them kill {len(mutants.MUTANTS)} wrong edits of "
         f"handlers, backfill, codec and merge, and {len(spark_mutants.PLAIN) + len(spark_mutants.ON_SPARK)} of the "
         f"Spark code (`{TESTS['SPARK_MUTANTS']}`). `python -m tests.simulation mutants` prints the table.",

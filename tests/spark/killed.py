@@ -7,6 +7,7 @@ watches sees a path some milliseconds after it was made, so `Killed` says what t
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,9 +81,13 @@ class Lake:
             for path in _below(place.path)
         }
 
-    def run(self, until: Callable[[set[str]], bool] = lambda paths: False) -> Killed | None:
-        """Run the job to its end (None), or kill it with all its children as soon as `until` says so of the paths."""
-        command = [sys.executable, str(self.script), "--max-files", "1", "--config", str(self.folder / "silver.yaml")]
+    def run(self, until: Callable[[set[str]], bool] = lambda paths: False, *more: str) -> Killed | None:
+        """Run the job to its end (None), or kill it with all its children as soon as `until` says so of the paths.
+
+        ``more`` are further arguments of the job.
+        """
+        config = str(self.folder / "silver.yaml")
+        command = [sys.executable, str(self.script), "--max-files", "1", "--config", config, *more]
         for name in ("source", "checkpoint"):
             command += [f"--{name}", str(self.folder / name)]
         command += ["--target", str(self.folder / "silver")]
@@ -109,6 +115,14 @@ class Lake:
             path.removeprefix(inside).removesuffix(".json").isdigit() for path in paths if path.startswith(inside)
         )
 
+    def commits(self, table: str, operation: str) -> int:
+        """How many commits of this kind (Delta's own name for it) a table beside the target has."""
+        return sum(
+            operation == _operation(path)
+            for path in (self.folder / table / "_delta_log").glob("*.json")
+            if path.stem.isdigit()
+        )
+
     def _left(self) -> Killed:
         paths = self.paths()
         return Killed(
@@ -118,6 +132,15 @@ class Lake:
             max(0, self.numbered("silver/_delta_log/", paths) - 1),
             self.numbered("checkpoint/commits/", paths),
         )
+
+
+@cache
+def _operation(commit: Path) -> str:
+    return next(
+        json.loads(line)["commitInfo"]["operation"]
+        for line in commit.read_text().splitlines()
+        if line.startswith('{"commitInfo"')
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -28,11 +29,25 @@ SWEEP, HORIZON, FILES = (
     "lakebound_spark.silver.purge_horizon",
     "lakebound_spark.reading.files",
 )
+CHANGES, PENDING, DUE = (
+    "lakebound_spark.silver.changes_table",
+    "lakebound_spark.silver.pending_merge",
+    "lakebound_spark.silver.due_merge",
+)
 HERE = "tests/spark/"
 STORY = HERE + "test_merge.py::test_the_story_ends_as_the_source_does"
 REGISTERS = HERE + "test_merge.py::test_each_register_keeps_its_greatest"
 REDUCED = HERE + "test_latest.py::test_before_and_after"
 BRANCHES = HERE + "test_history.py::test_each_branch_of_the_story"
+LIVE_STORY = HERE + "test_live.py::test_live_equals_the_received_records_at_every_moment"
+WAITING = HERE + "test_pending.py::test_what_waits_is_live_until_a_run_without_an_interval_merges_it"
+FAULTS = HERE + "test_changes_fault.py::test_a_start_is_refused_whether_it_appends_or_not"
+KEPT = HERE + "test_pending_purge.py::test_a_tombstone_stays_while_changes_of_its_key_are_kept"
+PURGED = HERE + "test_pending_purge.py::test_a_purge_while_older_changes_are_appended"
+AUTO = HERE + "test_pending_columns.py::test_columns_that_appear_and_widen_while_changes_wait"
+DUE_TIME = HERE + "test_due_merge.py::test_a_merge_is_due_by_time_rows_or_bytes"
+DUE_AGAIN = HERE + "test_due_merge.py::test_a_merge_that_fails_is_told_and_tried_again_a_minute_later"
+DUE_RAISES = HERE + "test_due_merge.py::test_it_is_raised_when_too_much_waits_and_at_the_end"
 GOING_ON = HERE + "test_history_table.py::test_a_key_that_continues_ends_as_if_it_were_computed_again"
 
 PLAIN: Final = (
@@ -70,6 +85,41 @@ PLAIN: Final = (
         "if read == whole == file.count:",
         "if read == whole:",
         HERE + "test_files.py::test_the_count_in_the_name_decides",
+    ),
+    *edits_of(
+        DUE,
+        DUE_TIME,
+        ("due merge: with nothing to merge", "if not waiting.appends:", "if False:"),
+        ("due merge: rows are no reason", "waiting.rows >= self.rows or waiting", "waiting"),
+        ("due merge: bytes are no reason", "self.rows or waiting.bytes >= self.bytes", "self.rows"),
+        ("due merge: seconds are milliseconds", "last_ms >= self.seconds * 1000", "last_ms >= self.seconds"),
+    ),
+    *edits_of(
+        DUE,
+        DUE_AGAIN,
+        ("due merge: tried again at once", "now_ms - self._failed_ms < _PAUSE_MS", "now_ms < 0"),
+        ("due merge: no failure is forgotten", "self._failed_ms = 0\n", "pass\n"),
+        ("due merge: a failure is not told", "self.warn(", "len("),
+    ),
+    *edits_of(
+        DUE,
+        DUE_RAISES,
+        ("due merge: the last failure is swallowed", "if last or self.schedule", "if self.schedule"),
+        ("due merge: appends go on for ever", "if last or self.schedule.is_overdue(waiting):", "if last:"),
+    ),
+    Mutant(
+        "due merge: an interval of another unit is taken",
+        DUE,
+        "if seconds is None:",
+        "if False:",
+        HERE + "test_due_merge.py::test_another_interval_is_refused",
+    ),
+    Mutant(
+        "due merge: due since now",
+        DUE,
+        "return min(now_ms, last_ms + round(self.seconds * 1000))",
+        "return now_ms",
+        HERE + "test_freshness.py::test_a_merge_is_overdue_since_it_was_due",
     ),
 )
 """Killed without a session."""
@@ -189,6 +239,143 @@ ON_SPARK: Final = (
         "record_time_ms() < F.lit(0)",
         HERE + "test_deletes.py::test_purge_stale_records_and_the_red_control",
     ),
+    *edits_of(
+        CHANGES,
+        LIVE_STORY,
+        ("changes: base records are left out", 'lambda row: row["version"] != ""', 'lambda row: row["version"] > "4"'),
+        ("changes: one name for all appends", "1 + max(map(append_number", "max(map(append_number"),
+        (
+            "changes: the base register has the stream's image",
+            'F.col(f"{register}_image")',
+            'F.coalesce(F.col("stream_image"), F.col(f"{register}_image"))',
+        ),
+    ),
+    *edits_of(
+        CHANGES,
+        WAITING,
+        ("changes: a merge notes nothing", '",".join(kept)', '""'),
+        ("changes: nothing is ever dropped", "    if gone:\n", "    if False:\n"),
+        (
+            "changes: what was merged just now is dropped",
+            "sorted(set(before).difference(kept)) if kept",
+            "kept if kept",
+        ),
+        ("changes: all that is kept waits", "sorted(set(kept) - set(merged))", "sorted(set(kept))"),
+    ),
+    *edits_of(
+        CHANGES,
+        FAULTS,
+        (
+            "changes: a table that is gone is no fault",
+            'return "is missing" if CHANGES_ID in silver else ""',
+            'return ""',
+        ),
+        ("changes: another table is taken", "if silver[CHANGES_ID] != _id(spark, place):", "if False:"),
+        ("changes: a restored table is taken", '(F.col("version") > since)', "F.lit(False)"),
+        ("changes: the first append may be missing", "append_number(kept[0]) != 1", "append_number(kept[0]) < 1"),
+        (
+            "changes: what was merged last may be missing",
+            'merged last" if lost else ""',
+            'merged last" if False else ""',
+        ),
+        (
+            "changes: without an interval a table that silver does not know is left alone",
+            "return exists(spark, place) and properties(spark, place).get(_SILVER_ID) == _id(spark, target)",
+            "return False",
+        ),
+    ),
+    *edits_of(
+        CHANGES,
+        AUTO,
+        ("changes: no column is widened", "if name in silver and silver[name] != kind:", "if False:"),
+        ("changes: no column is added", "    elif missing:\n", "    elif False:\n"),
+    ),
+    Mutant(
+        "changes: what another driver has given silver is not looked for",
+        CHANGES,
+        "if columns and not _has_columns(_column_types(spark, target), columns):",
+        "if False:",
+        HERE + "test_pending_columns.py::test_a_column_that_another_driver_has_just_given_silver",
+    ),
+    Mutant(
+        "changes: another driver's merge is dropped",
+        CHANGES,
+        "set(before).difference(kept)",
+        "set(before)",
+        HERE + "test_pending_repairs.py::test_two_drivers_without_a_lease_lose_nothing",
+    ),
+    *edits_of(
+        CHANGES,
+        PURGED,
+        ("changes: an append that is gone is noted", "set(merged).intersection(appends(spark, target))", "set(merged)"),
+    ),
+    *edits_of(
+        PENDING,
+        PURGED,
+        ("pending merge: it asks for no floor", "    if floor is not None:\n", "    if False:\n"),
+        ("pending merge: what it left out stays", "if done.stale is not None:", "if False:"),
+        ("pending merge: a start clears nothing", "if floor is not None and (names", "if False and (names"),
+    ),
+    *edits_of(
+        PENDING,
+        LIVE_STORY,
+        ("pending merge: a base record counts for the stream", "F.when(~is_stream, F.col", "F.when(is_stream, F.col"),
+        ("pending merge: the last time is lost", 'F.max("stream_time_ms")', 'F.min("stream_time_ms")'),
+    ),
+    Mutant(
+        "pending merge: what TTL deleted is forgotten",
+        PENDING,
+        'F.coalesce("stream_row.ttl_expired", F.lit(False))',
+        "F.lit(False)",
+        HERE + "test_verify_run.py::test_live_counts_what_waits_and_what_ttl_deleted_is_no_ghost",
+    ),
+    Mutant(
+        "pending merge: what no column took is forgotten",
+        PENDING,
+        'F.col(f"{register}_row.rescued")',
+        'F.lit(None).cast("string")',
+        AUTO,
+    ),
+    *edits_of(
+        "lakebound_spark.silver.micro_batch",
+        PURGED,
+        (
+            "micro-batch: it does not look at the floor again",
+            "if brought.append and brought.append in names_to_merge(spark, to.target):",
+            "if False:",
+        ),
+        (
+            "micro-batch: it clears what is merged",
+            "if brought.append and brought.append in names_to_merge(spark, to.target):",
+            "if brought.append:",
+        ),
+    ),
+    Mutant(
+        "purge: keys that are kept lose their tombstones",
+        "lakebound_spark.upkeep.maintenance",
+        "    if not has_changes(spark, target):\n        return keys\n",
+        "    return keys\n",
+        KEPT,
+    ),
+    *edits_of(
+        "lakebound_spark.silver.live_rows",
+        LIVE_STORY,
+        (
+            "_live: a change counts though silver's stream register is greater",
+            " AND p.version > {version} THEN",
+            " THEN",
+        ),
+        ("_live: a change counts though silver's base register is greater", " AND p.base > {base} THEN", " THEN"),
+        ("_live: the greater base register is not the visible one", "WHEN NOT {visible} AND", "WHEN false AND"),
+        ("_live: a stream record is visible whatever the base register", "WHEN {visible} AND p.", "WHEN p."),
+    ),
+    Mutant(
+        "_live: the view is not made again for another query",
+        "lakebound_spark.silver.views",
+        "_MADE_WITH: made_with}",
+        '_MADE_WITH: "made"}',
+        HERE + "test_pending.py::test_a_column_declared_while_changes_wait_is_in_the_view",
+    ),
 )
 
 
@@ -199,6 +386,15 @@ class Fixtures:
         self._made: dict[str, Any] = {} if spark is None else {"spark": spark}
         self._folder = folder
         self._numbers = itertools.count()
+        self._of_function: set[str] = set()
+
+    @contextmanager
+    def one_case(self) -> Iterator[None]:
+        """What a test's function asks for is made for one case of it; what its module asks for serves all of them."""
+        of_module = {name: value for name, value in self._made.items() if name not in self._of_function}
+        with pytest.MonkeyPatch.context() as patch:
+            self._made = of_module | {"monkeypatch": patch}
+            yield
 
     def mktemp(self, name: str) -> Path:
         """As pytest's `tmp_path_factory`."""
@@ -217,8 +413,10 @@ class Fixtures:
         if name == "tmp_path_factory":
             return self
         if name not in self._made:
-            fixture = getattr(module, name)._get_wrapped_function()
-            self._made[name] = self.call(module, fixture, {})
+            fixture = getattr(module, name)
+            self._made[name] = self.call(module, fixture._get_wrapped_function(), {})
+            if fixture._fixture_function_marker.scope == "function":
+                self._of_function.add(name)
         return self._made[name]
 
 
@@ -242,7 +440,8 @@ def run_killer(node: str, spark: SparkSession | None) -> None:
     with TemporaryDirectory() as folder:
         fixtures = Fixtures(spark, Path(folder))
         for given in cases(function):
-            fixtures.call(module, function, given)
+            with fixtures.one_case():
+                fixtures.call(module, function, given)
 
 
 def kill(mutant: Mutant, spark: SparkSession | None = None) -> str:
