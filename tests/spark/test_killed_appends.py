@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 from lakebound_spark.silver.changes_table import pending
 from lakebound_spark.silver.live_rows import live_rows
 from tests.spark.killed import CARELESS, Lake
+from tests.spark.shown_rows import expected, shown
 from tests.spark.silver import run_job
-from tests.spark.test_live import expected, shown
 
 SEEDS = 8
 EVERY_SECOND = ("--merge-every", "1s")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import SparkSession
 
 from lakebound.adapters.silver_table import SilverTable
 from lakebound.source.gaps import Gap
@@ -25,27 +25,9 @@ from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.silver.stale_mark import mark_stale
 from lakebound_spark.silver.views import create_views
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
+from tests.spark.shown_rows import Shown, expected, shown
 from tests.spark.silver import Silver
 from tests.support.independent_writer import TABLE, Record, item, stream, write_records
-from tests.support.registers import receive_all
-
-Shown = dict[str, tuple[Any, ...]]
-
-
-def expected(records: Iterable[Record]) -> Shown:
-    """Each key's item and registers, by the reference."""
-    return {
-        key: (one.visible, one.version, one.stream_time_ms, one.base_text) for key, one in receive_all(records).items()
-    }
-
-
-def shown(rows: Iterable[Row]) -> Shown:
-    def image(row: Row) -> Any:
-        return None if row["_item"] is None else json.loads(row["_item"])
-
-    found = [(row["_key"], (image(row), row["_version"], row["_stream_time_ms"], row["_base"])) for row in rows]
-    assert len(dict(found)) == len(found), "two rows for one key"
-    return dict(found)
 
 
 @dataclass(slots=True)

@@ -17,9 +17,9 @@ from lakebound_spark.silver.micro_batch import Destination
 from lakebound_spark.upkeep.run_merge_check import check_run_merge
 from lakebound_spark.upkeep.sweep import SweepRefusal, sweep
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
+from tests.spark.shown_rows import expected, shown
 from tests.spark.silver import Silver, data_files_at
 from tests.spark.sweep_run import LABEL, NOW, job, keep, manifest_of
-from tests.spark.test_live import expected, shown
 from tests.support.independent_writer import Record, base, item, stream, write_records
 
 BEFORE = [stream(key, 1, item(key), time_ms=1_000) for key in ("kept", "ghost", "deleted", "again")]
