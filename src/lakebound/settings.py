@@ -33,6 +33,7 @@ class Setting:
 _INGEST: Final = "stream_ingest"
 _FLUSHER: Final = "flusher"
 _BACKFILL: Final = "backfill"
+_HEARTBEAT: Final = "heartbeat"
 
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("TABLE_NAME", (_INGEST, _FLUSHER, _BACKFILL), None, "source table"),
@@ -139,6 +140,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "",
         "partition, region and account of the stack (`aws:us-east-1:123456789012`), compared with the "
         "table's; empty: not compared",
+        wired=True,
+    ),
+    Setting(
+        "HEARTBEAT_TABLE",
+        (_FLUSHER, _HEARTBEAT),
+        "",
+        "table of the stack's own that the heartbeat is written into; its messages are no data; empty: there is none",
         wired=True,
     ),
     Setting("EXPORT_KMS_KEY", (_BACKFILL,), "", "KMS key that exports are encrypted with; empty: S3's own", wired=True),
@@ -275,6 +283,7 @@ class FlushSettings:
     max_file_bytes: int
     max_seconds: int
     file_format: str
+    heartbeat_table: str
 
     @staticmethod
     def read(values: Mapping[str, str]) -> FlushSettings:
@@ -290,7 +299,25 @@ class FlushSettings:
             max_file_bytes=environment.number("MAX_FILE_BYTES"),
             max_seconds=environment.number("MAX_SECONDS"),
             file_format=environment.text("FILE_FORMAT"),
+            heartbeat_table=environment.text("HEARTBEAT_TABLE"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatSettings:
+    """The heartbeat's settings."""
+
+    heartbeat_table: str
+
+    @staticmethod
+    def read(values: Mapping[str, str]) -> HeartbeatSettings:
+        """From an environment. Raises Misconfigured."""
+        table = Environment(values).text("HEARTBEAT_TABLE")
+        if not table:
+            raise Misconfigured(
+                "HEARTBEAT_TABLE is not set", hint="Set it to the table that the heartbeat is written into"
+            )
+        return HeartbeatSettings(table)
 
 
 @dataclass(frozen=True, slots=True)

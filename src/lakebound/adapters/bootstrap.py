@@ -45,6 +45,7 @@ def flush_rules(settings: FlushSettings) -> FlushRules:
         max_file_bytes=settings.max_file_bytes,
         max_seconds=settings.max_seconds,
         file_format=settings.file_format,
+        heartbeat_table=settings.heartbeat_table,
     )
 
 

@@ -19,6 +19,7 @@ from lakebound.operate.status import (
     DEAD,
     FAILURES,
     GAPS,
+    HEARTBEAT,
     LAG,
     NEWEST_FILE,
     OLDEST_MESSAGE,
@@ -37,7 +38,7 @@ from lakebound.operate.status import (
 )
 from lakebound.ports import ObjectStore
 from lakebound.settings import Environment
-from lakebound.transport.object_keys import Partition, partitioner
+from lakebound.transport.object_keys import Partition, heartbeat_prefix, partitioner
 from lakebound.transport.undelivered import pending_failures, pending_quarantine
 
 _ACTIVITY_MS: Final = 15 * 60_000
@@ -68,6 +69,7 @@ def observe_pipeline(
     failures = probes.run(FAILURES, lambda: pending_failures(store, stack.table, stack.stream_mapping))
     poison = probes.run(QUARANTINE, lambda: pending_quarantine(store, stack.table))
     gaps = probes.run(GAPS, lambda: open_gaps(store, stack.table))
+    heartbeat_minutes = int(stack.parameters.get("HeartbeatMinutes") or 0)
     check = probes.run(STREAM_CHECK, lambda: last_stream_check(store, stack.table))
     return PipelineFacts(
         now_ms=now_ms,
@@ -107,6 +109,10 @@ def observe_pipeline(
             lambda: waiting_files(store, stack.prefix, _partition(clients, stack), table.taken_until_ms, now_ms),
         ),
         mark=None if table is None else table.mark,
+        heartbeat_minutes=heartbeat_minutes,
+        newest_heartbeat_ms=probes.run(HEARTBEAT, lambda: _newest_heartbeat(clients, stack, store, now_ms))
+        if heartbeat_minutes
+        else None,
         looked_ms=check.looked_ms if check else None,
         delivered_ms=check.delivered_ms if check else None,
         stream_mapping_id=stack.outputs.get("StreamMappingId", ""),
@@ -140,6 +146,12 @@ def _alarms(clients: Clients, stack: Stack) -> tuple[str, ...]:
 
 def _newest_file(clients: Clients, stack: Stack, store: ObjectStore, now_ms: int) -> int | None:
     file = newest_file(store, stack.prefix, _partition(clients, stack), now_ms)
+    return None if file is None else file.modified_ms
+
+
+def _newest_heartbeat(clients: Clients, stack: Stack, store: ObjectStore, now_ms: int) -> int | None:
+    prefix = heartbeat_prefix(stack.table)
+    file = newest_file(store, prefix, _partition(clients, stack), now_ms, hours_back=2)
     return None if file is None else file.modified_ms
 
 

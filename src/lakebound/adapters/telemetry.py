@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
@@ -9,6 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 if TYPE_CHECKING:  # stream_ingest has no use for the flusher's modules, nor the flusher for its
     from lakebound.live.flush import FlushResult
+    from lakebound.live.heartbeat import Hops
     from lakebound.live.ingest import IngestResult
 
 
@@ -50,6 +52,7 @@ def report_flush(logger: Logger, metrics: Metrics, result: FlushResult) -> None:
         metrics.add_metric(name="FileBytes", unit=MetricUnit.Bytes, value=size)
     count(metrics, "SmallFilesUnderLoad", int(small_under_load(result)))
     metrics.add_metric(name="OldestRecordAge", unit=MetricUnit.Milliseconds, value=result.oldest_age_ms)
+    _measure_heartbeats(metrics, result.heartbeats)
     fields: dict[str, Any] = {
         "messages": result.messages,
         "records": result.records,
@@ -57,11 +60,26 @@ def report_flush(logger: Logger, metrics: Metrics, result: FlushResult) -> None:
         "existing": result.existing,
         "undeleted": result.undeleted,
         "failed": len(result.failed),
+        "heartbeats": len(result.heartbeats),
     }
     if result.failed or result.refused or result.put_failed:
         logger.warning("messages not written", refused=result.refused, put_failed=result.put_failed, **fields)
     else:
         logger.info("messages written", **fields)
+
+
+def _measure_heartbeats(metrics: Metrics, heartbeats: Sequence[Hops]) -> None:
+    """The longest of each hop, of the heartbeats that this invocation brought to the bucket; nothing without one."""
+    if not heartbeats:
+        return
+    longest = {
+        "HeartbeatStreamSeconds": max(one.stream_s for one in heartbeats),
+        "HeartbeatQueueSeconds": max(one.queue_s for one in heartbeats),
+        "HeartbeatFileSeconds": max(one.file_s for one in heartbeats),
+        "HeartbeatSeconds": max(one.total_s for one in heartbeats),
+    }
+    for name, seconds in longest.items():
+        metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=seconds)
 
 
 def report_backfill(logger: Logger, metrics: Metrics, action: str, answer: dict[str, Any]) -> None:

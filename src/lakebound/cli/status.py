@@ -25,6 +25,7 @@ from lakebound.operate.status import (
     DEAD,
     FAILURES,
     GAP,
+    HEARTBEAT,
     LAG,
     NEWEST_FILE,
     OK,
@@ -150,8 +151,17 @@ def figures(facts: PipelineFacts) -> list[tuple[str, str]]:
         ("dead-letter queue", known(DEAD, f"{facts.dead:,} messages")),
         ("failure objects", known(FAILURES, f"{facts.failure_objects:,} that nobody redrove")),
         ("quarantine", known(QUARANTINE, f"{facts.quarantined:,} records")),
+        *_heartbeat_figures(facts),
         *_silver_figures(facts),
     ]
+
+
+def _heartbeat_figures(facts: PipelineFacts) -> Iterator[tuple[str, str]]:
+    if facts.heartbeat_minutes:
+        figure = "none has reached the bucket in two hours"
+        if facts.newest_heartbeat_ms is not None:
+            figure = f"the last reached the bucket {(facts.now_ms - facts.newest_heartbeat_ms) / 1000:,.0f} s ago"
+        yield "heartbeat", figure if facts.is_known(HEARTBEAT) else "not known"
 
 
 def _silver_figures(facts: PipelineFacts) -> Iterator[tuple[str, str]]:

@@ -19,10 +19,12 @@ from lakebound.errors import (
     QueueUnavailable,
     StoreUnavailable,
 )
+from lakebound.live.heartbeat import Beat, Hops, read_beats
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage, SecondsLeft
 from lakebound.transport import batch_files, messages
 from lakebound.transport.batch_files import BatchFile, MemberRefused
 from lakebound.transport.messages import ClaimCheck, Member
+from lakebound.transport.object_keys import heartbeat_prefix
 
 PUT_SECONDS: Final = 10.0
 DELETE_SECONDS: Final = 5.0
@@ -57,6 +59,8 @@ class FlushRules:
     max_file_bytes: int
     max_seconds: int
     file_format: str = "ndjson.gz"
+    heartbeat_table: str = ""
+    """Messages of this table are heartbeats; empty: there are none."""
 
 
 @dataclass(slots=True)
@@ -72,6 +76,8 @@ class FlushResult:
     put_failed: bool = False
     undeleted: int = 0
     oldest_age_ms: int = 0
+    heartbeats: list[Hops] = field(default_factory=list)
+    """Of each record of a heartbeat that is in a file; `records` and `files` count data only."""
 
 
 def flush(
@@ -106,6 +112,7 @@ class _Message:
     receipts: list[str]
     from_mapping: bool
     members: list[Member] = field(default_factory=list)
+    beats: list[Beat] = field(default_factory=list)
     durable: bool = False
 
     @property
@@ -128,6 +135,7 @@ class _Invocation:
         self._result = FlushResult()
         self._messages: dict[str, _Message] = {}
         self._open: list[_Message] = []
+        self._heartbeats: list[_Message] = []
         self._unreadable: list[str] = []
         self._bytes = 0
         self._records = 0
@@ -153,13 +161,15 @@ class _Invocation:
         if not self._stopped and not self._read(message, one):
             return
         self._messages[one.message_id] = one
-        if one.members:
+        if one.beats:
+            self._heartbeats.append(one)
+        elif one.members:
             self._add(one)
 
     def _read(self, message: ReceivedMessage, one: _Message) -> bool:
         """Fill in the members; whether the message is one that may be written in the end."""
         try:
-            one.members = _members(message, self._rules.table, self._store)
+            one.members, one.beats = _content(message, self._rules, self._store, self._clock)
         except Poison as poison:
             # Not acknowledged: it comes back until maxReceiveCount and then waits in the DLQ with its body.
             self._result.refused[message.message_id] = poison.code
@@ -215,7 +225,15 @@ class _Invocation:
                 return
 
     def close(self) -> None:
-        """Write the open file, acknowledge what is durable with it, and let go of the members."""
+        """Write the open file, acknowledge what is durable with it, and let go of the members.
+
+        Heartbeats go with it, and alone where no data is in hand: nobody waits for more of them, since on an idle table
+        a flusher that topped up a file of heartbeats would cost more than everything else of the stack.
+        """
+        self._close_data()
+        self._close_heartbeats()
+
+    def _close_data(self) -> None:
         if not self._open:
             return
         opened, self._open, self._bytes, self._records = self._open, [], 0, 0
@@ -231,29 +249,53 @@ class _Invocation:
         self._result.oldest_age_ms = max(self._result.oldest_age_ms, self._clock.now_ms() - self._oldest_ms)
         self._delete([receipt for one in opened if one.durable and not one.mapping_deletes for receipt in one.receipts])
 
+    def _close_heartbeats(self) -> None:
+        group, self._heartbeats = self._heartbeats, []
+        if not group or self._stopped or self._seconds_left() <= DELETE_SECONDS + RESERVE_SECONDS:
+            return
+        # A failed put is no outage yet: no heartbeat may stop what data is in hand.
+        self._put(group, heartbeat_prefix(self._rules.table))
+        now_ms = self._clock.now_ms()
+        for one in group:
+            one.members = []
+            self._result.heartbeats += [each.hops(now_ms) for each in one.beats if one.durable]
+        self._delete([receipt for one in group if one.durable and not one.mapping_deletes for receipt in one.receipts])
+
     def _write(self, group: list[_Message]) -> None:
-        written: set[tuple[str, str]] = set()
-        for file in self._files(group):
-            try:
-                if not self._store.put_if_absent(file.key, file.body, file.metadata):
-                    self._result.existing += 1
-            except StoreUnavailable:
-                self._result.put_failed = True
-                self._count_failed_call()
-                break
-            written.add(file.hour_partition)
+        there, is_whole = self._put(group, self._rules.prefix)
+        for file, is_new in there:
+            self._result.existing += not is_new
             self._result.files.append((file.key, len(file.body)))
             self._result.records += file.count
+        if not is_whole:
+            self._count_failed_call()
+
+    def _put(self, group: list[_Message], prefix: str) -> tuple[list[tuple[BatchFile, bool]], bool]:
+        """Write the group's files and mark what is durable then.
+
+        The files that are there, each with whether it is new; and whether those are all.
+        """
+        there: list[tuple[BatchFile, bool]] = []
+        is_whole = True
+        for file in self._files(group, prefix):
+            try:
+                there.append((file, self._store.put_if_absent(file.key, file.body, file.metadata)))
+            except StoreUnavailable:
+                self._result.put_failed = True
+                is_whole = False
+                break
+        written = {file.hour_partition for file, _ in there}
         for one in group:
             # A message may span an hour's edge: it is durable when every file that holds a member of it is.
             one.durable = all((member.partition, member.format) in written for member in one.members)
+        return there, is_whole
 
-    def _files(self, group: list[_Message]) -> list[BatchFile]:
+    def _files(self, group: list[_Message], prefix: str) -> list[BatchFile]:
         """The group's files. A message with a block that cannot become rows is refused, and leaves the group."""
         while group:
             members = [member for one in group for member in one.members]
             try:
-                return batch_files.assemble(self._rules.prefix, "stream", members, self._rules.file_format)
+                return batch_files.assemble(prefix, "stream", members, self._rules.file_format)
             except MemberRefused as refused:
                 for one in [one for one in group if any(member.digest() == refused.digest for member in one.members)]:
                     self._result.refused[one.message_id] = refused.code
@@ -319,8 +361,20 @@ class _Invocation:
         return self._result
 
 
-def _members(message: ReceivedMessage, table: str, store: ObjectStore) -> list[Member]:
-    content = messages.decode(table, message.body)
+def _content(
+    message: ReceivedMessage, rules: FlushRules, store: ObjectStore, clock: Clock
+) -> tuple[list[Member], list[Beat]]:
+    """A message's members, and the beats in them where it is a heartbeat's."""
+    tables = (rules.table, rules.heartbeat_table) if rules.heartbeat_table else (rules.table,)
+    table, content = messages.decode_of(tables, message.body)
+    if table == rules.table:
+        return _members(content, table, store), []
+    if isinstance(content, ClaimCheck):
+        raise Poison("heartbeat_shape", "a heartbeat has some hundred bytes, and is never claimed")
+    return content, read_beats(content, clock.now_ms())
+
+
+def _members(content: list[Member] | ClaimCheck, table: str, store: ObjectStore) -> list[Member]:
     if not isinstance(content, ClaimCheck):
         return content
     try:

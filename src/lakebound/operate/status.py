@@ -44,6 +44,7 @@ NEWEST_FILE: Final = "newest batch file"
 QUARANTINE: Final = "quarantine"
 SILVER: Final = "silver's metrics"
 WAITING: Final = "files that wait for silver"
+HEARTBEAT: Final = "last heartbeat"
 """The parts that are observed, as `missing` and `unknown` name them."""
 
 NEEDED: Final = frozenset((TABLE, STREAM_MAPPING, QUEUE_MAPPING, BUFFER, DEAD, FAILURES, GAPS, STREAM_CHECK))
@@ -122,6 +123,11 @@ class PipelineFacts:
     mark: StaleMark | None = None
     """Of that table. None: none was named, or its merge job has noted none yet."""
 
+    heartbeat_minutes: int = 0
+    """How often the stack writes a heartbeat, as its parameter says; 0: never."""
+    newest_heartbeat_ms: int | None = None
+    """When the last file of one was written; None: none in the last two hours."""
+
     stream_mapping_id: str = "STREAM_MAPPING_ID"
     queue_mapping_id: str = "QUEUE_MAPPING_ID"
 
@@ -168,6 +174,9 @@ class Limits:
     silver_s: int = 7_200
     """Where the stack's own alarms of silver are off: a merge job may well run once an hour."""
 
+    heartbeat_s: int = 1_800
+    """At least, and three times HeartbeatMinutes: as long as the alarm HeartbeatMissing waits."""
+
     proof_age_s: int = 5_400
     """A check of a healthy table proves delivery until 46 minutes before it (SETTLED_MS + STRETCH_MS)."""
 
@@ -181,6 +190,7 @@ def assess(facts: PipelineFacts, limits: Limits | None = None) -> Status:
     book.functions()
     book.queue()
     book.dead()
+    book.heartbeat()
     book.silver()
     book.unseen()
     findings = sorted(book.findings, key=lambda one: _WORST.index(one.level), reverse=True)
@@ -323,6 +333,17 @@ class _Book:
         for alarm in facts.alarms:
             self.add(NOTE, f"the alarm {alarm} is on", "alarms")
 
+    def heartbeat(self) -> None:
+        facts = self.facts
+        if not facts.heartbeat_minutes or not facts.is_known(HEARTBEAT):
+            return
+        within_ms = 1000 * max(self.limits.heartbeat_s, 3 * 60 * facts.heartbeat_minutes)
+        last = facts.newest_heartbeat_ms
+        if last is None or facts.now_ms - last > within_ms:
+            since = "two hours" if last is None else _ago(facts.now_ms - last)
+            what = f"no heartbeat has reached the bucket for {since}: the way of every change is broken somewhere"
+            self.add(LAGGING, what, "heartbeat-missing", "lakebound doctor", last)
+
     def silver(self) -> None:
         facts = self.facts
         within_s = facts.silver_within_s or self.limits.silver_s
@@ -387,11 +408,13 @@ def _enable(mapping_id: str) -> str:
     return f"aws lambda update-event-source-mapping --enabled --uuid {mapping_id}"
 
 
-def newest_file(store: ObjectStore, prefix: str, partition: Partition, now_ms: int) -> StoredObject | None:
-    """The batch file that was written last, in this hour or the one before. Raises StoreUnavailable.
+def newest_file(
+    store: ObjectStore, prefix: str, partition: Partition, now_ms: int, hours_back: int = 1
+) -> StoredObject | None:
+    """The batch file that was written last, in this hour or so many before. Raises StoreUnavailable.
 
     No older hour is listed: a listing of everything grows for ever.
     """
-    folders = data_folders(prefix, partition, now_ms - HOUR_MS, now_ms)
+    folders = data_folders(prefix, partition, *(now_ms - back * HOUR_MS for back in range(hours_back + 1)))
     files = (one for folder in folders for one in store.list(folder) if DataKey.parse(prefix, one.key) is not None)
     return max(files, key=lambda one: one.modified_ms, default=None)

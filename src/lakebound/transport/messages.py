@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeVar
@@ -157,20 +157,26 @@ def split_batches(some: Iterable[AnyMessage]) -> Iterator[list[AnyMessage]]:
 
 def decode(table: str, body: str) -> list[Member] | ClaimCheck:
     """What one SQS body holds. Raises Poison (`message_shape`, `member_shape`, `member_crc`)."""
+    return decode_of((table,), body)[1]
+
+
+def decode_of(tables: Collection[str], body: str) -> tuple[str, list[Member] | ClaimCheck]:
+    """The one of these tables that an SQS body is of, and what it holds. Raises Poison as `decode` does."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise Poison("message_shape", f"a body of {len(body)} characters that is not JSON") from None
     if type(document) is not dict or document.get("v") != VERSION or type(document.get("v")) is not int:
         raise Poison("message_shape", f"not a message of version {VERSION}")
-    if document.get("table") != table:
+    table = document.get("table")
+    if type(table) is not str or table not in tables:
         raise Poison("message_shape", "a message of another table")
     if "claim" in document:
-        return _decode_claim(table, document["claim"])
+        return table, _decode_claim(table, document["claim"])
     members = document.get("members")
     if type(members) is not list or not members:
         raise Poison("message_shape", "no members")
-    return [Member.decode(member) for member in members]
+    return table, [Member.decode(member) for member in members]
 
 
 def decode_claimed(table: str, claim: ClaimCheck, document: bytes) -> list[Member]:

@@ -151,6 +151,11 @@ DISCARDED: Final = DigestFolder("discarded")
 """Copies of what an operator discarded, each about an object's key or `message <id>`."""
 
 
+def heartbeat_prefix(table: str) -> str:
+    """Where the flusher puts the files of heartbeats, without a closing slash: never under a data prefix."""
+    return _control_folder(table, "heartbeat").rstrip("/")
+
+
 def failures_folder(mapping_id: str) -> str:
     """The folder where Lambda itself puts what a stream mapping gave up on, with its closing slash."""
     return f"aws/lambda/{mapping_id}/"
