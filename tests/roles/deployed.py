@@ -259,6 +259,16 @@ def _make(rendered: dict[str, Any], parameters: Mapping[str, str]) -> Deployed:
     )
     stream = parameters.get("TableStreamArn") or described["LatestStreamArn"]
     names |= {"Table": table, "Table.Arn": described["TableArn"], "Table.StreamArn": stream}
+    if beats := rendered.get("HeartbeatTable"):
+        made = dynamodb.create_table(
+            TableName=beats["Properties"]["TableName"],
+            **{name: beats["Properties"][name] for name in ("KeySchema", "AttributeDefinitions", "BillingMode")},
+        )["TableDescription"]
+        names |= {
+            "HeartbeatTable": made["TableName"],
+            "HeartbeatTable.Arn": made["TableArn"],
+            "HeartbeatTable.StreamArn": f"{made['TableArn']}/stream/2026-11-01T08:00:00.000",
+        }
     queues = {}
     for name in ("DeadLetterQueue", "BufferQueue"):
         properties = rendered[name]["Properties"]

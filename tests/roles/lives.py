@@ -37,7 +37,7 @@ MOST_WAITS = 30
 
 LIVES: dict[str, dict[str, str]] = {
     "everything-new": NEW,
-    "customer-key": {**NEW, "KmsKeyArn": KEY, **HIDDEN, "HashKeyArn": SECRET},
+    "customer-key": {**NEW, "KmsKeyArn": KEY, **HIDDEN, "HashKeyArn": SECRET, "HeartbeatMinutes": "5"},
     "readers": DEPLOYMENTS["readers"],
     "existing": {
         "TableName": "flights",
@@ -85,7 +85,8 @@ def live(parameters: Mapping[str, str], taken: Right | None = None) -> Lived:
         life = Life(here)
         live_path = (life.keep_secrets, life.ingest, life.flush, life.outage, life.lose_a_claim)
         exports = () if life.is_foreign else (life.export, life.increment)
-        for part in (*live_path, life.look, life.scan, *exports, life.heal):
+        heartbeat = (life.heartbeat,) if "Heartbeat" in here.resources else ()
+        for part in (*live_path, *heartbeat, life.look, life.scan, *exports, life.heal):
             try:
                 part()
             except Exception as failure:
@@ -258,6 +259,26 @@ class Life:
         told = self.flush_without_a_claim()
         assert {one["itemIdentifier"] for one in told["answer"]["batchItemFailures"]} == {told["gone"]}, told
         self.sqs.purge_queue(QueueUrl=self.buffer)
+
+    def heartbeat(self) -> None:
+        """Written, changed and removed; its stream's records through the queue into the folder beside the data."""
+        here, role = self.here, self.here.role_of("HeartbeatIngest")
+        here.call(here.load("heartbeat", "Heartbeat"), "Heartbeat", {})
+        stream = here.names["HeartbeatTable.StreamArn"]
+        why = "an event source mapping polls a stream (Lambda developer guide, AWSLambdaDynamoDBExecutionRole)"
+        actions = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+        self.platform(role, why, [(f"dynamodb:{one}", stream) for one in actions])
+        if here.around.table_key:
+            self.platform(role, "reading an encrypted table's stream", [("kms:Decrypt", here.around.table_key)])
+        record = self.record(20, attributes={"written_ms": {"N": str(here.now_ms())}}) | {"eventSourceARN": stream}
+        answer = here.call(here.load("stream_ingest", "HeartbeatIngest"), "HeartbeatIngest", {"Records": [record]})
+        assert answer == {"batchItemFailures": []}, answer
+        delivery = self.receive()
+        answer = here.call(here.load("flusher", "Flusher"), "Flusher", {"Records": delivery})
+        assert answer == {"batchItemFailures": []}, answer
+        assert self.keys("heartbeat"), "no heartbeat is in the bucket"
+        for message in delivery:
+            self.sqs.delete_message(QueueUrl=self.buffer, ReceiptHandle=message["receiptHandle"])
 
     def platform(self, role: str, why: str, rights: list[tuple[str, str]]) -> None:
         for action, resource in rights:

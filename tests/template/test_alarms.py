@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lakebound.operate.cost import WATCHES, Watched
+from lakebound.operate.status import Limits
 from tests.support.rendered_template import DEPLOYMENTS, NEW, Resources, listed, of_type, properties, render
 from tests.support.translated_template import ROOT, translated
 
@@ -19,11 +20,13 @@ HOUR_MS = 3_600_000
 
 
 def rendered() -> Resources:
-    resources: Resources = render(translated(), {**NEW, "VerifyAlarms": "on", "SilverLagMinutes": "60"})["Resources"]
+    resources: Resources = render(
+        translated(), {**NEW, "VerifyAlarms": "on", "SilverLagMinutes": "60", "HeartbeatMinutes": "5"}
+    )["Resources"]
     return resources
 
 
-OPTIONAL = {"VerifyAlarms": "on", "SilverLagMinutes": "60"}
+OPTIONAL = {"VerifyAlarms": "on", "SilverLagMinutes": "60", "HeartbeatMinutes": "5"}
 
 
 def lean(**parameters: str) -> Resources:
@@ -87,6 +90,7 @@ def test_the_iterator_age_has_its_four_steps() -> None:
         "Unequal",
         "SilverLagSeconds",
         "SilverMergeOverdueSeconds",
+        "HeartbeatSeconds",
     ],
 )
 def test_what_can_go_wrong_has_an_alarm(metric: str) -> None:
@@ -98,6 +102,7 @@ def test_what_can_go_wrong_has_an_alarm(metric: str) -> None:
     [
         ({"VerifyAlarms": "on"}, {"Unequal", "VerifyMissing"}),
         ({"SilverLagMinutes": "15"}, {"MergeMissing", "SilverLag", "SilverPending"}),
+        ({"HeartbeatMinutes": "5"}, {"HeartbeatMissing"}),
     ],
 )
 def test_nobody_who_runs_no_such_job_has_its_alarms(on: dict[str, str], made: set[str]) -> None:
@@ -113,6 +118,13 @@ def test_silver_has_the_minutes_of_the_parameter_before_an_alarm(minutes: int) -
     assert missing["EvaluationPeriods"] * missing["Period"] <= 86_400, "CloudWatch takes no more"
     assert (missing["TreatMissingData"], missing["Statistic"]) == ("breaching", "SampleCount")
     assert [found[name]["Threshold"] for name in ("SilverLag", "SilverPending")] == [minutes * 60] * 2
+
+
+@pytest.mark.parametrize("minutes", translated()["Parameters"]["HeartbeatMinutes"]["AllowedValues"][1:])
+def test_three_heartbeats_may_be_missing_before_the_alarm_and_half_an_hour(minutes: int) -> None:
+    alarm = alarms(render(translated(), {**NEW, "HeartbeatMinutes": str(minutes)})["Resources"])["HeartbeatMissing"]
+    assert alarm["EvaluationPeriods"] * alarm["Period"] == max(Limits().heartbeat_s, 3 * 60 * minutes)
+    assert (alarm["TreatMissingData"], alarm["Statistic"]) == ("breaching", "SampleCount")
 
 
 def test_our_own_metrics_are_ones_that_are_put() -> None:
@@ -182,7 +194,7 @@ def policies(resources: Resources) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("deployment", ["everything new", "customer key", "readers"])
+@pytest.mark.parametrize("deployment", ["everything new", "customer key", "readers", "heartbeat"])
 def test_each_policy_is_the_one_that_was_approved(deployment: str) -> None:
     """After a wanted change: look at the difference, then write the file anew with the text that is shown."""
     found = policies(render(translated(), DEPLOYMENTS[deployment])["Resources"])

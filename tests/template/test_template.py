@@ -11,7 +11,8 @@ import pytest
 
 from lakebound.adapters.tagged_stacks import STACK_TAG
 from lakebound.record.table_identity import Source
-from lakebound.settings import SETTINGS, BackfillSettings
+from lakebound.settings import SETTINGS, BackfillSettings, HeartbeatSettings, IngestSettings
+from lakebound.transport.object_keys import heartbeat_prefix
 from tests.support.rendered_template import (
     DEPLOYMENTS,
     FOREIGN_STREAM,
@@ -88,7 +89,8 @@ def statements(resources: Resources, role: str) -> list[dict[str, Any]]:
 )
 def nothing_that_holds_data_goes_with_the_stack(resources: Resources) -> None:
     kinds = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue")
-    holders = {name: one for name, one in resources.items() if one["Type"] in kinds}
+    # The heartbeat's table holds one item for a moment.
+    holders = {name: one for name, one in resources.items() if one["Type"] in kinds and name != "HeartbeatTable"}
     assert {"BufferQueue", "DeadLetterQueue"} <= set(holders)
     for name, one in holders.items():
         # A failed first deployment takes what it made along: else the next one meets its table, bucket and queues.
@@ -109,11 +111,16 @@ def one_function_bears_the_name_of_the_stack(resources: Resources) -> None:
     assert borne == [("StreamIngest", "lake")]
 
 
-@broken_by(setting("Table.Properties.StreamSpecification.StreamViewType", "NEW_IMAGE"))
+@broken_by(
+    setting("Table.Properties.StreamSpecification.StreamViewType", "NEW_IMAGE"),
+    removing("Table.Properties.PointInTimeRecoverySpecification"),
+    setting("HeartbeatTable.Properties.StreamSpecification.StreamViewType", "NEW_IMAGE"),
+)
 def a_new_table_has_both_images_recovery_and_encryption(resources: Resources) -> None:
-    for table in of_type(resources, "AWS::DynamoDB::Table").values():
+    for name, table in of_type(resources, "AWS::DynamoDB::Table").items():
         assert table["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
-        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        if name == "Table":
+            assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
         assert table["SSESpecification"]["SSEEnabled"] is True
         assert table["BillingMode"] == "PAY_PER_REQUEST"
 
@@ -163,11 +170,14 @@ def readers_of_other_accounts_read_data_and_nothing_else(resources: Resources) -
 READS = {"s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"}
 
 
-@broken_by(setting("Bucket.Properties.LifecycleConfiguration.Rules.1.Prefix", ""))
-def only_failure_objects_expire(resources: Resources) -> None:
+@broken_by(
+    setting("Bucket.Properties.LifecycleConfiguration.Rules.1.Prefix", ""),
+    setting("Bucket.Properties.LifecycleConfiguration.Rules.2.Prefix", "_lakebound/"),
+)
+def only_failure_objects_and_heartbeats_expire(resources: Resources) -> None:
     for bucket in of_type(resources, "AWS::S3::Bucket").values():
         expiring = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule]
-        assert [rule["Prefix"] for rule in expiring] == ["aws/lambda/"]
+        assert [rule["Prefix"] for rule in expiring] == ["aws/lambda/", f"{heartbeat_prefix('flights')}/"]
 
 
 @broken_by(removing("BucketPolicy"), setting("BufferQueuePolicy.Properties.PolicyDocument.Statement.0.Effect", "Allow"))
@@ -252,8 +262,9 @@ def a_stack_made_again_does_not_meet_what_the_first_one_left(resources: Resource
     names += [
         machine["StateMachineName"] for machine in of_type(resources, "AWS::StepFunctions::StateMachine").values()
     ]
+    names.append(properties(resources, "Flusher")["Environment"]["Variables"]["HEARTBEAT_TABLE"])
     of_the_stack = "51af3dc0-da77-11e4-872e-1234567db123"
-    assert sorted(names) == [f"lakebound-{what}-{of_the_stack}" for what in ("backfill", "buffer", "dead")]
+    assert sorted(names) == [f"lakebound-{what}-{of_the_stack}" for what in ("backfill", "buffer", "dead", "heartbeat")]
 
 
 @broken_by(
@@ -296,12 +307,14 @@ def messages_stay_hidden_while_their_flusher_may_run(resources: Resources) -> No
 
 
 ROLES = {"StreamIngest": "StreamIngestRole", "Flusher": "FlusherRole", "Backfill": "BackfillRole"}
+OF_THE_HEARTBEAT = {"Heartbeat": "HeartbeatRole", "HeartbeatIngest": "HeartbeatIngestRole"}
 
 
 @broken_by(setting("Flusher.Properties.Role", {"Fn::GetAtt": ["StreamIngestRole", "Arn"]}))
 def each_function_has_a_role_of_its_own(resources: Resources) -> None:
     functions = of_type(resources, "AWS::Lambda::Function")
-    assert {name: one["Role"] for name, one in functions.items()} == {n: f"<{r}.Arn>" for n, r in ROLES.items()}
+    roles = ROLES | OF_THE_HEARTBEAT if "HeartbeatTable" in resources else ROLES
+    assert {name: one["Role"] for name, one in functions.items()} == {n: f"<{r}.Arn>" for n, r in roles.items()}
     assert properties(resources, "BackfillMachine")["RoleArn"] == "<BackfillMachineRole.Arn>"
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         service = "states" if name == "BackfillMachineRole" else "lambda"
@@ -332,7 +345,7 @@ RIGHTS = {
         "sqs:DeleteMessage": {"<BufferQueue.Arn>"},
         "sqs:ChangeMessageVisibility": {"<BufferQueue.Arn>"},
         "sqs:GetQueueAttributes": {"<BufferQueue.Arn>"},
-        "s3:PutObject": {"<bucket>/ddb/flights/*"},
+        "s3:PutObject": {"<bucket>/ddb/flights/*", "<bucket>/_lakebound/flights/heartbeat/*"},
         "s3:GetObject": {"<bucket>/_lakebound/flights/claims/*"},
         "s3:ListBucket": {"<bucket>"},
         "logs:CreateLogStream": {"<FlusherLogs.Arn>"},
@@ -371,6 +384,21 @@ RIGHTS = {
         "states:StopExecution": {f"{STATES}:execution:{MACHINE}/*"},
         "states:RedriveExecution": {f"{STATES}:execution:{MACHINE}/*"},
     },
+    "HeartbeatRole": {
+        "dynamodb:PutItem": {"<HeartbeatTable.Arn>"},
+        "dynamodb:DeleteItem": {"<HeartbeatTable.Arn>"},
+        "logs:CreateLogStream": {"<HeartbeatLogs.Arn>"},
+        "logs:PutLogEvents": {"<HeartbeatLogs.Arn>"},
+    },
+    "HeartbeatIngestRole": {
+        "dynamodb:DescribeStream": {"<HeartbeatTable.StreamArn>"},
+        "dynamodb:GetRecords": {"<HeartbeatTable.StreamArn>"},
+        "dynamodb:GetShardIterator": {"<HeartbeatTable.StreamArn>"},
+        "dynamodb:ListStreams": {"<HeartbeatTable.Arn>/stream/*"},
+        "sqs:SendMessage": {"<BufferQueue.Arn>"},
+        "logs:CreateLogStream": {"<HeartbeatIngestLogs.Arn>"},
+        "logs:PutLogEvents": {"<HeartbeatIngestLogs.Arn>"},
+    },
 }
 
 
@@ -379,13 +407,17 @@ RIGHTS = {
     setting(f"StreamIngestRole.{POLICY}.2.Resource", "*"),
     removing(f"StreamIngestRole.{POLICY}.4"),
     setting(f"BackfillRole.{POLICY}.0.Resource", TABLE),
+    setting(f"HeartbeatRole.{POLICY}.0.Action", "dynamodb:*"),
 )
 def roles_have_exactly_these_rights(resources: Resources) -> None:
     bucket = "arn:aws:s3:::" + ("<Bucket>" if "Bucket" in resources else "lake-files")
     stream = properties(resources, "StreamMapping")["EventSourceArn"]
     # Of another account's table the roles may read that table, and none of this account's that bears its name.
     table = TABLE if "Table" in resources else stream.partition("/stream/")[0]
-    for role, wanted in RIGHTS.items():
+    there = of_type(resources, "AWS::IAM::Role")
+    assert there.keys() <= RIGHTS.keys()
+    for role in there:
+        wanted = RIGHTS[role]
         found: dict[str, set[str]] = {}
         for statement in statements(resources, role):
             assert statement["Effect"] == "Allow"
@@ -403,7 +435,7 @@ def roles_have_exactly_these_rights(resources: Resources) -> None:
 @broken_by(removing(f"FlusherRole.{POLICY}.5"))
 def roles_may_use_no_key_but_the_given_one(resources: Resources) -> None:
     encrypted = any("KmsMasterKeyId" in queue for queue in of_type(resources, "AWS::SQS::Queue").values())
-    for role in ROLES.values():
+    for role in of_type(resources, "AWS::IAM::Role").keys() - {"BackfillMachineRole", "HeartbeatRole"}:
         keys = [one for one in statements(resources, role) if any(a.startswith("kms:") for a in listed(one["Action"]))]
         assert all(one["Resource"] == KEY for one in keys)
         assert not encrypted or {"kms:Decrypt", "kms:GenerateDataKey"} <= set(listed(keys[0]["Action"]))
@@ -462,6 +494,45 @@ def who_gets_objects_is_told_which_are_missing(resources: Resources) -> None:
 RESOURCE_ACCOUNT = "s3:ResourceAccount"
 
 
+@broken_by(
+    setting("HeartbeatSchedule.Properties.ScheduleExpression", "rate(5 minutes)"),
+    removing("HeartbeatPermission.Properties.SourceArn"),
+    setting("HeartbeatMapping.Properties.FunctionName", {"Ref": "StreamIngest"}),
+    setting("HeartbeatIngest.Properties.Environment.Variables.TABLE_NAME", {"Ref": "TableName"}),
+    setting("HeartbeatIngest.Properties.Environment.Variables.POWERTOOLS_METRICS_DISABLED", "false"),
+    setting("Heartbeat.Properties.Environment.Variables.HEARTBEAT_TABLE", {"Ref": "TableName"}),
+    setting("Flusher.Properties.Environment.Variables.HEARTBEAT_TABLE", ""),
+    setting("HeartbeatTable.Properties.TableName", {"Ref": "TableName"}),
+)
+def a_heartbeat_goes_its_own_way_into_the_buffer_and_is_no_data(resources: Resources) -> None:
+    """Its stream's reader is another function than the source's, whose metrics prove what was delivered of that."""
+    table = properties(resources, "Flusher")["Environment"]["Variables"]["HEARTBEAT_TABLE"]
+    # Also where there is none any more: its last messages may be on their way.
+    assert table.startswith("lakebound-heartbeat-")
+    names = {name for name in resources if name.startswith("Heartbeat")}
+    if not names:
+        return
+    assert properties(resources, "HeartbeatTable")["TableName"] == table
+    assert properties(resources, "Heartbeat")["Environment"]["Variables"]["HEARTBEAT_TABLE"] == table
+    ingest = properties(resources, "HeartbeatIngest")
+    variables = ingest["Environment"]["Variables"]
+    assert (variables["TABLE_NAME"], variables["QUEUE_URL"]) == (table, "<BufferQueue>")
+    assert variables["POWERTOOLS_METRICS_DISABLED"] == "true"
+    # Where `status` looks for its files.
+    wanted = properties(resources, "StreamIngest")["Environment"]["Variables"]
+    assert all(variables[name] == wanted[name] for name in ("PARTITION_TEMPLATE", "FILE_FORMAT", "MESSAGE_BYTES"))
+    mapping = properties(resources, "HeartbeatMapping")
+    assert (mapping["FunctionName"], mapping["EventSourceArn"]) == ("<HeartbeatIngest>", "<HeartbeatTable.StreamArn>")
+    assert properties(resources, "StreamMapping")["FunctionName"] == "<StreamIngest>"
+    rule = properties(resources, "HeartbeatSchedule")
+    assert (rule["ScheduleExpression"], rule["Targets"][0]["Arn"]) == ("rate(10 minutes)", "<Heartbeat.Arn>")
+    permission = properties(resources, "HeartbeatPermission")
+    assert (permission["FunctionName"], permission["SourceArn"]) == ("<Heartbeat>", "<HeartbeatSchedule.Arn>")
+    assert permission["Principal"] == "events.amazonaws.com"
+    HeartbeatSettings.read({name: str(value) for name, value in variables.items()} | {"HEARTBEAT_TABLE": table})
+    IngestSettings.read({name: str(value) for name, value in variables.items()})
+
+
 @broken_by(removing(f"FlusherRole.{POLICY}.1.Condition.Null"))
 def our_objects_are_never_replaced(resources: Resources) -> None:
     """G4 once more, outside the code: without If-None-Match the role may not write where our objects are."""
@@ -488,7 +559,7 @@ def the_stream_is_looked_at_every_five_minutes_by_nobody_else(resources: Resourc
     assert rule.get("State", "ENABLED") == "ENABLED"
     (target,) = rule["Targets"]
     assert (target["Arn"], json.loads(target["Input"])) == ("<Backfill.Arn>", {"action": "look"})
-    (permission,) = of_type(resources, "AWS::Lambda::Permission").values()
+    permission = properties(resources, "LookPermission")
     assert (permission["Action"], permission["FunctionName"]) == ("lambda:InvokeFunction", "<Backfill>")
     assert permission["Principal"] == "events.amazonaws.com"
     assert permission["SourceArn"] == "<LookSchedule.Arn>"
@@ -507,7 +578,10 @@ def logs_are_kept_for_a_stated_time(resources: Resources) -> None:
     setting("Flusher.Properties.Environment.Variables.S3_PREFIX", ""),
 )
 def functions_get_every_setting_they_read(resources: Resources) -> None:
-    for name, logical in (("stream_ingest", "StreamIngest"), ("flusher", "Flusher"), ("backfill", "Backfill")):
+    names = {"stream_ingest": "StreamIngest", "flusher": "Flusher", "backfill": "Backfill"}
+    if "Heartbeat" in resources:
+        names["heartbeat"] = "Heartbeat"
+    for name, logical in names.items():
         variables = properties(resources, logical)["Environment"]["Variables"]
         ours = {key for key in variables if not key.startswith("POWERTOOLS_")}
         common = {"TABLE_NAME", "S3_BUCKET", "S3_PREFIX", "QUEUE_URL", "FILE_FORMAT"}

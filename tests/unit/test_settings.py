@@ -32,6 +32,7 @@ def test_only_what_is_required_is_needed() -> None:
         max_file_bytes=67_108_864,
         max_seconds=30,
         file_format="ndjson.gz",
+        heartbeat_table="",
     )
 
 

@@ -68,6 +68,12 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "silver is behind": ({"silver": SilverFacts(NOW_MS, 901), "silver_within_s": 900}, LAGGING, ""),
     "a merge is overdue": ({"silver": SilverFacts(NOW_MS, 0, 7, 901), "silver_within_s": 900}, LAGGING, ""),
+    "heartbeats stay away": ({"heartbeat_minutes": 5}, LAGGING, "doctor"),
+    "the last heartbeat is old": (
+        {"heartbeat_minutes": 15, "newest_heartbeat_ms": NOW_MS - 46 * 60_000},
+        LAGGING,
+        "doctor",
+    ),
     "a file waits": ({"waiting": WaitingFiles(0, 1, NOW_MS - 3 * HOUR_MS)}, LAGGING, "run.py"),
     "table gone": ({"missing": ("table",), "table_stream": None, "stream_view": None}, GAP, "doctor --before"),
     "stream mapping gone": ({"missing": ("stream mapping",), **NO_MAPPING}, LAGGING, "lakebound deploy"),
@@ -106,6 +112,18 @@ def test_what_is_wrong_is_named_with_its_command(name: str) -> None:
     assert (status.state, len(status.findings)) == (state, 1)
     assert command in status.findings[0].command
     assert "…" not in status.findings[0].command, "a command is there to be pasted"
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        {"heartbeat_minutes": 0},
+        {"heartbeat_minutes": 5, "newest_heartbeat_ms": NOW_MS - 30 * 60_000},
+        {"heartbeat_minutes": 15, "newest_heartbeat_ms": NOW_MS - 45 * 60_000},
+    ],
+)
+def test_heartbeats_that_come_or_are_off_say_nothing(well: dict[str, Any]) -> None:
+    assert assess(replace(WELL, **well)).findings == ()
 
 
 def test_the_worst_decides_and_stands_first() -> None:
