@@ -269,6 +269,12 @@ a table that fails beside others in one driver | the others are done, the exit s
     tests/spark/test_run.py::test_a_broken_table_stops_no_other_and_the_status_tells_it
 a table that never catches up beside a quiet one | the quiet one waits for one turn of each step of the other |
     tests/unit/test_schedule.py::test_a_busy_table_does_not_starve_a_quiet_one_nor_one_of_its_own_steps
+ten tables that never catch up beside forty quiet ones | a quiet one waits for five minutes at most |
+    tests/unit/test_schedule.py::test_ten_busy_tables_do_not_hold_up_forty_quiet_ones
+a table of a fleet with a wrong entry or config | it is left out with the reason, the others run |
+    tests/unit/test_fleet_config.py::test_a_table_that_is_wrong_is_left_out_and_stops_no_other
+a table of a fleet whose lease another driver holds | it is left out with the reason, the others run |
+    tests/unit/test_lease.py::test_of_several_groups_the_refused_one_is_left_out_and_the_others_are_held_and_given_back
 a second driver on a table in S3 from open Spark | it is refused, and told who holds the lease |
     tests/spark/test_run.py::test_while_a_driver_runs_a_second_one_and_a_single_job_are_refused
 killed while it made the table | the next run makes it |

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from moto import mock_aws
 from pyspark.sql import SparkSession
 
@@ -307,4 +308,31 @@ def test_while_a_driver_runs_a_second_one_and_a_single_job_are_refused(
     assert "another driver commits to s3a://lake/silver/cars: run on" in capsys.readouterr().err
     tables = ("cars", "cars_bronze", "cars_bronze_audits", "cars_history")
     assert there == [[f"silver/_lakebound/leases/{table}.json" for table in tables]], "all held, and by the first alone"
+    assert lease_names(s3) == []
+
+
+def test_of_a_fleet_the_table_that_another_job_holds_is_left_out_and_the_others_run(
+    spark: SparkSession, tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path, {})
+    shared = {key: place.replace("cars", "{table}") for key, place in CARS.items()}
+    config = {"source_table": "{table}"}
+    lake.yaml.write_text(
+        yaml.safe_dump({"lakes": [{**shared, "config": config, "bronze": False, "tables": ["cars", "vans"]}]})
+    )
+    seen: list[tuple[list[str], list[str], list[str]]] = []
+
+    def see(spark: object, tables: Any, stop: object, *, left_out: Any, **_: object) -> int:
+        seen.append(([one.target for one in tables], [one.table for one in left_out], lease_names(s3)))
+        return 0
+
+    monkeypatch.setattr(run_job, "run_lake", see)
+    place = CARS["target"]
+    with held(
+        [Lease(place, "another job on a, process 1", S3LeaseStore(place, s3))], threading.Event(), lambda table: None
+    ):
+        assert run_job.main(["--config", str(lake.yaml), "--once"]) == 0
+    vans = place.replace("cars", "vans")
+    held_then = [f"silver/_lakebound/leases/{table}.json" for table in ("cars", "vans")]
+    assert seen == [([vans], [place], held_then)]
     assert lease_names(s3) == []

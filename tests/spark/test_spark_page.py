@@ -17,7 +17,8 @@ import yaml
 from pyspark.sql import DataFrame, SparkSession
 
 from lakebound_spark.jobs import ingest_bronze
-from lakebound_spark.lake.lake_config import SETTINGS_OF_STEPS, parse_lake
+from lakebound_spark.lake.fleet_config import parse_fleet
+from lakebound_spark.lake.lake_config import SETTINGS_OF_STEPS
 from lakebound_spark.platform.session import SETTINGS_OF_35
 from lakebound_spark.reading.schema import BRONZE_RECORD
 from tests.spark.jobs import run_main
@@ -67,14 +68,19 @@ def test_the_line_for_emr_serverless_is_taken() -> None:
 def test_the_lake_of_the_page_is_taken_and_its_table_of_steps_is_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (text,) = blocks("yaml")
+    text, fleet = blocks("yaml")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flights.yaml").write_text("source_table: flights\nhistory: scd2\n")
-    usual, other = parse_lake(yaml.safe_load(text))
+    usual, other = parse_fleet(yaml.safe_load(text)).tables
     timings = {step.name: str(step.timing) for step in usual.steps()}
     assert [step.name for step in other.steps()] == list(timings)
     rows = re.findall(r"^\| `(\w+)` \| ((?:every|at) [\w:]+)[^|]*\|[^|]*\| (`.*`) \|$", PAGE, re.MULTILINE)
     assert {name: when for name, when, _ in rows} == timings
+    many = parse_fleet(yaml.safe_load(fleet))
+    assert ([Path(table.target).name for table in many.tables], many.left_out) == (
+        ["cars", "vans", "flights", "orders", "invoices"],
+        (),
+    )
     assert {name: tuple(re.findall(r"`(\w+)`", words)) for name, _, words in rows} == SETTINGS_OF_STEPS
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.lake.lake_config import load_lake, parse_lake
+from lakebound_spark.lake.fleet_config import load_fleet, parse_fleet
 from lakebound_spark.platform.tables import absolute_path
 
 FLIGHTS: dict[str, Any] = {"source_table": "flights", "columns": {"id": "string"}, "history": "scd2"}
@@ -23,7 +23,7 @@ def test_four_lines_are_a_table_with_every_step(tmp_path: Path) -> None:
     (tmp_path / "flights.yaml").write_text(yaml.safe_dump(FLIGHTS))
     lines = {**ENTRY, "config": f"{tmp_path}/flights.yaml"}
     (tmp_path / "lake.yaml").write_text("tables:\n  - " + "\n    ".join(f"{key}: {lines[key]}" for key in lines))
-    (table,) = load_lake(f"{tmp_path}/lake.yaml")
+    (table,) = load_fleet(f"{tmp_path}/lake.yaml").tables
     assert [(step.name, str(step.timing)) for step in table.steps()] == [
         ("bronze", "every 5m"),
         ("silver", "every 1m"),
@@ -54,7 +54,7 @@ def two(**more: Any) -> dict[str, Any]:
 
 
 def test_everything_can_be_set() -> None:
-    (table,) = parse_lake(
+    (table,) = parse_fleet(
         one(
             bronze={"target": "lake.raw", "every": "30s", "views": True},
             silver={"every": "10s", "reader": "bronze", "merge_every": "10m"},
@@ -63,7 +63,7 @@ def test_everything_can_be_set() -> None:
             audit={"at": "23:59", "days": 0, "publish": True},
             aside="",
         )
-    )
+    ).tables
     assert [str(step.timing) for step in table.steps()] == [
         *("every 30s", "every 10s", "every 1d"),
         *("at 03:05", "at 23:59"),
@@ -85,7 +85,7 @@ def test_everything_can_be_set() -> None:
     ],
 )
 def test_a_step_can_be_off(entry: dict[str, Any], steps: list[str]) -> None:
-    (table,) = parse_lake(one(**entry))
+    (table,) = parse_fleet(one(**entry)).tables
     assert [step.name for step in table.steps()] == steps
 
 
@@ -100,7 +100,7 @@ PLACE = r"^entry 1 \(lake\.flights\)"
         ({}, "^tables is missing; give a list"),
         ({"tables": []}, "^tables is missing"),
         ({"tables": {"flights": ENTRY}}, "^tables is missing; give a list"),
-        ({"tables": [ENTRY], "lakes": []}, "^the file: unknown setting lakes; known are tables"),
+        ({"tables": [ENTRY], "lake": []}, "^the file: unknown setting lake; known are tables, lakes"),
         ({"tables": ["flights"]}, "^entry 1: needs settings, of source, checkpoints"),
         ({"tables": [ENTRY, {}]}, "^entry 2: target is missing; give the silver table"),
         (one(source=None), PLACE + ": source None is no text"),
@@ -141,7 +141,7 @@ PLACE = r"^entry 1 \(lake\.flights\)"
 )
 def test_a_mistake_is_refused_with_its_entry_and_its_key(document: Any, says: str) -> None:
     with pytest.raises(Misconfigured, match=says):
-        parse_lake(document)
+        parse_fleet(document)
 
 
 def test_the_file_is_named_and_a_number_of_base_sixty_is_explained(tmp_path: Path) -> None:
@@ -150,11 +150,11 @@ def test_the_file_is_named_and_a_number_of_base_sixty_is_explained(tmp_path: Pat
         "tables:\n  - {target: a.b, source: /s, checkpoints: /c, config: {source_table: t}, audit: {at: 13:00}}"
     )
     with pytest.raises(Misconfigured, match=rf'^{path}: entry 1 \(a\.b\), audit: at 780 .* in quotes, "13:00"'):
-        load_lake(str(path))
+        load_fleet(str(path))
 
 
 def test_paths_are_those_of_the_folder_in_which_the_command_starts() -> None:
-    (table,) = parse_lake(one(source="files", checkpoints="c", target="lake/f"))
+    (table,) = parse_fleet(one(source="files", checkpoints="c", target="lake/f")).tables
     assert table.bronze is not None
     assert [table.silver.source, table.silver.checkpoint, table.target, table.bronze.target] == [
         absolute_path(place) for place in ("files", "c/silver", "lake/f", "lake/f_bronze")

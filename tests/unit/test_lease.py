@@ -21,6 +21,7 @@ from lakebound_spark.platform.lease import (
     S3LeaseStore,
     Unavailable,
     held,
+    held_groups,
     needs_lease,
 )
 
@@ -216,6 +217,51 @@ def test_of_several_leases_those_taken_are_given_back_when_one_is_refused() -> N
     with pytest.raises(Misconfigured, match="another driver"), held(both, Stop(), lambda table: None):
         pytest.fail("it began")
     assert mine.there is None
+
+
+def test_of_several_groups_the_refused_one_is_left_out_and_the_others_are_held_and_given_back() -> None:
+    """The refused group is in the middle, and its first lease is free: it is given back, and so is no other."""
+    stores = {name: MemoryStore() for name in ("a", "b-free", "b-taken", "c")}
+    holder = Lease(TABLE, "b", stores["b-taken"])
+    holder.acquire(lambda seconds: False)
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            holder.renew()
+            return False
+
+    def group(*names: str) -> list[Lease]:
+        return [Lease(f"s3://lake/{name}", "a", stores[name]) for name in names]
+
+    refused: list[tuple[str, str]] = []
+    groups = {"a": group("a"), "b": group("b-free", "b-taken"), "c": group("c")}
+    lost = SimpleQueue[str]()
+    with held_groups(groups, Stop(), lost.put, lambda name, error: refused.append((name, str(error)))):
+        assert [name for name, store in stores.items() if store.there] == ["a", "b-taken", "c"]
+    assert [name for name, _ in refused] == ["b"]
+    assert "another driver commits to s3://lake/b-taken" in refused[0][1]
+    assert [name for name, store in stores.items() if store.there] == ["b-taken"]
+    assert lost.empty()
+
+
+def test_the_first_leases_are_renewed_while_the_last_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
+    first, beaten = MemoryStore(), threading.Event()
+
+    class Slow(MemoryStore):
+        def read(self) -> Found | None:
+            """Answers once the first lease has been renewed."""
+            taken = first.there
+            for _ in range(1_000):
+                if first.there != taken:
+                    beaten.set()
+                    break
+                threading.Event().wait(0.01)
+            return super().read()
+
+    groups = {"a": [Lease("s3://lake/a", "a", first)], "b": [Lease("s3://lake/b", "a", Slow())]}
+    with held_groups(groups, threading.Event(), lambda table: None, lambda name, error: pytest.fail(str(error))):
+        assert beaten.is_set()
 
 
 def test_a_driver_that_is_told_to_stop_does_not_wait_on() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lakebound_spark.lake.schedule import LONGEST_RETRY_SECONDS, STEPS, Agenda, Daily, End, Every, Step
+from lakebound_spark.lake.turns import ROUND_SECONDS, TURN_SECONDS, turn_seconds
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC).timestamp()
 HOUR, DAY = 3600, 86_400
@@ -112,16 +113,56 @@ def test_red_control_by_the_order_of_the_file_it_starves() -> None:
     assert longest_pause(InOrder(BUSY, NOON), "quiet") == 2 * HOUR
 
 
+FLEET = [
+    *(one for number in range(10) for one in steps(f"busy-{number}", silver=MINUTE)),
+    *(one for number in range(40) for one in steps(f"quiet-{number}", silver=MINUTE)),
+]
+"""Ten tables that never catch up beside forty, each of which has two seconds of work a minute."""
+
+
+def longest_pause_of_a_fleet(turn: Callable[[int], float]) -> float:
+    """The longest time between two turns of any quiet table; ``turn`` is how long a stream may run."""
+    agenda, now, last, longest = Agenda(FLEET, NOON), NOON, dict.fromkeys([one.table for one in FLEET], NOON), 0.0
+    while now < NOON + 2 * HOUR:
+        step = agenda.take(now)
+        if step is None:
+            now = agenda.next_due() or now
+            continue
+        longest = max(longest, now - last[step.table]) if step.table.startswith("quiet") else longest
+        last[step.table] = now
+        is_busy = step.table.startswith("busy")
+        now += turn(agenda.tables_waiting(step, now)) if is_busy else 2
+        agenda.finish(step, now, End.CUT if is_busy else End.DONE)
+    return longest
+
+
+def test_ten_busy_tables_do_not_hold_up_forty_quiet_ones() -> None:
+    assert longest_pause_of_a_fleet(turn_seconds) <= ROUND_SECONDS
+
+
+def test_red_control_with_a_minute_a_turn_they_do() -> None:
+    assert longest_pause_of_a_fleet(lambda waiting: TURN_SECONDS) > 2 * ROUND_SECONDS
+
+
+@pytest.mark.parametrize(("waiting", "seconds"), [(1, 60), (5, 60), (10, 30), (30, 10), (500, 10)])
+def test_turns_are_shorter_where_many_wait(waiting: int, seconds: float) -> None:
+    assert turn_seconds(waiting) == seconds
+
+
+def test_a_turn_ends_by_itself_where_nobody_waits() -> None:
+    assert turn_seconds(0) == float("inf")
+
+
 def test_a_turn_is_to_end_only_while_another_step_waits() -> None:
     agenda = Agenda(BUSY[:2], NOON)
     bronze = agenda.take(NOON)
     assert bronze is not None
-    assert agenda.others_wait(bronze, NOON)
+    assert agenda.tables_waiting(bronze, NOON) == 1
     agenda.finish(bronze, NOON, End.DONE)
     silver = agenda.take(NOON)
     assert silver is not None
-    assert not agenda.others_wait(silver, NOON + 1)
-    assert agenda.others_wait(silver, NOON + 60), "bronze is due again"
+    assert agenda.tables_waiting(silver, NOON + 1) == 0
+    assert agenda.tables_waiting(silver, NOON + 60) == 1, "bronze is due again"
 
 
 @pytest.mark.parametrize(("timing", "first"), [(MINUTE, 60), (Every(900), 900), (Daily(180), 60)])

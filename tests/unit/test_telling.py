@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lakebound.errors import Misconfigured
+from lakebound_spark.lake.fleet_config import LeftOut
 from lakebound_spark.lake.schedule import Daily, End, Every, Step
 from lakebound_spark.lake.steps import Outcome
 from lakebound_spark.lake.telling import Teller, plan, plan_lines
@@ -103,3 +104,15 @@ def test_the_plan_is_a_table() -> None:
             "due": "2026-11-28T04:30:00Z",
         }
     ]
+
+
+def test_a_table_that_is_left_out_is_told_and_makes_the_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        teller = Teller(as_json, (LeftOut("vans", "lake 1, vans: source is missing"),))
+        teller.begin()
+        teller.tell(ended(QUIET))
+        printed = capsys.readouterr()
+        told = printed.out if as_json else printed.err
+        assert "vans is left out: lake 1, vans: source is missing" in told
+        assert (json.loads(told.splitlines()[0])["end"] if as_json else "left out") == "left out"
+        assert (teller.status, teller.sentence(1, 2)) == (2, "ran 1 step of 1 table, 2 s; left out: vans")

@@ -11,7 +11,8 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.lake.driver import plan_lake, run_lake
-from lakebound_spark.lake.lake_config import load_lake
+from lakebound_spark.lake.fleet_config import LeftOut, load_fleet
+from lakebound_spark.lake.telling import tell_left_out
 from lakebound_spark.platform.intervals import interval_seconds
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.tables import absolute_path
@@ -21,14 +22,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when each step's last turn went well, 1 when not, 2 for what a person has to set right."""
     options = _parser().parse_args(arguments)
     try:
-        tables = load_lake(options.config)
+        fleet = load_fleet(options.config)
     except Misconfigured as error:
         return refuse("run", error)
 
+    left_out = list(fleet.left_out)
+
     def work(spark: SparkSession, stop: threading.Event) -> int:
+        absent = {one.table for one in left_out}
+        tables = [table for table in fleet.tables if table.target not in absent]
         if options.dry_run:
+            tell_left_out(left_out, as_json=options.json)
             print(plan_lake(spark, tables, once=options.once, as_json=options.json, now=time.time()))
-            return 0
+            return 2 if left_out else 0
+        if not tables:
+            raise Misconfigured(f"no table can run: {left_out[0].why}")
         return run_lake(
             spark,
             tables,
@@ -37,22 +45,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parallel=options.parallel,
             as_json=options.json,
             fail_after=options.fail_after,
+            left_out=left_out,
         )
 
-    commits = [place for table in tables for place in table.commits()]
+    def leave_out(target: str, error: Misconfigured) -> None:
+        left_out.append(LeftOut(target, str(error)))
+
+    commits = {table.target: table.commits() for table in fleet.tables}
     return run_job(
         "run",
         work,
         absolute_path(options.config),
-        *commits,
-        commits=[] if options.dry_run else commits,
+        *(place for places in commits.values() for place in places),
+        commits={} if options.dry_run else commits,
+        leave_out=leave_out if fleet.has_lakes else None,
         keeps_log=True,
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run", description=__doc__)
-    parser.add_argument("--config", required=True, help="YAML: tables, a list with an entry for each table")
+    parser.add_argument("--config", required=True, help="YAML: tables, a list with an entry for each table, or lakes")
     parser.add_argument("--once", action="store_true", help="run each step that is due once and to its end, then end")
     parser.add_argument(
         "--parallel", type=_positive, default=1, metavar="N", help="tables worked on at the same time (%(default)s)"

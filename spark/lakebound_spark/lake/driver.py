@@ -11,6 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from lakebound_spark.lake.done_steps import read_done, record_done
+from lakebound_spark.lake.fleet_config import LeftOut
 from lakebound_spark.lake.lake_config import LakeTable
 from lakebound_spark.lake.patience import Patience
 from lakebound_spark.lake.schedule import Agenda, Daily, Step
@@ -28,15 +29,18 @@ def run_lake(
     parallel: int = 1,
     as_json: bool = False,
     fail_after: float = 0,
+    left_out: Sequence[LeftOut] = (),
     clock: Callable[[], float] = time.time,
 ) -> int:
     """Run the steps of the tables until ``stop`` is set, with ``once`` each due one to its end; the exit status.
 
     A step that fails stops no other. Once one has failed for ``fail_after`` seconds (0: however long), the turns under
-    way end as they do at a stop, and so does the driver. Raises its error only where the session itself is gone.
+    way end as they do at a stop, and so does the driver. Tables that are ``left_out`` are told, and make the status 2.
+    Raises its error only where the session itself is gone.
     """
     by_target = {table.target: table for table in tables}
-    began, teller, patience = clock(), Teller(as_json), Patience(fail_after)
+    began, teller, patience = clock(), Teller(as_json, left_out), Patience(fail_after)
+    teller.begin()
     agenda = Agenda(_steps(tables), began, _done(spark, tables), once=once)
 
     def work(step: Step, turn: Turn) -> Outcome:

@@ -1,4 +1,4 @@
-"""The YAML file of `run`, read strictly: the tables of a lake, and when each of their steps is due."""
+"""The entries of the YAML file of `run`, read strictly: a table each, and when each of its steps is due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lakebound_spark.lake.section import Section
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table, is_path
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
-from lakebound_spark.silver.config import MergeConfig, load_config, load_yaml, parse_config
+from lakebound_spark.silver.config import MergeConfig, load_config, parse_config
 from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule
 from lakebound_spark.silver.freshness import Freshness
 from lakebound_spark.silver.merge_job import BRONZE, MergeJob
@@ -32,7 +32,7 @@ DEFAULTS: Final[Mapping[str, Every | Daily]] = {
 """When a step is due unless the file says otherwise."""
 AUDITED_DAYS: Final = 2
 
-_ENTRY: Final = {
+ENTRY: Final = {
     "source": "the data prefix: the folder that holds the hour partitions",
     "checkpoints": "a folder of this table's own, for the progress of its steps",
     "target": "the silver table: a path (with a /) or a table's name",
@@ -88,42 +88,44 @@ class LakeTable:
         return tables
 
 
-def load_lake(path: str) -> list[LakeTable]:
-    """Read and check the file at ``path``. Raises Misconfigured, which names the entry and the key."""
-    return load_yaml(path, parse_lake, "the example in docs/SPARK.md")
-
-
-def parse_lake(document: Any) -> list[LakeTable]:
-    """The tables of an already parsed document. Raises Misconfigured."""
-    section = Section.of("the file", document, ("tables",))
-    entries = section.values.get("tables")
+def read_tables(entries: Any, places: Places) -> list[LakeTable]:
+    """The tables of the list `tables`. Raises Misconfigured for the first entry that is wrong."""
     if not isinstance(entries, list) or not entries:
         raise Misconfigured("tables is missing; give a list with one entry for each table")
-    tables = []
-    taken: dict[str, str] = {}
-    for number, entry in enumerate(entries, 1):
-        table = _table(number, entry)
-        for what, place in _places(entry, table).items():
-            other = taken.setdefault(place.rstrip("/"), f"{what} of entry {number}")
-            if other != f"{what} of entry {number}":
-                raise Misconfigured(f"{_name(number, entry)}: its {what} {place} is the {other}; give another")
-        tables.append(table)
-    return tables
+    return [read_table(f"entry {number}", entry, places) for number, entry in enumerate(entries, 1)]
 
 
-def _name(number: int, entry: Any) -> str:
+class Places:
+    """The folders and tables that entries have taken, which no two may have in common."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}
+
+    def take(self, name: str, at: str, places: Mapping[str, str]) -> None:
+        """Take what the entry of this name needs, all or nothing. Raises Misconfigured, `at` its place in the file."""
+        wanted: dict[str, str] = {}
+        for what, place in places.items():
+            key = place.rstrip("/")
+            other = self._taken.get(key) or wanted.get(key)
+            if other is not None:
+                raise Misconfigured(f"{at}: its {what} {place} is the {other}; give another")
+            wanted[key] = f"{what} of {name}"
+        self._taken |= wanted
+
+
+def read_table(name: str, entry: Any, places: Places) -> LakeTable:
+    """The table of one entry; ``name`` says which entry it is. Raises Misconfigured."""
     target = entry.get("target") if isinstance(entry, dict) else None
-    return f"entry {number} ({target})" if target else f"entry {number}"
-
-
-def _places(entry: Mapping[str, Any], table: LakeTable) -> dict[str, str]:
-    """What no two entries may have in common."""
+    at = f"{name} ({target})" if target else name
+    table = _table(at, entry)
     bronze = {"bronze.target": table.bronze.target} if table.bronze else {}
-    return {"checkpoints folder": absolute_path(entry["checkpoints"]), "target": table.target, **bronze}
+    folder = absolute_path(entry["checkpoints"])
+    places.take(name, at, {"checkpoints folder": folder, "target": table.target, **bronze})
+    return table
 
 
-def _table(number: int, entry: Any) -> LakeTable:
-    section = Section.of(_name(number, entry), entry, (*_ENTRY, "aside", *STEPS))
+def _table(at: str, entry: Any) -> LakeTable:
+    section = Section.of(at, entry, (*ENTRY, "aside", *STEPS))
     target = absolute_table(_required(section, "target"))
     parts = {name: section.part(name, SETTINGS_OF_STEPS[name]) for name in STEPS}
     config = _config(section)
@@ -167,7 +169,7 @@ def _config(section: Section) -> MergeConfig:
 
 
 def _required(section: Section, key: str) -> str:
-    return section.required(key, _ENTRY[key])
+    return section.required(key, ENTRY[key])
 
 
 def _checkpoint(section: Section, step: str) -> str:

@@ -123,10 +123,10 @@ class Agenda:
                 entry.due = step.timing.after(now)
             return entry.due
 
-    def others_wait(self, step: Step, now: float) -> bool:
-        """Whether a step is due that does not run, other than ``step``."""
+    def tables_waiting(self, step: Step, now: float) -> int:
+        """How many tables have a step that is due and does not run, other than ``step``."""
         with self._lock:
-            return any(_is_waiting(entry, now) and entry.step != step for entry in self._entries)
+            return len({one.step.table for one in self._entries if _is_waiting(one, now) and one.step != step})
 
     def next_due(self) -> float | None:
         """When the next step that does not run is due; None when there is none."""

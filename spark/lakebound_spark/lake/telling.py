@@ -10,6 +10,7 @@ from typing import Any
 
 from lakebound.errors import Misconfigured
 from lakebound.times import iso
+from lakebound_spark.lake.fleet_config import LeftOut
 from lakebound_spark.lake.schedule import End, Step
 from lakebound_spark.lake.steps import Outcome
 from lakebound_spark.lake.turns import Ended
@@ -22,9 +23,14 @@ class Teller:
     """Prints each turn that ended, and keeps what the last line and the exit status need."""
 
     as_json: bool = False
+    left_out: Sequence[LeftOut] = ()
     _turns: int = 0
     _last: dict[Step, Ended[Outcome]] = field(default_factory=dict)
     _said: dict[Step, tuple[str, ...]] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Print what is left out of the run."""
+        tell_left_out(self.left_out, as_json=self.as_json)
 
     def tell(self, ended: Ended[Outcome]) -> None:
         """Print one turn. A person is told once that there is nothing new, and warned once of what stays as it is."""
@@ -58,16 +64,27 @@ class Teller:
         wrong = [
             f"{step.name} of {step.table}" for step, one in self._last.items() if one.outcome and one.outcome.is_problem
         ]
-        parts = [f"failed at the last try: {', '.join(failed)}"] if failed else []
+        parts = [f"left out: {', '.join(one.table for one in self.left_out)}"] if self.left_out else []
+        parts += [f"failed at the last try: {', '.join(failed)}"] if failed else []
         return "; ".join([ran, *parts, *([f"something is wrong: {', '.join(wrong)}"] if wrong else [])])
 
     @property
     def status(self) -> int:
         """0 when the last turn of every step went well, 2 when one waits for a person, else 1."""
         failures = [one.error for one in self._last.values() if one.error]
-        if any(needs_person(error) for error in failures):
+        if self.left_out or any(needs_person(error) for error in failures):
             return 2
         return 1 if failures or any(one.outcome and one.outcome.is_problem for one in self._last.values()) else 0
+
+
+def tell_left_out(left_out: Sequence[LeftOut], *, as_json: bool) -> None:
+    """Print why each of these tables does not run: on standard error, or as JSON lines."""
+    for one in left_out:
+        said = f"{one.table} is left out: {one.why}"
+        if as_json:
+            print(json.dumps({"table": one.table, "step": None, "end": "left out", "said": [said]}), flush=True)
+        else:
+            print(said, file=sys.stderr, flush=True)
 
 
 def needs_person(error: Exception) -> bool:

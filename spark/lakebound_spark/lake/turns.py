@@ -13,9 +13,21 @@ from lakebound_spark.lake.schedule import Agenda, Daily, End, Step
 
 TURN_SECONDS: Final = 60.0
 """After so long a stream gives way to a step that waits, once its micro-batch under way has ended."""
+ROUND_SECONDS: Final = 300.0
+"""Where many tables wait, turns are shorter, so that a round of all of them takes about as long as this."""
+SHORTEST_TURN_SECONDS: Final = 10.0
+"""To begin a turn takes a second or two, of which most would be lost in a shorter one."""
 _LOOK_SECONDS: Final = 1.0
 
 T = TypeVar("T")
+
+
+def turn_seconds(waiting: int) -> float:
+    """How long a stream may run while so many tables wait.
+
+    Ten busy tables beside forty quiet ones: with turns of a minute each of the forty would wait for ten minutes.
+    """
+    return min(TURN_SECONDS, max(SHORTEST_TURN_SECONDS, ROUND_SECONDS / waiting)) if waiting else float("inf")
 
 
 class Turn(threading.Event):
@@ -24,8 +36,7 @@ class Turn(threading.Event):
     def __init__(self, step: Step, agenda: Agenda, stop: threading.Event, clock: Callable[[], float]) -> None:
         super().__init__()
         self._step, self._agenda, self._stop, self._clock = step, agenda, stop, clock
-        # What is done once a day is done whole: begun again it would begin from its start.
-        self._ends = float("inf") if isinstance(step.timing, Daily) else clock() + TURN_SECONDS
+        self._began = clock()
 
     def is_set(self) -> bool:
         if not super().is_set() and (self._stop.is_set() or self._is_over()):
@@ -38,8 +49,11 @@ class Turn(threading.Event):
         return super().is_set()
 
     def _is_over(self) -> bool:
+        # What is done once a day is done whole: begun again it would begin from its start.
+        if isinstance(self._step.timing, Daily):
+            return False
         now = self._clock()
-        return now >= self._ends and self._agenda.others_wait(self._step, now)
+        return now - self._began >= turn_seconds(self._agenda.tables_waiting(self._step, now))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import Cause, Retry, cause_of
-from lakebound_spark.platform.lease import Lease, S3LeaseStore, held, needs_lease, this_driver
+from lakebound_spark.platform.lease import Lease, S3LeaseStore, held_groups, needs_lease, this_driver
 from lakebound_spark.platform.s3_client import s3_client
 from lakebound_spark.platform.session import default_log, job_session
 from lakebound_spark.platform.tables import in_spark_catalog, location
@@ -24,7 +24,8 @@ def run_job(
     work: Callable[[SparkSession, threading.Event], int],
     at: str,
     *others: str,
-    commits: Sequence[str] = (),
+    commits: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    leave_out: Callable[[str, Misconfigured], None] | None = None,
     again: str = "goes on from where it was",
     keeps_log: bool = False,
 ) -> int:
@@ -33,7 +34,9 @@ def run_job(
     The status is what ``work`` returns. It is 1 after a failure, which is printed with ``at``, the job's table. It is 2
     for a mistake: Misconfigured, and a failure that would recur until somebody corrects its cause. The session has a
     catalog that lasts when ``at`` or one of ``others``, the job's further tables, is a name in Spark's own. On S3 the
-    job holds a lease of each table that it ``commits`` to. ``again`` says what the same command does the next time.
+    job holds a lease of each table that it ``commits`` to. Where ``leave_out`` is given these are groups by name: it
+    gets the name of a group of which another driver holds a lease, and the job goes on without it. ``again`` says what
+    the same command does the next time.
     ``keeps_log`` leaves Spark's log where the status is not 0: the work told a failure, and went on.
     """
     spark: SparkSession | None = None
@@ -41,7 +44,7 @@ def run_job(
     log: Path | None = default_log()
     try:
         spark, ours = job_session(f"lakebound {name}", catalog=any(map(in_spark_catalog, (at, *others))))
-        with stop_signal() as stop, _sole_driver(spark, name, commits, stop) as lost:
+        with stop_signal() as stop, _sole_driver(spark, name, commits, leave_out, stop) as lost:
             status = work(spark, stop)
         if lost:
             status = refuse(name, Misconfigured(f"stopped: another driver took over the lease of {lost[0]}"))
@@ -65,26 +68,44 @@ def run_job(
 
 
 @contextmanager
-def _sole_driver(spark: SparkSession, name: str, commits: Sequence[str], stop: threading.Event) -> Iterator[list[str]]:
+def _sole_driver(
+    spark: SparkSession,
+    name: str,
+    commits: Sequence[str] | Mapping[str, Sequence[str]],
+    leave_out: Callable[[str, Misconfigured], None] | None,
+    stop: threading.Event,
+) -> Iterator[list[str]]:
     """Hold the leases of the tables that the job commits to. Yields a list that gets the table of a lost one."""
     lost = list[str]()
 
     def setting(key: str) -> str | None:
         return spark.conf.get(key, None)
 
-    places = [place for table in commits if needs_lease(place := location(spark, table), setting)]
-    if not places:
+    groups = commits if isinstance(commits, Mapping) else {"": commits}
+    places = {
+        group: [place for table in tables if needs_lease(place := location(spark, table), setting)]
+        for group, tables in groups.items()
+    }
+    if not any(places.values()):
         yield lost
         return
     client = s3_client(setting)
-    leases = [Lease(place, this_driver(name), S3LeaseStore(place, client)) for place in places]
+    leases = {
+        group: [Lease(place, this_driver(name), S3LeaseStore(place, client)) for place in found]
+        for group, found in places.items()
+    }
 
     def stop_streams(table: str) -> None:
         lost.append(table)
         for query in spark.streams.active:
             query.stop()
 
-    with held(leases, stop, stop_streams):
+    def refused(group: str, error: Misconfigured) -> None:
+        if leave_out is None or stop.is_set():
+            raise error
+        leave_out(group, error)
+
+    with held_groups(leases, stop, stop_streams, refused):
         yield lost
 
 

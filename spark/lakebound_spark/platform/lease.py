@@ -20,7 +20,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from lakebound.errors import Misconfigured
 
 HEARTBEAT_SECONDS: Final = 15.0
 EXPIRY_SECONDS: Final = 60.0
+_RENEWALS_AT_A_TIME: Final = 8
 SCHEMES: Final = ("s3", "s3a", "s3n")
 FOLDER: Final = "_lakebound/leases"
 """The folder of the leases, beside the table's folder. Each table has one object, named after it."""
@@ -210,30 +212,67 @@ def needs_lease(table: str, setting: Callable[[str], str | None]) -> bool:
 
 
 @contextmanager
-def held(leases: list[Lease], stop: threading.Event, on_loss: Callable[[str], None]) -> Iterator[None]:
+def held(
+    leases: Sequence[Lease],
+    stop: threading.Event,
+    on_loss: Callable[[str], None],
+) -> Iterator[None]:
     """Hold all leases, which a thread renews. When one is lost, set ``stop`` and call ``on_loss`` once with its table.
 
     Raises Misconfigured when another driver holds one of them. The leases that were taken before are given back.
     """
-    ended = threading.Event()
+
+    def refuse(group: str, error: Misconfigured) -> None:
+        raise error
+
+    with held_groups({"": leases}, stop, on_loss, refuse):
+        yield
+
+
+@contextmanager
+def held_groups(
+    groups: Mapping[str, Sequence[Lease]],
+    stop: threading.Event,
+    on_loss: Callable[[str], None],
+    on_refusal: Callable[[str, Misconfigured], None],
+) -> Iterator[None]:
+    """As `held`, but of each group all leases or none: where one is refused, ``on_refusal`` gets the group's name.
+
+    Whatever it raises gives all leases back.
+    """
+    ended, acquired = threading.Event(), list[Lease]()
 
     def renewals() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
-            lost = [lease.table for lease in leases if not lease.renew()]
-            if lost:
-                stop.set()
-                on_loss(", ".join(lost))
-                return
+        with ThreadPoolExecutor(_RENEWALS_AT_A_TIME, thread_name_prefix="lease") as pool:
+            while not ended.wait(HEARTBEAT_SECONDS):
+                mine = list(acquired)
+                kept = pool.map(Lease.renew, mine)
+                lost = [lease.table for lease, is_kept in zip(mine, kept, strict=True) if not is_kept]
+                if lost:
+                    stop.set()
+                    on_loss(", ".join(lost))
+                    return
 
     with ExitStack() as taken:
-        for lease in leases:
-            lease.acquire(stop.wait)
-            taken.callback(lease.release)
         thread = threading.Thread(target=renewals, name="lease", daemon=True)
         thread.start()
-        taken.callback(thread.join)
-        taken.callback(ended.set)
-        yield
+        # The first leases are renewed while the last are taken: fifty tables have two hundred, and one that somebody
+        # holds is watched for up to a minute.
+        stopped = ExitStack()
+        stopped.callback(thread.join)
+        stopped.callback(ended.set)
+        with stopped:
+            for name, group in groups.items():
+                try:
+                    with ExitStack() as some:
+                        for lease in group:
+                            lease.acquire(stop.wait)
+                            some.callback(lease.release)
+                        acquired += group
+                        taken.push(some.pop_all())
+                except Misconfigured as error:
+                    on_refusal(name, error)
+            yield
 
 
 def this_driver(job: str) -> str:
