@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import zipfile
 from pathlib import Path
@@ -33,6 +34,27 @@ def test_the_checksums_are_read_by_their_program(tmp_path: Path) -> None:
     # Red control: another byte.
     (tmp_path / "a.whl").write_bytes(b"two")
     assert subprocess.run(check, cwd=tmp_path, capture_output=True, check=False).returncode == 1
+
+
+def other_versions(text: str) -> set[str]:
+    """The versions other than ours of which a text names a release's file."""
+    return set(re.findall(r"lakebound-(?:template-|bundle-template-)?(\d+\.\d+\.\d+)", text)) - {artefacts.version()}
+
+
+@pytest.mark.parametrize("place", ["docs/PACKAGED-TEMPLATE.md", "cdk/example/app.py", "README.md"])
+def test_a_page_that_names_a_file_of_a_release_names_this_version(place: str) -> None:
+    assert other_versions((ROOT / place).read_text("utf-8")) == set()
+
+
+def test_red_control_a_file_of_another_release_is_found() -> None:
+    text = "dist/lakebound-template-0.9.0.yaml and lakebound-0.8.1-py3-none-any.whl"
+    assert other_versions(text) == {"0.9.0", "0.8.1"}
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert first is not None
+    assert first[1].rstrip(",") == artefacts.version()
 
 
 @pytest.mark.soak
