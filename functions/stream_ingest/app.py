@@ -14,6 +14,7 @@ from aws_lambda_powertools import Logger, Metrics
 from lakebound.adapters.bootstrap import ingest_rules
 from lakebound.adapters.clients import LateClient, client
 from lakebound.adapters.clock import SystemClock
+from lakebound.adapters.event_json import parse_events_with_orjson
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.sqs import SqsQueue
 from lakebound.adapters.telemetry import report_ingest
@@ -30,6 +31,7 @@ CLOCK = SystemClock()
 logger = Logger()
 metrics = Metrics()
 metrics.set_default_dimensions(table=SETTINGS.table)
+parse_events_with_orjson()
 
 # A delivery is parsed into 100,000 small objects, none of them garbage: the collector's usual threshold of 700 makes
 # it look through them a hundred times, a third of the parse. What the modules above hold is never garbage either.

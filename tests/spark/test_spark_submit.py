@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,28 @@ def arguments(tmp_path: Path) -> list[object]:
     return ["merge_changes", *places, "--target", "default.flights"]
 
 
+@contextmanager
+def metastore_in_use(place: Path) -> Iterator[None]:
+    """Derby's own shell has the folder open, as another job's Java process would."""
+    jars = os.pathsep.join(map(str, SPARK_HOME.glob("jars/derby*.jar")))
+    shell = subprocess.Popen(
+        ["java", "-cp", jars, "org.apache.derby.tools.ij"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=place.parent,
+    )
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    with shell:
+        shell.stdin.write(f"connect 'jdbc:derby:{place};create=true';\nshow connections;\n")
+        shell.stdin.flush()
+        while "CONNECTION0" not in (line := shell.stdout.readline()):
+            assert line, "Derby's shell has ended"
+        yield
+        shell.stdin.write("exit;\n")
+
+
 def folder(tmp_path: Path, name: str) -> Path:
     made = tmp_path / name
     made.mkdir()
@@ -50,6 +74,24 @@ def test_the_next_run_finds_the_table_from_another_folder(
     write_records(tmp_path / "source", [stream("k", 2, item("k", v={"N": "2"}))], hour="dt=2013-01-01/HH=06")
     second = submit(*arguments, cwd=folder(tmp_path, "two"), settings=hive)
     assert (second.returncode, "1 changed" in second.stdout) == (0, True), second.stdout
+
+
+def test_a_second_job_is_told_that_derby_lets_one_in(
+    arguments: list[str], hive: dict[str, str], tmp_path: Path
+) -> None:
+    with metastore_in_use(tmp_path / "metastore"):
+        done = submit(*arguments, cwd=tmp_path, settings=hive)
+    assert (done.returncode, done.stdout.count("\n")) == (2, 1), done.stdout
+    assert f"{tmp_path}/metastore" in done.stdout
+    assert "spark.hadoop.hive.metastore.uris" in done.stdout
+
+
+def test_a_name_that_hive_refuses_is_said_in_a_sentence(
+    arguments: list[str], hive: dict[str, str], tmp_path: Path
+) -> None:
+    done = submit(*arguments[:-1], "default.flights-eu", cwd=tmp_path, settings=hive)
+    assert (done.returncode, done.stdout.count("\n")) == (2, 1), done.stdout
+    assert "flights-eu" in done.stdout
 
 
 def test_a_catalog_that_forgets_is_refused_before_anything_is_made(

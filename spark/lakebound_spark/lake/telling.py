@@ -97,10 +97,7 @@ def failure_text(error: Exception) -> str:
     if isinstance(error, Misconfigured):
         return str(error)
     cause = cause_of(error)
-    if cause.advice:
-        return f"{cause}: {cause.advice}"
-    unsaid = "" if cause.message else " (its message could quote an item, so it is not repeated here)"
-    return f"{cause}{unsaid}"
+    return f"{cause}: {cause.advice}" if cause.advice else f"{cause}{cause.unsaid}"
 
 
 def _document(ended: Ended[Outcome], said: Sequence[str]) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Cause:
     def __str__(self) -> str:
         return f"{self.name}: {self.message}" if self.message else self.name
 
+    @property
+    def unsaid(self) -> str:
+        """Why there is no message, where there is none."""
+        return "" if self.message else " (its message could quote an item, so it is not repeated here)"
+
 
 class MicroBatchError(Exception):
     """A failed micro-batch. Its text carries the cause from where the micro-batch ran to the process that prints it."""
@@ -94,6 +99,8 @@ _ROW_FREE_CLASSES: Final = (
     "com.amazonaws.",
     "builtins.ModuleNotFoundError",
     "builtins.OSError",
+    # Derby holds a Hive metastore here, which knows names of tables and columns, and no item.
+    "org.apache.derby.",
 )
 _ROW_QUOTING_CLASSES: Final = (
     "java.io.NotSerializableException",
@@ -123,6 +130,11 @@ _KINDS: Final = (
         "outside of EMR and Databricks write s3a:// in place of s3://",
     ),
     (r"No FileSystem for scheme", "write an address that this Spark has a file system for"),
+    (
+        r"Another instance of Derby",
+        "another job has Hive's metastore open, and Derby lets one in at a time; start this job when that one has "
+        "ended, or give both spark.hadoop.hive.metastore.uris, the address of a metastore of your own",
+    ),
     (
         r"ClassNotFoundException: org\.apache\.spark\.sql\.hive\.",
         "this Spark has no Hive; leave out spark.sql.catalogImplementation and give paths in place of names, or take a "

@@ -116,10 +116,9 @@ def failure_message(cause: Cause, at: str, again: str, log: Path | None) -> str:
         return f"stopped by {cause} at {at}; nothing is lost, the same command {again}. {words}"
     if cause.next is Retry.STOPS_AGAIN:
         return f"stopped by {cause} at {at}: {cause.advice}. Nothing is lost: then the same command {again}. {words}"
-    unsaid = "" if cause.message else " (its message could quote an item, so it is not repeated here)"
     return (
-        f"stopped by {cause} at {at}{unsaid}. Nothing is lost: the same command {again}; should it stop here again, "
-        f"waiting will not help. {words}"
+        f"stopped by {cause} at {at}{cause.unsaid}. Nothing is lost: the same command {again}; should it stop here "
+        f"again, waiting will not help. {words}"
     )
 
 

@@ -149,8 +149,7 @@ def load_manifest(spark: SparkSession, job: SweepJob) -> Manifest:
     path = f"{job.control_folder.rstrip('/')}/manifests/{job.run}.json"
     try:
         if "://" in path:
-            rows = spark.read.option("wholetext", True).text(literal_path(path)).collect()
-            body = str(rows[0][0]).encode()
+            body = bytes(spark.read.format("binaryFile").load(literal_path(path)).select("content").collect()[0][0])
         else:
             body = Path(path).read_bytes()
         return Manifest.decode(key, body)
