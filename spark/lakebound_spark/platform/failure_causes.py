@@ -118,6 +118,7 @@ _SCHEMA_CONDITIONS: Final = re.compile(
 """Conditions of Spark and Delta whose message holds only names of tables, columns, paths and features."""
 
 
+_DERBY: Final = "Another instance of Derby"
 _KINDS: Final = (
     # (pattern, advice). The pattern is searched in the chain, one line `class: message` for each error, and the first
     # match decides. An empty advice means that the cause passes on its own.
@@ -131,7 +132,7 @@ _KINDS: Final = (
     ),
     (r"No FileSystem for scheme", "write an address that this Spark has a file system for"),
     (
-        r"Another instance of Derby",
+        _DERBY,
         "another job has Hive's metastore open, and Derby lets one in at a time; start this job when that one has "
         "ended, or give both spark.hadoop.hive.metastore.uris, the address of a metastore of your own",
     ),
@@ -210,12 +211,13 @@ def cause_of(error: BaseException) -> Cause:
     name, message = innermost if innermost is not None else (chain[-1][0], "")
     if is_conflict(error):
         return Cause(_short_name(name), "", "", Retry.GOES_ON)
-    everything = "\n".join(
-        f"{name}: {_first_line(text)}" for name, text in chain if _is_quotable(name, text) or not text
-    )
-    names = "\n".join(name for name, _ in chain)
+    shown = [(one, text) for one, text in chain if _is_quotable(one, text) or not text]
+    everything = "\n".join(f"{one}: {_first_line(text)}" for one, text in shown)
+    names = "\n".join(one for one, _ in chain)
     for pattern, advice in _KINDS:
         if re.search(pattern, everything, re.MULTILINE) or re.search(pattern, names):
+            if pattern == _DERBY:  # the errors around it name a class of Hive's, and this one the folder
+                name, message = next(one for one in shown if re.search(_DERBY, one[1]))
             retry = Retry.STOPS_AGAIN if advice else Retry.GOES_ON
             return Cause(
                 _short_name(name),
