@@ -275,6 +275,8 @@ a table of a fleet with a wrong entry or config | it is left out with the reason
     tests/unit/test_fleet_config.py::test_a_table_that_is_wrong_is_left_out_and_stops_no_other
 a table of a fleet whose lease another driver holds | it is left out with the reason, the others run |
     tests/unit/test_lease.py::test_of_several_groups_the_refused_one_is_left_out_and_the_others_are_held_and_given_back
+a driver of many tables killed, its leases left behind | the next one waits for a minute in all |
+    tests/unit/test_lease.py::test_the_leases_of_a_killed_driver_are_watched_at_the_same_time
 a second driver on a table in S3 from open Spark | it is refused, and told who holds the lease |
     tests/spark/test_run.py::test_while_a_driver_runs_a_second_one_and_a_single_job_are_refused
 killed while it made the table | the next run makes it |

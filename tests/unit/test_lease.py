@@ -1,7 +1,7 @@
 """The lease of a table on S3: one of two drivers holds it, a dead one's is taken over, a lost one stops its driver."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -244,16 +244,47 @@ def test_of_several_groups_the_refused_one_is_left_out_and_the_others_are_held_a
     assert lost.empty()
 
 
+def pauses_after_a_kill(tables: int, take: Callable[[list[Lease], threading.Event], None]) -> int:
+    """How often a driver pauses until it has the leases that a killed driver left behind."""
+    hand, stores = Hand(), [MemoryStore(Found("{}", "a killed driver's")) for _ in range(tables)]
+    pauses = 0
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal pauses
+            pauses += 1
+            hand.seconds += timeout or 0
+            return False
+
+    take([Lease(f"s3://lake/{n}", "b", store, clock=hand) for n, store in enumerate(stores)], Stop())
+    return pauses
+
+
+def together(group: list[Lease], stop: threading.Event) -> None:
+    with held_groups({lease.table: [lease] for lease in group}, stop, lambda table: None, lambda name, error: None):
+        pass
+
+
+def one_by_one(group: list[Lease], stop: threading.Event) -> None:
+    for lease in group:
+        lease.acquire(stop.wait)
+
+
+def test_the_leases_of_a_killed_driver_are_watched_at_the_same_time() -> None:
+    most = leases.EXPIRY_SECONDS / (leases.HEARTBEAT_SECONDS / 3)
+    assert pauses_after_a_kill(200, together) == pauses_after_a_kill(1, together) == most
+    assert pauses_after_a_kill(20, one_by_one) == 20 * most, "red control: a minute for each"
+
+
 def test_the_first_leases_are_renewed_while_the_last_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
     first, beaten = MemoryStore(), threading.Event()
 
     class Slow(MemoryStore):
         def read(self) -> Found | None:
-            """Answers once the first lease has been renewed."""
-            taken = first.there
+            """Answers once the first lease has been taken and renewed."""
             for _ in range(1_000):
-                if first.there != taken:
+                if first.writes > 1:
                     beaten.set()
                     break
                 threading.Event().wait(0.01)
