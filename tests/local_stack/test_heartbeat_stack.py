@@ -1,0 +1,78 @@
+"""A heartbeat on the local stack: function, table, stream, mappings, queue, flusher and bucket are real.
+
+Nobody waits here for the schedule: the test invokes the function.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from demo.local_stack import Deployment, LocalStack
+from lakebound.formats.registry import reader_of
+from lakebound.transport.object_keys import DataKey, heartbeat_prefix
+from tests.local_stack.test_local_stack import wait_for
+
+pytestmark = [pytest.mark.stack, pytest.mark.soak]
+
+FOLDER = heartbeat_prefix("flights")
+
+
+@pytest.fixture(scope="module")
+def deployment(stack: LocalStack) -> Deployment:
+    return stack.deploy({"TableName": "flights", "PartitionKeyName": "id", "HeartbeatMinutes": "5"})
+
+
+def physical(stack: LocalStack, logical: str) -> str:
+    found = stack.client("cloudformation").describe_stack_resources(StackName="lakebound")["StackResources"]
+    return next(str(one["PhysicalResourceId"]) for one in found if one["LogicalResourceId"] == logical)
+
+
+def files(stack: LocalStack, deployment: Deployment, prefix: str) -> dict[str, list[dict[str, Any]]]:
+    """The records of each batch file under a prefix."""
+    s3, bucket = stack.client("s3"), deployment.outputs["BucketName"]
+    found = {}
+    for one in s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", ()):
+        parsed = DataKey.parse(prefix, one["Key"])
+        if parsed is not None:
+            body = s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read()
+            found[one["Key"]] = list(reader_of(parsed.ext)(body))
+    return found
+
+
+def status(stack: LocalStack) -> dict[str, Any]:
+    command = [sys.executable, "-c", "from lakebound.cli.app import main; main()", "status", "--json"]
+    environment = os.environ | stack.env() | {"LAKEBOUND_STACK": "lakebound"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def test_a_heartbeat_reaches_the_bucket_and_no_data(stack: LocalStack, deployment: Deployment) -> None:
+    pages = [one["page"] for one in status(stack)["findings"]]
+    assert "docs/OPERATIONS.md#heartbeat-missing" in pages
+    stack.client("dynamodb").put_item(TableName="flights", Item={"id": {"S": "UA 1545"}})
+    answer = stack.client("lambda").invoke(FunctionName=physical(stack, "Heartbeat"))
+    assert "FunctionError" not in answer, answer["Payload"].read()
+
+    def carried() -> list[str]:
+        return [one["event_name"] for records in files(stack, deployment, FOLDER).values() for one in records]
+
+    assert wait_for(lambda: len(carried()) == 3, 60), stack.log.read_text()[-3000:]
+    assert sorted(carried()) == ["INSERT", "MODIFY", "REMOVE"]
+    data = deployment.outputs["DataPrefix"]
+    assert wait_for(lambda: bool(files(stack, deployment, data))), stack.log.read_text()[-3000:]
+    tables = {one["source_table"] for records in files(stack, deployment, data).values() for one in records}
+    assert tables == {"flights"}
+    told = status(stack)
+    assert "docs/OPERATIONS.md#heartbeat-missing" not in [one["page"] for one in told["findings"]]
+    seen = told["seen"]
+    assert 0 <= seen["now_ms"] - seen["newest_heartbeat_ms"] < 120_000
+    # What it left lies in its own table: nothing.
+    assert stack.client("dynamodb").scan(TableName=physical(stack, "HeartbeatTable"))["Items"] == []
