@@ -9,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +18,6 @@ import pytest
 from demo.local_stack import Deployment, LocalStack
 from lakebound.formats.registry import reader_of
 from lakebound.transport.object_keys import DataKey, heartbeat_prefix
-from tests.local_stack.test_local_stack import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.soak]
 
@@ -26,6 +27,14 @@ FOLDER = heartbeat_prefix("flights")
 @pytest.fixture(scope="module")
 def deployment(stack: LocalStack) -> Deployment:
     return stack.deploy({"TableName": "flights", "PartitionKeyName": "id", "HeartbeatMinutes": "5"})
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether a condition came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return condition()
 
 
 def physical(stack: LocalStack, logical: str) -> str:
@@ -64,7 +73,7 @@ def test_a_heartbeat_reaches_the_bucket_and_no_data(stack: LocalStack, deploymen
     def carried() -> list[str]:
         return [one["event_name"] for records in files(stack, deployment, FOLDER).values() for one in records]
 
-    assert wait_for(lambda: len(carried()) == 3, 60), stack.log.read_text()[-3000:]
+    assert wait_for(lambda: len(carried()) == 3), stack.log.read_text()[-3000:]
     assert sorted(carried()) == ["INSERT", "MODIFY", "REMOVE"]
     data = deployment.outputs["DataPrefix"]
     assert wait_for(lambda: bool(files(stack, deployment, data))), stack.log.read_text()[-3000:]
