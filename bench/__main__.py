@@ -71,6 +71,7 @@ def main() -> None:
             if wanted(f"backfill, {corpus}"):
                 results.measured.append(stages.page_decode(corpus, rounds))
                 results.measured.append(stages.export_conversion(corpus, rounds))
+                results.segments[corpus] = stages.segment(corpus, heavy)
         if wanted("billed SQS requests"):
             with LocalStack() as stack:
                 sqs = stack.client("sqs")
@@ -83,7 +84,8 @@ def main() -> None:
         if wanted("cold start"):
             results.measured.append(stages.cold_start(heavy))
     if arguments.only:
-        print("\n".join([*report.table(results), "", *report.bill_table(results), "", *report.artefact_table(results)]))
+        tables = (report.table, report.segment_table, report.bill_table, report.artefact_table)
+        print("\n".join(line for one in tables for line in ["", *one(results)]))
         return
     text = report.markdown(results)
     print(text)

@@ -20,6 +20,21 @@ class ManualClock:
         self.ms += round(seconds * 1000)
 
 
+class MemoryDocuments:
+    """Port Documents over a dictionary, for one writer."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, tuple[bytes, str]] = {}
+
+    def load(self, key: str) -> tuple[bytes, str] | None:
+        return self._documents.get(key)
+
+    def save(self, key: str, body: bytes, tag: str | None) -> str:
+        saved = str(int(tag or 0) + 1)
+        self._documents[key] = (body, saved)
+        return saved
+
+
 class MemoryStore:
     """Port ObjectStore over a dictionary."""
 

@@ -5,6 +5,7 @@ Written on bare sockets: they answer in tens of microseconds, so that what is ti
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import re
@@ -158,12 +159,14 @@ class Function:
 
 
 @contextmanager
-def responding(body: bytes) -> Iterator[int]:
-    """A server that answers every request with one JSON body, dated and with DynamoDB's checksum; its port."""
-    headers = (b"Content-Type: application/x-amz-json-1.0", b"x-amz-crc32: %d" % crc32(body))
+def responding(*bodies: bytes) -> Iterator[int]:
+    """A server that answers requests with these JSON bodies in turn, dated and with DynamoDB's checksum; its port."""
+    turns = itertools.cycle((body, b"x-amz-crc32: %d" % crc32(body)) for body in bodies)
 
     def answer(head: bytes, request: bytes) -> bytes:
-        return _response(body, *headers, b"Date: " + formatdate(usegmt=True).encode())
+        body, checksum = next(turns)
+        date = b"Date: " + formatdate(usegmt=True).encode()
+        return _response(body, b"Content-Type: application/x-amz-json-1.0", checksum, date)
 
     listener, port = _serve(answer)
     try:
