@@ -152,8 +152,8 @@ def markdown(results: Results) -> str:
     lines += ["", "## One segment of a backfill", ""]
     lines += [
         f"A scan's segment of {PAGES} pages of 1 MB, from the requests to a loopback DynamoDB to batch files in memory:"
-        " how fast one worker is, where neither side makes it wait. The last column is the share of a backfill's time that"
-        f" is ours, where DynamoDB sends a segment {SEGMENT_ITEMS:,} flat items a second (taken over, not measured).",
+        " how fast one worker is, where neither side makes it wait. The last column is the share of a backfill's time"
+        f" that is ours, where DynamoDB sends a segment {SEGMENT_ITEMS:,} flat items a second (not measured here).",
         "",
         *segment_table(results),
     ]

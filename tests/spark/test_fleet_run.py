@@ -1,4 +1,4 @@
-"""A fleet of fifty tables in one driver: a broken one and a wrong one stop no other; its seconds, and a heap of 1 GB."""
+"""A fleet of fifty tables in one driver: a broken one and a wrong one stop no other; seconds, and a heap of 1 GB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lakes` says once what tables have in common; a table that is wrong is left out with its reason, and stops no other."""
+"""`lakes` says once what tables have in common; one that is wrong is left out with its reason, and stops no other."""
 
 from typing import Any
 
