@@ -125,6 +125,8 @@ OPERATOR: Final = (
             "status --all",
             "verify",
             "verify --publish",
+            "cost",
+            "cost --all",
             "report",
             "doctor --smoke",
             "status --publish",

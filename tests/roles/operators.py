@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,10 @@ def _prepare(life: Life, parameters: Mapping[str, str], folder: Path) -> dict[st
     life.sqs.send_message(QueueUrl=here.names["DeadLetterQueue"], MessageBody=life.small())
     life.sqs.send_message(QueueUrl=here.names["DeadLetterQueue"], MessageBody="junk")
     here.answers |= _Answers(here, parameters).all()
+    # The functions have run: only then `cost` asks for their memory.
+    ran = {"MetricName": "Duration", "Value": 5.0, "Timestamp": datetime.now(UTC) - timedelta(minutes=5)}
+    dimensions = [{"Name": "FunctionName", "Value": here.names["StreamIngest"]}]
+    boto3.client("cloudwatch").put_metric_data(Namespace="AWS/Lambda", MetricData=[{**ran, "Dimensions": dimensions}])
     return {
         "DATA": f"s3://{here.bucket}/ddb/{here.table}",
         "FAILURE": failed,
