@@ -10,12 +10,20 @@ from lakebound_spark.bronze.bronze_table import AppendWork
 from lakebound_spark.history.history_table import HistoryWork
 from lakebound_spark.platform.failure_causes import Retry, cause_of, micro_batch_error, portable_error
 from lakebound_spark.platform.streams import MicroBatchWork
-from lakebound_spark.silver.config import parse_config
+from lakebound_spark.silver.config import EntitiesConfig, parse_any_config, parse_config
+from lakebound_spark.silver.entity_job import EntityJob, EntityWork
 from lakebound_spark.silver.merge_job import MergeJob, MergeWork
 
 CONFIG = parse_config({"source_table": "t", "columns": {"a": {"type": "timestamp", "unit": "s"}, "b": "struct<x:int>"}})
 JOB = MergeJob("s", "c", "t", CONFIG, {"availableNow": True}, "files", 3)
-WORKS = [MergeWork("t", "r", JOB), AppendWork("t", "r", "x"), HistoryWork("t", "r", "b", "s")]
+TABLES = parse_any_config({"source_table": "t", "tables": {"a": {"where": {"pk": "A*", "n": {"from": 1}}}}})
+assert isinstance(TABLES, EntitiesConfig)
+WORKS = [
+    MergeWork("t", "r", JOB),
+    EntityWork("t", "r", EntityJob.of(JOB, TABLES)),
+    AppendWork("t", "r", "x"),
+    HistoryWork("t", "r", "b", "s"),
+]
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: type(work).__name__)

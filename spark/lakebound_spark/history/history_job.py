@@ -14,6 +14,7 @@ from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_source import stream_of_bronze
 from lakebound_spark.bronze.bronze_table import source_table_of
 from lakebound_spark.history.history_table import BRONZE_FIELDS, HistoryResult, HistoryWork, prepare_history, rebuild
+from lakebound_spark.history.key_selection import EVERY_KEY, KeySelection
 from lakebound_spark.platform.metrics import add_counts, count_text
 from lakebound_spark.platform.streams import claim_checkpoint, run_micro_batches, staging_folder
 from lakebound_spark.reading.source import BYTES_PER_MERGE
@@ -31,6 +32,7 @@ class HistoryJob:
     """The history itself, `<silver>_history`."""
     source_table: str
     trigger: dict[str, Any]
+    keys: KeySelection = EVERY_KEY
     files_per_micro_batch: int = FILES_PER_MICRO_BATCH
     bytes_per_micro_batch: int = BYTES_PER_MERGE
 
@@ -71,18 +73,18 @@ def run_history(
 
     stream = stream_of_bronze(spark, job.bronze, job.files_per_micro_batch, job.bytes_per_micro_batch)
     work = HistoryWork(job.target, uuid4().hex, job.bronze, staging_folder(job.checkpoint))
-    run_micro_batches(stream.select(*BRONZE_FIELDS), work, job.checkpoint, job.trigger, stop, report=tell)
+    run_micro_batches(job.keys.of(stream).select(*BRONZE_FIELDS), work, job.checkpoint, job.trigger, stop, report=tell)
     return totals
 
 
 def rebuild_history(spark: SparkSession, job: HistoryJob) -> int:
     """Replace the history by what the whole bronze says; its rows. Raises Misconfigured before it writes."""
-    _prepare(spark, job)
-    return rebuild(spark, job.target, job.bronze)
+    _prepare(spark, job, is_rebuilt=True)
+    return rebuild(spark, job.target, job.bronze, job.keys)
 
 
-def _prepare(spark: SparkSession, job: HistoryJob) -> str:
+def _prepare(spark: SparkSession, job: HistoryJob, *, is_rebuilt: bool = False) -> str:
     there = source_table_of(spark, job.bronze)
     if there != job.source_table:
         raise Misconfigured(f"{job.bronze} holds the records of {there}, not of {job.source_table}")
-    return prepare_history(spark, job.target, job.source_table)
+    return prepare_history(spark, job.target, job.source_table, job.keys, is_rebuilt=is_rebuilt)

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.errors import Misconfigured
+from lakebound_spark.history.key_selection import EVERY_KEY, KeySelection
 from lakebound_spark.history.stretches import HISTORY, READ_MS, RUN_MS, entries, stretches, stretches_of, value_digest
 from lakebound_spark.platform.metrics import Result
 from lakebound_spark.platform.sql_text import insert_clause, update_clause
@@ -28,14 +29,17 @@ from lakebound_spark.platform.streams import MicroBatchWork
 from lakebound_spark.platform.tables import (
     columns_sql,
     create_table,
+    decode_property,
     exists,
     hold,
     merge_into,
     read_table,
     retry_on_conflict,
+    set_properties,
     table_detail,
     table_sql,
 )
+from lakebound_spark.silver.silver_table import extent_of, extent_property
 
 BRONZE_FIELDS: Final = (
     *("key", "origin", "event_name", "version", "approx_creation_time_ms", "snapshot_label_ms", "snapshot_run"),
@@ -84,19 +88,30 @@ class HistoryWork(MicroBatchWork):
         yield HistoryResult(batch_id, **asdict(done), seconds=round(time.monotonic() - started, 3))
 
 
-def prepare_history(spark: SparkSession, target: str, source_table: str) -> str:
-    """Create the history table unless it exists. Returns the Delta table's id. Raises Misconfigured.
+def prepare_history(
+    spark: SparkSession, target: str, source_table: str, keys: KeySelection = EVERY_KEY, *, is_rebuilt: bool = False
+) -> str:
+    """Create the history table unless it exists. Returns the Delta table's id.
 
+    Raises Misconfigured for the history of another source table, and for one of other keys unless it ``is_rebuilt``.
     The table is partitioned by `is_current`, so a key that continues needs no past stretch to be read.
     """
     if not exists(spark, target):
         features = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
-        settings = features | {_SOURCE_TABLE: source_table}
+        settings = features | {_SOURCE_TABLE: source_table} | extent_property(keys.extent)
         create_table(spark, target, columns_sql(HISTORY), "PARTITIONED BY (is_current)", settings)
     # `properties` refuses the name of a source table that `SHOW TBLPROPERTIES` would redact.
     detail = table_detail(spark, target)
     if detail["properties"].get(_SOURCE_TABLE) != source_table:
         raise Misconfigured(f"{target} is no history of {source_table}; name another target")
+    there = {name: decode_property(value) for name, value in detail["properties"].items()}
+    if extent_of(there) != list(keys.extent):
+        if not is_rebuilt:
+            raise Misconfigured(
+                f"{target} was made for other keys than the configuration gives its table now; run build_history with "
+                "--rebuild, which makes it anew from bronze"
+            )
+        set_properties(spark, target, extent_property(keys.extent))
     return str(detail["id"])
 
 
@@ -228,8 +243,8 @@ def _write_differences(target: str, changes: DataFrame, only: str) -> int:
     return int(merged["num_affected_rows"])
 
 
-def rebuild(spark: SparkSession, target: str, bronze: str) -> int:
+def rebuild(spark: SparkSession, target: str, bronze: str, keys: KeySelection = EVERY_KEY) -> int:
     """Replace the whole history by what bronze says, in one commit. Returns the number of rows."""
     # An overwrite in place keeps the table's properties. The rows come from bronze, not from the rows replaced.
-    stretches(read_table(spark, bronze)).writeTo(table_sql(target)).overwrite(F.lit(True))
+    stretches(keys.of(read_table(spark, bronze))).writeTo(table_sql(target)).overwrite(F.lit(True))
     return read_table(spark, target).count()

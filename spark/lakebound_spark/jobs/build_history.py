@@ -13,12 +13,13 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.history.history_job import FILES_PER_MICRO_BATCH, HistoryJob, rebuild_history, run_history
+from lakebound_spark.history.key_selection import EVERY_KEY, KeySelection
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE
-from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.config import EntitiesConfig, load_any_config, of_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _job(options: argparse.Namespace) -> HistoryJob:
-    config = load_config(options.config)
+    written, keys = load_any_config(options.config), EVERY_KEY
+    config = of_table(written, options.config, options.target)
+    if isinstance(written, EntitiesConfig):
+        keys = KeySelection.of_table(written, absolute_table(options.target))
     if config.history != "scd2":
         raise Misconfigured(f"{options.config} says `history: {config.history}`; set `history: scd2`")
     if not options.rebuild and not options.checkpoint:
@@ -56,6 +60,7 @@ def _job(options: argparse.Namespace) -> HistoryJob:
         target=companion_table(absolute_table(options.target), "_history"),
         source_table=config.source_table,
         trigger=parse_trigger(options.trigger),
+        keys=keys,
         files_per_micro_batch=options.max_files,
         bytes_per_micro_batch=options.max_bytes,
     )

@@ -20,7 +20,7 @@ from lakebound_spark.platform.refusals import VIEWS, Refusals
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table, is_path
 from lakebound_spark.reading.source import FILES_PER_MICRO_BATCH, default_reader
-from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.config import load_any_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             source=absolute_path(options.source),
             checkpoint=absolute_path(options.checkpoint),
             target=absolute_table(options.target),
-            source_table=load_config(options.config).source_table,
+            source_table=load_any_config(options.config).source_table,
             trigger=parse_trigger(options.trigger),
             reader=options.reader,
             files_per_micro_batch=options.max_files,

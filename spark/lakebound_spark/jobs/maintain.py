@@ -25,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         job = UpkeepJob(
-            absolute_table(options.target), load_config(options.config), options.retain_hours, options.dry_run
+            absolute_table(options.target),
+            load_config(options.config, options.target),
+            options.retain_hours,
+            options.dry_run,
         )
     except Misconfigured as error:
         return refuse("maintain", error)

@@ -1,4 +1,4 @@
-"""Merge batch files into a silver table: `merge_changes.py --source … --checkpoint … --target … --config …`."""
+"""Merge batch files into silver: `merge_changes.py --source … --checkpoint … --target … --config …`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import argparse
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
+from lakebound_spark.platform.metrics import Totals
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
-from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, load_any_config
 from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule, parse_interval
+from lakebound_spark.silver.entity_job import EntityJob, EntityTotals, all_refused_message, run_entities
 from lakebound_spark.silver.freshness import Freshness
 from lakebound_spark.silver.merge_job import BRONZE, MergeJob, refusal_message, run_merge
 from lakebound_spark.silver.stale_mark import default_control_folder
@@ -35,25 +37,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         started = time.monotonic()
-        totals = run_merge(
-            spark,
-            job,
-            report=lambda line: print(line, flush=True),
-            warn=warn,
-            stop=stop,
-            freshness=Freshness(job.config.source_table) if options.publish else None,
-        )
-        for gap in totals.gaps(job.target):
+        totals = _merge(spark, job, stop, warn, Freshness(job.config.source_table) if options.publish else None)
+        for gap in totals.gaps(absolute_table(options.target)):
             print(gap, file=sys.stderr)
         print(totals)
         if totals.all_refused:
             if totals.merges > 1:  # otherwise the warning has been printed
-                warn(refusal_message(job, totals))
+                warn(_refusal_message(job, totals))
             return 1
-        print(totals.sentence(job.target, time.monotonic() - started))
+        print(totals.sentence(absolute_table(options.target), time.monotonic() - started))
         return 0
 
-    return run_job("merge_changes", work, job.target, commits=[job.target])
+    at = absolute_table(options.target)
+    tables = list(job.config.tables) if isinstance(job, EntityJob) else [at]
+    return run_job("merge_changes", work, at, *tables, commits=tables)
+
+
+def _merge(
+    spark: SparkSession,
+    job: MergeJob | EntityJob,
+    stop: threading.Event,
+    warn: Callable[[str], None],
+    freshness: Freshness | None,
+) -> Totals:
+    def report(line: str) -> None:
+        print(line, flush=True)
+
+    if isinstance(job, EntityJob):
+        return run_entities(spark, job, report=report, warn=warn, stop=stop, freshness=freshness)
+    return run_merge(spark, job, report=report, warn=warn, stop=stop, freshness=freshness)
+
+
+def _refusal_message(job: MergeJob | EntityJob, totals: Totals) -> str:
+    if isinstance(job, EntityJob):
+        assert isinstance(totals, EntityTotals)
+        return all_refused_message(job, totals)
+    return refusal_message(job, totals)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,8 +81,19 @@ def _parser() -> argparse.ArgumentParser:
         "--source", required=True, help="data prefix: the folder that holds the hour partitions; or the bronze table"
     )
     parser.add_argument("--checkpoint", required=True, help="folder of the stream's progress, one per target")
-    parser.add_argument("--target", required=True, help="silver table: a path (with a /) or a table's name")
-    parser.add_argument("--config", required=True, help="YAML: source_table, columns, deletes, history, …")
+    parser.add_argument(
+        "--target",
+        required=True,
+        help="silver table: a path (with a /) or a table's name; where the configuration has `tables`, a name for all "
+        "of them, beside which <target>_metrics and <target>_bad_files stand",
+    )
+    parser.add_argument("--config", required=True, help="YAML: source_table, columns, deletes, history, … or tables")
+    parser.add_argument(
+        "--rules-changed",
+        action="store_true",
+        help="keys may move between the configuration's `tables`: remove rows from the tables that they leave, and "
+        "with a new checkpoint bring them to the others",
+    )
     parser.add_argument("--trigger", default="available-now", help="available-now (default) or processing-time=30s")
     parser.add_argument("--reader", choices=("auto-loader", "files", BRONZE), default=default_reader())
     parser.add_argument(
@@ -98,8 +128,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _job(options: argparse.Namespace) -> MergeJob:
-    config = load_config(options.config)
+def _job(options: argparse.Namespace) -> MergeJob | EntityJob:
+    config = load_any_config(options.config)
+    if isinstance(config, EntitiesConfig):
+        whole = _merge_job(options, MergeConfig(config.source_table))
+        return EntityJob.of(whole, config, accepts_rules=options.rules_changed)
+    if options.rules_changed:
+        raise Misconfigured(f"--rules-changed: {options.config} is about one table, which has every key")
+    return _merge_job(options, config)
+
+
+def _merge_job(options: argparse.Namespace, config: MergeConfig) -> MergeJob:
     folder = default_control_folder(options.source, config.source_table) if options.aside is None else options.aside
     return MergeJob(
         source=absolute_table(options.source) if options.reader == BRONZE else absolute_path(options.source),

@@ -107,10 +107,14 @@ class Totals:
         left_out = losses(target, self.refused, self.bad_files)
         if self.inexact:
             left_out.append(f"{count_text(self.inexact, 'value')} did not fit the column")
-        into = companion_table(target, "_changes") if self.appended else target
+        into = self.place(target)
         verb = "appended" if self.appended else "merged"
         merged = f"{verb} {count_text(self.records, 'record')} into {into}, {brought} ({changed})"
         return "; ".join([merged, *left_out])
+
+    def place(self, target: str) -> str:
+        """Where the records went, as the sentence says it."""
+        return companion_table(target, "_changes") if self.appended else target
 
     def gaps(self, target: str) -> list[str]:
         """The lines that begin with `GAP:`, for standard error."""

@@ -159,7 +159,7 @@ def properties(spark: SparkSession, target: str) -> dict[str, str]:
             f"Spark hides the property {hidden[0]} of {target}; set spark.redaction.regex and "
             "spark.sql.redaction.options.regex so that they do not match it"
         )
-    return {name: value.replace(_SEPARATOR, "") for name, value in values.items()}
+    return {name: decode_property(value) for name, value in values.items()}
 
 
 def set_properties(spark: SparkSession, target: str, values: Mapping[str, str]) -> None:
@@ -180,6 +180,11 @@ def encode_property(value: str) -> str:
     dot between two letters is in no name of a DynamoDB table, nor in JSON of ASCII characters.
     """
     return _REDACTED_WORDS.sub(lambda word: word[0][0] + _SEPARATOR + word[0][1:], value)
+
+
+def decode_property(value: str) -> str:
+    """What was given to `encode_property`."""
+    return value.replace(_SEPARATOR, "")
 
 
 # The defaults of spark.redaction.regex and spark.sql.redaction.options.regex.

@@ -20,26 +20,28 @@ def base_register() -> Column:
     return F.concat_ws("|", label, F.col("snapshot_run"), present)
 
 
-def show_expired(records: DataFrame) -> DataFrame:
+def show_expired(records: DataFrame, among: Column | None = None) -> DataFrame:
     """For `ttl_deletes: keep`: a TTL delete shows the item that it removed, so its row stays, marked by `ttl_expired`.
 
     The image comes from the REMOVE and not from silver's row, which may have an older version when records arrive out
-    of order. A REMOVE without its old image (another stream view) stays a delete.
+    of order. A REMOVE without its old image (another stream view) stays a delete. With ``among`` only those records are
+    concerned.
 
     | new_image | old_image | ttl_expired |    | new_image | ttl_expired |
     |-----------|-----------|-------------|    |-----------|-------------|
     |           | {"v":"7"} | true        |    | {"v":"7"} | true        |
     |           | {"v":"7"} | false       |    |           | false       |
     """
-    expired = F.when(F.col("ttl_expired"), F.col("old_image"))
+    expired = F.when(F.col("ttl_expired") & (F.lit(True) if among is None else among), F.col("old_image"))
     return records.withColumn("new_image", F.coalesce("new_image", expired))
 
 
-def latest_per_key(records: DataFrame) -> DataFrame:
+def latest_per_key(records: DataFrame, *more: Column) -> DataFrame:
     """One row per key: the greatest stream record and the greatest base record of a micro-batch.
 
     A MERGE with two source rows for one key fails, or inserts a new key twice. Repeated and reordered inputs do not
-    change a maximum, so duplicates and reordering end here.
+    change a maximum, so duplicates and reordering end here. ``more`` are further aggregates of a key's records, each a
+    column of its own.
 
     before
     | key | origin | version | approx_creation_time_ms | snapshot_label_ms | snapshot_run | new_image |
@@ -65,7 +67,9 @@ def latest_per_key(records: DataFrame) -> DataFrame:
         F.max_by(F.struct("new_image", "ttl_expired"), version).alias("stream"),
         F.max(base).alias("base"),
         F.max_by("new_image", base).alias("base_image"),
+        *more,
     )
+    known = {"key", "keys", "version", "stream_time_ms", "stream", "base", "base_image"}
     return by_key.select(
         "key",
         "keys",
@@ -75,4 +79,5 @@ def latest_per_key(records: DataFrame) -> DataFrame:
         F.coalesce("stream.ttl_expired", F.lit(False)).alias("stream_ttl"),
         F.coalesce("base", F.lit("")).alias("base"),
         "base_image",
+        *[name for name in by_key.columns if name not in known],
     )

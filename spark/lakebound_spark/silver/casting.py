@@ -5,6 +5,7 @@ SQL text, and not Column methods, because `try_cast` and two-argument trims are 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
@@ -18,6 +19,7 @@ from lakebound_spark.silver.types import (
     MapOf,
     Scalar,
     StructOf,
+    TextPart,
     Type,
     parse_number,
     scale_of,
@@ -60,6 +62,8 @@ _TAGS: Final = {"string": ("S", "N"), "boolean": ("BOOL",), "binary": ("B",), "d
 
 
 def _tags(kind: Scalar) -> tuple[str, ...]:
+    if kind.part is not None:
+        return ("S",)
     if kind.unit is not None:
         return ("N",)
     if kind.true or kind.false:
@@ -169,6 +173,11 @@ def _sets(attribute: str, element: Type) -> str | None:
 
 
 def _scalar(attribute: str, kind: Scalar) -> str:
+    if kind.part is not None:
+        # A list of one gives the part a name, so that it stands in the plan once.
+        part, none = part_of(f"{attribute}.S", kind.part), "CAST(NULL AS STRING)"
+        found = f"transform(array({part}), p -> named_struct('S', p, 'N', p, 'BOOL', {none}))"
+        return f"transform({found}, a -> {_scalar('a', replace(kind, part=None))})[0]"
     number, string = f"{attribute}.N", f"{attribute}.S"
     if kind.unit is not None:
         return _epoch_value(number, kind.unit, truncates=kind.truncates)
@@ -205,6 +214,31 @@ def _scalar(attribute: str, kind: Scalar) -> str:
             return f"try_cast({exact_decimal(number, 38, 0)} AS {integer})"
         case _:
             return exact_decimal(number, kind.precision, kind.scale)
+
+
+def part_of(text: str, part: TextPart) -> str:
+    """SQL for the part of the text; NULL where the text lacks one of its signs.
+
+    | text                 | part                    |              |
+    |----------------------|-------------------------|--------------|
+    | `ORDER#2026-11-01#7` | after `#`               | 2026-11-01#7 |
+    | `ORDER#2026-11-01#7` | after `#`, before `#`   | 2026-11-01   |
+    | `ORDER#2026-11-01#7` | part 3, split at `#`    | 7            |
+    """
+    if part.separator:
+        pattern = literal("\\Q" + part.separator.replace("\\E", "\\E\\\\E\\Q") + "\\E")
+        return f"get(split({text}, {pattern}, -1), {part.number - 1})"
+    found = text
+    if part.after:
+        sign = literal(part.after)
+        found = (
+            f"CASE WHEN instr({text}, {sign}) > 0 THEN substring({text}, instr({text}, {sign}) + length({sign})) END"
+        )
+    if part.before:
+        sign = literal(part.before)
+        before = f"CASE WHEN instr(t, {sign}) > 0 THEN substring(t, 1, instr(t, {sign}) - 1) END"
+        found = f"transform(array({found}), t -> {before})[0]"
+    return found
 
 
 def _boolean(attribute: str, kind: Scalar) -> str:
@@ -288,7 +322,7 @@ def _epoch_value(number: str, unit: str, *, truncates: bool) -> str:
         return f"CASE WHEN {days} >= {first} AND {days} < {end} THEN date_from_unix_date({days}) END"
     digits = {"s": 6, "ms": 3, "us": 0}[unit]
     if truncates:
-        micros = f"try_cast({_floor(number, digits)} AS BIGINT)"
+        micros = f"try_cast({floor_of(number, digits)} AS BIGINT)"
         first, end = (second * 10**6 for second in (_FIRST_SECOND, _END_SECOND))
         return f"CASE WHEN {micros} >= {first} AND {micros} < {end} THEN timestamp_micros({micros}) END"
     exact = exact_decimal(number, 26 + 6 - digits, digits)
@@ -297,7 +331,7 @@ def _epoch_value(number: str, unit: str, *, truncates: bool) -> str:
     return f"CASE WHEN {exact} >= {first} AND {exact} < {end} THEN timestamp_micros({micros}) END"
 
 
-def _floor(token: str, places: int) -> str:
+def floor_of(token: str, places: int) -> str:
     """SQL for the greatest whole number not above `token × 10^places`, NULL beyond 38 digits.
 
     In text, for a cast to decimal rounds what has more digits than it keeps: of `1720585472` with 28 nines after the

@@ -1,6 +1,6 @@
-"""How a column reads what it is given: `unit`, `format`, `zone`, `fraction`, `true` and `false`.
+"""How a column reads what it is given: `unit`, `format`, `zone`, `fraction`, `true`, `false`, and parts of a text.
 
-They reach into arrays, maps and structs: `{type: array<timestamp>, zone: Z}` reads each member so.
+All but the parts reach into arrays, maps and structs: `{type: array<timestamp>, zone: Z}` reads each member so.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.silver.time_formats import check_zone, compile_format
-from lakebound_spark.silver.types import Scalar, Type, map_scalars, parse_number, scalars, scale_of
+from lakebound_spark.silver.types import Scalar, TextPart, Type, map_scalars, parse_number, scalars, scale_of
 
 _TIME_OPTIONS: Final = ("unit", "format", "zone", "fraction")
 _BOOLEAN_OPTIONS: Final = ("true", "false")
-OPTIONS: Final = (*_TIME_OPTIONS, *_BOOLEAN_OPTIONS)
+PART_OPTIONS: Final = ("after", "before", "split", "part")
+OPTIONS: Final = (*_TIME_OPTIONS, *_BOOLEAN_OPTIONS, *PART_OPTIONS)
 
 _UNITS: Final = {"timestamp": ("s", "ms", "us"), "date": ("d",)}
 _FINER_THAN_MICROS: Final = "S" * 7
@@ -36,13 +37,14 @@ def apply_options(kind: Type, settings: Mapping[str, Any]) -> Type:
         raise Misconfigured("true and false belong to the type boolean only")
     if len(times) > 1:
         raise Misconfigured("the type has timestamps and dates, which are read in two ways; declare one by its path")
+    kind = _with_part(kind, given)
     as_boolean = _boolean(given)
     as_time = _time(next(iter(times)), given) if times else Scalar("timestamp")
 
     def changed(scalar: Scalar) -> Scalar:
         if scalar.name == "boolean":
             return replace(scalar, true=as_boolean.true, false=as_boolean.false)
-        return as_time if scalar.name in times else scalar
+        return replace(as_time, part=scalar.part) if scalar.name in times else scalar
 
     return map_scalars(kind, changed)
 
@@ -58,9 +60,36 @@ def options_of(kind: Type) -> dict[str, Any]:
             "fraction": "truncate" if scalar.truncates else None,
             "true": list(scalar.true) or None,
             "false": list(scalar.false) or None,
+            **_part_options(scalar.part),
         }
         found |= {name: value for name, value in options.items() if value is not None}
     return found
+
+
+def _with_part(kind: Type, given: Mapping[str, Any]) -> Type:
+    asked = {name: given[name] for name in PART_OPTIONS if name in given}
+    if not asked:
+        return kind
+    if not isinstance(kind, Scalar) or kind.name in ("binary", "json"):
+        raise Misconfigured("after, before and split take one value out of a text; the type cannot hold it")
+    texts = {name: value for name, value in asked.items() if name != "part"}
+    wrong = [name for name, value in texts.items() if not isinstance(value, str) or not value]
+    if wrong:
+        raise Misconfigured(f"{wrong[0]} must be text; put quotes around it")
+    if ("split" in asked) != ("part" in asked) or ("split" in asked and len(asked) > 2):
+        raise Misconfigured('split and part go together, and alone: {split: "#", part: 2} is what the second # ends')
+    number = asked.get("part", 0)
+    if "part" in asked and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+        raise Misconfigured("part must be a whole number from 1 on")
+    part = TextPart(asked.get("after", ""), asked.get("before", ""), asked.get("split", ""), number)
+    return replace(kind, part=part)
+
+
+def _part_options(part: TextPart | None) -> dict[str, Any]:
+    if part is None:
+        return {}
+    settings = {"after": part.after, "before": part.before, "split": part.separator, "part": part.number}
+    return {name: value or None for name, value in settings.items()}
 
 
 def _time(name: str, given: Mapping[str, Any]) -> Scalar:

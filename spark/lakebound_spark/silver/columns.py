@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lakebound.errors import Misconfigured
 from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable, unusable_member
-from lakebound_spark.silver.column_options import OPTIONS, apply_options, options_of
+from lakebound_spark.silver.column_options import OPTIONS, PART_OPTIONS, apply_options, options_of
 from lakebound_spark.silver.types import Type, field_names, parse_type, type_text
 
 COLUMNS_PROPERTY: Final = "lakebound.columns"
@@ -111,9 +111,12 @@ def parse_column(written: str, how: str | Mapping[str, Any]) -> DeclaredColumn:
     | `day: {path: at, type: date, unit: d}`       | `day`       | `at`, days since 1970              |
     | `at: {type: timestamp, format: yyyyMMdd, …}` | `at`        | `at`, text of that format          |
     | `paid: {type: boolean, true: ["Y"]}`         | `paid`      | `paid`, a BOOL or the text `Y`     |
+    | `user: {path: pk, after: "USER#"}`           | `user`      | of `pk` what follows `USER#`       |
     """
     # YAML reads the unquoted words `true` and `false` as booleans.
     settings = {"type": how} if isinstance(how, str) else {_YAML.get(name, name): how[name] for name in how}
+    if any(name in settings for name in PART_OPTIONS):
+        settings = {"type": "string", **settings}
     where = f"columns: {written!r}"
     unknown = [str(name) for name in settings if name not in _SETTINGS]
     if unknown:

@@ -27,7 +27,7 @@ from lakebound_spark.silver.changes_table import Pending, append_number, last_me
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.due_merge import AT_ONCE, DueMerge, MergeSchedule
 from lakebound_spark.silver.freshness import Freshness, Standing, silver_standing
-from lakebound_spark.silver.micro_batch import Destination, MergeResult, bring_records
+from lakebound_spark.silver.micro_batch import Destination, MergeResult, Read, bring_records
 from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
 from lakebound_spark.silver.preparation import prepare_tables
 from lakebound_spark.silver.purge_horizon import StaleRecords
@@ -80,9 +80,7 @@ def run_merge(
     Silver is marked by the gaps that are open before the first micro-batch, once a minute, and after records that
     came too late.
     """
-    if job.reader == BRONZE:
-        check_bronze(spark, job.source)
-    stream = _stream(spark, job)
+    stream = stream_of(spark, job)
     run, refusals = uuid4().hex, Refusals(warn)
     totals = Totals()
 
@@ -90,7 +88,7 @@ def run_merge(
         started = time.monotonic()
         done = merge_pending(spark, job.target, job.config.source_table)
         if done is not None:
-            tell(_record_pending_merge(spark, job, run, done, started))
+            tell(record_pending_merge(spark, job, run, done, started))
         return done
 
     def look() -> None:
@@ -157,8 +155,10 @@ def refusal_message(job: MergeJob, totals: Totals) -> str:
     )
 
 
-def _stream(spark: SparkSession, job: MergeJob) -> DataFrame:
+def stream_of(spark: SparkSession, job: MergeJob) -> DataFrame:
+    """The stream of names of files, or of bronze's records. Raises Misconfigured for what is no bronze."""
     if job.reader == BRONZE:
+        check_bronze(spark, job.source)
         return stream_of_bronze(spark, job.source, job.files_per_micro_batch, job.bytes_per_merge)
     return stream_of_files(spark, job.source, job.reader, job.files_per_micro_batch)
 
@@ -215,46 +215,59 @@ def merge_micro_batch(
     """
     started = time.monotonic()
 
+    checked, brought = bring_records(spark, reader_of_files(spark, files, to.target, to.config), to)
+    record_gap(spark, folder, to.config.source_table, brought.stale)
+    row = metrics_row(batch_id, len(files), checked, brought, started)
+    return replace(row, oldest_file_ms=min(file.modified_ms for file in files))
+
+
+def reader_of_files(spark: SparkSession, files: list[DataFile], target: str, config: MergeConfig) -> Read:
+    """Reads the files, and records those that are left out in `<target>_bad_files`."""
+
     def read(use: Use) -> tuple[CheckedRecords, DataFrame | None]:
-        checked, held = read_once(spark, files, to.config.source_table, use, record_schema(to.config))
+        checked, held = read_once(spark, files, config.source_table, use, record_schema(config))
         if checked.bad_files:
-            record_bad_files(spark, to.target, checked.bad_files)
+            record_bad_files(spark, target, checked.bad_files)
         return checked, held
 
-    checked, brought = bring_records(spark, read, to)
-    _record_gap(spark, folder, to.config.source_table, brought.stale)
-    row = _metrics_row(batch_id, len(files), checked, brought, started)
-    return replace(row, oldest_file_ms=min(file.modified_ms for file in files))
+    return read
+
+
+def reader_of_bronze(batch: DataFrame, config: MergeConfig) -> Read:
+    """Reads rows of a bronze table."""
+
+    def read(use: Use) -> tuple[CheckedRecords, DataFrame | None]:
+        checked = bronze_records(batch, config.source_table, record_schema(config))
+        return checked, None if checked.records is None else use(checked.records, checked.registers)
+
+    return read
 
 
 def merge_bronze_micro_batch(batch: DataFrame, batch_id: int, job: MergeJob, run: str) -> Iterator[MicroBatch]:
     """Bring in the records of ``batch``, rows of a bronze table; nothing without one."""
     started = time.monotonic()
 
-    def read(use: Use) -> tuple[CheckedRecords, DataFrame | None]:
-        checked = bronze_records(batch, job.config.source_table, record_schema(job.config))
-        return checked, None if checked.records is None else use(checked.records, checked.registers)
-
-    checked, brought = bring_records(batch.sparkSession, read, destination(job, run))
+    checked, brought = bring_records(batch.sparkSession, reader_of_bronze(batch, job.config), destination(job, run))
     if not checked.count and not checked.refused:
         return
-    _record_gap(batch.sparkSession, job.control_folder, job.config.source_table, brought.stale)
-    yield _metrics_row(batch_id, 0, checked, brought, started)
+    record_gap(batch.sparkSession, job.control_folder, job.config.source_table, brought.stale)
+    yield metrics_row(batch_id, 0, checked, brought, started)
 
 
-def _record_gap(spark: SparkSession, folder: str, table: str, stale: StaleRecords | None) -> None:
+def record_gap(spark: SparkSession, folder: str, table: str, stale: StaleRecords | None) -> None:
+    """Note stale records of the source ``table`` as a gap in the control ``folder``."""
     # Before the micro-batch is committed: a crash here brings the same records again, and then their gap.
     if folder and stale is not None:
         record_stale_gap(spark, folder, table, stale.from_ms, stale.to_ms, time.time_ns() // 1_000_000)
 
 
-def _record_pending_merge(
+def record_pending_merge(
     spark: SparkSession, job: MergeJob, run: str, done: PendingMerge, started: float
 ) -> MicroBatch:
-    """The line of a merge of pending changes, which is a row of `<target>_metrics` too."""
-    _record_gap(spark, job.control_folder, job.config.source_table, done.stale)
+    """The line of a merge of pending changes, which becomes a row of `<target>_metrics` too."""
+    record_gap(spark, job.control_folder, job.config.source_table, done.stale)
     number = append_number(done.appends[-1])
-    row = _metrics_row(number, 0, NO_RECORDS, MergeResult(done.keys, stale=done.stale, counts=done.counts), started)
+    row = metrics_row(number, 0, NO_RECORDS, MergeResult(done.keys, stale=done.stale, counts=done.counts), started)
     prepare_metrics(spark, job.target, MicroBatch)
     record_result(spark, job.target, f"{run}-merge", 0, row)
     return row
@@ -265,9 +278,8 @@ def record_schema(config: MergeConfig) -> StructType:
     return RECORD_WITH_OLD_IMAGE if config.keep_expired else RECORD
 
 
-def _metrics_row(
-    batch_id: int, files: int, checked: CheckedRecords, brought: MergeResult, started: float
-) -> MicroBatch:
+def metrics_row(batch_id: int, files: int, checked: CheckedRecords, brought: MergeResult, started: float) -> MicroBatch:
+    """The line of a micro-batch that began at ``started`` of the monotonic clock."""
     now_ms, oldest = time.time_ns() // 1_000_000, checked.oldest_ingest_ms
     stale = 0 if brought.stale is None else brought.stale.records
     return MicroBatch(

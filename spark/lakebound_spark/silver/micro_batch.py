@@ -101,6 +101,15 @@ def _reduce(to: Destination, records: DataFrame, registers: Collection[str]) -> 
     return hold(typed_rows(latest, to.config.columns, registers), f"{to.staging}/rows")
 
 
+def reduce_held(to: Destination, latest: DataFrame, registers: Collection[str]) -> DataFrame:
+    """What a `Read` has to give as its rows where those of ``latest``, one a key, are held already."""
+    if to.config.auto:
+        return latest
+    rows = typed_rows(latest, to.config.columns, registers)
+    # An append computes its rows once; a MERGE reads them several times.
+    return rows if to.append_as else hold(rows, f"{to.staging}/rows")
+
+
 def _merge_held(spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
     rows, columns = _typed(spark, held, registers, to)
     if to.config.auto:

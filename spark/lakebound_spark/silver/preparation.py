@@ -35,13 +35,31 @@ def prepare_tables(
     *,
     appends: bool,
 ) -> None:
-    """Make silver, and `_changes` where micro-batches append, and tie the checkpoint to silver.
+    """Make silver as `prepare_silver` does, and tie the checkpoint to it.
+
+    Raises Misconfigured as `prepare_silver` and `claim_checkpoint` do.
+    """
+    table_id = prepare_silver(spark, target, config, checkpoint, merge, refusals, appends=appends)
+    claim_checkpoint(spark, checkpoint, target, table_id)
+
+
+def prepare_silver(
+    spark: SparkSession,
+    target: str,
+    config: MergeConfig,
+    checkpoint: str,
+    merge: Callable[[], object],
+    refusals: Refusals,
+    *,
+    appends: bool,
+) -> str:
+    """Make silver, and `_changes` where micro-batches append. Returns the Delta table's id.
 
     ``merge`` brings pending changes into silver. It is called first where micro-batches merge themselves from now on,
     and where the configuration has other columns than those that pending changes were typed for.
 
-    Raises Misconfigured as `prepare_target` and `claim_checkpoint` do, and where changes are missing that were appended
-    and perhaps not merged. Only a new checkpoint brings them again: it reads every file.
+    Raises Misconfigured as `prepare_target` does, and where changes are missing that were appended and perhaps not
+    merged. Only a new checkpoint brings them again: it reads every file.
     """
     fault = ""
     if exists(spark, target) and (appends or keeps_changes(spark, target)):
@@ -60,7 +78,7 @@ def prepare_tables(
         columns = attribute_columns(read_table(spark, target).schema) if config.auto else config.columns
         open_changes(spark, target, columns, start_afresh=bool(fault))
         create_views(spark, target, refusals)
-    claim_checkpoint(spark, checkpoint, target, table_id)
+    return table_id
 
 
 def _typed_alike(spark: SparkSession, target: str, config: MergeConfig) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.errors import AnalysisException, IllegalArgumentException, UnsupportedOperationException
@@ -41,6 +41,8 @@ from lakebound_spark.silver.views import create_views
 
 _SOURCE_TABLE = "lakebound.source_table"
 _TTL_DELETES = "lakebound.ttl_deletes"
+_EXTENT = "lakebound.entity_rules"
+"""Property of silver: which keys of the source are in it, absent where all are."""
 
 AUTO = "auto"
 
@@ -58,6 +60,7 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig, refusa
     if _SOURCE_TABLE not in made_from or COLUMNS_PROPERTY not in made_from:
         raise Misconfigured(f"{target} is a Delta table that this job did not make; name another target")
     _require_equal(target, "source_table", made_from[_SOURCE_TABLE], config.source_table)
+    _require_equal(target, "rules of its keys", extent_of(made_from), list(config.extent))
     _require_equal(target, "ttl_deletes", made_from.get(_TTL_DELETES, "delete"), _ttl_deletes(config))
     there, wanted = json.loads(made_from[COLUMNS_PROPERTY]), _columns_description(config)
     if isinstance(there, dict) and isinstance(wanted, dict) and there != wanted and there.items() <= wanted.items():
@@ -70,6 +73,16 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig, refusa
     apply_options(spark, target, config.options, refusals or Refusals())
     create_views(spark, target, refusals)
     return str(table_detail(spark, target)["id"])
+
+
+def extent_of(made_from: Mapping[str, str]) -> list[str]:
+    """Which keys of the source a table with these properties has (`EntityRules.extent_of`); nothing for all of them."""
+    return list(json.loads(made_from.get(_EXTENT, "[]")))
+
+
+def extent_property(extent: Sequence[str]) -> dict[str, str]:
+    """The property from which `extent_of` reads; none for all keys."""
+    return {_EXTENT: encode_property(json.dumps(list(extent)))} if extent else {}
 
 
 def _require_equal(target: str, name: str, there: Any, wanted: Any) -> None:
@@ -120,7 +133,7 @@ def _create_table(spark: SparkSession, target: str, config: MergeConfig) -> None
         features |= NAME_MAPPING
     described = json.dumps(_columns_description(config), sort_keys=True)
     made_from = {_SOURCE_TABLE: config.source_table, COLUMNS_PROPERTY: described, _TTL_DELETES: _ttl_deletes(config)}
-    made_from = {name: encode_property(value) for name, value in made_from.items()}
+    made_from = {name: encode_property(value) for name, value in made_from.items()} | extent_property(config.extent)
     try:
         # OPTIMIZE then sorts rows by key, so that a MERGE of neighbouring keys reads few files.
         properties = features | dict(config.options.properties) | made_from

@@ -34,13 +34,24 @@ _WIDE: Final = Context(prec=10_000)
 
 
 @dataclass(frozen=True, slots=True)
+class TextPart:
+    """The part of a text that is read: what stands between ``after`` and ``before``, or member ``number`` (from 1) of
+    the text split at ``separator``. A text without these signs has no such part."""
+
+    after: str = ""
+    before: str = ""
+    separator: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Scalar:
     """One value. `json` is a string with the attribute as DynamoDB-JSON, whatever its type.
 
     ``unit`` (`s`, `ms`, `us` of a timestamp, `d` of a date) makes the attribute a number since 1970; ``pattern``
     is a date format; ``zone`` (`Z` or `±hh:mm`) is the offset of what is written without one. ``truncates`` cuts a
     timestamp's digits beyond microseconds off. ``true`` and ``false`` are what a boolean is read from besides a BOOL:
-    an S of exactly that text, an N of that value.
+    an S of exactly that text, an N of that value. ``part`` of an S is read as if it were the attribute, an S or an N.
     """
 
     name: str
@@ -52,6 +63,7 @@ class Scalar:
     truncates: bool = False
     true: tuple[str, ...] = ()
     false: tuple[str, ...] = ()
+    part: TextPart | None = None
 
 
 @dataclass(frozen=True, slots=True)

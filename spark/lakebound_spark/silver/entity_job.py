@@ -1,0 +1,373 @@
+"""The merge job for several tables of one source: what a micro-batch brings, split by the rules of its keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from uuid import uuid4
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text, prepare_metrics, record_result
+from lakebound_spark.platform.refusals import Refusals
+from lakebound_spark.platform.streams import (
+    MicroBatchWork,
+    claim_checkpoint,
+    claimed_table,
+    run_micro_batches,
+    staging_folder,
+)
+from lakebound_spark.platform.tables import (
+    companion_table,
+    exists,
+    properties,
+    read_table,
+    retry_on_conflict,
+    set_properties,
+    table_sql,
+)
+from lakebound_spark.reading.files import CheckedRecords
+from lakebound_spark.reading.source import data_files, split_by_bytes
+from lakebound_spark.silver.changes_table import Pending, last_merge_ms, pending
+from lakebound_spark.silver.config import EntitiesConfig, MergeConfig
+from lakebound_spark.silver.due_merge import DueMerge
+from lakebound_spark.silver.entity_batch import Brought, Destinations, bring_entities
+from lakebound_spark.silver.entity_sql import entity_sql
+from lakebound_spark.silver.freshness import Freshness, Standing, silver_standing
+from lakebound_spark.silver.key_sql import keys_sql
+from lakebound_spark.silver.merge_job import (
+    BRONZE,
+    MergeJob,
+    destination,
+    files_until_ms,
+    metrics_row,
+    reader_of_bronze,
+    reader_of_files,
+    record_gap,
+    record_pending_merge,
+    refusal_message,
+    stream_of,
+)
+from lakebound_spark.silver.micro_batch import MergeResult
+from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
+from lakebound_spark.silver.preparation import prepare_silver
+from lakebound_spark.silver.purge_horizon import purge_floor_ms
+from lakebound_spark.silver.silver_table import extent_of, extent_property
+from lakebound_spark.silver.stale_mark import mark_stale, read_gaps
+
+
+@dataclass(frozen=True, slots=True)
+class EntityJob:
+    """One run for several tables.
+
+    ``whole`` is what they have in common. Its target is a name without a table: `<target>_metrics` and
+    `<target>_bad_files` beside it are about all of them. ``accepts_rules`` takes the operator's word that keys may move
+    from table to table.
+    """
+
+    whole: MergeJob
+    config: EntitiesConfig
+    accepts_rules: bool = False
+
+    @classmethod
+    def of(cls, whole: MergeJob, config: EntitiesConfig, *, accepts_rules: bool = False) -> EntityJob:
+        """The job whose target, in ``whole``, is no table. Raises Misconfigured where it is one."""
+        if whole.target in config.tables:
+            raise Misconfigured(
+                f"{whole.target} is one of the tables of the configuration; give as target a name of their own for "
+                "what is about all of them, such as that of the source table"
+            )
+        # The old image is read for all if one of them shows it.
+        keeps = any(table.keep_expired for table in config.tables.values())
+        return cls(replace(whole, config=MergeConfig(config.source_table, keep_expired=keeps)), config, accepts_rules)
+
+    def of_table(self, target: str) -> MergeJob:
+        """What is done with one of the tables, as a job of that table."""
+        return replace(self.whole, target=target, config=self.config.tables[target])
+
+
+@dataclass(frozen=True, slots=True)
+class EntityMicroBatch(MicroBatch):
+    """What a micro-batch did to all tables. ``unmatched`` counts records whose key belongs to no table."""
+
+    unmatched: int = 0
+
+
+@dataclass(slots=True)
+class EntityTotals(Totals):
+    """Sums over all tables."""
+
+    unmatched: int = 0
+    tables: int = 0
+    """How many tables there are; no sum."""
+
+    @property
+    def all_refused(self) -> bool:
+        """Whether something came in and no table got anything of it."""
+        return bool(self.refused or self.bad_files or self.unmatched) and not (self.records or self.stale)
+
+    def place(self, target: str) -> str:
+        """Where the records went, as the sentence says it."""
+        return f"the {self.tables} tables of {target}"
+
+    def sentence(self, target: str, seconds: float) -> str:
+        """What the run did, for a person."""
+        told = Totals.sentence(self, target, seconds)
+        if not self.unmatched:
+            return told
+        return f"{told}; {count_text(self.unmatched, 'record')} with keys of no table"
+
+    def gaps(self, target: str) -> list[str]:
+        """The lines for standard error: those that begin with `GAP:`, and one for keys of no table."""
+        lines = Totals.gaps(self, target)
+        if self.unmatched:
+            lines.append(
+                f"UNMATCHED: {count_text(self.unmatched, 'record')} belong to no table of {target}, since no `where` "
+                "takes their keys; add a table for them, or one with `where: rest`, and give a new checkpoint. "
+                "`lakebound config infer --entities` shows the patterns of keys"
+            )
+        return lines
+
+    def __str__(self) -> str:
+        return f"{Totals.__str__(self)} unmatched={self.unmatched}"
+
+
+def run_entities(
+    spark: SparkSession,
+    job: EntityJob,
+    *,
+    report: Callable[[str], None] = print,
+    warn: Callable[[str], None] = lambda text: None,
+    stop: threading.Event | None = None,
+    is_repeated: bool = False,
+    freshness: Freshness | None = None,
+) -> EntityTotals:
+    """Merge into all tables until caught up (available-now) or until ``stop`` is set; otherwise as `run_merge`.
+
+    A micro-batch is a row of `<table>_metrics` for each table that it had a key of, and one of `<target>_metrics` with
+    the sums, which is also the line that ``report`` gets. Raises Misconfigured before anything is merged where the
+    rules are others than those that the tables were made by, unless the job accepts that.
+    """
+    whole, tables = job.whole, list(job.config.tables)
+    stream = stream_of(spark, whole)
+    run, refusals = uuid4().hex, Refusals(warn)
+    totals = EntityTotals(tables=len(tables))
+
+    def merge(target: str) -> PendingMerge | None:
+        started = time.monotonic()
+        done = merge_pending(spark, target, whole.config.source_table)
+        if done is not None:
+            row = record_pending_merge(spark, job.of_table(target), run, done, started)
+            totals.add(row)
+            report(json.dumps({"table": target, **asdict(row)}))
+            if row.stale:
+                look()
+        return done
+
+    def look() -> None:
+        if whole.control_folder:
+            gaps = read_gaps(spark, whole.control_folder, whole.config.source_table)
+            totals.stale_since = max(mark_stale(spark, target, gaps, refusals) for target in tables)
+
+    def tell(done: EntityMicroBatch) -> None:
+        totals.add(done)
+        report(json.dumps(asdict(done)))
+        if totals.results == 1 and totals.all_refused:
+            warn(all_refused_message(job, totals))
+        if done.stale:
+            look()
+        if done.appended:
+            for one in due:
+                one.look()
+        if freshness is not None:
+            freshness.brought(done)
+            freshness.publish(standing, warn)
+
+    def idle() -> None:
+        if freshness is not None:
+            freshness.caught_up()
+            freshness.publish(standing, warn)
+
+    def standing() -> Standing:
+        return _standing(spark, job)
+
+    def between() -> None:
+        look()
+        for one in due:
+            one.look()
+
+    def waiting(target: str) -> tuple[Pending, int]:
+        return pending(spark, target), last_merge_ms(spark, target)
+
+    due = []
+    if whole.schedule.appends:
+        due = [DueMerge(one, whole.schedule, partial(waiting, one), partial(merge, one), warn) for one in tables]
+    _prepare(spark, job, merge, refusals)
+    look()
+    work = EntityWork(whole.target, run, job)
+    run_micro_batches(stream, work, whole.checkpoint, whole.trigger, stop, report=tell, between=between, idle=idle)
+    for one in due:
+        one.look(last=not is_repeated)
+        totals.merge_fails = totals.merge_fails or one.is_failing
+    if freshness is not None:
+        if stop is None or not stop.is_set():
+            freshness.caught_up()
+        freshness.publish(standing, warn, last=not is_repeated)
+    return totals
+
+
+def all_refused_message(job: EntityJob, totals: EntityTotals) -> str:
+    """What is wrong where no table got anything of what came in, and what to do."""
+    if totals.unmatched:
+        return (
+            f"nothing was merged: no `where` takes the keys of {count_text(totals.unmatched, 'record')} of "
+            f"{job.config.source_table}; `lakebound config infer --entities` shows the patterns of keys"
+        )
+    return refusal_message(job.whole, totals)
+
+
+def _prepare(
+    spark: SparkSession, job: EntityJob, merge: Callable[[str], PendingMerge | None], refusals: Refusals
+) -> None:
+    whole = job.whole
+    moved = [target for target in job.config.tables if _has_other_rules(spark, job, target)]
+    if moved:
+        _move_keys(spark, job, moved, merge)
+    ids = []
+    for target, config in job.config.tables.items():
+        prepare_metrics(spark, target, MicroBatch)
+        appends = whole.schedule.appends
+        ids.append(
+            prepare_silver(spark, target, config, whole.checkpoint, partial(merge, target), refusals, appends=appends)
+        )
+    # A checkpoint is of these tables and of these rules: under others it has passed files of which a table lacks keys.
+    extents = json.dumps([config.extent for config in job.config.tables.values()])
+    digest = hashlib.sha256(extents.encode()).hexdigest()[:16]
+    claim_checkpoint(spark, whole.checkpoint, f"the tables {', '.join(job.config.tables)}", " ".join([*ids, digest]))
+
+
+def _has_other_rules(spark: SparkSession, job: EntityJob, target: str) -> bool:
+    return exists(spark, target) and extent_of(properties(spark, target)) != list(job.config.tables[target].extent)
+
+
+def _move_keys(
+    spark: SparkSession, job: EntityJob, moved: list[str], merge: Callable[[str], PendingMerge | None]
+) -> None:
+    """Take from each of these tables the rows that are not its own any more; a new checkpoint brings those it lacks."""
+    named = ", ".join(moved)
+    if not job.accepts_rules:
+        raise Misconfigured(
+            f"the rules changed: keys may leave or come to {named}. Start with --rules-changed and a new --checkpoint: "
+            "rows that leave are removed, and every file is read again, which changes nothing in the other tables. Or "
+            "drop these tables and give a new checkpoint"
+        )
+    if claimed_table(spark, job.whole.checkpoint) is not None:
+        raise Misconfigured(
+            f"--rules-changed needs a new --checkpoint: {job.whole.checkpoint} has passed files with keys that now "
+            f"come to {named}"
+        )
+    purged = [target for target in moved if purge_floor_ms(spark, target) is not None]
+    if purged:
+        raise Misconfigured(
+            f"{', '.join(purged)} had tombstones purged, and would not take older records of the keys that come to it; "
+            "drop it, and it is made anew from the files"
+        )
+    for target in moved:
+        merge(target)
+        place = list(job.config.tables).index(target)
+        foreign = f"coalesce({entity_sql(job.config.rules, keys_sql('_key'))} <> {place}, true)"
+        retry_on_conflict(partial(spark.sql, f"DELETE FROM {table_sql(target)} WHERE {foreign}"))
+        set_properties(spark, target, extent_property(job.config.tables[target].extent))
+
+
+def _standing(spark: SparkSession, job: EntityJob) -> Standing:
+    """What the tables say together: the newest record of the whole, and what waits in each."""
+    each = [silver_standing(spark, target, job.whole.schedule) for target in job.config.tables]
+    newest = read_table(spark, companion_table(job.whole.target, "_metrics")).agg(F.max("newest_ingest_ms")).head()
+    assert newest is not None
+    since = [one.due_since_ms for one in each if one.due_since_ms is not None]
+    return Standing(
+        now_ms=max(one.now_ms for one in each),
+        newest_record_ms=newest[0],
+        waiting=Pending(
+            tuple(append for one in each for append in one.waiting.appends),
+            sum(one.waiting.rows for one in each),
+            sum(one.waiting.bytes for one in each),
+        ),
+        merged_ms=min(one.merged_ms for one in each),
+        due_since_ms=min(since, default=None),
+    )
+
+
+@dataclass(frozen=True)
+class EntityWork(MicroBatchWork):
+    """A micro-batch of names of files, or of bronze's records, brought into all tables."""
+
+    job: EntityJob
+    kind = EntityMicroBatch
+
+    def results(self, batch: DataFrame, batch_id: int) -> Iterator[EntityMicroBatch]:
+        """At most `bytes_per_merge` of files at once. Doing it again changes nothing in any table."""
+        spark, whole = batch.sparkSession, self.job.whole
+        if whole.reader == BRONZE:
+            started = time.monotonic()
+            checked, brought = bring_entities(spark, reader_of_bronze(batch, whole.config), self._destinations())
+            if checked.count or checked.refused:
+                yield self._record(
+                    spark, metrics_row(batch_id, 0, checked, MergeResult(), started), 0, brought, started
+                )
+            return
+        files = data_files((row["path"], row["url"], row["length"], row["modified_ms"]) for row in batch.collect())
+        waiting = list(files)
+        for part, some in enumerate(split_by_bytes(files, whole.bytes_per_merge)):
+            started = time.monotonic()
+            read = reader_of_files(spark, some, whole.target, whole.config)
+            checked, brought = bring_entities(spark, read, self._destinations())
+            del waiting[: len(some)]
+            row = replace(
+                metrics_row(batch_id, len(some), checked, MergeResult(), started),
+                oldest_file_ms=min(file.modified_ms for file in some),
+                files_until_ms=files_until_ms(some, waiting),
+            )
+            yield self._record(spark, row, part, brought, started)
+
+    def _destinations(self) -> Destinations:
+        staging = staging_folder(self.job.whole.checkpoint)
+        tables = tuple(
+            replace(destination(self.job.of_table(target), self.run), staging=f"{staging}/{number}")
+            for number, target in enumerate(self.job.config.tables)
+        )
+        return Destinations(self.job.config.source_table, self.job.config.rules, tables, staging)
+
+    def _record(
+        self, spark: SparkSession, row: MicroBatch, part: int, brought: Brought, started: float
+    ) -> EntityMicroBatch:
+        """Write a row for each table; the row of them all."""
+        rows = {}
+        for target, (checked, result) in brought.tables.items():
+            record_gap(spark, self.job.whole.control_folder, self.job.config.source_table, result.stale)
+            one = self._row_of_table(row, checked, result, started)
+            record_result(spark, target, self.run, part, one)
+            rows[target] = one
+        sums = _sums(rows)
+        whole = asdict(row) | sums | {"records": row.records - brought.unmatched_records - sums["stale"]}
+        return EntityMicroBatch(**whole, unmatched=brought.unmatched_records)
+
+    @staticmethod
+    def _row_of_table(row: MicroBatch, checked: CheckedRecords, result: MergeResult, started: float) -> MicroBatch:
+        own = metrics_row(row.batch, row.files, checked, result, started)
+        return replace(own, oldest_file_ms=row.oldest_file_ms, files_until_ms=row.files_until_ms)
+
+
+_SUMMED = ("stale", "keys", "inserted", "updated", "rewritten", "inexact", "rescued", "appended")
+
+
+def _sums(rows: Mapping[str, MicroBatch]) -> dict[str, int]:
+    return {name: sum(getattr(row, name) for row in rows.values()) for name in _SUMMED}

@@ -1,0 +1,176 @@
+"""Several silver tables from one source table: together they hold what one table would, each key where it belongs."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pyspark.sql import Row, SparkSession
+
+from lakebound_spark.platform.tables import exists
+from lakebound_spark.silver import entity_batch
+from lakebound_spark.silver.live_rows import live_rows
+from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
+from tests.spark.silver import run_job
+from tests.support.independent_writer import TABLE, Record, canonical, item, stream, write_records
+from tests.support.registers import receive_all
+
+Tables = Mapping[str, Mapping[str, Any]]
+"""The items of each table by key, None for a tombstone."""
+
+
+def write_tables(folder: Path, tables: dict[str, dict[str, Any]]) -> Path:
+    config = folder / "app.yaml"
+    named = {str(folder / name): settings for name, settings in tables.items()}
+    config.write_text(yaml.safe_dump({"source_table": TABLE, "tables": named}, sort_keys=False))
+    return config
+
+
+def rows_of(spark: SparkSession, folder: Path, name: str) -> dict[str, Row]:
+    return {row["_key"]: row for row in spark.read.format("delta").load(str(folder / name)).collect()}
+
+
+def items_of(rows: Mapping[str, Row]) -> dict[str, Any]:
+    return {key: None if row["_item"] is None else json.loads(row["_item"]) for key, row in rows.items()}
+
+
+def wrong_keys(tables: Tables, owners: Mapping[str, str], records: list[Record]) -> set[str]:
+    """Keys that are in a table which is not theirs, or whose item there is not the one that the oracle has."""
+    expected: dict[str, dict[str, Any]] = {name: {} for name in tables}
+    for key, registers in receive_all(records).items():
+        expected[owners[key]][key] = registers.visible
+    return {
+        key
+        for name, items in tables.items()
+        for key in items.keys() | expected[name].keys()
+        if key not in items or key not in expected[name] or items[key] != expected[name][key]
+    }
+
+
+def kinds_of_history(kinds: list[str], histories: int) -> tuple[list[Record], dict[str, str]]:
+    """Random histories with lost changes, deletes, re-inserts, scans and sweeps; and the kind of each key."""
+    records: list[Record] = []
+    owners: dict[str, str] = {}
+    for number in range(histories):
+        for kind, lived in history(number, dict.fromkeys(kinds, two_registers(MARGIN_MS))).items():
+            records += lived.records
+            owners |= dict.fromkeys((record["key"] for record in lived.records), kind)
+    return records, owners
+
+
+@pytest.mark.parametrize(
+    ("kinds", "histories"), [(3, 40), pytest.param(10, 150, marks=pytest.mark.soak)], ids=["three", "ten"]
+)
+def test_every_key_is_in_its_table_as_in_the_source_whatever_breaks_off(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: int, histories: int
+) -> None:
+    names = [f"K{number}" for number in range(kinds)]
+    records, owners = kinds_of_history(names, histories)
+    parts = {"who": {"path": "id", "after": "-"}, "v": "int"}
+    tables = {name: {"where": {"id": f"{name}-*"}, "columns": parts} for name in names[:-2]}
+    tables |= {names[-2]: {"where": {"id": f"{names[-2]}-*"}, "columns": "auto"}, names[-1]: {"where": "rest"}}
+    config = write_tables(tmp_path, tables)
+    target, checkpoint = tmp_path / "app", tmp_path / "checkpoint"
+    files = deliver(records, random.Random(4), 2)
+
+    write_records(tmp_path / "source", files[0])
+    with monkeypatch.context() as broken:
+        bring = entity_batch.bring_records
+
+        def break_off(*arguments: Any) -> Any:
+            if arguments[2].target.endswith(names[1]):
+                raise OSError("the storage is gone between two tables")
+            return bring(*arguments)
+
+        broken.setattr(entity_batch, "bring_records", break_off)
+        assert run_job(tmp_path / "source", checkpoint, target, config).status != 0
+    assert rows_of(spark, tmp_path, names[0])
+    assert not rows_of(spark, tmp_path, names[1])
+
+    write_records(tmp_path / "source", files[1], hour="dt=2013-01-01/HH=06")
+    done = run_job(tmp_path / "source", checkpoint, target, config)
+    assert done.status == 0
+    assert sum(batch["records"] for batch in done.batches) == sum(map(len, files))
+    assert sum(batch["keys"] for batch in done.batches) >= len(owners)
+    assert not exists(spark, str(target)), "the name of the whole is no table"
+
+    found = {name: rows_of(spark, tmp_path, name) for name in names}
+    assert wrong_keys({name: items_of(rows) for name, rows in found.items()}, owners, records) == set()
+    assert any(row["_is_deleted"] for rows in found.values() for row in rows.values())
+    for key, row in found[names[0]].items():
+        assert row["who"] == key.partition("-")[2], "a part of the key stays on a tombstone"
+    metrics = spark.read.format("delta").load(f"{tmp_path / names[0]}_metrics").collect()
+    assert {row["keys"] for row in metrics} != {None}
+    assert max(row["records"] for row in metrics) < len(records)
+
+    # Every file again under a new checkpoint: no table changes.
+    before = {name: spark.sql(f"DESCRIBE HISTORY delta.`{tmp_path / name}`").count() for name in names}
+    again = run_job(tmp_path / "source", tmp_path / "again", target, config)
+    assert [(batch["inserted"], batch["updated"]) for batch in again.batches] == [(0, 0)]
+    assert {name: spark.sql(f"DESCRIBE HISTORY delta.`{tmp_path / name}`").count() for name in names} == before
+
+
+def test_red_control_a_rule_on_another_attribute_loses_deletes_and_is_found() -> None:
+    """What the check says of tables that were split by `v`, which a delete does not bring."""
+    records, owners = kinds_of_history(["K0", "K1"], 40)
+    by_value: dict[str, list[Record]] = {"K0": [], "K1": []}
+    for record in records:
+        image = record["new_image"]
+        name = "K1" if image is not None and int(image["v"]["N"]) % 2 else "K0"
+        by_value[name].append(record)
+    split = {name: {key: one.visible for key, one in receive_all(some).items()} for name, some in by_value.items()}
+    assert len(wrong_keys(split, owners, records)) > 100
+    right = {name: [one for one in records if owners[one["key"]] == name] for name in by_value}
+    told = {name: {key: one.visible for key, one in receive_all(some).items()} for name, some in right.items()}
+    assert wrong_keys(told, owners, records) == set()
+
+
+def test_rules_that_change_are_told_and_keys_move_only_on_the_operators_word(
+    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "app"
+    keys = ("U1", "O1", "O2", "X1")
+    write_records(source, [stream(key, n, item(key)) for n, key in enumerate(keys, 1)])
+
+    def job(checkpoint: str, tables: dict[str, dict[str, Any]], *more: str) -> tuple[int, str]:
+        done = run_job(source, tmp_path / checkpoint, target, write_tables(tmp_path, tables), *more)
+        return done.status, capfd.readouterr().err
+
+    def keys_in(name: str) -> set[str]:
+        shown = live_rows(spark, str(tmp_path / name)).where("NOT _is_deleted").collect()
+        return {row["_key"].removeprefix("id=S:") for row in shown}
+
+    status, said = job("wrong", {"users": {"where": {"v": "U*"}}})
+    assert status == 2
+    assert "looks at v, which is no key attribute of flights (id); a delete brings nothing but its key" in said
+
+    users: dict[str, Any] = {"where": {"id": "U*"}}
+    orders: dict[str, Any] = {"where": {"id": "O*"}}
+    status, said = job("first", {"users": users, "orders": orders}, "--merge-every", "1h")
+    assert (status, said.count("UNMATCHED: 1 record belong")) == (0, 1)
+    assert (keys_in("users"), keys_in("orders")) == ({"U1"}, {"O1", "O2"})
+
+    moved = {"users": users, "late": {"where": {"id": "O2"}}, "orders": orders, "rest": {"where": "rest"}}
+    status, said = job("first", moved, "--merge-every", "1h")
+    assert status == 2
+    assert f"keys may leave or come to {tmp_path / 'orders'}. Start with --rules-changed" in said
+    status, said = job("first", moved, "--rules-changed")
+    assert status == 2
+    assert "needs a new --checkpoint" in said
+    status, said = job("second", moved, "--rules-changed")
+    assert (status, said) == (0, "")
+    assert {name: keys_in(name) for name in moved} == {
+        "users": {"U1"},
+        "late": {"O2"},
+        "orders": {"O1"},
+        "rest": {"X1"},
+    }
+    status, said = job("first", moved)
+    assert status == 2, "the old checkpoint has passed files with keys of the new tables"
+    assert "give a new checkpoint" in said
+    assert canonical({"id": {"S": "O2"}}) not in rows_of(spark, tmp_path, "orders")
