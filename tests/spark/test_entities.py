@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,14 @@ from pyspark.sql import Row, SparkSession
 
 from lakebound_spark.platform.tables import exists
 from lakebound_spark.silver import entity_batch
+from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, parse_any_config
+from lakebound_spark.silver.entity_batch import Destinations, bring_entities
 from lakebound_spark.silver.live_rows import live_rows
+from lakebound_spark.silver.merge_job import reader_of_files
+from lakebound_spark.silver.micro_batch import Destination
+from lakebound_spark.silver.silver_table import prepare_target
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
-from tests.spark.silver import run_job
+from tests.spark.silver import data_files_at, run_job
 from tests.support.independent_writer import TABLE, Record, canonical, item, stream, write_records
 from tests.support.registers import receive_all
 
@@ -63,9 +68,58 @@ def kinds_of_history(kinds: list[str], histories: int) -> tuple[list[Record], di
     return records, owners
 
 
-@pytest.mark.parametrize(
-    ("kinds", "histories"), [(3, 40), pytest.param(10, 150, marks=pytest.mark.soak)], ids=["three", "ten"]
-)
+def test_two_tables_hold_what_the_source_holds_though_the_job_breaks_off_between_them(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, owners = kinds_of_history(["K0", "K1"], 30)
+    tables = {
+        "K0": {"where": {"id": "K0-*"}, "columns": {"who": {"path": "id", "after": "-"}}},
+        "K1": {"where": "rest"},
+    }
+    config = parse_any_config(yaml.safe_load(write_tables(tmp_path, tables).read_text()))
+    assert isinstance(config, EntitiesConfig)
+    for target, own in config.tables.items():
+        prepare_target(spark, target, own)
+    to = Destinations(
+        TABLE,
+        config.rules,
+        tuple(Destination(target, own, f"{target}_staging") for target, own in config.tables.items()),
+        str(tmp_path / "staging"),
+    )
+    in_common = MergeConfig(TABLE)
+    first, second = (
+        reader_of_files(spark, data_files_at([write_records(tmp_path / "source", some)]), f"{tmp_path}/app", in_common)
+        for some in deliver(records, random.Random(4), 2)
+    )
+    with monkeypatch.context() as broken:
+        broken.setattr(entity_batch, "bring_records", breaking_off_at("K1"))
+        with pytest.raises(OSError, match="between two tables"):
+            bring_entities(spark, first, to)
+    assert rows_of(spark, tmp_path, "K0")
+    assert not rows_of(spark, tmp_path, "K1")
+    _, after_a_break = bring_entities(spark, first, to)
+    assert {name.rpartition("/")[2]: one.counts[:2] for name, (_, one) in after_a_break.tables.items()}["K0"] == (0, 0)
+    bring_entities(spark, second, to)
+    found = {name: rows_of(spark, tmp_path, name) for name in ("K0", "K1")}
+    assert wrong_keys({name: items_of(rows) for name, rows in found.items()}, owners, records) == set()
+    assert {key.partition("-")[2] for key in found["K0"]} == {row["who"] for row in found["K0"].values()}
+    assert any(row["_is_deleted"] for row in found["K0"].values()), "whose part of the key is there as well"
+
+
+def breaking_off_at(name: str) -> Callable[..., Any]:
+    """`bring_records`, which fails for the table of this name."""
+    bring = entity_batch.bring_records
+
+    def break_off(*arguments: Any) -> Any:
+        if arguments[2].target.endswith(name):
+            raise OSError("the storage is gone between two tables")
+        return bring(*arguments)
+
+    return break_off
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("kinds", "histories"), [(3, 40), (10, 150)], ids=["three", "ten"])
 def test_every_key_is_in_its_table_as_in_the_source_whatever_breaks_off(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: int, histories: int
 ) -> None:
@@ -80,14 +134,7 @@ def test_every_key_is_in_its_table_as_in_the_source_whatever_breaks_off(
 
     write_records(tmp_path / "source", files[0])
     with monkeypatch.context() as broken:
-        bring = entity_batch.bring_records
-
-        def break_off(*arguments: Any) -> Any:
-            if arguments[2].target.endswith(names[1]):
-                raise OSError("the storage is gone between two tables")
-            return bring(*arguments)
-
-        broken.setattr(entity_batch, "bring_records", break_off)
+        broken.setattr(entity_batch, "bring_records", breaking_off_at(names[1]))
         assert run_job(tmp_path / "source", checkpoint, target, config).status != 0
     assert rows_of(spark, tmp_path, names[0])
     assert not rows_of(spark, tmp_path, names[1])
@@ -130,6 +177,7 @@ def test_red_control_a_rule_on_another_attribute_loses_deletes_and_is_found() ->
     assert wrong_keys(told, owners, records) == set()
 
 
+@pytest.mark.soak
 def test_rules_that_change_are_told_and_keys_move_only_on_the_operators_word(
     spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

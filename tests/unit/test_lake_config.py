@@ -32,9 +32,9 @@ def test_four_lines_are_a_table_with_every_step(tmp_path: Path) -> None:
         ("audit", "at 04:30"),
     ]
     assert table.bronze is not None
-    assert table.history is not None
+    (history,) = table.histories
     # The folders that the jobs of the Databricks bundle have, so that `run` goes on where they ended.
-    checkpoints = [table.bronze.checkpoint, table.silver.checkpoint, table.history.checkpoint]
+    checkpoints = [table.bronze.checkpoint, table.silver.checkpoint, history.checkpoint]
     assert checkpoints == [f"s3a://l/c/flights/{step}" for step in ("bronze", "silver", "history")]
     assert (table.silver.source, table.silver.control_folder) == ("s3a://b/ddb/flights", "s3a://b/_lakebound/flights")
     assert table.commits() == [
@@ -43,6 +43,47 @@ def test_four_lines_are_a_table_with_every_step(tmp_path: Path) -> None:
         "lake.flights_history",
         "lake.flights_bronze_audits",
     ]
+
+
+APP: dict[str, Any] = {
+    "source_table": "app",
+    "tables": {
+        "lake.users": {"where": {"pk": "USER#*"}, "deletes": "hard", "purge_after_days": 60},
+        "lake.orders": {"where": {"pk": "ORDER#*"}, "history": "scd2"},
+    },
+}
+APP_ENTRY = {**ENTRY, "target": "lake.app", "config": APP}
+
+
+def test_an_entry_can_be_several_tables_of_one_source() -> None:
+    (table,) = parse_lake({"tables": [APP_ENTRY]})
+    assert table.entities is not None
+    assert (table.entities.whole.source, table.entities.whole.target) == ("s3a://b/ddb/flights", "lake.app")
+    assert [(job.target, job.keys.extent, job.checkpoint) for job in table.histories] == [
+        ("lake.orders_history", ('{pk: "ORDER#*"}',), "s3a://l/c/flights/history-lake.orders")
+    ]
+    assert [(job.target, job.is_whole, job.config.horizon is not None) for job in table.upkeep] == [
+        ("lake.users", False, True),
+        ("lake.orders", False, False),
+        ("lake.app", True, False),
+        ("lake.app_bronze", False, False),
+    ]
+    assert table.commits() == [
+        *("lake.users", "lake.orders", "lake.app_bronze"),
+        *("lake.users_history", "lake.orders_history", "lake.app_bronze_audits"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"tables": [{**APP_ENTRY, "target": "lake.users"}]}, "lake.users is one of the tables of the configuration"),
+        ({"tables": [APP_ENTRY, {**ENTRY, "target": "lake.orders", "checkpoints": "/c"}]}, "its target lake.orders is"),
+    ],
+)
+def test_tables_of_an_entry_are_no_other_target(document: Any, says: str) -> None:
+    with pytest.raises(Misconfigured, match=says):
+        parse_lake(document)
 
 
 def one(**more: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,13 +11,15 @@ from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_table import BronzeJob
 from lakebound_spark.history.history_job import FILES_PER_MICRO_BATCH as FILES_OF_BRONZE
 from lakebound_spark.history.history_job import HistoryJob
+from lakebound_spark.history.key_selection import EVERY_KEY, KeySelection
 from lakebound_spark.lake.schedule import STEPS, Daily, Every, Step
 from lakebound_spark.lake.section import Section
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table, is_path
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
-from lakebound_spark.silver.config import MergeConfig, load_config, parse_config
+from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, load_any_config, parse_any_config
 from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule
+from lakebound_spark.silver.entity_job import EntityJob
 from lakebound_spark.silver.freshness import Freshness
 from lakebound_spark.silver.merge_job import BRONZE, MergeJob
 from lakebound_spark.silver.stale_mark import default_control_folder
@@ -60,17 +63,20 @@ class AuditJob:
 
 @dataclass(frozen=True, slots=True)
 class LakeTable:
-    """A table with the job of each of its steps; of a step that is off it is None, of upkeep empty."""
+    """A table, or several of one source, with the jobs of each step; of a step that is off None or nothing."""
 
     target: str
     timings: Mapping[str, Every | Daily]
     """Of the steps that are on."""
     silver: MergeJob
+    """Of several tables what they have in common."""
     bronze: BronzeJob | None
     views: bool
-    history: HistoryJob | None
+    histories: tuple[HistoryJob, ...]
     upkeep: tuple[UpkeepJob, ...]
     audit: AuditJob | None
+    entities: EntityJob | None = None
+    """The silver step where the configuration has `tables`; the target is then no table itself."""
     freshness: Freshness | None = field(default=None, compare=False)
     """What publishes how far silver is behind; it knows when it did last, over all turns of the step."""
 
@@ -78,11 +84,16 @@ class LakeTable:
         """The steps that are on."""
         return [Step(self.target, name, timing) for name, timing in self.timings.items()]
 
+    def silver_tables(self) -> list[str]:
+        """The target, or the tables that the configuration has in its place."""
+        return [self.target] if self.entities is None else list(self.entities.config.tables)
+
     def commits(self) -> list[str]:
         """The tables whose leases the steps need: those that another job could commit to at the same time."""
-        tables = [self.target, *([self.bronze.target] if self.bronze else [])]
-        if self.history or self.upkeep:
-            tables.append(companion_table(self.target, "_history"))
+        silver = self.silver_tables()
+        tables = [*silver, *([self.bronze.target] if self.bronze else [])]
+        if self.histories or self.upkeep:
+            tables += [companion_table(target, "_history") for target in silver]
         if self.audit:
             tables.append(companion_table(self.audit.bronze, "_audits"))
         return tables
@@ -120,7 +131,8 @@ def read_table(name: str, entry: Any, places: Places) -> LakeTable:
     table = _table(at, entry)
     bronze = {"bronze.target": table.bronze.target} if table.bronze else {}
     folder = absolute_path(entry["checkpoints"])
-    places.take(name, at, {"checkpoints folder": folder, "target": table.target, **bronze})
+    tables = {f"table {one}": one for one in table.silver_tables() if table.entities}
+    places.take(name, at, {"checkpoints folder": folder, "target": table.target, **bronze, **tables})
     return table
 
 
@@ -128,7 +140,8 @@ def _table(at: str, entry: Any) -> LakeTable:
     section = Section.of(at, entry, (*ENTRY, "aside", *STEPS))
     target = absolute_table(_required(section, "target"))
     parts = {name: section.part(name, SETTINGS_OF_STEPS[name]) for name in STEPS}
-    config = _config(section)
+    written = _config(section)
+    config = _in_common(written)
     bronze = _bronze(section, parts["bronze"], target, config) if parts["bronze"] else None
     if parts["silver"] is None:
         raise section.wrong("silver", "cannot be off; it is what the entry is about")
@@ -138,16 +151,24 @@ def _table(at: str, entry: Any) -> LakeTable:
         if section.values.get("history") not in (None, False):
             raise section.wrong("history", "needs `history: scd2` in the table's config")
         parts["history"] = None
+    silver = _silver(section, parts["silver"], target, config, bronze)
+    entities = None
+    if isinstance(written, EntitiesConfig):
+        try:
+            entities = EntityJob.of(silver, written)
+        except Misconfigured as error:
+            raise Misconfigured(f"{section.place}: {error}") from None
     return LakeTable(
         target=target,
         timings={name: part.timing(DEFAULTS[name]) for name, part in parts.items() if part is not None},
-        silver=_silver(section, parts["silver"], target, config, bronze),
+        silver=silver,
         bronze=bronze,
         views=parts["bronze"] is not None and _views(parts["bronze"], target),
-        history=_history(section, parts["history"], target, config, bronze) if bronze and parts["history"] else None,
-        upkeep=_upkeep(parts["maintain"], target, config, bronze) if parts["maintain"] else (),
+        histories=_histories(section, parts["history"], target, written, bronze) if bronze and parts["history"] else (),
+        upkeep=_upkeep(parts["maintain"], target, written, bronze) if parts["maintain"] else (),
         audit=_audit(parts["audit"], bronze) if bronze and parts["audit"] else None,
         freshness=Freshness(config.source_table) if parts["silver"].flag("publish") else None,
+        entities=entities,
     )
 
 
@@ -160,12 +181,20 @@ def _without_bronze(section: Section, config: MergeConfig) -> dict[str, None]:
     return {"history": None, "audit": None}
 
 
-def _config(section: Section) -> MergeConfig:
+def _config(section: Section) -> MergeConfig | EntitiesConfig:
     written = section.values.get("config")
     try:
-        return parse_config(written) if isinstance(written, dict) else load_config(_required(section, "config"))
+        return parse_any_config(written) if isinstance(written, dict) else load_any_config(_required(section, "config"))
     except Misconfigured as error:
         raise Misconfigured(f"{section.place}, config: {error}") from None
+
+
+def _in_common(written: MergeConfig | EntitiesConfig) -> MergeConfig:
+    """What holds for every table: the source, and whether one of them has a history."""
+    if isinstance(written, MergeConfig):
+        return written
+    with_history = any(table.history == "scd2" for table in written.tables.values())
+    return MergeConfig(written.source_table, history="scd2" if with_history else "none")
 
 
 def _required(section: Section, key: str) -> str:
@@ -217,21 +246,48 @@ def _silver(section: Section, part: Section, target: str, config: MergeConfig, b
     )
 
 
-def _history(section: Section, part: Section, target: str, config: MergeConfig, bronze: BronzeJob) -> HistoryJob:
+def _histories(
+    section: Section, part: Section, target: str, written: MergeConfig | EntitiesConfig, bronze: BronzeJob
+) -> tuple[HistoryJob, ...]:
+    if isinstance(written, MergeConfig):
+        return (_history(part, target, _checkpoint(section, "history"), bronze, EVERY_KEY),)
+    return tuple(
+        _history(
+            part,
+            table,
+            _checkpoint(section, f"history-{re.sub(r'[^A-Za-z0-9_.-]+', '_', table)}"),
+            bronze,
+            KeySelection.of_table(written, table),
+        )
+        for table, config in written.tables.items()
+        if config.history == "scd2"
+    )
+
+
+def _history(part: Section, target: str, checkpoint: str, bronze: BronzeJob, keys: KeySelection) -> HistoryJob:
     return HistoryJob(
         bronze=bronze.target,
-        checkpoint=_checkpoint(section, "history"),
+        checkpoint=checkpoint,
         target=companion_table(target, "_history"),
-        source_table=config.source_table,
+        source_table=bronze.source_table,
         trigger=_AVAILABLE_NOW,
+        keys=keys,
         files_per_micro_batch=part.number("max_files", FILES_OF_BRONZE),
         bytes_per_micro_batch=part.number("max_bytes", BYTES_PER_MERGE),
     )
 
 
-def _upkeep(part: Section, target: str, config: MergeConfig, bronze: BronzeJob | None) -> tuple[UpkeepJob, ...]:
+def _upkeep(
+    part: Section, target: str, written: MergeConfig | EntitiesConfig, bronze: BronzeJob | None
+) -> tuple[UpkeepJob, ...]:
     hours = part.number("retain_hours", MIN_RETENTION_HOURS, MIN_RETENTION_HOURS)
-    return tuple(UpkeepJob(one, config, hours) for one in (target, *([bronze.target] if bronze else [])))
+    config = _in_common(written)
+    if isinstance(written, EntitiesConfig):
+        jobs = [UpkeepJob(table, own, hours) for table, own in written.tables.items()]
+        jobs.append(UpkeepJob(target, config, hours, is_whole=True))
+    else:
+        jobs = [UpkeepJob(target, config, hours)]
+    return (*jobs, *([UpkeepJob(bronze.target, config, hours)] if bronze else []))
 
 
 def _audit(part: Section, bronze: BronzeJob) -> AuditJob:

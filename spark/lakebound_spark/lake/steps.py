@@ -15,10 +15,12 @@ from lakebound_spark.audits.chain_metric import publish_chain_breaks
 from lakebound_spark.bronze import bronze_table
 from lakebound_spark.bronze.bronze_table import run_bronze, source_table_of
 from lakebound_spark.bronze.flat_views import make_views
-from lakebound_spark.history.history_job import run_history
+from lakebound_spark.history.history_job import HistoryTotals, run_history
 from lakebound_spark.lake.lake_config import LakeTable
+from lakebound_spark.platform.metrics import add_counts
 from lakebound_spark.platform.refusals import VIEWS, Refusals
 from lakebound_spark.silver import merge_job
+from lakebound_spark.silver.entity_job import EntityJob, all_refused_message, run_entities
 from lakebound_spark.silver.merge_job import run_merge
 from lakebound_spark.upkeep.maintenance import UpkeepTotals, maintain
 
@@ -53,6 +55,8 @@ def _bronze(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Out
 
 def _silver(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Outcome:
     started, job, warnings = time.monotonic(), table.silver, list[str]()
+    if table.entities is not None:
+        return _entities(spark, table, table.entities, stop)
     totals = run_merge(
         spark,
         job,
@@ -69,11 +73,34 @@ def _silver(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Out
     return Outcome(said, asdict(totals), (*warnings, *totals.gaps(job.target)), is_problem)
 
 
+def _entities(spark: SparkSession, table: LakeTable, job: EntityJob, stop: threading.Event) -> Outcome:
+    started, warnings = time.monotonic(), list[str]()
+    totals = run_entities(
+        spark,
+        job,
+        report=_keep_quiet,
+        warn=warnings.append,
+        stop=stop,
+        is_repeated=True,
+        freshness=table.freshness,
+    )
+    if totals.all_refused and totals.results > 1:  # otherwise it has been said
+        warnings.append(all_refused_message(job, totals))
+    said = totals.sentence(table.target, time.monotonic() - started)
+    is_problem = totals.all_refused or totals.merge_fails
+    return Outcome(said, asdict(totals), (*warnings, *totals.gaps(table.target)), is_problem)
+
+
 def _history(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Outcome:
-    started, job = time.monotonic(), table.history
-    assert job is not None
-    totals = run_history(spark, job, report=_keep_quiet, stop=stop)
-    return Outcome(totals.sentence(job.target, time.monotonic() - started), asdict(totals))
+    said, sums = list[str](), HistoryTotals()
+    for job in table.histories:
+        started = time.monotonic()
+        totals = run_history(spark, job, report=_keep_quiet, stop=stop)
+        add_counts(sums, totals)
+        said.append(totals.sentence(job.target, time.monotonic() - started))
+        if stop.is_set():
+            break
+    return Outcome("; ".join(said), asdict(sums))
 
 
 def _maintain(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Outcome:

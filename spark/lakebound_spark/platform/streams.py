@@ -150,14 +150,17 @@ def staging_folder(checkpoint: str) -> str:
     return f"{checkpoint.rstrip('/')}/lakebound_staging"
 
 
-def claim_checkpoint(spark: SparkSession, checkpoint: str, target: str, table_id: str) -> None:
+def claim_checkpoint(
+    spark: SparkSession, checkpoint: str, target: str, table_id: str, *, unless_used: bool = False
+) -> None:
     """Tie the checkpoint to the table: its list of files already merged is true for that table only.
 
     A silver table dropped and made again would otherwise stay empty, and a second target would miss every
-    file the first has had, both without a word.
+    file the first has had, both without a word. With ``unless_used`` a checkpoint of no ended micro-batch, which has
+    passed no file yet, is tied anew.
     """
     claim = claimed_table(spark, checkpoint)
-    if claim is None:
+    if claim is None or (unless_used and not has_commits(spark, checkpoint)):
         claims = spark.createDataFrame([(table_id,)], "value STRING").coalesce(1)
         claims.write.mode("overwrite").text(_claim(checkpoint))
     elif claim != table_id:
@@ -174,6 +177,14 @@ def claimed_table(spark: SparkSession, checkpoint: str) -> str | None:
     except AnalysisException:
         return None
     return None if claim is None else str(claim["value"])
+
+
+def has_commits(spark: SparkSession, checkpoint: str) -> bool:
+    """Whether a micro-batch of this checkpoint has ended."""
+    try:
+        return spark.read.text(f"{checkpoint.rstrip('/')}/commits").head() is not None
+    except AnalysisException:
+        return False
 
 
 def _claim(checkpoint: str) -> str:

@@ -20,7 +20,7 @@ from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import (
     MicroBatchWork,
     claim_checkpoint,
-    claimed_table,
+    has_commits,
     run_micro_batches,
     staging_folder,
 )
@@ -237,9 +237,12 @@ def _prepare(
     spark: SparkSession, job: EntityJob, merge: Callable[[str], PendingMerge | None], refusals: Refusals
 ) -> None:
     whole = job.whole
-    moved = [target for target in job.config.tables if _has_other_rules(spark, job, target)]
-    if moved:
+    others = [target for target in job.config.tables if _has_other_rules(spark, job, target)]
+    # A rule that the first records contradict leaves tables without a row, and no key can move out of these.
+    if moved := [target for target in others if not _is_empty(spark, target)]:
         _move_keys(spark, job, moved, merge)
+    for target in others:
+        set_properties(spark, target, extent_property(job.config.tables[target].extent))
     ids = []
     for target, config in job.config.tables.items():
         prepare_metrics(spark, target, MicroBatch)
@@ -250,11 +253,16 @@ def _prepare(
     # A checkpoint is of these tables and of these rules: under others it has passed files of which a table lacks keys.
     extents = json.dumps([config.extent for config in job.config.tables.values()])
     digest = hashlib.sha256(extents.encode()).hexdigest()[:16]
-    claim_checkpoint(spark, whole.checkpoint, f"the tables {', '.join(job.config.tables)}", " ".join([*ids, digest]))
+    named = f"the tables {', '.join(job.config.tables)}"
+    claim_checkpoint(spark, whole.checkpoint, named, " ".join([*ids, digest]), unless_used=True)
 
 
 def _has_other_rules(spark: SparkSession, job: EntityJob, target: str) -> bool:
     return exists(spark, target) and extent_of(properties(spark, target)) != list(job.config.tables[target].extent)
+
+
+def _is_empty(spark: SparkSession, target: str) -> bool:
+    return read_table(spark, target).isEmpty() and not pending(spark, target).appends
 
 
 def _move_keys(
@@ -268,7 +276,7 @@ def _move_keys(
             "rows that leave are removed, and every file is read again, which changes nothing in the other tables. Or "
             "drop these tables and give a new checkpoint"
         )
-    if claimed_table(spark, job.whole.checkpoint) is not None:
+    if has_commits(spark, job.whole.checkpoint):
         raise Misconfigured(
             f"--rules-changed needs a new --checkpoint: {job.whole.checkpoint} has passed files with keys that now "
             f"come to {named}"
@@ -284,7 +292,6 @@ def _move_keys(
         place = list(job.config.tables).index(target)
         foreign = f"coalesce({entity_sql(job.config.rules, keys_sql('_key'))} <> {place}, true)"
         retry_on_conflict(partial(spark.sql, f"DELETE FROM {table_sql(target)} WHERE {foreign}"))
-        set_properties(spark, target, extent_property(job.config.tables[target].extent))
 
 
 def _standing(spark: SparkSession, job: EntityJob) -> Standing:

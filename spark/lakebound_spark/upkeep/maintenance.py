@@ -46,18 +46,25 @@ SUFFIXES: Final = (
 )
 """The tables of one target: silver, and what stands beside it."""
 
+WHOLE_SUFFIXES: Final = ("_bad_files", "_metrics", "_schedule")
+"""The tables that are about several silver tables of one source together, beside a name without a table."""
+
 BRONZE_SUFFIXES: Final = ("", "_bad_files", "_bad_lines", "_audits", "_metrics")
 """Bronze, and what stands beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpkeepJob:
-    """One run of the job. ``dry_run`` tells what would be done, and does nothing."""
+    """One run of the job. ``dry_run`` tells what would be done, and does nothing.
+
+    With ``is_whole`` the target is no table: what stands beside it is about several silver tables together.
+    """
 
     target: str
     config: MergeConfig
     retention_hours: int = MIN_RETENTION_HOURS
     dry_run: bool = False
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,11 @@ def maintain(
             "reader or a MERGE still uses would be removed under it"
         )
     refusals = refusals or Refusals()
+    if job.is_whole:
+        for place in (companion_table(job.target, suffix) for suffix in WHOLE_SUFFIXES):
+            if exists(spark, place):
+                yield _compact_and_vacuum(spark, place, job, 0, refusals)
+        return
     require_silver(spark, job.target)
     table_properties = properties(spark, job.target)
     is_bronze = SOURCE_TABLE_PROPERTY in table_properties

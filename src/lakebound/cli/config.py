@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,8 @@ from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.file_check import MAX_FILE_BYTES
-from lakebound.operate.infer_columns import Inference, path_text
+from lakebound.operate.infer_columns import ColumnProposal, Inference, path_text
+from lakebound.operate.infer_entities import EntityInference
 from lakebound.transport.object_keys import DataKey
 
 app = typer.Typer(no_args_is_help=True, help="The merge job's YAML.")
@@ -41,41 +42,65 @@ def infer(
         Path | None, typer.Option(dir_okay=False, help="Where the YAML goes; without it to stdout.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --output: show the YAML, write nothing.")] = False,
+    entities: Annotated[
+        bool,
+        typer.Option("--entities", help="Propose a table for each kind of item, by the patterns of the keys."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Propose the columns of the merge job's YAML from items of a table or from batch files.
 
-    Each type comes with how many of the values seen would not fit it. A table is read consistently, one read unit
+    Each type comes with how many of the values seen would not fit it. With --entities each kind of item becomes a
+    table, and the proposal tells how many items have a key of no pattern. A table is read consistently, one read unit
     for 4 KB; DynamoDB spreads items over its parts by their keys' hash, so a few pages of each part are a fair sample.
     """
     if (table is None) == (files is None):
         raise Misconfigured("Nothing to look at, or two things", hint="Give either --table or --files")
     if output is not None and output.exists() and not dry_run:
         raise Misconfigured(f"{output} exists", hint="Name another file, or move it away")
-    inference = Inference()
+    inference, by_kind = Inference(), EntityInference()
     source_table = table
     found = _items_of_table(table, segments) if table is not None else _items_of_files(files or "")
     with bars(quiet=as_json, totals={"items": sample}) as count:
-        for name, item in islice(found, sample):
+        for name, item, keys in islice(found, sample):
             source_table = name
-            inference.add(item)
+            if entities:
+                by_kind.add(item, keys)
+            else:
+                inference.add(item)
             count("items", 1)
-    if source_table is None or not inference.items:
+    items = by_kind.items or inference.items
+    if source_table is None or not items:
         raise Misconfigured(f"{table or files} holds no item", hint="Look at a table with items, or at its batch files")
-    text = inference.yaml(source_table)
+    text = by_kind.yaml(source_table) if entities else inference.yaml(source_table)
     if output is not None and not dry_run:
         output.write_text(text, encoding="utf-8")
     if as_json:
-        echo_json(
-            {"source_table": source_table, "items": inference.items, "yaml": text, "columns": _columns(inference)}
-        )
+        proposed = {"tables": _tables(by_kind)} if entities else {"columns": _columns(inference.columns())}
+        echo_json({"source_table": source_table, "items": items, "yaml": text, **proposed})
     elif output is None or dry_run:
         echo(text.rstrip())
+    elif entities:
+        *kinds, rest = by_kind.tables()
+        echo(f"{output}: {len(kinds)} tables from {items:,} items, of which {rest.items:,} have a key of no pattern")
     else:
-        echo(f"{output}: {len(inference.columns())} columns from {inference.items:,} items")
+        echo(f"{output}: {len(inference.columns())} columns from {items:,} items")
 
 
-def _columns(inference: Inference) -> list[dict[str, Any]]:
+def _tables(inference: EntityInference) -> list[dict[str, Any]]:
+    return [
+        {
+            "table": one.rule.table,
+            "where": str(one.rule),
+            "items": one.items,
+            "parts": {part.name: part.how for part in one.parts},
+            "columns": _columns(one.columns),
+        }
+        for one in inference.tables()
+    ]
+
+
+def _columns(columns: Sequence[ColumnProposal]) -> list[dict[str, Any]]:
     return [
         {
             "path": path_text(one.path),
@@ -84,17 +109,22 @@ def _columns(inference: Inference) -> list[dict[str, Any]]:
             "seen": one.seen,
             "exceptions": one.exceptions,
         }
-        for one in inference.columns()
+        for one in columns
     ]
 
 
-def _items_of_table(table: str, segments: int) -> Iterator[tuple[str, dict[str, Any]]]:
+_Items = Iterator[tuple[str, dict[str, Any], Sequence[str]]]
+"""Items, each with its source table and the names of its key attributes."""
+
+
+def _items_of_table(table: str, segments: int) -> _Items:
     source = table_named(table)
-    for item in DynamoDBTable(source, aws_client("dynamodb"), SystemClock(), segments=segments).scan():
-        yield source.table, item
+    scanned = DynamoDBTable(source, aws_client("dynamodb"), SystemClock(), segments=segments)
+    for item in scanned.scan():
+        yield source.table, item, scanned.key_names
 
 
-def _items_of_files(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _items_of_files(source: str) -> _Items:
     """New images of the records, with their source table; deletes have none. A damaged file ends the look at it."""
     store, prefix = open_source(source)
     for stored in store.list(prefix + "/"):
@@ -104,4 +134,5 @@ def _items_of_files(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for record in reader_of(key.ext)(store.get(stored.key, MAX_FILE_BYTES)):
             image = record["new_image"]
             if image is not None:
-                yield record["source_table"], image if isinstance(image, dict) else orjson.loads(image)
+                keys = record["keys"] if isinstance(record["keys"], dict) else orjson.loads(record["keys"])
+                yield record["source_table"], image if isinstance(image, dict) else orjson.loads(image), tuple(keys)

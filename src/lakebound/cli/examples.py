@@ -55,6 +55,7 @@ lakebound dlq discard --from buffer --all --dry-run
 lakebound dlq discard --from quarantine --reason view_type --yes
 lakebound config infer --table cars --output cars.yaml
 lakebound config infer --files s3://lake/ddb/cars --sample 100000
+lakebound config infer --table app --entities --output app.yaml
 lakebound spark-conf
 lakebound spark-conf --platform s3a
 """.splitlines()

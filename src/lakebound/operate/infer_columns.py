@@ -91,6 +91,24 @@ class AttributeProfile:
             for member in inner:
                 self.elements.add(member if tag == "L" else {tag[0]: member})
 
+    def merged(self, other: AttributeProfile) -> AttributeProfile:
+        """What both hold together."""
+        members = {
+            name: one if two is None else two if one is None else one.merged(two)
+            for name in self.members | other.members
+            for one, two in [(self.members.get(name), other.members.get(name))]
+        }
+        both = self.elements and other.elements and self.elements.merged(other.elements)
+        return AttributeProfile(
+            self.tags + other.tags,
+            self.numbers + other.numbers,
+            self.units + other.units,
+            self.truths + other.truths,
+            self.texts + other.texts,
+            {name: profile for name, profile in members.items() if profile is not None},
+            both or self.elements or other.elements,
+        )
+
     def _add_truth(self, tag: str, token: str) -> None:
         if (truth := _TRUTHS.get(token)) is not None:
             self.truths[(tag, *truth)] += 1
@@ -192,7 +210,7 @@ class ColumnProposal:
         fit = f"{self.exceptions:,} of {self.seen:,} values seen would be NULL"
         if not self.exceptions:
             fit = f"takes {'the one value' if self.seen == 1 else f'all {self.seen:,} values'} seen"
-        return f"  {_key(path_text(self.path))}: {value}  # {fit}{self.remark and '; ' + self.remark}"
+        return f"  {yaml_key(path_text(self.path))}: {value}  # {fit}{self.remark and '; ' + self.remark}"
 
 
 def path_text(path: tuple[str, ...]) -> str:
@@ -212,6 +230,11 @@ class Inference:
         self.items += 1
         self._root.add({"M": item})
 
+    def merge(self, other: Inference) -> None:
+        """Take the items of another one."""
+        self.items += other.items
+        self._root = self._root.merged(other._root)
+
     def columns(self) -> list[ColumnProposal]:
         """One proposal an attribute, members of maps by their path, in the order of the names."""
         taken = {folded(name) for name in RESERVED_COLUMNS}
@@ -229,7 +252,7 @@ class Inference:
             f"# Proposed from {self.items:,} items. Each line says how many values its type was proposed from: what",
             "# comes later and does not fit is NULL in its column and counted, and whole in _item. A number whose name",
             "# tells no time stays a number: where one is a moment, write {type: timestamp, unit: ms} (or s, us).",
-            f"source_table: {_quoted(source_table)}",
+            f"source_table: {yaml_text(source_table)}",
         ]
         columns = [one.line() for one in self.columns()]
         lines += ["columns:", *columns] if columns else ["columns: {}"]
@@ -309,7 +332,7 @@ def _type_of_tag(tag: str, facts: AttributeProfile, name: str) -> Guess:
         case "M":
             values = AttributeProfile()
             for member in facts.members.values():
-                values = _merge(values, member)
+                values = values.merged(member)
             return _collection("map<string,", values, name)
         case _:
             return _collection("array<", facts.elements or AttributeProfile(), name)
@@ -335,18 +358,6 @@ def _text(texts: Counter[str | MomentForm]) -> Guess:
         options["fraction"] = "truncate"
         remarks.append(f"{finer:,} finer than microseconds are cut off")
     return Guess("timestamp", options=options, remark=", ".join(remarks))
-
-
-def _merge(one: AttributeProfile, other: AttributeProfile) -> AttributeProfile:
-    return AttributeProfile(
-        one.tags + other.tags,
-        one.numbers + other.numbers,
-        one.units + other.units,
-        one.truths + other.truths,
-        one.texts + other.texts,
-        one.members | other.members,
-        one.elements or other.elements,
-    )
 
 
 def _number(facts: AttributeProfile, name: str) -> Guess:
@@ -404,16 +415,17 @@ def _free_name(name: str, taken: set[str]) -> str | None:
 
 def _scalar_or_list(value: str | list[str]) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(map(_quoted, value)) + "]"
+        return "[" + ", ".join(map(yaml_text, value)) + "]"
     is_plain = re.fullmatch(r"[a-z0-9]+", value) is not None and value not in _WORDS_OF_YAML
-    return value if is_plain else _quoted(value)
+    return value if is_plain else yaml_text(value)
 
 
-def _key(text: str) -> str:
-    return text if _PLAIN_KEY(text) and text.lower() not in _WORDS_OF_YAML else _quoted(text)
+def yaml_key(text: str) -> str:
+    """The text as a key of YAML."""
+    return text if _PLAIN_KEY(text) and text.lower() not in _WORDS_OF_YAML else yaml_text(text)
 
 
-def _quoted(text: str) -> str:
+def yaml_text(text: str) -> str:
     """A double-quoted YAML scalar."""
     return '"' + "".join(map(_escaped, text)) + '"'
 
