@@ -55,7 +55,7 @@ def rules_of(chance: random.Random) -> Any:
             continue
 
 
-@pytest.mark.parametrize("files", [6, pytest.param(40, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("files", [3, pytest.param(40, marks=pytest.mark.soak)])
 def test_the_sql_of_rules_says_what_plain_python_says(spark: SparkSession, files: int) -> None:
     chance = random.Random(5)
     keys = [{"p k": {"S": text}, "n": {"N": number}} for text in TEXTS for number in NUMBERS]

@@ -35,7 +35,7 @@ from lakebound_spark.platform.tables import (
 )
 from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.source import data_files, split_by_bytes
-from lakebound_spark.silver.changes_table import Pending, last_merge_ms, pending
+from lakebound_spark.silver.changes_table import Pending, has_changes, last_merge_ms, open_changes, pending
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig
 from lakebound_spark.silver.due_merge import DueMerge
 from lakebound_spark.silver.entity_batch import Brought, Destinations, bring_entities
@@ -292,6 +292,9 @@ def _move_keys(
         place = list(job.config.tables).index(target)
         foreign = f"coalesce({entity_sql(job.config.rules, keys_sql('_key'))} <> {place}, true)"
         retry_on_conflict(partial(spark.sql, f"DELETE FROM {table_sql(target)} WHERE {foreign}"))
+        if has_changes(spark, target):
+            # It still holds what is merged, so `_live` would show a row that has left.
+            open_changes(spark, target, job.config.tables[target].columns, start_afresh=True)
 
 
 def _standing(spark: SparkSession, job: EntityJob) -> Standing:

@@ -10,10 +10,13 @@ import typer
 
 from lakebound.adapters.folder import read_folder
 from lakebound.cli.deployed import StackName, find_stack, store_of
+from lakebound.cli.entity_tables import load_rules
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, bars, echo, echo_json
 from lakebound.operate.trace import KeySearch, Trace, read_bucket, trace
 from lakebound.operate.typed_key import KeyQuery
+from lakebound.record.attributes import parse_key
+from lakebound.record.entity_rules import EntityRules
 from lakebound.times import iso
 
 _MOST_READINGS = 6
@@ -32,6 +35,12 @@ def command(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Read this mirror of the files instead of the bucket."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="The merge job's YAML with `tables`: tell which of them the key is in, and why."
+        ),
+    ] = None,
     since: Annotated[
         Moment | None, typer.Option(parser=Moment.parse, help="Read only files written from this moment on.")
     ] = None,
@@ -42,6 +51,7 @@ def command(
     Reads every batch file, or with --since only the newer ones. Prints names and times, never an item's value. Exit
     status 1 when no record of the key is found, or the chain of its old images is broken.
     """
+    rules = load_rules(config) if config is not None else None
     search = KeySearch(KeyQuery(key))
     quarantined = []
     with bars(quiet=as_json) as count:
@@ -60,13 +70,30 @@ def command(
         searched = {"where": where, "files": search.files, "records": search.records}
         searched["quarantined"] = search.quarantined
         more = {"is_visible": traced.is_visible, "looked_for": query.looked_for, "searched": searched}
+        if rules is not None and traced.winner is not None:
+            rule = rules.rule_of(parse_key(traced.key))
+            more |= {"table": rule.table if rule else None, "where": str(rule) if rule else None}
         echo_json(asdict(traced) | more)
     elif traced.winner is None and not traced.quarantined:
         _print_nothing(search, where, since)
     else:
         _print(traced)
+        if rules is not None and traced.winner is not None:
+            echo(placement_text(rules, traced.key))
     if traced.winner is None or traced.breaks:
         raise typer.Exit(1)
+
+
+def placement_text(rules: EntityRules, key: str) -> str:
+    """Which table a key belongs to, and why, for a person."""
+    rule = rules.rule_of(parse_key(key))
+    if rule is None:
+        return "table: none, since no `where` takes the key"
+    if rule.is_rest:
+        return f"table: {rule.table}, the rest, since no other `where` takes the key"
+    before = rules.rules.index(rule)
+    others = f"; none of the {before} rules before it does" if before > 1 else "; the rule before it does not"
+    return f"table: {rule.table}, whose where {rule} takes the key{others if before else ''}"
 
 
 def _print_nothing(search: KeySearch, where: str, since: Moment | None) -> None:

@@ -28,10 +28,12 @@ from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.backfill.run_context import RunRules
 from lakebound.cli import silver_table
 from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
+from lakebound.cli.entity_tables import load_rules
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
-from lakebound.cli.silver_table import EngineName, Live
+from lakebound.cli.silver_table import Engine, EngineName, Live
 from lakebound.errors import Misconfigured
+from lakebound.operate.entity_sides import MatchedSource, SeveralTables
 from lakebound.operate.first_look import PARTITIONS, parts_of
 from lakebound.operate.read_cost import cost_lines, read_cost
 from lakebound.operate.repair import RepairResult
@@ -40,6 +42,7 @@ from lakebound.operate.sample import Selection, Stratum, parse_share
 from lakebound.operate.sides import LakeTable, RedactedSource, SourceTable
 from lakebound.operate.verify import Patience, Wait, document, report_lines, verify
 from lakebound.ports import Clock, ObjectStore
+from lakebound.record.entity_rules import EntityRules
 from lakebound.record.table_identity import Source
 from lakebound.settings import BackfillSettings
 from lakebound.times import format_time, iso, utc
@@ -58,8 +61,17 @@ _LINE_EVERY_MS = 60_000
 
 def command(
     target: Annotated[
-        str, typer.Option(help="The silver table: a folder, an s3:// or s3a:// address, or a name.", show_default=False)
-    ],
+        str | None,
+        typer.Option(help="The silver table: a folder, an s3:// or s3a:// address, or a name.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="The merge job's YAML with `tables`, in place of --target: all of them together are compared with the "
+            "source, and a key in another table than its own differs.",
+        ),
+    ] = None,
     table: Annotated[
         str | None,
         typer.Option(help="The DynamoDB table by name or ARN, where no stack is named.", show_default=False),
@@ -138,22 +150,24 @@ def command(
     queue. --repair reads the keys that differ once more and writes what the source holds of them, or that it holds
     nothing, as batch files of origin `reread`; merge them, then verify again.
     """
+    rules, named = _tables(target, config)
     patience = _patience(lag, limit, no_wait=no_wait, repair=repair)
     clock = SystemClock()
     selection = _selection(sample, sample_day, since, clock)
     subject = Subject.find(table, stack, repair=repair)
     compared = subject.open(clock, segments)
     source, parts = compared.source, compared.parts(selection, segments)
+    matched = MatchedSource(source, rules) if rules is not None else None
     queue_url = queue or subject.queue_url
     plan = {
         "table": subject.source.asked,
-        "target": target,
+        "target": named,
         "live": live,
         "compared": str(selection),
     }
     with ExitStack() as kept:
         with ExitStack() as opened:
-            silver = opened.enter_context(silver_table.open_silver(target, engine, live=live))
+            silver = _open(opened, rules, named, engine, live=live)
             if dry_run and not repair:
                 _print_cost(compared, silver, selection, as_json=as_json)
                 return
@@ -165,7 +179,7 @@ def command(
             totals = {_SIDES["parts"]: len(here) - done, _SIDES["compared"]: PARTITIONS}
             count = opened.enter_context(bars(quiet=as_json, totals=totals))
             report = verify(
-                source,
+                matched or source,
                 silver,
                 clock,
                 spill=spill,
@@ -181,7 +195,7 @@ def command(
             repaired = None
             if keys and not dry_run:
                 repaired = subject.repair(keys, source.key_names, clock, lambda more: count("keys read again", more))
-        result = document(subject.source.table, target, report, selection)
+        result = document(subject.source.table, named, report, selection)
         if out is not None:
             out.write_text(json.dumps(result) + "\n", "utf-8")
         if as_json:
@@ -191,6 +205,8 @@ def command(
         else:
             for line in report_lines(report, show, selection):
                 echo(line)
+            if matched is not None and matched.left_out:
+                echo(f"  {matched.left_out:,} items of the source belong to no table and were not compared")
             if repair:
                 _print_repair(repaired, len(keys), dry_run=dry_run)
         # Only now: who loses the report to a kill can ask again.
@@ -199,6 +215,26 @@ def command(
         put_metric(aws_client("cloudwatch"), subject.source.table, "Unequal", float(report.wrong))
     if not report.is_equal:
         raise typer.Exit(1)
+
+
+def _tables(target: str | None, config: Path | None) -> tuple[EntityRules | None, str]:
+    """The rules where there are several tables, and how what is compared is called."""
+    if (target is None) == (config is None):
+        raise Misconfigured("Nothing to compare with, or two things", hint="Give either --target or --config")
+    if config is None:
+        return None, target or ""
+    rules = load_rules(config)
+    return rules, ", ".join(rule.table for rule in rules.rules)
+
+
+def _open(opened: ExitStack, rules: EntityRules | None, named: str, engine: Engine | None, *, live: bool) -> LakeTable:
+    if rules is None:
+        return opened.enter_context(silver_table.open_silver(named, engine, live=live))
+    tables = {
+        rule.table: opened.enter_context(silver_table.open_silver(rule.table, engine, live=live))
+        for rule in rules.rules
+    }
+    return SeveralTables(rules, tables)
 
 
 def _selection(sample: str | None, day: datetime | None, since: Moment | None, clock: Clock) -> Selection:
