@@ -174,6 +174,15 @@ moment between them. No start goes on without changes that were appended and not
     tests/spark/test_killed_appends.py::test_a_job_killed_after_a_commit_ends_right
     tests/spark/test_killed_appends.py::test_a_job_killed_at_any_side_effect_ends_right
     tests/spark/test_two_engines.py::test_what_waits_for_a_merge_counts_as_merged
+G17 With several tables from one source table each key is in the table that its rule names and in no other, and together
+they hold what one table would, also after a crash between two of them. Keys move only on the operator's word.
+    src/lakebound/record/entity_rules.py:EntityRules.check_keys
+    spark/lakebound_spark/silver/entity_batch.py:bring_entities spark/lakebound_spark/silver/entity_job.py:_move_keys
+    tests/spark/test_entity_sql.py::test_the_sql_of_rules_says_what_plain_python_says
+    tests/spark/test_entities.py::test_two_tables_hold_what_the_source_holds_though_the_job_breaks_off_between_them
+    tests/spark/test_entities.py::test_every_key_is_in_its_table_as_in_the_source_whatever_breaks_off
+    tests/spark/test_entities.py::test_red_control_a_rule_on_another_attribute_loses_deletes_and_is_found
+    tests/spark/test_entities.py::test_rules_that_change_are_told_and_keys_move_only_on_the_operators_word
 """)
 )
 
