@@ -56,7 +56,7 @@ APP_ENTRY = {**ENTRY, "target": "lake.app", "config": APP}
 
 
 def test_an_entry_can_be_several_tables_of_one_source() -> None:
-    (table,) = parse_lake({"tables": [APP_ENTRY]})
+    (table,) = parse_fleet({"tables": [APP_ENTRY]}).tables
     assert table.entities is not None
     assert (table.entities.whole.source, table.entities.whole.target) == ("s3a://b/ddb/flights", "lake.app")
     assert [(job.target, job.keys.extent, job.checkpoint) for job in table.histories] == [
@@ -83,7 +83,7 @@ def test_an_entry_can_be_several_tables_of_one_source() -> None:
 )
 def test_tables_of_an_entry_are_no_other_target(document: Any, says: str) -> None:
     with pytest.raises(Misconfigured, match=says):
-        parse_lake(document)
+        parse_fleet(document)
 
 
 def one(**more: Any) -> dict[str, Any]:
