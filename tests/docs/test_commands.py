@@ -126,7 +126,7 @@ def test_an_example_that_cannot_run_is_found(second: str) -> None:
         ".venv/bin/spark-submit --properties-file nowhere.conf spark/jobs/merge_changes.py",
         ".venv/bin/lakebound verify --targt lake.cars",
         ".venv/bin/lakebound verfy",
-        ".venv/bin/lakebound verify",
+        ".venv/bin/lakebound trace",
         "sam delete --stack-name NAME",
         "update-table --table-name cars",
         "make deploy PARAMETERS='TableName=cars",

@@ -19,12 +19,10 @@ lakebound status
 lakebound status --all
 lakebound verify --table cars --target s3a://lake/silver/cars
 lakebound verify --stack lakebound-cars --target lake.cars --repair --dry-run
-lakebound verify --config app.yaml --table app
 lakebound query --target /lake/silver/cars "SELECT count(*) FROM live"
 lakebound query --target main.lake.cars --json "SELECT vin, soc FROM current WHERE soc < 5 ORDER BY soc"
 lakebound trace vin=WLB0000000000042
 lakebound trace WLB0000000000042 --since 2026-11-24T03:00:00Z --json
-lakebound trace "pk=USER#17,sk=PROFILE" --config app.yaml
 lakebound replay --from 2026-11-24T03:00:00Z --to 2026-11-24T05:00:00Z
 lakebound replay stream-20261124T030534123Z-2-0123456789abcdef0123456789abcdef.ndjson.gz --dry-run
 lakebound cost --hours 72
@@ -57,7 +55,6 @@ lakebound dlq discard --from buffer --all --dry-run
 lakebound dlq discard --from quarantine --reason view_type --yes
 lakebound config infer --table cars --output cars.yaml
 lakebound config infer --files s3://lake/ddb/cars --sample 100000
-lakebound config infer --table app --entities --output app.yaml
 lakebound spark-conf
 lakebound spark-conf --platform s3a
 """.splitlines()
