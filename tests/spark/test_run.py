@@ -316,6 +316,7 @@ def test_of_a_fleet_the_table_that_another_job_holds_is_left_out_and_the_others_
 ) -> None:
     lake = Lake(tmp_path, {})
     shared = {key: place.replace("cars", "{table}") for key, place in CARS.items()}
+    shared["checkpoints"] += "/{table}"
     config = {"source_table": "{table}"}
     lake.yaml.write_text(
         yaml.safe_dump({"lakes": [{**shared, "config": config, "bronze": False, "tables": ["cars", "vans"]}]})
@@ -333,6 +334,6 @@ def test_of_a_fleet_the_table_that_another_job_holds_is_left_out_and_the_others_
     ):
         assert run_job.main(["--config", str(lake.yaml), "--once"]) == 0
     vans = place.replace("cars", "vans")
-    held_then = [f"silver/_lakebound/leases/{table}.json" for table in ("cars", "vans")]
+    held_then = [f"silver/_lakebound/leases/{table}.json" for table in ("cars", "vans", "vans_history")]
     assert seen == [([vans], [place], held_then)]
     assert lease_names(s3) == []
