@@ -3,7 +3,8 @@
 lakebound-VERSION-py3-none-any.whl     the package
 lakebound-template-VERSION.yaml        the packaged template; its code lies in the bucket
 lakebound-bundle-template-VERSION.zip  for `databricks bundle init`
-SHA256SUMS                             of the three, as `sha256sum --check` reads it
+lakebound-terraform-VERSION.zip        the Terraform module
+SHA256SUMS                             of the four, as `sha256sum --check` reads it
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from lakebound.adapters.stack_files import parameters_of
 from lakebound.operate.deploy_plan import Plan
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-BUNDLE: Final = ROOT / "spark" / "bundle_template"
+ARCHIVES: Final = {"bundle-template": ROOT / "spark" / "bundle_template", "terraform": ROOT / "terraform"}
+"""The folders that a release has as archives."""
 APPLICATION: Final = "AWS::ServerlessRepo::Application"
 APPLICATION_FILES: Final = {"ReadmeUrl": "release/APPLICATION.md", "LicenseUrl": "LICENSE"}
 """What the Serverless Application Repository shows, by its names in the template's metadata."""
@@ -67,12 +69,14 @@ def add_application_files(built: Path) -> None:
     built.write_text(yaml.safe_dump(text, sort_keys=False, allow_unicode=True), "utf-8")
 
 
-def bundle_template(folder: Path) -> Path:
-    """The folder `spark/bundle_template` in one archive, the same bytes each time."""
-    made = folder / f"lakebound-bundle-template-{version()}.zip"
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(path for path in BUNDLE.rglob("*") if path.is_file()):
-            archive.writestr(zipfile.ZipInfo(path.relative_to(BUNDLE).as_posix()), path.read_bytes())
+def archive(folder: Path, name: str) -> Path:
+    """One of ``ARCHIVES``: the files that Git has, and the same bytes each time."""
+    source = ARCHIVES[name]
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=source, capture_output=True, text=True, check=True).stdout
+    made = folder / f"lakebound-{name}-{version()}.zip"
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as written:
+        for place in sorted(filter(None, listed.split("\0"))):
+            written.writestr(zipfile.ZipInfo(place), (source / place).read_bytes())
     return made
 
 
@@ -88,7 +92,11 @@ def main() -> None:
     arguments.add_argument("--folder", type=Path, default=ROOT / "dist")
     asked = arguments.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    made = [wheel(asked.folder), template(asked.folder, asked.bucket), bundle_template(asked.folder)]
+    made = [
+        wheel(asked.folder),
+        template(asked.folder, asked.bucket),
+        *(archive(asked.folder, name) for name in ARCHIVES),
+    ]
     (asked.folder / "SHA256SUMS").write_text(sums(made))
 
 

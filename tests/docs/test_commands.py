@@ -52,7 +52,7 @@ def check(line: str) -> None:
     assert subprocess.run(["bash", "-n", "-c", line], check=False).returncode == 0
     line = re.sub(r"^(\d+|\*)( (\d+|\*)){4}\s+", "", line)
     for part in re.split(r"\s+&&\s+|\s+\|\s+", line):
-        words = shlex.split(part)
+        words = shlex.split(re.sub(r" > [\w.-]+$", "", part))
         program = Path(words[0]).name
         if "/" in words[0]:
             # What `make setup` puts there: the environments' names are those of the Makefile and of setup.sh.
@@ -72,9 +72,11 @@ def check(line: str) -> None:
 
 
 def submit(words: list[str]) -> None:
-    assert (ROOT / words[words.index("--properties-file") + 1]).exists()
+    """Settings and job are the clone's, or bear the names of ours in the reader's own folder (GET-STARTED.md)."""
+    settings = words[words.index("--properties-file") + 1]
+    assert (ROOT / settings).exists() or (ROOT / "spark" / "lakebound_spark" / settings).exists()
     place = next(at for at, word in enumerate(words) if word.endswith(".py"))
-    assert (ROOT / words[place]).exists()
+    assert (ROOT / words[place]).exists() or (ROOT / "spark" / "jobs" / words[place]).exists()
     import_module(f"lakebound_spark.jobs.{Path(words[place]).stem}")._parser().parse_args(words[place + 1 :])
 
 

@@ -16,14 +16,17 @@ from tests.release.conftest import BUCKET, Release
 from tests.support.wheel import ROOT
 
 
-def test_the_bundle_template_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
-    first = artefacts.bundle_template(tmp_path)
+@pytest.mark.parametrize("name", artefacts.ARCHIVES)
+def test_an_archive_is_whole_and_the_same_each_time(tmp_path: Path, name: str) -> None:
+    first = artefacts.archive(tmp_path, name)
     before = first.read_bytes()
-    assert artefacts.bundle_template(tmp_path).read_bytes() == before
-    with zipfile.ZipFile(first) as archive:
-        held = {name: archive.read(name) for name in archive.namelist()}
-    folder = ROOT / "spark" / "bundle_template"
-    assert held == {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert artefacts.archive(tmp_path, name).read_bytes() == before
+    with zipfile.ZipFile(first) as read:
+        held = {place: read.read(place) for place in read.namelist()}
+    folder = artefacts.ARCHIVES[name]
+    listed = subprocess.check_output(["git", "ls-files", "."], cwd=folder, text=True).splitlines()
+    assert held == {place: (folder / place).read_bytes() for place in listed}
+    assert len(held) > 3
 
 
 def test_the_checksums_are_read_by_their_program(tmp_path: Path) -> None:
@@ -38,7 +41,9 @@ def test_the_checksums_are_read_by_their_program(tmp_path: Path) -> None:
 
 def other_versions(text: str) -> set[str]:
     """The versions other than ours of which a text names a release's file."""
-    return set(re.findall(r"lakebound-(?:template-|bundle-template-)?(\d+\.\d+\.\d+)", text)) - {artefacts.version()}
+    return set(re.findall(r"lakebound-(?:template-|bundle-template-|terraform-)?(\d+\.\d+\.\d+)", text)) - {
+        artefacts.version()
+    }
 
 
 @pytest.mark.parametrize("place", ["docs/PACKAGED-TEMPLATE.md", "cdk/example/app.py", "README.md"])
@@ -67,7 +72,7 @@ def test_a_release_is_packaged_with_the_real_sam(release: Release) -> None:
     for place in uploaded:
         assert place.startswith(f"s3://{BUCKET}/")
         release.stack.client("s3").head_object(Bucket=BUCKET, Key=place.removeprefix(f"s3://{BUCKET}/"))
-    assert len((release.folder / "SHA256SUMS").read_text().splitlines()) == 3
+    assert len((release.folder / "SHA256SUMS").read_text().splitlines()) == 4
 
 
 @pytest.mark.soak
