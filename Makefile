@@ -70,7 +70,7 @@ package: setup ## what a release holds, into dist/: BUCKET=name (the code of the
 	@exec $(BIN)/python -m release.artefacts $(if $(BUCKET),"$(BUCKET)",$(error Say BUCKET=name))
 
 lock: ## pin again after an edit of requirements/*.in (UPGRADE=1 takes newer versions)
-	@for pair in "requirements/layer.in src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt" "requirements/site.in requirements/site.txt" "requirements/cdk.in requirements/cdk.txt"; do \
+	@for pair in "requirements/layer.in src/requirements.txt" "requirements/main.in requirements/main.txt" "requirements/parquet.in src/parquet.txt" "requirements/deltalake.in src/deltalake.txt" "requirements/sam.in requirements/sam.txt" "requirements/spark35.in requirements/spark35.txt" "requirements/audit.in requirements/audit.txt" "requirements/site.in requirements/site.txt" "requirements/cdk.in requirements/cdk.txt"; do \
 		set -- $$pair; \
 		$(BIN)/uv pip compile $$1 --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --annotation-style line $(if $(UPGRADE),--upgrade) --output-file $$2; \
@@ -78,7 +78,7 @@ lock: ## pin again after an edit of requirements/*.in (UPGRADE=1 takes newer ver
 	@if grep -nE 'https?://' src/*.txt requirements/*.txt; then echo "make lock: a lock file holds an address" >&2; exit 1; fi
 
 audit: setup ## known vulnerabilities of everything that is locked (asks PyPI's advisories)
-	@status=0; for lock in src/requirements.txt src/parquet.txt requirements/*.txt; do \
+	@status=0; for lock in src/requirements.txt src/parquet.txt src/deltalake.txt requirements/*.txt; do \
 		echo "── $$lock"; .venv-audit/bin/pip-audit --requirement $$lock --no-deps --disable-pip --strict --progress-spinner off || status=1; \
 	done; exit $$status
 

@@ -34,12 +34,13 @@ _INGEST: Final = "stream_ingest"
 _FLUSHER: Final = "flusher"
 _BACKFILL: Final = "backfill"
 _HEARTBEAT: Final = "heartbeat"
+_VERIFY: Final = "verify"
 
 SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("TABLE_NAME", (_INGEST, _FLUSHER, _BACKFILL), None, "source table"),
+    Setting("TABLE_NAME", (_INGEST, _FLUSHER, _BACKFILL, _VERIFY), None, "source table"),
     Setting("S3_BUCKET", (_INGEST, _FLUSHER, _BACKFILL), None, "bucket that files go to"),
     Setting("S3_PREFIX", (_INGEST, _FLUSHER, _BACKFILL), "", "data prefix in the bucket; empty means `ddb/<table>`"),
-    Setting("QUEUE_URL", (_INGEST, _FLUSHER, _BACKFILL), None, "buffer queue"),
+    Setting("QUEUE_URL", (_INGEST, _FLUSHER, _BACKFILL, _VERIFY), None, "buffer queue"),
     Setting("FILE_FORMAT", (_INGEST, _FLUSHER, _BACKFILL), "ndjson.gz", "format of batch files", choices=FORMATS),
     Setting(
         "PARTITION_BY",
@@ -74,16 +75,19 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "DROP_ATTRIBUTES",
-        (_INGEST, _BACKFILL),
+        (_INGEST, _BACKFILL, _VERIFY),
         "",
         "paths of attributes that land nowhere, separated by commas: `email,address.street`; paths pass through lists",
     ),
     Setting(
-        "HASH_ATTRIBUTES", (_INGEST, _BACKFILL), "", "paths of attributes of which only an HMAC-SHA-256 lands, as an S"
+        "HASH_ATTRIBUTES",
+        (_INGEST, _BACKFILL, _VERIFY),
+        "",
+        "paths of attributes of which only an HMAC-SHA-256 lands, as an S",
     ),
     Setting(
         "HASH_KEY_ARN",
-        (_INGEST, _BACKFILL),
+        (_INGEST, _BACKFILL, _VERIFY),
         "",
         "secret of Secrets Manager, or parameter of the Parameter Store, that holds the key of HASH_ATTRIBUTES",
     ),
@@ -129,14 +133,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "TABLE_STREAM_ARN",
-        (_INGEST, _BACKFILL),
+        (_INGEST, _BACKFILL, _VERIFY),
         "",
         "stream that is read; it gives the ARN of a table of another account; empty: a table of this account",
         wired=True,
     ),
     Setting(
         "STACK_HOME",
-        (_INGEST, _BACKFILL),
+        (_INGEST, _BACKFILL, _VERIFY),
         "",
         "partition, region and account of the stack (`aws:us-east-1:123456789012`), compared with the "
         "table's; empty: not compared",
@@ -149,6 +153,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "table of the stack's own that the heartbeat is written into; its messages are no data; empty: there is none",
         wired=True,
     ),
+    Setting("VERIFY_TARGET", (_VERIFY,), "", "silver table in S3 that the table is compared with each night"),
+    Setting("VERIFY_SHARE", (_VERIFY,), "1/30", "share of the keys that a night compares, another each night"),
     Setting("EXPORT_KMS_KEY", (_BACKFILL,), "", "KMS key that exports are encrypted with; empty: S3's own", wired=True),
 )
 
@@ -318,6 +324,32 @@ class HeartbeatSettings:
                 "HEARTBEAT_TABLE is not set", hint="Set it to the table that the heartbeat is written into"
             )
         return HeartbeatSettings(table)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySettings:
+    """The settings of the nightly verify."""
+
+    source: Source
+    queue_url: str
+    target: str
+    share: str
+    redaction: RedactionSettings
+
+    @staticmethod
+    def read(values: Mapping[str, str]) -> VerifySettings:
+        """From an environment. Raises Misconfigured."""
+        environment = Environment(values)
+        target = environment.text("VERIFY_TARGET")
+        if not target:
+            raise Misconfigured("VERIFY_TARGET is not set", hint="Set it to the address of the silver table in S3")
+        return VerifySettings(
+            source=source(environment),
+            queue_url=environment.text("QUEUE_URL"),
+            target=target,
+            share=environment.text("VERIFY_SHARE"),
+            redaction=RedactionSettings.read(values),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,3 +324,6 @@ def test_the_layer_fits_the_deployment(folder: Path, variables: tuple[str, ...],
     done = make(folder, "PARAMETERS=FileFormat=parquet", "YES=1")
     assert tuple(done.calls[0]["environment"][name] for name in names) == (*wanted[:2], "parquet")
     assert "MAKEFLAGS" not in done.calls[0]["environment"]
+    assert done.calls[0]["environment"]["LAKEBOUND_VERIFY"] == "off"
+    done = make(folder, "PARAMETERS=VerifyTarget=s3://lake/silver/cars", "YES=1")
+    assert done.calls[0]["environment"]["LAKEBOUND_VERIFY"] == "on"

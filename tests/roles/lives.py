@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
+import pyarrow as pa
+from deltalake import write_deltalake
 
 from lakebound.adapters.documents import S3Documents
 from lakebound.adapters.s3 import S3Store
@@ -29,21 +32,35 @@ from tests.support.use_case_world import noise
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:hash-key-AbCdEf"
 PARAMETER = "arn:aws:ssm:us-east-1:123456789012:parameter/hash-key"
 HIDDEN = {"DropAttributes": "dropped", "HashAttributes": "hashed"}
+TARGET = "s3://lake/silver/flights"
+SWITCHED_ON = {"HeartbeatMinutes": "5", "VerifyTarget": TARGET}
 QUICK = {"MaxSeconds": "0"}
 """So that a flusher does not wait for more; no right depends on it."""
+
+SILVER = {
+    "_key": pa.string(),
+    "_item": pa.string(),
+    "_is_deleted": pa.bool_(),
+    "_ttl_expired": pa.bool_(),
+    "_version": pa.string(),
+    "_base": pa.string(),
+    "_stream_time_ms": pa.int64(),
+}
+"""The columns of silver that are compared."""
 
 MOST_WAITS = 30
 """Of one run; the longest here is a window's end, in steps of a quarter of an hour and less."""
 
 LIVES: dict[str, dict[str, str]] = {
     "everything-new": NEW,
-    "customer-key": {**NEW, "KmsKeyArn": KEY, **HIDDEN, "HashKeyArn": SECRET, "HeartbeatMinutes": "5"},
+    "customer-key": {**NEW, "KmsKeyArn": KEY, **HIDDEN, "HashKeyArn": SECRET, **SWITCHED_ON},
     "readers": DEPLOYMENTS["readers"],
     "existing": {
         "TableName": "flights",
         "TableStreamArn": STREAM,
         "S3Bucket": "lake-files",
         "TableKmsKeyArn": f"{KEY}-of-the-table",
+        "VerifyTarget": TARGET,
         **HIDDEN,
         "HashKeyArn": PARAMETER,
     },
@@ -86,7 +103,8 @@ def live(parameters: Mapping[str, str], taken: Right | None = None) -> Lived:
         live_path = (life.keep_secrets, life.ingest, life.flush, life.outage, life.lose_a_claim)
         exports = () if life.is_foreign else (life.export, life.increment)
         heartbeat = (life.heartbeat,) if "Heartbeat" in here.resources else ()
-        for part in (*live_path, *heartbeat, life.look, life.scan, *exports, life.heal):
+        verify = (life.verify,) if "Verify" in here.resources else ()
+        for part in (*live_path, *heartbeat, life.look, life.scan, *verify, *exports, life.heal):
             try:
                 part()
             except Exception as failure:
@@ -279,6 +297,30 @@ class Life:
         assert self.keys("heartbeat"), "no heartbeat is in the bucket"
         for message in delivery:
             self.sqs.delete_message(QueueUrl=self.buffer, ReceiptHandle=message["receiptHandle"])
+
+    def verify(self) -> None:
+        """A night over what the scan's table holds; the lake is a Delta table without a row, and all keys differ."""
+        here, role = self.here, self.here.role_of("Verify")
+        bucket, _, path = TARGET.removeprefix("s3://").partition("/")
+        why = "deltalake reads the log and the files of the table and of _changes, and asks for the bucket's region"
+        for folder in (path, f"{path}_changes"):
+            here.may(role, Request.of("s3:GetObject", here.around.object(bucket, f"{folder}/_delta_log/x"), why))
+        here.may(role, Request.of("s3:ListBucket", here.around.bucket(bucket), why))
+        if key := here.around.bucket_keys.get(here.bucket):
+            here.may(role, Request.of("kms:Decrypt", key, "a lake that the stack's key encrypts"))
+        with TemporaryDirectory() as folder:
+            empty = pa.table({name: pa.array([], kind) for name, kind in SILVER.items()})
+            write_deltalake(f"{folder}/silver", empty)
+            variables = here.resources["Verify"]["Properties"]["Environment"]["Variables"]
+            kept, variables["VERIFY_TARGET"], variables["VERIFY_SHARE"] = dict(variables), f"{folder}/silver", "1/2"
+            try:
+                app: Any = here.load("verify", "Verify")
+                told = [here.call(app, "Verify", {})]
+                here.sleep(86_400)
+                told.append(here.call(app, "Verify", {}))
+            finally:
+                variables.update(kept)
+        assert sum(one["unequal"] for one in told) == 5, told
 
     def platform(self, role: str, why: str, rights: list[tuple[str, str]]) -> None:
         for action, resource in rights:

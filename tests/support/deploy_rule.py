@@ -21,7 +21,7 @@ STUB = f"""#!{sys.executable}
 import json, os, sys
 from pathlib import Path
 config = Path("samconfig.toml")
-names = ("LAKEBOUND_RUNTIME", "LAKEBOUND_ARCHITECTURE", "LAKEBOUND_FILE_FORMAT", "MAKEFLAGS")
+names = ("LAKEBOUND_RUNTIME", "LAKEBOUND_ARCHITECTURE", "LAKEBOUND_FILE_FORMAT", "LAKEBOUND_VERIFY", "MAKEFLAGS")
 call = {{
     "argv": sys.argv[1:],
     "samconfig": config.read_text() if config.exists() else None,

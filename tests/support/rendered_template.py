@@ -150,7 +150,7 @@ DEPLOYMENTS = {
     "encrypted existing table": {"TableName": "flights", "TableStreamArn": STREAM, "TableKmsKeyArn": KEY},
     "another account's table": {"TableName": "flights", "TableStreamArn": FOREIGN_STREAM},
     "readers": {**NEW, "ReaderAccountIds": "210987654321,333333333333"},
-    "heartbeat": {**NEW, "KmsKeyArn": KEY, "HeartbeatMinutes": "10"},
+    "switched on": {**NEW, "KmsKeyArn": KEY, "HeartbeatMinutes": "10", "VerifyTarget": "s3://lake/silver/flights"},
     "longest flush and window": {**NEW, "FlusherTimeout": "900", "QueueWindowSeconds": "300"},
 }
 

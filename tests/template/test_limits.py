@@ -33,6 +33,7 @@ def longest(name: str) -> str:
     most: int = translated()["Parameters"][name]["MaxLength"]
     made = {
         "S3Prefix": "p" * most,
+        "VerifyTarget": "s3://" + "b" * 63 + "/" + "t" * (most - 69),
         "PartitionTemplate": "%Y" * (most // 2),
         "DropAttributes": "d" * most,
         "HashAttributes": "h" * most,
@@ -53,7 +54,7 @@ ANY = {
     "TableName": TABLE,
     **{
         name: longest(name)
-        for name in ("S3Prefix", "PartitionTemplate", "DropAttributes", "HashAttributes", "KmsKeyArn")
+        for name in ("S3Prefix", "PartitionTemplate", "DropAttributes", "HashAttributes", "KmsKeyArn", "VerifyTarget")
     },
     "HashKeyArn": longest("HashKeyArn"),
     "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:" + "a" * 256,

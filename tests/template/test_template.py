@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from lakebound.adapters.nightly_verify import RESERVE_SECONDS
 from lakebound.adapters.tagged_stacks import STACK_TAG
+from lakebound.operate.sample import parse_share
 from lakebound.record.table_identity import Source
-from lakebound.settings import SETTINGS, BackfillSettings, HeartbeatSettings, IngestSettings
+from lakebound.settings import SETTINGS, BackfillSettings, HeartbeatSettings, IngestSettings, VerifySettings
 from lakebound.transport.object_keys import heartbeat_prefix
 from tests.support.rendered_template import (
     DEPLOYMENTS,
@@ -313,7 +315,7 @@ OF_THE_HEARTBEAT = {"Heartbeat": "HeartbeatRole", "HeartbeatIngest": "HeartbeatI
 @broken_by(setting("Flusher.Properties.Role", {"Fn::GetAtt": ["StreamIngestRole", "Arn"]}))
 def each_function_has_a_role_of_its_own(resources: Resources) -> None:
     functions = of_type(resources, "AWS::Lambda::Function")
-    roles = ROLES | OF_THE_HEARTBEAT if "HeartbeatTable" in resources else ROLES
+    roles = ROLES | OF_THE_HEARTBEAT | {"Verify": "VerifyRole"} if "HeartbeatTable" in resources else ROLES
     assert {name: one["Role"] for name, one in functions.items()} == {n: f"<{r}.Arn>" for n, r in roles.items()}
     assert properties(resources, "BackfillMachine")["RoleArn"] == "<BackfillMachineRole.Arn>"
     for name, role in of_type(resources, "AWS::IAM::Role").items():
@@ -384,6 +386,16 @@ RIGHTS = {
         "states:StopExecution": {f"{STATES}:execution:{MACHINE}/*"},
         "states:RedriveExecution": {f"{STATES}:execution:{MACHINE}/*"},
     },
+    "VerifyRole": {
+        "dynamodb:DescribeTable": {"<table>"},
+        "dynamodb:Scan": {"<table>"},
+        "dynamodb:BatchGetItem": {"<table>"},
+        "sqs:GetQueueAttributes": {"<BufferQueue.Arn>"},
+        "s3:GetObject": {"arn:aws:s3:::lake/silver/flights/*", "arn:aws:s3:::lake/silver/flights_changes/*"},
+        "s3:ListBucket": {"arn:aws:s3:::lake"},
+        "logs:CreateLogStream": {"<VerifyLogs.Arn>"},
+        "logs:PutLogEvents": {"<VerifyLogs.Arn>"},
+    },
     "HeartbeatRole": {
         "dynamodb:PutItem": {"<HeartbeatTable.Arn>"},
         "dynamodb:DeleteItem": {"<HeartbeatTable.Arn>"},
@@ -408,6 +420,7 @@ RIGHTS = {
     removing(f"StreamIngestRole.{POLICY}.4"),
     setting(f"BackfillRole.{POLICY}.0.Resource", TABLE),
     setting(f"HeartbeatRole.{POLICY}.0.Action", "dynamodb:*"),
+    setting(f"VerifyRole.{POLICY}.2.Resource", {"Fn::Sub": "arn:${AWS::Partition}:s3:::lake/*"}),
 )
 def roles_have_exactly_these_rights(resources: Resources) -> None:
     bucket = "arn:aws:s3:::" + ("<Bucket>" if "Bucket" in resources else "lake-files")
@@ -435,7 +448,7 @@ def roles_have_exactly_these_rights(resources: Resources) -> None:
 @broken_by(removing(f"FlusherRole.{POLICY}.5"))
 def roles_may_use_no_key_but_the_given_one(resources: Resources) -> None:
     encrypted = any("KmsMasterKeyId" in queue for queue in of_type(resources, "AWS::SQS::Queue").values())
-    for role in of_type(resources, "AWS::IAM::Role").keys() - {"BackfillMachineRole", "HeartbeatRole"}:
+    for role in of_type(resources, "AWS::IAM::Role").keys() - {"BackfillMachineRole", "HeartbeatRole", "VerifyRole"}:
         keys = [one for one in statements(resources, role) if any(a.startswith("kms:") for a in listed(one["Action"]))]
         assert all(one["Resource"] == KEY for one in keys)
         assert not encrypted or {"kms:Decrypt", "kms:GenerateDataKey"} <= set(listed(keys[0]["Action"]))
@@ -533,6 +546,29 @@ def a_heartbeat_goes_its_own_way_into_the_buffer_and_is_no_data(resources: Resou
     IngestSettings.read({name: str(value) for name, value in variables.items()})
 
 
+@broken_by(
+    setting("Verify.Properties.Layers", [{"Ref": "LakeboundLayer"}]),
+    setting("Verify.Properties.Timeout", 300),
+    setting("VerifySchedule.Properties.ScheduleExpression", "rate(7 days)"),
+    removing("VerifyPermission.Properties.SourceArn"),
+)
+def a_night_compares_a_share_within_one_invocation(resources: Resources) -> None:
+    if "Verify" not in resources:
+        return
+    function = properties(resources, "Verify")
+    assert {"<DeltaLayer" in layer for layer in function["Layers"]} == {True, False}, "ours, and what reads Delta"
+    # The first look needs time before what is kept back for keys that change, and the disk holds a share of both sides.
+    assert int(function["Timeout"]) >= RESERVE_SECONDS + 9 * 60
+    assert int(function["EphemeralStorage"]["Size"]) >= 2 * 75 * 10_000_000 / 1024**2
+    # VerifyMissing waits for 26 hours.
+    assert properties(resources, "VerifySchedule")["ScheduleExpression"] == "cron(0 5 * * ? *)"
+    permission = properties(resources, "VerifyPermission")
+    assert (permission["FunctionName"], permission["SourceArn"]) == ("<Verify>", "<VerifySchedule.Arn>")
+    variables = {name: str(value) for name, value in function["Environment"]["Variables"].items()}
+    settings = VerifySettings.read(variables)
+    assert (settings.target, parse_share(settings.share)) == ("s3://lake/silver/flights", 30)
+
+
 @broken_by(removing(f"FlusherRole.{POLICY}.1.Condition.Null"))
 def our_objects_are_never_replaced(resources: Resources) -> None:
     """G4 once more, outside the code: without If-None-Match the role may not write where our objects are."""
@@ -580,7 +616,7 @@ def logs_are_kept_for_a_stated_time(resources: Resources) -> None:
 def functions_get_every_setting_they_read(resources: Resources) -> None:
     names = {"stream_ingest": "StreamIngest", "flusher": "Flusher", "backfill": "Backfill"}
     if "Heartbeat" in resources:
-        names["heartbeat"] = "Heartbeat"
+        names |= {"heartbeat": "Heartbeat", "verify": "Verify"}
     for name, logical in names.items():
         variables = properties(resources, logical)["Environment"]["Variables"]
         ours = {key for key in variables if not key.startswith("POWERTOOLS_")}

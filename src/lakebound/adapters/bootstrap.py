@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lakebound.settings import BackfillSettings, FlushSettings, IngestSettings
+from lakebound.settings import BackfillSettings, FlushSettings, IngestSettings, VerifySettings
 from lakebound.transport.object_keys import partitioner
 
 if TYPE_CHECKING:
@@ -67,7 +67,14 @@ def run_rules(settings: BackfillSettings, client: Callable[[str], Any]) -> RunRu
     )
 
 
-def _redaction(settings: IngestSettings | BackfillSettings, client: Callable[[str], Any]) -> Redaction | None:
+def verify_redaction(settings: VerifySettings, client: Callable[[str], Any]) -> Redaction | None:
+    """By what items land otherwise than they are. Raises Misconfigured where it cannot be done."""
+    return _redaction(settings, client)
+
+
+def _redaction(
+    settings: IngestSettings | BackfillSettings | VerifySettings, client: Callable[[str], Any]
+) -> Redaction | None:
     from lakebound.adapters.secrets import AwsSecrets, key_attributes, redaction_at_start
 
     table = settings.source.asked

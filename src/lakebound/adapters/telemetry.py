@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # stream_ingest has no use for the flusher's modules, nor the
     from lakebound.live.flush import FlushResult
     from lakebound.live.heartbeat import Hops
     from lakebound.live.ingest import IngestResult
+    from lakebound.operate.sample import Selection
+    from lakebound.operate.verify import Report
 
 
 def report_ingest(logger: Logger, metrics: Metrics, result: IngestResult) -> None:
@@ -107,6 +109,29 @@ def report_stream_check(logger: Logger, metrics: Metrics, answer: dict[str, Any]
         logger.warning("look", answer=answer)
     else:
         logger.info("look", answer=answer)
+
+
+def report_verify(logger: Logger, table: str, report: Report, selection: Selection) -> None:
+    """Log what a night's comparison found, and put what the alarms Unequal and VerifyMissing look at. No key is told:
+    a key is a value."""
+    # `lakebound verify --publish` puts the same metric, and no function's name is in it.
+    with single_metric(name="Unequal", unit=MetricUnit.Count, value=report.wrong, namespace="Lakebound") as unequal:
+        unequal.service = ""
+        unequal.add_dimension(name="table", value=table)
+    fields: dict[str, Any] = {
+        "compared": str(selection),
+        "keys": report.keys,
+        "missing": len(report.missing),
+        "ghost": len(report.ghost),
+        "stale": len(report.stale),
+        "different": len(report.different),
+        "left_out": len(report.left_out),
+        "read_again": report.read_again,
+    }
+    if report.is_equal:
+        logger.info("table and lake are equal", **fields)
+    else:
+        logger.warning("table and lake differ", **fields)
 
 
 def small_under_load(result: FlushResult) -> bool:

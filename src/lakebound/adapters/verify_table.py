@@ -1,25 +1,32 @@
-"""The source table of `verify`: consistent parallel scans and reads by key, items as DynamoDB wrote them."""
+"""The source table of `verify`: consistent parallel scans and reads by key, items as DynamoDB wrote them or as they
+land."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
 from queue import Full, Queue
 from typing import Any, Final
 
 from lakebound.adapters.aws_calls import Denied, call
 from lakebound.adapters.raw_answers import answer_of, keep_bodies, request_key, table_part
-from lakebound.errors import LakeboundError
-from lakebound.operate.sides import Page
+from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.operate.sample import Selection
+from lakebound.operate.sides import Page, RedactedSource, SourceTable
 from lakebound.ports import Clock
 from lakebound.record.attributes import Image
+from lakebound.record.redaction import Redaction
 from lakebound.record.table_identity import Source
 
 _KEYS_PER_READ: Final = 100
 """BatchGetItem's limit."""
 
 _ROUNDS_WITHOUT_PROGRESS: Final = 8
+_ITEMS_A_PART: Final = 50_000
+"""What a run that goes on may have to read again, for each thread."""
 
 
 class DynamoDBTable:
@@ -135,6 +142,31 @@ class DynamoDBTable:
             raise Denied(
                 denied.what, hint=f"They need dynamodb:DescribeTable, Scan and BatchGetItem on it{owner}"
             ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The table and, over it, its items as they land."""
+
+    table: DynamoDBTable
+    source: SourceTable
+
+    @staticmethod
+    def of(table: DynamoDBTable, redaction: Redaction | None) -> Compared:
+        """Raises Misconfigured where the table's keys land hashed."""
+        if redaction is None:
+            return Compared(table, table)
+        if redaction.hashes_any(table.key_names):
+            raise Misconfigured(
+                "HashAttributes names a key attribute: no key of the lake can be read again in the source",
+                hint="Compare such a table in Spark, with the files of a finished backfill",
+            )
+        return Compared(table, RedactedSource(table, redaction))
+
+    def parts(self, selection: Selection, segments: int) -> int:
+        """In how many parts what is selected is read. The same for the same table within six hours."""
+        shares = selection.stratum.of if selection.stratum else 1
+        return max(segments, ceil(self.table.item_count / shares / _ITEMS_A_PART))
 
 
 def _offer(pages: Queue[Page | BaseException | None], page: Page | BaseException | None, stop: threading.Event) -> bool:

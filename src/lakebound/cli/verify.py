@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
-from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +23,7 @@ from lakebound.adapters.folder import images_in_folder
 from lakebound.adapters.spill_folder import Begun, open_spill
 from lakebound.adapters.stack import function_environment
 from lakebound.adapters.table_metrics import put_metric
-from lakebound.adapters.verify_table import DynamoDBTable
+from lakebound.adapters.verify_table import Compared, DynamoDBTable
 from lakebound.backfill.run_context import RunRules
 from lakebound.cli import silver_table
 from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
@@ -39,7 +38,7 @@ from lakebound.operate.read_cost import cost_lines, read_cost
 from lakebound.operate.repair import RepairResult
 from lakebound.operate.repair import repair as repair_keys
 from lakebound.operate.sample import Selection, Stratum, parse_share
-from lakebound.operate.sides import LakeTable, RedactedSource, SourceTable
+from lakebound.operate.sides import LakeTable
 from lakebound.operate.verify import Patience, Wait, document, report_lines, verify
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.entity_rules import EntityRules
@@ -54,8 +53,6 @@ _SIDES = {
     "compared": "partitions compared",
     "again": "keys read again",
 }
-_ITEMS_A_PART = 50_000
-"""What a run that goes on may have to read again, for each thread."""
 _LINE_EVERY_MS = 60_000
 
 
@@ -311,19 +308,6 @@ def _reason(wait: Wait) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """The table and, over it, its items as they land."""
-
-    table: DynamoDBTable
-    source: SourceTable
-
-    def parts(self, selection: Selection, segments: int) -> int:
-        """In how many parts what is selected is read. The same for the same table within six hours."""
-        shares = selection.stratum.of if selection.stratum else 1
-        return max(segments, ceil(self.table.item_count / shares / _ITEMS_A_PART))
-
-
-@dataclass(frozen=True, slots=True)
 class Subject:
     """The table to compare, and with a stack its buffer queue, its bucket, and the rules by which records land."""
 
@@ -347,15 +331,7 @@ class Subject:
     def open(self, clock: Clock, segments: int) -> Compared:
         """The table, its items as they land. Raises Misconfigured where its keys land hashed."""
         table = DynamoDBTable(self.source, aws_client("dynamodb"), clock, segments=segments)
-        redaction = self.rules.redaction if self.rules else None
-        if redaction is None:
-            return Compared(table, table)
-        if redaction.hashes_any(table.key_names):
-            raise Misconfigured(
-                "HashAttributes names a key attribute: no key of the lake can be read again in the source",
-                hint="Compare such a table in Spark, with the files of a finished backfill",
-            )
-        return Compared(table, RedactedSource(table, redaction))
+        return Compared.of(table, self.rules.redaction if self.rules else None)
 
     def repair(
         self, keys: Sequence[str], key_names: Sequence[str], clock: Clock, progress: Callable[[int], None]

@@ -37,6 +37,7 @@ class Plan:
             "LAKEBOUND_RUNTIME": self.parameters["Runtime"],
             "LAKEBOUND_ARCHITECTURE": self.parameters["Architecture"],
             "LAKEBOUND_FILE_FORMAT": self.parameters.get("FileFormat") or str(defaults["FileFormat"]["Default"]),
+            "LAKEBOUND_VERIFY": "on" if self.parameters.get("VerifyTarget") else "off",
         }
 
 
