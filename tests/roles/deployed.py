@@ -174,28 +174,30 @@ class Deployed:
             spec.loader.exec_module(module)
         return module
 
-    def call(self, module: ModuleType, logical: str, event: dict[str, Any]) -> dict[str, Any]:
+    def call(self, module: ModuleType, logical: str, event: dict[str, Any], seconds: int = 60) -> dict[str, Any]:
         """One invocation, with what Lambda itself does under the role: the log stream and its lines."""
         role = self.role_of(logical)
         log = self.names[f"{logical}Logs.Arn"]
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
             self.may(role, Request.of(action, f"{log}:log-stream:2026/11/26/x", "Lambda writes the log"))
         with self.acting(role):
-            answer: dict[str, Any] = module.handler(event, _Context())
+            answer: dict[str, Any] = module.handler(event, _Context(seconds))
         return answer
 
     def role_of(self, logical: str) -> str:
         return str(self.resources[logical]["Properties"]["Role"])
 
 
+@dataclass(frozen=True)
 class _Context:
+    seconds: int
     function_name = "roles"
     memory_limit_in_mb = 512
     invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:roles"
     aws_request_id = "00000000-0000-4000-8000-000000000000"
 
     def get_remaining_time_in_millis(self) -> int:
-        return 60_000
+        return self.seconds * 1000
 
 
 def owner_of(resource: str) -> str:

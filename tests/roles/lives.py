@@ -315,9 +315,9 @@ class Life:
             kept, variables["VERIFY_TARGET"], variables["VERIFY_SHARE"] = dict(variables), f"{folder}/silver", "1/2"
             try:
                 app: Any = here.load("verify", "Verify")
-                told = [here.call(app, "Verify", {})]
+                told = [here.call(app, "Verify", {}, seconds=900)]
                 here.sleep(86_400)
-                told.append(here.call(app, "Verify", {}))
+                told.append(here.call(app, "Verify", {}, seconds=900))
             finally:
                 variables.update(kept)
         assert sum(one["unequal"] for one in told) == 5, told

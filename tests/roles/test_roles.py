@@ -20,7 +20,7 @@ from tests.roles import asking
 from tests.roles.deployed import Deployed, Right
 from tests.roles.explained import UNUSED
 from tests.roles.judging import Request, Statement, allowed
-from tests.roles.lives import LIVES, OWNER, Lived, begun, live
+from tests.roles.lives import LIVES, OWNER, TARGET, Lived, begun, live
 from tests.support.rendered_template import NEW
 
 
@@ -92,7 +92,14 @@ def test_a_right_too_many_would_be_seen() -> None:
 def beyond(here: Deployed, one: Request) -> Iterator[Request]:
     """The same act where it is nobody's business."""
     name = dict(one.context)
-    if one.action.startswith("s3:"):
+    lake, _, path = TARGET.removeprefix("s3://").partition("/")
+    if one.resource.partition("/")[0].endswith(f":::{lake}"):
+        # Whoever deploys names the lake, which may be another account's: no condition on its owner.
+        yield replace(one, resource=one.resource.replace(f":::{lake}", ":::others-lake"))
+        if f"/{path}" in one.resource:
+            yield replace(one, resource=one.resource.replace(f"/{path}", "/silver/cars"))
+            yield replace(one, action="s3:PutObject")
+    elif one.action.startswith("s3:"):
         yield replace(one, resource=one.resource.replace(f":::{here.bucket}", ":::others-bucket"))
         foreign = tuple(sorted((name | {"s3:ResourceAccount": "999999999999"}).items()))
         yield replace(one, context=foreign)
