@@ -1,6 +1,7 @@
 """Appending first and merging when it pays, against the engine's bare MERGE; and what reading `_live` costs.
 
-python -m bench.live --write                  the whole run, into the docs (an hour or more)
+python -m bench.live --write                  all parts, into the docs (about twelve minutes on two quiet cores)
+python -m bench.live --write --rows 5000000 --minutes 120    the same on a larger table, with every round
 python -m bench.live --only reads --rows 1000000    one part of it, on a smaller table, printed only
 python -m bench.live --only wide --write      one part again; the page keeps the others as they were measured
 
@@ -11,13 +12,14 @@ Both sides of every ratio take turns within one run, on equal tables of the same
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -43,7 +45,8 @@ from bench.merge import (
 from lakebound.formats.registry import encoder_of
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.batch_files import BatchFile, FileBuilder
-from lakebound_spark.platform.tables import hold, location
+from lakebound_spark.platform.sql_text import literal
+from lakebound_spark.platform.tables import hold
 from lakebound_spark.reading.latest import latest_per_key
 from lakebound_spark.reading.one_pass import read_once
 from lakebound_spark.reading.source import DataFile, data_files
@@ -68,9 +71,9 @@ FILE_BYTES_PER_RECORD: Final = 243
 class Extent:
     """How much is measured."""
 
-    rows: int = 5_000_000
+    rows: int = 2_000_000
     events: int = 100_000
-    micro_batches: int = 10
+    micro_batches: int = 4
     """In a round of appends, which ends with the merge of all of them."""
     rounds: int = 3
     wide_columns: int = WIDE
@@ -78,6 +81,20 @@ class Extent:
     wide_events: int = WIDE_EVENTS
     records: int = 64_000_000 // FILE_BYTES_PER_RECORD
     """In the files of each format."""
+    seconds: float = math.inf
+    """Of the rounds of each loop: after so many none begins, but for the first that counts."""
+
+    def turns(self, warm_ups: int = 1, rounds: int | None = None) -> Iterator[tuple[int, bool]]:
+        """The number of each round, and whether it counts."""
+        started = time.perf_counter()
+        for turn in range(warm_ups + (rounds or self.rounds)):
+            if turn > warm_ups and time.perf_counter() - started > self.seconds:
+                return
+            yield turn, turn >= warm_ups
+
+
+LOOPS: Final = 7
+"""Loops of rounds in all parts: two of appends, two of merges, and those of reads, of the wide table and of formats."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,12 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--micro-batches", type=int, default=usual.micro_batches, help="before a merge (%(default)s)")
     parser.add_argument("--rounds", type=int, default=usual.rounds, help="rounds that count (%(default)s)")
     parser.add_argument("--records", type=int, default=usual.records, help="in the files of a format (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=10, help="of rounds, in all parts together (%(default)s)")
     parser.add_argument("--only", choices=list(PARTS), action="append", help="a part (all)")
     parser.add_argument(
         "--write", action="store_true", help="write the page, its picture and the table of docs/SCALE.md"
     )
     given = parser.parse_args(arguments)
     extent = Extent(given.rows, given.events, given.micro_batches, given.rounds, records=given.records)
+    extent = replace(extent, seconds=given.minutes * 60 / LOOPS)
     with bench_session() as (spark, folder):
         for name in given.only or PARTS:
             part = measured_part(spark, folder / name, name, extent)
@@ -108,8 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measured_part(spark: SparkSession, folder: Path, name: str, extent: Extent) -> Part:
     """One part of the page, measured now; ``folder`` is gone afterwards."""
     folder.mkdir()
-    part = Part(name, extent.rows, os.getloadavg()[0], rounds=extent.rounds)
+    part = Part(name, extent.rows, os.getloadavg()[0])
     part.measured = PARTS[name](spark, folder, extent)
+    part.rounds = len(part.measured[-1].ours.seconds)
     part.load_after = os.getloadavg()[0]
     shutil.rmtree(folder)
     return part
@@ -125,10 +145,11 @@ def timed(into: list[float], *, counts: bool = True) -> Iterator[None]:
 
 
 def filled_table(spark: SparkSession, folder: Path, rows: int, columns: int = len(COLUMNS)) -> Path:
-    """A silver table of so many rows."""
-    target = folder / "filled"
-    prepare_target(spark, str(target), config_of(columns))
-    fill(spark, str(target), columns, rows)
+    """A silver table of so many rows, to be copied. It stands beside the part's ``folder``, for all parts."""
+    target = folder.parent / f"filled-{columns}-{rows}"
+    if not target.exists():
+        prepare_target(spark, str(target), config_of(columns))
+        fill(spark, str(target), columns, rows)
     return target
 
 
@@ -165,7 +186,7 @@ def appends_against_merges(
     open_changes(spark, ours, config.columns)
     to = Destination(ours, config, str(folder / "staging"), append_as="bench")
     number = 0
-    for turn in range(1 + extent.rounds):
+    for turn, counts in extent.turns():
         merges: list[float] = []
         appends: list[float] = []
         notes: list[float] = []
@@ -183,7 +204,7 @@ def appends_against_merges(
             number += 1
         with timed(notes):
             merge_pending(spark, ours, config.source_table)
-        if turn:
+        if counts:
             append.base.seconds += merges
             append.ours.seconds += appends
             sustained.base.seconds.append(sum(merges))
@@ -206,7 +227,7 @@ def measure_merges(spark: SparkSession, folder: Path, extent: Extent) -> list[Me
     for keys in KEYS:
         one = Measured("MERGE", keys, Side("bare MERGE"), Side("guarded"), MERGE_AIM[keys], events=extent.events)
         case = MergeCase(len(COLUMNS), extent.rows, extent.events, keys)
-        guarded_against_bare(spark, filled, folder / keys, case, extent.rounds, one)
+        guarded_against_bare(spark, filled, folder / keys, case, extent, one)
         found.append(one)
         print(one.line(), file=sys.stderr, flush=True)
         shutil.rmtree(folder / keys)
@@ -214,17 +235,17 @@ def measure_merges(spark: SparkSession, folder: Path, extent: Extent) -> list[Me
 
 
 def guarded_against_bare(
-    spark: SparkSession, filled: Path, folder: Path, case: MergeCase, rounds: int, one: Measured
+    spark: SparkSession, filled: Path, folder: Path, case: MergeCase, extent: Extent, one: Measured
 ) -> None:
     """Both in turns on copies of ``filled``; each is the first in every other round."""
     ours, bare, config = str(folder / "ours"), str(folder / "bare"), config_of(case.columns)
     names = [column.name for column in config.columns]
     for target in (ours, bare):
         shutil.copytree(filled, target)
-    for number in range(1 + rounds):
+    for number, counts in extent.turns():
         rows = stage(spark, folder / f"rows-{number}", write_events(folder, case, number), config)
         for side in (one.base, one.ours)[:: 1 if number % 2 else -1]:
-            with timed(side.seconds, counts=number > 0):
+            with timed(side.seconds, counts=counts):
                 if side is one.base:
                     bare_merge(bare, rows, config)
                 else:
@@ -249,8 +270,9 @@ def queries(rows: str, columns: Sequence[str], key: int) -> dict[str, str]:
 def measure_reads(spark: SparkSession, folder: Path, extent: Extent) -> list[Measured]:
     """Queries over `_live` with one row in a hundred pending, against the same over `_current`."""
     target, config = "bench_silver", config_of(len(COLUMNS))
-    prepare_target(spark, target, config)
-    fill(spark, location(spark, target), len(COLUMNS), extent.rows)
+    place = folder / target
+    shutil.copytree(filled_table(spark, folder, extent.rows), place)
+    spark.sql(f"CREATE TABLE {target} USING delta LOCATION {literal(str(place))}")
     open_changes(spark, target, config.columns)
     create_views(spark, target)
     to = Destination(target, config, str(folder / "staging"), append_as="bench")
@@ -261,13 +283,13 @@ def measure_reads(spark: SparkSession, folder: Path, extent: Extent) -> list[Mea
     columns = [name for name in spark.table(f"{target}_current").columns if name != "_stale_since"]
     found = {name: Measured(name, "1 % pending", Side("silver"), Side("_live"), aim) for name, aim in READ_AIM.items()}
     answers: dict[str, int] = {}
-    for number in range(2 + 3 * extent.rounds):
+    for number, counts in extent.turns(2, 3 * extent.rounds):
         # A key without a pending change, or one that has one: both kinds come, and both sides get the same.
         key = (number * 7_919_317 + 13) % extent.rows
         for view in ("current", "live"):
             for name, query in queries(f"{target}_{view}", columns, key).items():
                 side = found[name].base if view == "current" else found[name].ours
-                with timed(side.seconds, counts=number > 1):
+                with timed(side.seconds, counts=counts):
                     answers[f"{name} {view}"] = len(spark.sql(query).collect())
         if answers["lookup by _key live"] != 1 or answers["lookup by the key's column live"] != 1:
             raise AssertionError("a lookup in _live did not find its row")
@@ -300,12 +322,12 @@ def measure_wide(spark: SparkSession, folder: Path, extent: Extent) -> list[Meas
     open_changes(spark, ours, config.columns)
     to = Destination(ours, config, str(folder / "staging"), append_as="bench")
     case = MergeCase(columns, extent.wide_rows, extent.wide_events, "uniform")
-    for number in range(2 + extent.rounds):
+    for number, counts in extent.turns():
         file = write_events(folder, case, number)
         rows = stage(spark, folder / f"rows-{number}", file, config)
-        with timed(found.base.seconds, counts=number > 1):
+        with timed(found.base.seconds, counts=counts):
             bare_merge(bare, rows, config)
-        with timed(found.ours.seconds, counts=number > 1):
+        with timed(found.ours.seconds, counts=counts):
             merge_micro_batch(spark, [file], number, to)
     merge_pending(spark, ours, config.source_table)
     check_equal(spark, ours, bare)
@@ -322,9 +344,9 @@ def measure_formats(spark: SparkSession, folder: Path, extent: Extent) -> list[M
             one = Measured(file_format, str(count), base, Side("ours"), events=extent.records, bytes=size)
             found.append((files, one))
     base.seconds = found[0][1].ours.seconds
-    for number in range(1 + extent.rounds):
+    for _, counts in extent.turns():
         for files, one in found:
-            with timed(one.ours.seconds, counts=number > 0):
+            with timed(one.ours.seconds, counts=counts):
                 checked, _ = read_once(spark, files, corpora.TABLE, partial(_reduced, folder / "staging"))
             if checked.count != extent.records or checked.bad_files:
                 raise AssertionError(f"{checked.count} of {extent.records} records of {one.what} were read")

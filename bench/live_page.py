@@ -132,8 +132,9 @@ ABOUT: Final = """# Appending first against merging at once
 For people who choose `--merge-every`. After it you know how soon a change is visible, what the merges then cost, and
 how much longer a query over `_live` takes than one over the table.
 
-`make bench LIVE=1` wrote this page on {cores} cores (Spark {spark}, Delta on the local disk), in {rounds} rounds after
-those that warm up. Both sides take turns within one run. Quote the ratios: absolute figures depend on the machine.
+`make bench LIVE=1` wrote this page on {cores} cores (Spark {spark}, Delta on the local disk). Rounds that count, after
+those that warm up: {rounds}. Both sides take turns within one run. Quote the ratios: absolute figures depend on the
+machine.
 The bare MERGE is given the reduced, typed rows as Parquet and updates or inserts them without a condition. Ours begins
 with the batch file. `uniform` draws keys from the whole table, `recent` takes the newest; one event in ten is of a new
 key.
@@ -217,7 +218,7 @@ def markdown(parts: dict[str, Part]) -> str:
         **filled,
         cores=os.cpu_count(),
         spark=pyspark.__version__,
-        rounds=appends.rounds,
+        rounds=", ".join(f"{part.rounds} of {name}" for name, part in parts.items()),
         rows=appends.rows,
         events=append.events,
         micro_batches=sustained.events // append.events,

@@ -151,8 +151,8 @@ record is written.
     tests/functional/test_another_account.py::test_the_first_state_refuses_a_table_that_is_not_the_streams
     tests/functional/test_another_account.py::test_an_answer_about_another_table_is_an_error_and_not_an_absence
     tests/unit/test_sharing.py::test_what_cuts_an_arn_down_to_the_name_is_not_believed
-G16 `_live` equals the records received: a read of its two tables, at two moments, shows every key as it was at some
-moment between them. No start goes on without changes that were appended and not merged.
+G16 `_live` equals the records received: while micro-batches append, a read of its two tables, at two moments, shows
+every key as it was at some moment between them. No start goes on without changes that were appended and not merged.
     spark/lakebound_spark/silver/live_rows.py:live_query
     spark/lakebound_spark/silver/changes_table.py:close_merge
     spark/lakebound_spark/silver/changes_table.py:changes_fault

@@ -50,12 +50,15 @@ class Merges:
     now_ms: int = NOW
     broken: bool = True
     merged: int = 0
+    asked: int = 0
+    merged_ms: int = 0
     warnings: list[str] = field(default_factory=list)
     due: DueMerge = field(init=False)
 
     def __post_init__(self) -> None:
         def waiting() -> tuple[Pending, int]:
-            return (Pending(("1", "2"), self.rows, self.rows), 0)
+            self.asked += 1
+            return (Pending(("1", "2"), self.rows, self.rows), self.merged_ms)
 
         self.due = DueMerge("flights", MINUTES_10, waiting, self.merge, self.warnings.append, lambda: self.now_ms)
 
@@ -78,6 +81,25 @@ def test_a_merge_that_fails_is_told_and_tried_again_a_minute_later() -> None:
     merges.now_ms = NOW + 60_000
     merges.due.look()
     assert (merges.merged, len(merges.warnings), merges.due.is_failing) == (1, 1, False)
+
+
+def test_small_appends_do_not_ask_each_time_what_waits() -> None:
+    merges = Merges(broken=False, merged_ms=NOW)
+    for _ in range(25):
+        merges.due.appended(1)
+    assert merges.asked == 1, "1 row was told, and at most 48 came after it: less than half of 100"
+    merges.due.appended(1)
+    assert merges.asked == 2
+    merges.rows = 100
+    merges.due.appended(25)
+    assert (merges.asked, merges.merged) == (3, 1), "a merge was due by rows"
+    merges.rows = 1
+    merges.due.appended(1)
+    assert (merges.asked, merges.merged) == (4, 1), "what was told before the merge says nothing any more"
+    merges.due.appended(1)
+    merges.now_ms += 600_000
+    merges.due.appended(1)
+    assert (merges.asked, merges.merged) == (5, 2), "a merge was due by time"
 
 
 @pytest.mark.parametrize(("rows", "last"), [(400, False), (1, True)])

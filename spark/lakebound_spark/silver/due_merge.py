@@ -77,11 +77,30 @@ class DueMerge:
     warn: Callable[[str], None]
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     _failed_ms: int = field(default=0, init=False)
+    _seen: tuple[Pending, int] | None = field(default=None, init=False)
+    """What ``waiting`` told last."""
+    _rows_since: int = field(default=0, init=False)
 
     @property
     def is_failing(self) -> bool:
         """Whether the merge that was tried last failed."""
         return self._failed_ms > 0
+
+    def appended(self, keys: int) -> None:
+        """Merge if a merge is due after an append of so many keys.
+
+        Counting what waits costs a query, which small appends are spared until half of what makes a merge due may wait.
+        """
+        self._rows_since += 2 * keys  # a row for each of two registers
+        if self._seen is not None and self._is_early(*self._seen):
+            return
+        self.look()
+
+    def _is_early(self, seen: Pending, last_ms: int) -> bool:
+        if not seen.rows or self.clock() - last_ms >= self.schedule.seconds * 1000:
+            return False
+        rows = seen.rows + self._rows_since
+        return rows < self.schedule.rows / 2 and seen.bytes * rows / seen.rows < self.schedule.bytes / 2
 
     def look(self, *, last: bool = False) -> None:
         """Merge if a merge is due. With ``last``, a failure is raised, since no later call tries again.
@@ -92,12 +111,13 @@ class DueMerge:
         now_ms = self.clock()
         if not last and now_ms - self._failed_ms < _PAUSE_MS:
             return
-        waiting, last_ms = self.waiting()
+        waiting, last_ms = self._seen = self.waiting()
+        self._rows_since = 0
         if not self.schedule.is_due(waiting, last_ms, now_ms):
             return
         try:
             self.merge()
-            self._failed_ms = 0
+            self._failed_ms, self._seen = 0, None
         except Exception as error:
             if last or self.schedule.is_overdue(waiting):
                 raise

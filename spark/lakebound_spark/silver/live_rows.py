@@ -8,6 +8,7 @@ from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import BinaryType, StringType
 
 from lakebound_spark.platform.sql_text import quoted
 from lakebound_spark.platform.tables import properties, read_table, table_sql
@@ -30,38 +31,57 @@ def live_rows(spark: SparkSession, target: str) -> DataFrame:
 def live_sql(spark: SparkSession, target: str) -> str:
     """The query of `_live` over both tables as they are now."""
     silver, pending = read_table(spark, target).columns, column_names(spark, target)
-    return live_query(silver, pending, key_columns(spark, target), table_sql(target), table_sql(changes_table(target)))
+    keys = key_columns(spark, target)
+    told = told_columns(spark, target, keys)
+    return live_query(silver, pending, keys, table_sql(target), table_sql(changes_table(target)), told)
 
 
-def live_query(silver: Sequence[str], pending: Collection[str], keys: Collection[str], table: str, changes: str) -> str:
+def live_query(
+    silver: Sequence[str],
+    pending: Collection[str],
+    keys: Collection[str],
+    table: str,
+    changes: str,
+    told: Collection[str] = (),
+) -> str:
     """The query over ``table`` and ``changes``, which are SQL: silver's columns, in its order.
 
-    ``silver`` names silver's columns, ``pending`` the attributes' columns of `_changes`, ``keys`` the `key_columns`.
+    ``silver`` names silver's columns, ``pending`` the attributes' columns of `_changes`, ``keys`` the `key_columns`,
+    ``told`` the `told_columns`.
 
     A key's row is silver's, unless a pending change is the greater of its register and that register is the visible
     one: the rule of `merge.merge_rows`, for a reader.
 
     Pending keys are few, so they are sent to every executor. What silver lacks of them is found by a second scan of its
-    keys alone.
+    keys alone, which compares 64 bits of a key before it compares the key.
     """
     there = ", ".join(f"{_shown(name, pending, keys)} AS {quoted(name)}" for name in silver)
-    new = ", ".join(f"{_of_new_key(name, pending)} AS {quoted(name)}" for name in silver)
+    new = ", ".join(f"{_of_new_key(name, pending, told)} AS {quoted(name)}" for name in silver)
     members = "item, ttl_expired, rescued" + (", columns" if pending else "")
-    winner = _winner("t._version", "t._stream_time_ms", "t._base")
-    # The rows of either table are one column each, for silver may have a column of any name.
+    # Silver may have a column of any name, so each side's names begin with a word of their own.
+    old = ", ".join(f"t.{quoted(name)} AS {_side('silver', name)}" for name in silver)
+    change = ", ".join(f"p.{name} AS {_side('change', name)}" for name in _OWN.values())
+    own = "".join(f", columns.{quoted(name)} AS {_side('own', name)}" for name in told)
+    group = "".join(f", columns.{quoted(name)}" for name in told)
+    passed = "".join(f", p.{_side('own', name)}" for name in told)
+    same = "".join(f" AND p.{_side('own', name)} = k.{quoted(name)}" for name in told)
+    compared = "".join(f", t.{quoted(name)}" for name in told)
+    no_row = _winner("''", "CAST(NULL AS BIGINT)", "''")
     return f"""WITH
 pending AS (
-  SELECT key, coalesce(max({_IF_STREAM}), '') AS version, max(stream_time_ms) AS stream_time_ms,
+  SELECT key{own}, coalesce(max({_IF_STREAM}), '') AS version, max(stream_time_ms) AS stream_time_ms,
     coalesce(max({_IF_BASE}), '') AS base,
     max_by(struct({members}), {_IF_STREAM}) AS stream_row, max_by(struct({members}), {_IF_BASE}) AS base_row
-  FROM {changes} GROUP BY key),
+  FROM {changes} GROUP BY key{group}),
 compared AS (
-  SELECT /*+ BROADCAST(p) */ struct(t.*) AS silver, struct(p.*) AS change, {winner} AS newer
+  SELECT /*+ BROADCAST(p) */ {old}, {change}, {_winner("t._version", "t._stream_time_ms", "t._base")} AS newer
   FROM {table} AS t LEFT JOIN pending AS p ON t._key = p.key),
-known AS (SELECT /*+ BROADCAST(p) */ t._key AS key FROM {table} AS t LEFT SEMI JOIN pending AS p ON t._key = p.key),
+known AS (
+  SELECT /*+ BROADCAST(c) */ t._key{compared} FROM {table} AS t LEFT SEMI JOIN {changes} AS c
+  ON xxhash64(t._key) = xxhash64(c.key) AND t._key BETWEEN c.key AND c.key),
 added AS (
-  SELECT /*+ BROADCAST(k) */ struct(p.*) AS change, {_winner("''", "CAST(NULL AS BIGINT)", "''")} AS newer
-  FROM pending AS p LEFT ANTI JOIN known AS k ON p.key = k.key)
+  SELECT /*+ BROADCAST(k) */ {change}{passed}, {no_row} AS newer
+  FROM pending AS p LEFT ANTI JOIN known AS k ON p.key = k._key{same})
 SELECT {there} FROM compared UNION ALL SELECT {new} FROM added"""
 
 
@@ -69,19 +89,26 @@ _IF_STREAM: Final = "CASE WHEN register = 'stream' THEN version END"
 _IF_BASE: Final = "CASE WHEN register = 'base' THEN version END"
 
 
+def _side(side: str, name: str) -> str:
+    return quoted(f"{side} {name}")
+
+
 def _winner(version: str, time: str, base: str) -> str:
-    """SQL for the pending row that is to be shown instead of a row with these registers; NULL for none."""
-    greatest = f"greatest({base}, p.base)"
-    # Not behind `base = '' OR`: generated code computes a common part before the condition that guards it.
-    label = f"try_cast(substring({greatest}, 1, {LABEL_DIGITS}) AS BIGINT)"
-    visible = f"coalesce(greatest({time}, p.stream_time_ms) >= {label}, {greatest} = '')"
+    """SQL for the pending row that is to be shown instead of a row with these registers; NULL for none.
+
+    The planner writes it out wherever a query filters by it, and plans anew after each stage, so it is kept short.
+    """
+    # Compared as text, in which '' is less than any moment. A cast of '' to a number is an exception thrown and caught,
+    # and generated code computes it for every row, whatever condition stands before it.
+    moment = f"coalesce(lpad(CAST(greatest({time}, p.stream_time_ms) AS STRING), {LABEL_DIGITS}, '0'), '')"
     return (
-        f"CASE WHEN p.key IS NULL THEN NULL WHEN {visible} AND p.version > {version} THEN p.stream_row "
-        f"WHEN NOT {visible} AND p.base > {base} THEN p.base_row END"
+        f"CASE WHEN p.key IS NULL THEN NULL WHEN {moment} >= substring(greatest({base}, p.base), 1, {LABEL_DIGITS}) "
+        f"THEN CASE WHEN p.version > {version} THEN p.stream_row END WHEN p.base > {base} THEN p.base_row END"
     )
 
 
-_REGISTERS: Final = ("_version", "_stream_time_ms", "_base")
+_OWN: Final = {"_key": "key", "_version": "version", "_stream_time_ms": "stream_time_ms", "_base": "base"}
+"""What a row of `pending` calls the registers of silver."""
 _IMAGE: Final = {
     "_item": "newer.item",
     "_is_deleted": "newer.item IS NULL",
@@ -98,9 +125,9 @@ def _of_pending(name: str, pending: Collection[str]) -> str:
 
 
 def _shown(name: str, pending: Collection[str], keys: Collection[str]) -> str:
-    silver, newer = f"silver.{quoted(name)}", _of_pending(name, pending)
-    if name in _REGISTERS:
-        return f"greatest({silver}, {_of_new_key(name, pending)})"
+    silver, newer = _side("silver", name), _of_pending(name, pending)
+    if name in _OWN and name != "_key":
+        return f"greatest({silver}, {_side('change', _OWN[name])})"
     # Both sides have the same value of a key attribute. Taken from silver's row as it is, a filter on it reaches the
     # statistics of silver's files; out of a CASE it would not.
     if name == "_key" or name in keys or newer == "NULL":
@@ -108,18 +135,48 @@ def _shown(name: str, pending: Collection[str], keys: Collection[str]) -> str:
     return f"CASE WHEN newer IS NULL THEN {silver} ELSE {newer} END"
 
 
-def _of_new_key(name: str, pending: Collection[str]) -> str:
-    own = {"_key": "key", "_version": "version", "_stream_time_ms": "stream_time_ms", "_base": "base"}
-    return f"change.{own[name]}" if name in own else _of_pending(name, pending)
+def _of_new_key(name: str, pending: Collection[str], told: Collection[str]) -> str:
+    if name in told:
+        return _side("own", name)
+    return _side("change", _OWN[name]) if name in _OWN else _of_pending(name, pending)
 
 
 def key_columns(spark: SparkSession, target: str) -> list[str]:
-    """The columns that show a whole key attribute, as far as a row of either table tells the attributes' names."""
+    """The columns that show a whole key attribute, as far as a row of either table tells the attributes' names.
+
+    Those of which silver has a NULL are left out: the column was declared after the row was merged, and a pending
+    change of that key has a value.
+    """
+    paths = [(name,) for name in _key_attributes(spark, target)]
+    found = [name for name, path in _column_paths(spark, target).items() if path in paths]
+    return [name for name in found if not _has_null(spark, target, quoted(name))]
+
+
+def told_columns(spark: SparkSession, target: str, keys: Collection[str]) -> list[str]:
+    """Those of the `key_columns` that two rows of one key never tell apart, so that keys may be compared by them too.
+
+    A filter on such a column then reaches both tables. A number may be NULL where it does not fit its column, and NULL
+    equals nothing. Text and bytes always fit theirs.
+    """
+    if not keys:
+        return []
+    tags, paths, schema = _key_attributes(spark, target), _column_paths(spark, target), read_table(spark, target).schema
+    fitting = {"S": StringType(), "B": BinaryType()}
+    alike = [name for name in keys if schema[name].dataType == fitting.get(tags[paths[name][0]])]
+    return [name for name in alike if not _has_null(spark, changes_table(target), quoted("columns", name))]
+
+
+def _has_null(spark: SparkSession, place: str, column: str) -> bool:
+    return bool(read_table(spark, place).where(f"{column} IS NULL").limit(1).collect())
+
+
+def _key_attributes(spark: SparkSession, target: str) -> dict[str, str]:
+    """The names of the key attributes with their DynamoDB types; none while both tables are empty."""
     for place, key in ((target, "_key"), (changes_table(target), "key")):
         found = read_table(spark, place).select(F.expr(keys_sql(key))).limit(1).collect()
         if found:
-            return [name for name, path in _column_paths(spark, target).items() if path in _paths(found[0][0])]
-    return []
+            return {name: next(iter(value)) for name, value in json.loads(found[0][0]).items()}
+    return {}
 
 
 def _column_paths(spark: SparkSession, target: str) -> dict[str, tuple[str, ...]]:
@@ -128,7 +185,3 @@ def _column_paths(spark: SparkSession, target: str) -> dict[str, tuple[str, ...]
         return {name: (name,) for name in column_names(spark, target)}
     paths = {name: how.get("path") if isinstance(how, dict) else None for name, how in described.items()}
     return {name: parse_path(path or name) for name, path in paths.items()}
-
-
-def _paths(keys: str) -> list[tuple[str, ...]]:
-    return [(name,) for name in json.loads(keys)]

@@ -104,7 +104,7 @@ def run_merge(
         if done.stale:
             look()
         if done.appended:
-            due.look()
+            due.appended(done.appended)
         if freshness is not None:
             freshness.brought(done)
             freshness.publish(standing, warn)
