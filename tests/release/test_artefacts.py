@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import zipfile
@@ -73,6 +74,31 @@ def test_a_release_is_packaged_with_the_real_sam(release: Release) -> None:
         assert place.startswith(f"s3://{BUCKET}/")
         release.stack.client("s3").head_object(Bucket=BUCKET, Key=place.removeprefix(f"s3://{BUCKET}/"))
     assert len((release.folder / "SHA256SUMS").read_text().splitlines()) == 4
+    sums = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    assert subprocess.run(sums, cwd=release.folder, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.soak
+@pytest.mark.stack
+def test_the_packaged_template_is_valid_to_the_real_sam(release: Release, tmp_path: Path) -> None:
+    command = [
+        str(ROOT / ".venv-sam" / "bin" / "sam"),
+        "validate",
+        "--lint",
+        "--region",
+        "us-east-1",
+        "--template-file",
+    ]
+    here = os.environ | release.stack.env() | {"SAM_CLI_TELEMETRY": "0"}
+
+    def status(template: Path) -> int:
+        return subprocess.run([*command, str(template)], env=here, capture_output=True, check=False).returncode
+
+    assert status(release.template) == 0
+    # Red control: a reference to nothing.
+    wrong = tmp_path / "template.yaml"
+    wrong.write_text(release.template.read_text().replace("Ref: TableName", "Ref: TableNme"))
+    assert status(wrong) != 0
 
 
 @pytest.mark.soak
