@@ -692,6 +692,10 @@ def test_a_parameter_offers_what_the_setting_takes(setting: Any) -> None:
         ({"TableName": "flights"}, "Give TableStreamArn for an existing table, or PartitionKeyName for a new one."),
         ({**NEW, "TableStreamArn": STREAM}, "leave PartitionKeyName and SortKeyName empty"),
         ({**NEW, "TableKmsKeyArn": KEY}, "TableKmsKeyArn is the key of an existing table"),
+        (
+            {**NEW, "VerifyTarget": "s3://lake/cars", "Runtime": "python3.11"},
+            "VerifyTarget needs the Runtime python3.12",
+        ),
     ],
 )
 def test_contradicting_parameters_are_refused(given: dict[str, str], complaint: str) -> None:

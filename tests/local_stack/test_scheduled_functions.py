@@ -1,6 +1,7 @@
-"""A heartbeat on the local stack: function, table, stream, mappings, queue, flusher and bucket are real.
+"""What the stack does by a schedule, where a parameter asks for it: functions, tables, streams, queues and buckets are
+real, and the lake is a Delta table in S3.
 
-Nobody waits here for the schedule: the test invokes the function.
+Nobody waits here for a schedule: the tests invoke the functions.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from demo.local_stack import Deployment, LocalStack
 from lakebound.formats.registry import reader_of
@@ -22,11 +25,14 @@ from lakebound.transport.object_keys import DataKey, heartbeat_prefix
 pytestmark = [pytest.mark.stack, pytest.mark.soak]
 
 FOLDER = heartbeat_prefix("flights")
+TARGET = "s3://lake/silver/flights"
 
 
 @pytest.fixture(scope="module")
 def deployment(stack: LocalStack) -> Deployment:
-    return stack.deploy({"TableName": "flights", "PartitionKeyName": "id", "HeartbeatMinutes": "5"})
+    stack.client("s3").create_bucket(Bucket="lake")
+    given = {"TableName": "flights", "PartitionKeyName": "id", "HeartbeatMinutes": "5", "VerifyTarget": TARGET}
+    return stack.deploy(given | {"VerifyShare": "1/2"})
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
@@ -85,3 +91,35 @@ def test_a_heartbeat_reaches_the_bucket_and_no_data(stack: LocalStack, deploymen
     assert 0 <= seen["now_ms"] - seen["newest_heartbeat_ms"] < 120_000
     # What it left lies in its own table: nothing.
     assert stack.client("dynamodb").scan(TableName=physical(stack, "HeartbeatTable"))["Items"] == []
+
+
+def test_a_night_compares_a_share_with_the_lake_in_s3(stack: LocalStack, deployment: Deployment) -> None:
+    """No key differs, so nothing is waited for; what differs is a matter of the functional test."""
+    keys = [f"n{number}" for number in range(40)]
+    for key in keys:
+        stack.client("dynamodb").put_item(TableName="flights", Item={"id": {"S": key}})
+    held = [one["id"]["S"] for one in stack.client("dynamodb").scan(TableName="flights")["Items"]]
+    columns: dict[str, list[Any]] = {
+        "_key": [f"id=S:{key}" for key in held],
+        "_item": [json.dumps({"id": {"S": key}}) for key in held],
+        "_is_deleted": [False] * len(held),
+        "_ttl_expired": [False] * len(held),
+        "_version": ["1"] * len(held),
+        "_base": [""] * len(held),
+        "_stream_time_ms": [1] * len(held),
+    }
+    options = {
+        "AWS_ENDPOINT_URL": stack.endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_S3_ALLOW_UNSAFE_RENAME": "true",
+    }
+    write_deltalake(TARGET, pa.table(columns), storage_options=options)
+    answer = stack.client("lambda").invoke(FunctionName=physical(stack, "Verify"))
+    told = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, told
+    assert told["unequal"] == 0, told
+    assert 0 < told["keys"] < 2 * len(held)
+    assert told["compared"].endswith(" of 2")
