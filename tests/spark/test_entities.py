@@ -12,17 +12,22 @@ import pytest
 import yaml
 from pyspark.sql import Row, SparkSession
 
+from lakebound.cli.silver_table import Engine, open_healed
+from lakebound_spark.audits.verify_run import verify_run
 from lakebound_spark.platform.tables import exists
 from lakebound_spark.silver import entity_batch
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, parse_any_config
 from lakebound_spark.silver.entity_batch import Destinations, bring_entities
 from lakebound_spark.silver.live_rows import live_rows
 from lakebound_spark.silver.merge_job import reader_of_files
-from lakebound_spark.silver.micro_batch import Destination
+from lakebound_spark.silver.micro_batch import Destination, Read
 from lakebound_spark.silver.silver_table import prepare_target
+from lakebound_spark.upkeep.sweep import SweepRefusal, sweep
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
 from tests.spark.silver import data_files_at, run_job
-from tests.support.independent_writer import TABLE, Record, canonical, item, stream, write_records
+from tests.spark.sweep_run import BEFORE, LABEL, NOW, keep, manifest_of
+from tests.spark.sweep_run import job as sweep_job
+from tests.support.independent_writer import TABLE, Record, base, canonical, item, stream, write_records
 from tests.support.registers import receive_all
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -68,6 +73,22 @@ def kinds_of_history(kinds: list[str], histories: int) -> tuple[list[Record], di
     return records, owners
 
 
+def destinations(
+    spark: SparkSession, folder: Path, tables: dict[str, dict[str, Any]]
+) -> tuple[Destinations, EntitiesConfig]:
+    """The empty tables, without a job around them."""
+    config = parse_any_config(yaml.safe_load(write_tables(folder, tables).read_text()))
+    assert isinstance(config, EntitiesConfig)
+    for target, own in config.tables.items():
+        prepare_target(spark, target, own)
+    own_places = tuple(Destination(target, own, f"{target}_staging") for target, own in config.tables.items())
+    return Destinations(TABLE, config.rules, own_places, str(folder / "staging")), config
+
+
+def reader_of(spark: SparkSession, folder: Path, *files: Path) -> Read:
+    return reader_of_files(spark, data_files_at(files), str(folder / "app"), MergeConfig(TABLE))
+
+
 def test_two_tables_hold_what_the_source_holds_though_the_job_breaks_off_between_them(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,20 +97,9 @@ def test_two_tables_hold_what_the_source_holds_though_the_job_breaks_off_between
         "K0": {"where": {"id": "K0-*"}, "columns": {"who": {"path": "id", "after": "-"}}},
         "K1": {"where": "rest"},
     }
-    config = parse_any_config(yaml.safe_load(write_tables(tmp_path, tables).read_text()))
-    assert isinstance(config, EntitiesConfig)
-    for target, own in config.tables.items():
-        prepare_target(spark, target, own)
-    to = Destinations(
-        TABLE,
-        config.rules,
-        tuple(Destination(target, own, f"{target}_staging") for target, own in config.tables.items()),
-        str(tmp_path / "staging"),
-    )
-    in_common = MergeConfig(TABLE)
+    to, _ = destinations(spark, tmp_path, tables)
     random.Random(4).shuffle(records)
-    files = data_files_at([write_records(tmp_path / "source", records)])
-    read = reader_of_files(spark, files, f"{tmp_path}/app", in_common)
+    read = reader_of(spark, tmp_path, write_records(tmp_path / "source", records))
     with monkeypatch.context() as broken:
         broken.setattr(entity_batch, "bring_records", breaking_off_at("K1"))
         with pytest.raises(OSError, match="between two tables"):
@@ -220,3 +230,39 @@ def test_rules_that_change_are_told_and_keys_move_only_on_the_operators_word(
     assert status == 2, "the old checkpoint has passed files with keys of the new tables"
     assert "give a new checkpoint" in said
     assert canonical({"id": {"S": "O2"}}) not in rows_of(spark, tmp_path, "orders")
+
+
+@pytest.mark.soak
+def test_a_sweep_and_the_end_of_a_heal_look_at_all_tables_together(spark: SparkSession, tmp_path: Path) -> None:
+    to, config = destinations(spark, tmp_path, {"g": {"where": {"id": "g*"}}, "others": {"where": "rest"}})
+    before = write_records(tmp_path / "source", BEFORE)
+    read = [base("kept", LABEL, item("kept")), base("new", LABEL + 10, item("new"))]
+    run = write_records(tmp_path / "source", read)
+    keep(tmp_path, manifest_of([run]))
+    bring_entities(spark, reader_of(spark, tmp_path, before, run), to)
+
+    of_one = sweep_job(tmp_path, target=str(tmp_path / "g"))
+    with pytest.raises(SweepRefusal, match="2 keys of run run-1 are not merged yet"):
+        sweep(spark, of_one, NOW)
+    of_all = sweep_job(tmp_path, target=str(tmp_path / "app"), config=config)
+    assert verify_run(spark, of_all).ghost == ("id=S:ghost", "id=S:old snapshot")
+
+    def told() -> list[int | None]:
+        checks = []
+        for engine in (Engine.DELTALAKE, Engine.SPARK):
+            with open_healed(str(tmp_path / "app"), engine, config.rules) as tables:
+                checks.append(tables.check_merge(str(tmp_path / "source"), manifest_of([run])))
+        assert checks[0] == checks[1]
+        return [checks[0].unmerged, checks[0].ghosts]
+
+    assert told() == [0, 2]
+    swept = sweep(spark, of_all, NOW)
+    assert (swept.visible, swept.ghosts) == (6, 2)
+    bring_entities(spark, reader_of(spark, tmp_path, *map(Path, swept.files)), to)
+    assert told() == [0, 0]
+    shown = {
+        name: {key for key, row in rows_of(spark, tmp_path, name).items() if not row["_is_deleted"]}
+        for name in ("g", "others")
+    }
+    left = {f"id=S:{name}" for name in ("kept", "new", "written after", "newer snapshot")}
+    assert shown == {"g": set(), "others": left}

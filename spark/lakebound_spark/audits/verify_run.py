@@ -13,7 +13,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakebound.operate.verify import Report
 from lakebound.record import base_records
 from lakebound_spark.history.stretches import value_digest
-from lakebound_spark.platform.tables import read_table, require_silver
+from lakebound_spark.platform.tables import read_table
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register
 from lakebound_spark.silver.live_rows import live_rows
@@ -34,8 +34,7 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "", live: bo
     manifest = load_manifest(spark, run)
     check_manifest(manifest, run.table)
     files = require_run_files(spark, run.source, manifest)
-    silver = require_silver(spark, run.target)
-    silver = _shown(live_rows(spark, run.target) if live else silver)
+    silver = _shown(run.silver.rows(spark, live_rows if live else read_table))
     earlier = read_table(spark, bronze) if bronze else None
     checked = checked_records(spark, files, run.table)
     if checked.bad_files or checked.count != manifest.records:
@@ -44,6 +43,7 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "", live: bo
             "mirror the bucket again, then verify again"
         )
     records = checked.records if checked.records is not None else spark.createDataFrame([], _NO_RECORDS)
+    records = run.silver.of_tables(records)
     return report_of(key_verdicts(records, silver, manifest.first_label_ms, manifest.run, earlier))
 
 

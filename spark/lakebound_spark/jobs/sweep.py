@@ -11,21 +11,26 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.platform.job_main import run_job
+from lakebound.errors import Misconfigured
+from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.tables import absolute_path, absolute_table
+from lakebound_spark.silver.config import EntitiesConfig, load_any_config
 from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal, sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when swept or nothing to sweep, 1 when refused or failed, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
-    job = SweepJob(
-        **run_arguments(options),
-        max_deletes=options.max_deletes,
-        dry_run=options.dry_run,
-        partition_template=options.partition_template,
-    )
+    try:
+        job = SweepJob(
+            **run_arguments(options),
+            max_deletes=options.max_deletes,
+            dry_run=options.dry_run,
+            partition_template=options.partition_template,
+        )
+    except Misconfigured as error:
+        return refuse("sweep", error)
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         try:
@@ -46,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"nothing to sweep: every row of {job.target} is in the run, or newer")
         return 0
 
-    return run_job("sweep", work, job.target, again="looks again")
+    return run_job("sweep", work, job.target, *job.silver.tables, again="looks again")
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +61,17 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, help="data prefix: the folder that holds the hour partitions")
     parser.add_argument("--aside", required=True, help="the folder _lakebound/<table>, with manifests/ in it")
     parser.add_argument("--target", required=True, help="silver table: a path (with a /) or a table's name")
+    parser.add_argument(
+        "--config", help="the YAML of merge_changes where it has `tables`: all of them together are compared"
+    )
 
 
 def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """What `add_run_arguments` read, as fields of a SweepJob."""
+    """What `add_run_arguments` read, as fields of a SweepJob. Raises Misconfigured as `load_any_config` does."""
+    config = load_any_config(options.config) if options.config else None
     places = {"source": absolute_path(options.source), "control_folder": absolute_path(options.aside)}
-    return {"run": options.run, "table": options.table, "target": absolute_table(options.target), **places}
+    named = {"run": options.run, "table": options.table, "target": absolute_table(options.target)}
+    return named | places | {"config": config if isinstance(config, EntitiesConfig) else None}
 
 
 def _parser() -> argparse.ArgumentParser:

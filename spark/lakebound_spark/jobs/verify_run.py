@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound.operate.verify import document, report_lines
 from lakebound_spark.audits.verify_run import verify_run
 from lakebound_spark.jobs.sweep import add_run_arguments, run_arguments
-from lakebound_spark.platform.job_main import run_job
+from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.tables import absolute_table
 from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal
 
@@ -21,7 +22,10 @@ from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when equal, 1 when not, refused or failed, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
-    run = SweepJob(**run_arguments(options))
+    try:
+        run = SweepJob(**run_arguments(options))
+    except Misconfigured as error:
+        return refuse("verify_run", error)
     bronze = absolute_table(options.bronze) if options.bronze else ""
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(report_lines(report, options.show)))
         return 0 if report.is_equal else 1
 
-    return run_job("verify_run", work, run.target, again="compares again")
+    return run_job("verify_run", work, run.target, *run.silver.tables, again="compares again")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,19 +8,26 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
 from lakebound.record import base_records
-from lakebound_spark.platform.tables import companion_table, exists, read_table, require_silver
+from lakebound_spark.platform.tables import companion_table, exists, read_table
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.latest import base_register
 from lakebound_spark.reading.source import DataFile, literal_path, parse_data_file
+from lakebound_spark.upkeep.silver_side import SilverSide
 
 
-def check_run_merge(spark: SparkSession, source: str, target: str, manifest: Manifest) -> RunMergeCheck:
-    """Compare the run with the newest version of silver. Raises Misconfigured where there is no silver."""
-    silver = require_silver(spark, target)
+def check_run_merge(
+    spark: SparkSession, source: str, target: str, manifest: Manifest, tables: SilverSide | None = None
+) -> RunMergeCheck:
+    """Compare the run with the newest version of silver, or of the ``tables`` for which the target is a name.
+
+    Raises Misconfigured where there is no silver.
+    """
+    side = tables or SilverSide((target,))
+    silver = side.rows(spark, read_table)
     files, missing = find_run_files(spark, source, manifest)
     left_out = recorded_bad_files(spark, target, manifest)
     checked = checked_records(spark, files, manifest.table)
-    run_keys = base_registers(spark, checked.records)
+    run_keys = side.of_tables(base_registers(spark, checked.records))
     late = count_unmerged_keys(silver, run_keys)
     damaged = tuple(sorted(bad.path.rpartition("/")[2] for bad in checked.bad_files))
     found: int | None = None

@@ -22,15 +22,17 @@ from lakebound.record.envelope import encode_line
 from lakebound.transport.batch_files import FileBuilder
 from lakebound.transport.object_keys import RunFolder, partitioner
 from lakebound_spark.platform.objects import write_object
-from lakebound_spark.platform.tables import read_snapshot, require_silver
+from lakebound_spark.platform.tables import read_snapshot
 from lakebound_spark.reading.files import checked_records
 from lakebound_spark.reading.source import DataFile, literal_path
+from lakebound_spark.silver.config import EntitiesConfig
 from lakebound_spark.upkeep.run_merge_check import (
     base_registers,
     count_unmerged_keys,
     find_run_files,
     ghosts,
 )
+from lakebound_spark.upkeep.silver_side import SilverSide
 
 MIN_GUARD: Final = 1_000
 GUARD_SHARE: Final = 0.01
@@ -42,7 +44,10 @@ class SweepRefusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SweepJob:
-    """One sweep of one run. `control_folder` is `_lakebound/<table>`; `max_deletes` above 0 raises the guard."""
+    """One sweep of one run. `control_folder` is `_lakebound/<table>`; `max_deletes` above 0 raises the guard.
+
+    With a ``config`` of several tables the target is a name for all of them, and they are swept together.
+    """
 
     run: str
     table: str
@@ -52,6 +57,12 @@ class SweepJob:
     max_deletes: int = 0
     dry_run: bool = False
     partition_template: str = "dt=%Y-%m-%d/HH=%H"
+    config: EntitiesConfig | None = None
+
+    @property
+    def silver(self) -> SilverSide:
+        """The rows that are compared with the run."""
+        return SilverSide.of(self.target, self.config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +90,8 @@ def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
     manifest = load_manifest(spark, job)
     check_manifest(manifest, job.table)
     files = require_run_files(spark, job.source, manifest)
-    require_silver(spark, job.target)
     # Both passes read one version, so a merge that commits between them adds no row that the guard did not count.
-    silver = read_snapshot(spark, job.target)
+    silver = job.silver.rows(spark, read_snapshot)
     checked = checked_records(spark, files, job.table)
     bad = checked.bad_files
     if bad:
@@ -91,7 +101,7 @@ def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
             f"the manifest has {manifest.records} records, its files {checked.count}; "
             "mirror the bucket again, merge, then sweep again"
         )
-    run_keys = base_registers(spark, checked.records)
+    run_keys = job.silver.of_tables(base_registers(spark, checked.records))
     late = count_unmerged_keys(silver, run_keys)
     if late:
         raise SweepRefusal(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")

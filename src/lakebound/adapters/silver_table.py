@@ -27,6 +27,15 @@ _KEYS_A_QUERY: Final = 1_000
 """A query that lists more keys than these is slower than one that joins them, and 100,000 end the process."""
 
 
+def bad_files_of(target: str) -> frozenset[str]:
+    """The names in `<target>_bad_files`; none where the merge job has noted no bad file yet."""
+    try:
+        noted = DeltaVersion(f"{target.rstrip('/')}_bad_files")
+    except NotThere:
+        return frozenset()
+    return frozenset(str(path).rpartition("/")[2] for (path,) in noted.query("SELECT path FROM delta"))
+
+
 class SilverTable:
     """The silver table at a folder, an address or a name; see DeltaVersion for all three and for what is raised.
 
@@ -65,11 +74,7 @@ class SilverTable:
 
     def left_out(self) -> frozenset[str]:
         """See MergedTable; none where the merge job has noted no bad file yet."""
-        try:
-            noted = DeltaVersion(f"{self._target.rstrip('/')}_bad_files")
-        except NotThere:
-            return frozenset()
-        return frozenset(str(path).rpartition("/")[2] for (path,) in noted.query("SELECT path FROM delta"))
+        return bad_files_of(self._target)
 
     def _joined(self, wanted: frozenset[str]) -> Iterator[LakeRow]:
         with column_of_texts(sorted(wanted)) as listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.margin import wait_ms
 from lakebound.cli import silver_table
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
+from lakebound.cli.entity_tables import load_rules
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json
 from lakebound.cli.silver_table import EngineName
 from lakebound.errors import Misconfigured, ObjectMissing
@@ -37,6 +39,14 @@ def command(
     target: Annotated[
         str, typer.Option(help="The silver table: a folder, an s3:// or s3a:// address, or a name.", show_default=False)
     ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="The merge job's YAML with `tables`: the heal has to be merged into all of them, and --target is the "
+            "name for all.",
+        ),
+    ] = None,
     stack: StackName = "",
     engine: EngineName = None,
     dry_run: DryRun = False,
@@ -49,11 +59,12 @@ def command(
 
     Silver stays marked stale until the merge job next reads the gaps: at its start, or within a minute while it runs.
     """
+    rules = load_rules(config) if config is not None else None
     found = find_stack(stack)
     store = store_of(found)
     manifest = _manifest(store, found.table, run)
     book = GapBook(found.table, store, S3Documents(found.bucket, aws_client("s3")))
-    with silver_table.open_healed(target, engine) as silver:
+    with silver_table.open_healed(target, engine, rules) as silver:
         merged = silver.check_merge(source, manifest)
     dead = sum(count_messages(aws_client("sqs"), found.output("DeadLetterQueueUrl")))
     failures = len(pending_failures(store, found.table, found.stream_mapping).objects)

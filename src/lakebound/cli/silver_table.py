@@ -18,9 +18,11 @@ from lakebound.backfill.manifest import Manifest
 from lakebound.cli.extras import missing_package
 from lakebound.cli.files import open_source
 from lakebound.errors import Misconfigured
-from lakebound.operate.run_merge import check_run_merge
+from lakebound.operate.entity_sides import SeveralMerged
+from lakebound.operate.run_merge import MergedTable, check_run_merge
 from lakebound.operate.sides import LakeTable
 from lakebound.operate.silver_lag import StaleMark, TableFacts
+from lakebound.record.entity_rules import EntityRules
 from lakebound.times import epoch_ms
 
 if TYPE_CHECKING:
@@ -82,21 +84,33 @@ class HealedTable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _InDeltalake:
-    silver: SilverTable
+    silver: MergedTable
+    rules: EntityRules | None
 
     def check_merge(self, source: str, manifest: Manifest) -> RunMergeCheck:
         # The merge job's own spelling of an address is as good.
         files, prefix = open_source(re.sub(r"\As3[an]://", "s3://", source))
-        return check_run_merge(files, prefix, self.silver, manifest)
+        return check_run_merge(files, prefix, self.silver, manifest, self.rules)
 
 
-def open_healed(target: str, engine: Engine | None = None) -> AbstractContextManager[HealedTable]:
-    """The table for as long as a heal is looked at. Raises as `open_silver` does."""
-    if (engine or _engine_of(target)) is Engine.SPARK:
+def open_healed(
+    target: str, engine: Engine | None = None, rules: EntityRules | None = None
+) -> AbstractContextManager[HealedTable]:
+    """The table, or with ``rules`` the tables of which the target is the name for all, for as long as a heal is looked
+    at. Raises as `open_silver` does."""
+    tables = [rule.table for rule in rules.rules] if rules is not None else [target]
+    if (engine or _engine_of(tables[0])) is Engine.SPARK:
         from lakebound.cli.spark_silver import open_healed as open_in_spark
 
-        return open_in_spark(target.removeprefix("uc://"))
-    return nullcontext(_InDeltalake(_open_in_deltalake(target, live=False)))
+        return open_in_spark(target.removeprefix("uc://"), rules)
+    if rules is None:
+        return nullcontext(_InDeltalake(_open_in_deltalake(target, live=False), None))
+    from lakebound.adapters.silver_table import bad_files_of
+
+    silver = SeveralMerged(
+        [_open_in_deltalake(table, live=False) for table in tables], bad_files_of(_deltalake_address(target))
+    )
+    return nullcontext(_InDeltalake(silver, rules))
 
 
 def open_live(target: str) -> LiveTable:

@@ -13,10 +13,12 @@ from lakebound.backfill.manifest import Manifest
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.sample import Selection
 from lakebound.operate.sides import EVERY_KEY, LakeRow
+from lakebound.record.entity_rules import EntityRules
 from lakebound_spark.platform.session import job_session
 from lakebound_spark.platform.tables import absolute_table, in_spark_catalog
 from lakebound_spark.silver.silver_reader import read_silver
 from lakebound_spark.upkeep.run_merge_check import check_run_merge
+from lakebound_spark.upkeep.silver_side import SilverSide
 
 
 class SparkSilver:
@@ -51,20 +53,24 @@ def open_silver(target: str, *, live: bool) -> Iterator[SparkSilver]:
 class HealedSilver:
     """Port HealedTable."""
 
-    def __init__(self, spark: SparkSession, target: str) -> None:
+    def __init__(self, spark: SparkSession, target: str, rules: EntityRules | None = None) -> None:
         self._spark = spark
         self._target = target
+        self._rules = rules
 
     def check_merge(self, source: str, manifest: Manifest) -> RunMergeCheck:
         """How far the run is merged: its files below the data prefix, and the table. Raises as `open_silver` does."""
-        return check_run_merge(self._spark, absolute_table(source), self._target, manifest)
+        silver = None
+        if self._rules is not None:
+            silver = SilverSide(tuple(absolute_table(rule.table) for rule in self._rules.rules), self._rules)
+        return check_run_merge(self._spark, absolute_table(source), self._target, manifest, silver)
 
 
 @contextmanager
-def open_healed(target: str) -> Iterator[HealedSilver]:
-    """The table for as long as a heal is looked at. Raises as `open_silver` does."""
-    with _session("lakebound backfill close", target) as spark:
-        yield HealedSilver(spark, absolute_table(target))
+def open_healed(target: str, rules: EntityRules | None = None) -> Iterator[HealedSilver]:
+    """The table, or those of the rules, for as long as a heal is looked at. Raises as `open_silver` does."""
+    with _session("lakebound backfill close", rules.rules[0].table if rules is not None else target) as spark:
+        yield HealedSilver(spark, absolute_table(target), rules)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from lakebound.operate.run_merge import MergedTable, Registers
 from lakebound.operate.sample import Selection
 from lakebound.operate.sides import EVERY_KEY, LakeRow, LakeTable, Page, SourceTable
 from lakebound.record.attributes import Image, parse_key
@@ -35,6 +36,23 @@ class SeveralTables:
         for row in rows:
             rule = self.rules.rule_of(parse_key(row.key))
             yield row if rule is not None and rule.table == name else replace(row, item=ASTRAY)
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralMerged:
+    """Port MergedTable over all tables together; ``bad_files`` are those of the merge job, which reads for all."""
+
+    tables: Sequence[MergedTable]
+    bad_files: frozenset[str]
+
+    def registers(self) -> Iterator[Registers]:
+        """See MergedTable."""
+        for table in self.tables:
+            yield from table.registers()
+
+    def left_out(self) -> frozenset[str]:
+        """See MergedTable."""
+        return self.bad_files
 
 
 @dataclass(slots=True)

@@ -14,7 +14,9 @@ from lakebound.backfill.manifest import Manifest
 from lakebound.errors import ObjectMissing, Poison
 from lakebound.formats.registry import reader_of
 from lakebound.operate.file_check import MAX_FILE_BYTES, Files
+from lakebound.record.attributes import parse_key
 from lakebound.record.base_records import base_register
+from lakebound.record.entity_rules import EntityRules
 from lakebound.transport.object_keys import DataKey
 
 
@@ -37,9 +39,12 @@ class MergedTable(Protocol):
         """The names of the files that the merge job noted as bad."""
 
 
-def check_run_merge(files: Files, prefix: str, silver: MergedTable, manifest: Manifest) -> RunMergeCheck:
+def check_run_merge(
+    files: Files, prefix: str, silver: MergedTable, manifest: Manifest, rules: EntityRules | None = None
+) -> RunMergeCheck:
     """Compare the run's files below ``prefix`` and the silver table with the manifest.
 
+    With ``rules`` silver is several tables, and keys that belong to none of them are left out.
     Raises StoreUnavailable when the files cannot be listed or read, and what the table raises.
     """
     names = {file.key.rpartition("/")[2] for file in manifest.files}
@@ -53,6 +58,8 @@ def check_run_merge(files: Files, prefix: str, silver: MergedTable, manifest: Ma
             continue
         records += len(found)
         for key, base in found:
+            if rules is not None and rules.rule_of(parse_key(key)) is None:
+                continue
             bases[key] = max(base, bases.get(key, ""))
     missing = tuple(sorted(names - listed.keys()))
     unmerged, ghosts = _compare(silver, bases, manifest)
