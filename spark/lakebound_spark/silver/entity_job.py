@@ -27,7 +27,6 @@ from lakebound_spark.platform.streams import (
 from lakebound_spark.platform.tables import (
     companion_table,
     exists,
-    properties,
     read_table,
     retry_on_conflict,
     set_properties,
@@ -59,7 +58,7 @@ from lakebound_spark.silver.micro_batch import MergeResult
 from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
 from lakebound_spark.silver.preparation import prepare_silver
 from lakebound_spark.silver.purge_horizon import purge_floor_ms
-from lakebound_spark.silver.silver_table import extent_of, extent_property
+from lakebound_spark.silver.silver_table import extent_of, extent_property, require_own
 from lakebound_spark.silver.stale_mark import mark_stale, read_gaps
 
 
@@ -258,7 +257,11 @@ def _prepare(
 
 
 def _has_other_rules(spark: SparkSession, job: EntityJob, target: str) -> bool:
-    return exists(spark, target) and extent_of(properties(spark, target)) != list(job.config.tables[target].extent)
+    if not exists(spark, target):
+        return False
+    config = job.config.tables[target]
+    # Nothing is removed from a table of somebody else's.
+    return extent_of(require_own(spark, target, config)) != list(config.extent)
 
 
 def _is_empty(spark: SparkSession, target: str) -> bool:

@@ -56,10 +56,7 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig, refusa
     """
     if not exists(spark, target):
         _create_table(spark, target, config)
-    made_from = properties(spark, target)
-    if _SOURCE_TABLE not in made_from or COLUMNS_PROPERTY not in made_from:
-        raise Misconfigured(f"{target} is a Delta table that this job did not make; name another target")
-    _require_equal(target, "source_table", made_from[_SOURCE_TABLE], config.source_table)
+    made_from = require_own(spark, target, config)
     _require_equal(target, "rules of its keys", extent_of(made_from), list(config.extent))
     _require_equal(target, "ttl_deletes", made_from.get(_TTL_DELETES, "delete"), _ttl_deletes(config))
     there, wanted = json.loads(made_from[COLUMNS_PROPERTY]), _columns_description(config)
@@ -73,6 +70,15 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig, refusa
     apply_options(spark, target, config.options, refusals or Refusals())
     create_views(spark, target, refusals)
     return str(table_detail(spark, target)["id"])
+
+
+def require_own(spark: SparkSession, target: str, config: MergeConfig) -> dict[str, str]:
+    """The properties of the table. Raises Misconfigured where it is no silver of this source table."""
+    made_from = properties(spark, target)
+    if _SOURCE_TABLE not in made_from or COLUMNS_PROPERTY not in made_from:
+        raise Misconfigured(f"{target} is a Delta table that this job did not make; name another target")
+    _require_equal(target, "source_table", made_from[_SOURCE_TABLE], config.source_table)
+    return made_from
 
 
 def extent_of(made_from: Mapping[str, str]) -> list[str]:
