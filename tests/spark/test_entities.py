@@ -34,10 +34,10 @@ Tables = Mapping[str, Mapping[str, Any]]
 """The items of each table by key, None for a tombstone."""
 
 
-def write_tables(folder: Path, tables: dict[str, dict[str, Any]]) -> Path:
+def write_tables(folder: Path, tables: dict[str, dict[str, Any]], source_table: str = TABLE) -> Path:
     config = folder / "app.yaml"
     named = {str(folder / name): settings for name, settings in tables.items()}
-    config.write_text(yaml.safe_dump({"source_table": TABLE, "tables": named}, sort_keys=False))
+    config.write_text(yaml.safe_dump({"source_table": source_table, "tables": named}, sort_keys=False))
     return config
 
 
@@ -230,6 +230,11 @@ def test_rules_that_change_are_told_and_keys_move_only_on_the_operators_word(
     assert status == 2, "the old checkpoint has passed files with keys of the new tables"
     assert "give a new checkpoint" in said
     assert canonical({"id": {"S": "O2"}}) not in rows_of(spark, tmp_path, "orders")
+
+    of_another = write_tables(tmp_path, {"orders": {"where": {"id": "never*"}}}, "weather")
+    assert run_job(source, tmp_path / "third", target, of_another, "--rules-changed").status == 2
+    assert "was made with source_table flights" in capfd.readouterr().err
+    assert keys_in("orders") == {"O1"}, "nothing is removed from a table of another source"
 
 
 @pytest.mark.soak
