@@ -13,7 +13,10 @@ import yaml
 from pyspark.sql import Row, SparkSession
 
 from lakebound.cli.silver_table import Engine, open_healed
+from lakebound.errors import Misconfigured
 from lakebound_spark.audits.verify_run import verify_run
+from lakebound_spark.history.history_table import prepare_history
+from lakebound_spark.history.key_selection import EVERY_KEY, KeySelection
 from lakebound_spark.platform.tables import exists
 from lakebound_spark.silver import entity_batch
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, parse_any_config
@@ -271,3 +274,21 @@ def test_a_sweep_and_the_end_of_a_heal_look_at_all_tables_together(spark: SparkS
     }
     left = {f"id=S:{name}" for name in ("kept", "new", "written after", "newer snapshot")}
     assert shown == {"g": set(), "others": left}
+
+
+@pytest.mark.soak
+def test_a_history_is_of_the_keys_of_its_table(spark: SparkSession, tmp_path: Path) -> None:
+    _, config = destinations(spark, tmp_path, {"u": {"where": {"id": "U*"}}, "o": {"where": {"id": "O*"}}})
+    records = spark.createDataFrame([(json.dumps({"id": {"S": name}}),) for name in ("U1", "O1", "X1")], "keys STRING")
+    users, orders = (KeySelection.of_table(config, table) for table in config.tables)
+    assert [json.loads(row["keys"])["id"]["S"] for row in users.of(records).collect()] == ["U1"]
+    assert EVERY_KEY.of(records).count() == 3
+
+    history = str(tmp_path / "u_history")
+    prepare_history(spark, history, TABLE, users)
+    prepare_history(spark, history, TABLE, users)
+    for others in (orders, EVERY_KEY):
+        with pytest.raises(Misconfigured, match="made for other keys"):
+            prepare_history(spark, history, TABLE, others)
+        prepare_history(spark, history, TABLE, others, is_rebuilt=True)
+        prepare_history(spark, history, TABLE, others)

@@ -98,7 +98,9 @@ def prepare_history(
     """
     if not exists(spark, target):
         features = {"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"}
-        settings = features | {_SOURCE_TABLE: source_table} | extent_property(keys.extent)
+        settings = features | {_SOURCE_TABLE: source_table}
+        if keys.extent:
+            settings |= extent_property(keys.extent)
         create_table(spark, target, columns_sql(HISTORY), "PARTITIONED BY (is_current)", settings)
     # `properties` refuses the name of a source table that `SHOW TBLPROPERTIES` would redact.
     detail = table_detail(spark, target)

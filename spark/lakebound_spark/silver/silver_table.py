@@ -87,8 +87,8 @@ def extent_of(made_from: Mapping[str, str]) -> list[str]:
 
 
 def extent_property(extent: Sequence[str]) -> dict[str, str]:
-    """The property from which `extent_of` reads; none for all keys."""
-    return {_EXTENT: encode_property(json.dumps(list(extent)))} if extent else {}
+    """The property from which `extent_of` reads. A table of all keys does without it."""
+    return {_EXTENT: encode_property(json.dumps(list(extent)))}
 
 
 def _require_equal(target: str, name: str, there: Any, wanted: Any) -> None:
@@ -139,7 +139,9 @@ def _create_table(spark: SparkSession, target: str, config: MergeConfig) -> None
         features |= NAME_MAPPING
     described = json.dumps(_columns_description(config), sort_keys=True)
     made_from = {_SOURCE_TABLE: config.source_table, COLUMNS_PROPERTY: described, _TTL_DELETES: _ttl_deletes(config)}
-    made_from = {name: encode_property(value) for name, value in made_from.items()} | extent_property(config.extent)
+    made_from = {name: encode_property(value) for name, value in made_from.items()}
+    if config.extent:
+        made_from |= extent_property(config.extent)
     try:
         # OPTIMIZE then sorts rows by key, so that a MERGE of neighbouring keys reads few files.
         properties = features | dict(config.options.properties) | made_from
