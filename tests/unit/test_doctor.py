@@ -291,6 +291,8 @@ def test_what_watches_a_stack_is_paid_by_kind() -> None:
     assert parts["custom metrics"].amount == 2
     busy = replace(looked, ingest_requests=1.0, flusher_requests=1.0)
     assert {line.part: line.amount for line in measure(busy).lines}["custom metrics"] == 17
+    beating = replace(busy, has_heartbeat=True)
+    assert {line.part: line.amount for line in measure(beating).lines}["custom metrics"] == 21
 
 
 def test_so_many_tables_cost_so_many_times_as_much_and_lean_less() -> None:

@@ -7,8 +7,9 @@ from aws_lambda_powertools import Logger, Metrics
 
 from lakebound.adapters.telemetry import report_flush, report_ingest, report_stream_check, small_under_load
 from lakebound.live.flush import FlushResult
+from lakebound.live.heartbeat import Hops
 from lakebound.live.ingest import IngestResult
-from lakebound.operate.cost import FLUSHER_METRICS, INGEST_METRICS, LOOK_METRICS
+from lakebound.operate.cost import FLUSHER_METRICS, HEARTBEAT_METRICS, INGEST_METRICS, LOOK_METRICS
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,8 @@ def test_the_bill_counts_the_metrics_that_each_function_puts(capsys: pytest.Capt
     assert put(metrics) == INGEST_METRICS
     report_flush(logger, metrics, FlushResult(records=3, oldest_age_ms=5, files=[("file", 100)]))
     assert put(metrics) == FLUSHER_METRICS
+    report_flush(logger, metrics, FlushResult(heartbeats=[Hops(1, 2, 3)], files=[("file", 100)]))
+    assert put(metrics) == FLUSHER_METRICS + HEARTBEAT_METRICS
     answer = {"failure_objects_expiring": 0, "open_gaps": 0, "table": "cars", "new_gaps": 0, "unknown": []}
     report_stream_check(logger, metrics, answer)
     assert put(metrics) == LOOK_METRICS

@@ -56,6 +56,7 @@ def measure_usage(clients: Clients, stack: Stack, hours: int) -> Usage:
         dashboards=watched.dashboards if watched else 0,
         look_requests=of_lambda("Invocations", backfill) if backfill else None,
         look_gb_seconds=gb_seconds(backfill) if backfill else None,
+        has_heartbeat=int(stack.parameters.get("HeartbeatMinutes") or 0) > 0,
     )
 
 

@@ -46,7 +46,8 @@ WATCHES: Final = {FULL: Watched(20, 0, 1), LEAN: Watched(8, 1, 0)}
 INGEST_METRICS: Final = 7
 FLUSHER_METRICS: Final = 8
 LOOK_METRICS: Final = 2
-"""Custom metrics that a function puts when it runs: stream_ingest, flusher, and the stream check."""
+HEARTBEAT_METRICS: Final = 4
+"""Custom metrics that stream_ingest, the flusher and the stream check put when they run; and those of heartbeats."""
 
 LOOKS_A_MONTH: Final = HOURS_A_MONTH * 12
 METRICS_A_LOOK: Final = 5
@@ -132,9 +133,10 @@ class Usage:
     look_requests: float | None = None
     """Invocations of the backfill function: stream checks, and the units of backfills."""
     look_gb_seconds: float | None = None
+    has_heartbeat: bool = False
 
 
-_COUNTED: Final = ("hours", "alarms", "composite_alarms", "dashboards")
+_COUNTED: Final = ("hours", "alarms", "composite_alarms", "dashboards", "has_heartbeat")
 """What of a Usage comes from no metric."""
 
 
@@ -163,6 +165,7 @@ def measure(usage: Usage) -> Bill:
     looks, look_seconds = (usage.look_requests or 0) * month, (usage.look_gb_seconds or 0) * month
     ran = ((usage.ingest_requests, INGEST_METRICS), (usage.flusher_requests, FLUSHER_METRICS))
     metrics = sum(many for runs, many in (*ran, (usage.look_requests, LOOK_METRICS)) if runs)
+    metrics += HEARTBEAT_METRICS if usage.has_heartbeat else 0
     return _bill(
         f"measured over {usage.hours:g} hours",
         [
