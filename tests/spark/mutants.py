@@ -45,6 +45,7 @@ FAULTS = HERE + "test_changes_fault.py::test_a_start_is_refused_whether_it_appen
 KEPT = HERE + "test_pending_purge.py::test_a_tombstone_stays_while_changes_of_its_key_are_kept"
 PURGED = HERE + "test_pending_purge.py::test_a_purge_while_older_changes_are_appended"
 AUTO = HERE + "test_pending_columns.py::test_columns_that_appear_and_widen_while_changes_wait"
+NAMES = HERE + "test_due_merge.py::test_a_merge_takes_what_the_last_one_has_not_taken"
 DUE_TIME = HERE + "test_due_merge.py::test_a_merge_is_due_by_time_rows_or_bytes"
 DUE_AGAIN = HERE + "test_due_merge.py::test_a_merge_that_fails_is_told_and_tried_again_a_minute_later"
 DUE_RAISES = HERE + "test_due_merge.py::test_it_is_raised_when_too_much_waits_and_at_the_end"
@@ -113,6 +114,13 @@ PLAIN: Final = (
         "if seconds is None:",
         "if False:",
         HERE + "test_due_merge.py::test_another_interval_is_refused",
+    ),
+    *edits_of(
+        CHANGES,
+        NAMES,
+        ("changes: all that is kept waits", "sorted(set(kept) - set(merged))", "sorted(set(kept))"),
+        ("changes: one name for all appends", "1 + max(map(append_number", "max(map(append_number"),
+        ("changes: no append bears its run's name", "-{run[:8]}", "-"),
     ),
     Mutant(
         "due merge: due since now",
@@ -243,7 +251,6 @@ ON_SPARK: Final = (
         CHANGES,
         LIVE_STORY,
         ("changes: base records are left out", 'lambda row: row["version"] != ""', 'lambda row: row["version"] > "4"'),
-        ("changes: one name for all appends", "1 + max(map(append_number", "max(map(append_number"),
         (
             "changes: the base register has the stream's image",
             'F.col(f"{register}_image")',
@@ -260,16 +267,10 @@ ON_SPARK: Final = (
             "sorted(set(before).difference(kept)) if kept",
             "kept if kept",
         ),
-        ("changes: all that is kept waits", "sorted(set(kept) - set(merged))", "sorted(set(kept))"),
     ),
     *edits_of(
         CHANGES,
         FAULTS,
-        (
-            "changes: a table that is gone is no fault",
-            'return "is missing" if CHANGES_ID in silver else ""',
-            'return ""',
-        ),
         ("changes: another table is taken", "if silver[CHANGES_ID] != _id(spark, place):", "if False:"),
         ("changes: a restored table is taken", '(F.col("version") > since)', "F.lit(False)"),
         ("changes: the first append may be missing", "append_number(kept[0]) != 1", "append_number(kept[0]) < 1"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.silver.changes_table import Pending
+from lakebound_spark.silver.changes_table import Pending, next_append, waiting_appends
 from lakebound_spark.silver.due_merge import AT_ONCE, DueMerge, MergeSchedule, parse_interval
 
 MINUTES_10 = MergeSchedule(600, rows=100, bytes=1000)
@@ -106,3 +106,14 @@ def test_small_appends_do_not_ask_each_time_what_waits() -> None:
 def test_it_is_raised_when_too_much_waits_and_at_the_end(rows: int, last: bool) -> None:
     with pytest.raises(MemoryError):
         Merges(rows).due.look(last=last)
+
+
+def test_a_merge_takes_what_the_last_one_has_not_taken() -> None:
+    kept: list[str] = []
+    for run in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):
+        # Two drivers that append after the same append give two names.
+        assert next_append(kept, run) != next_append(kept, "cccccccccccc")
+        kept.append(next_append(kept, run))
+    assert kept == ["0000000001-aaaaaaaa", "0000000002-bbbbbbbb"]
+    assert waiting_appends(kept[::-1], []) == kept
+    assert waiting_appends(kept, kept[:1]) == kept[1:], "else nothing that was merged would ever be dropped"
