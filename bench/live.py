@@ -71,9 +71,9 @@ FILE_BYTES_PER_RECORD: Final = 243
 class Extent:
     """How much is measured."""
 
-    rows: int = 2_000_000
+    rows: int = 1_000_000
     events: int = 100_000
-    micro_batches: int = 4
+    micro_batches: int = 3
     """In a round of appends, which ends with the merge of all of them."""
     rounds: int = 3
     wide_columns: int = WIDE

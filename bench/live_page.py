@@ -163,8 +163,8 @@ The guarded MERGE against the bare one, of the same typed rows: below 1 the guar
 ## What a query over `_live` costs
 
 The same query over `<table>_live` with one change pending for every hundred rows, and over `<table>_current`, which
-shows nothing of what is pending. *Whole rows* reads and hashes all columns of all rows. *Aggregate* groups {rows:,}
-rows by one column. The lookups are of one key.
+shows nothing of what is pending. *Whole rows* reads and hashes all columns of all rows. *Aggregate* groups
+{reads_rows:,} rows by one column. The lookups are of one key.
 
 {reads}
 
@@ -220,6 +220,7 @@ def markdown(parts: dict[str, Part]) -> str:
         spark=pyspark.__version__,
         rounds=", ".join(f"{part.rounds} of {name}" for name, part in parts.items()),
         rows=appends.rows,
+        reads_rows=parts["reads"].rows,
         events=append.events,
         micro_batches=sustained.events // append.events,
         wide_events=parts["wide"].measured[0].events,
