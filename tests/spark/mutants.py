@@ -99,7 +99,7 @@ PLAIN: Final = (
         DUE,
         DUE_AGAIN,
         ("due merge: tried again at once", "now_ms - self._failed_ms < _PAUSE_MS", "now_ms < 0"),
-        ("due merge: no failure is forgotten", "self._failed_ms = 0\n", "pass\n"),
+        ("due merge: no failure is forgotten", "self._failed_ms, self._seen = 0, None", "self._seen = None"),
         ("due merge: a failure is not told", "self.warn(", "len("),
     ),
     *edits_of(
@@ -363,12 +363,20 @@ ON_SPARK: Final = (
         LIVE_STORY,
         (
             "_live: a change counts though silver's stream register is greater",
-            " AND p.version > {version} THEN",
-            " THEN",
+            "THEN CASE WHEN p.version > {version} THEN p.stream_row END",
+            "THEN p.stream_row",
         ),
-        ("_live: a change counts though silver's base register is greater", " AND p.base > {base} THEN", " THEN"),
-        ("_live: the greater base register is not the visible one", "WHEN NOT {visible} AND", "WHEN false AND"),
-        ("_live: a stream record is visible whatever the base register", "WHEN {visible} AND p.", "WHEN p."),
+        (
+            "_live: a change counts though silver's base register is greater",
+            "WHEN p.base > {base} THEN p.base_row END",
+            "ELSE p.base_row END",
+        ),
+        ("_live: a base record is never visible", " WHEN p.base > {base} THEN p.base_row END", " END"),
+        (
+            "_live: a stream record is visible whatever the base register",
+            "WHEN {moment} >= substring(greatest({base}, p.base), 1, {LABEL_DIGITS}) ",
+            "WHEN p.version > '' ",
+        ),
     ),
     Mutant(
         "_live: the view is not made again for another query",
