@@ -17,6 +17,7 @@ from lakebound.errors import Misconfigured
 from lakebound_spark.audits.verify_run import verify_run
 from lakebound_spark.history.history_table import prepare_history
 from lakebound_spark.history.key_selection import EVERY_KEY, KeySelection
+from lakebound_spark.jobs import run
 from lakebound_spark.platform.tables import exists
 from lakebound_spark.silver import entity_batch
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, parse_any_config
@@ -27,6 +28,7 @@ from lakebound_spark.silver.micro_batch import Destination, Read
 from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.upkeep.sweep import SweepRefusal, sweep
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
+from tests.spark.jobs import run_main
 from tests.spark.silver import data_files_at, run_job
 from tests.spark.sweep_run import BEFORE, LABEL, NOW, keep, manifest_of
 from tests.spark.sweep_run import job as sweep_job
@@ -292,3 +294,28 @@ def test_a_history_is_of_the_keys_of_its_table(spark: SparkSession, tmp_path: Pa
             prepare_history(spark, history, TABLE, others)
         prepare_history(spark, history, TABLE, others, is_rebuilt=True)
         prepare_history(spark, history, TABLE, others)
+
+
+@pytest.mark.soak
+def test_the_job_run_brings_an_entry_into_its_tables_and_keeps_their_history(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    users: dict[str, Any] = {"where": {"id": "U*"}, "columns": {"id": "string"}, "history": "scd2"}
+    config = write_tables(tmp_path, {"users": users, "rest": {"where": "rest"}})
+    write_records(
+        tmp_path / "source", [stream("U1", 1, item("U1")), stream("U1", 2, None), stream("O1", 3, item("O1"))]
+    )
+    places = {name: str(tmp_path / name) for name in ("source", "checkpoints")}
+    entry = {**places, "target": str(tmp_path / "app"), "config": str(config), "maintain": False, "audit": False}
+    (tmp_path / "lake.yaml").write_text(yaml.safe_dump({"tables": [entry]}))
+    ran = run_main(run.main, "--config", tmp_path / "lake.yaml", "--once", "--json")
+    assert [(line["step"], line["end"]) for line in ran.batches] == [
+        ("bronze", "done"),
+        ("silver", "done"),
+        ("history", "done"),
+    ]
+    assert ran.status == 0
+    assert items_of(rows_of(spark, tmp_path, "users")) == {"id=S:U1": None}
+    assert items_of(rows_of(spark, tmp_path, "rest")) == {"id=S:O1": item("O1")}
+    stretches = spark.read.format("delta").load(str(tmp_path / "users_history")).collect()
+    assert {row["_key"] for row in stretches} == {"id=S:U1"}, "nothing of another table"
