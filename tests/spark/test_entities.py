@@ -309,11 +309,8 @@ def test_the_job_run_brings_an_entry_into_its_tables_and_keeps_their_history(
     entry = {**places, "target": str(tmp_path / "app"), "config": str(config), "maintain": False, "audit": False}
     (tmp_path / "lake.yaml").write_text(yaml.safe_dump({"tables": [entry]}))
     ran = run_main(run.main, "--config", tmp_path / "lake.yaml", "--once", "--json")
-    assert [(line["step"], line["end"]) for line in ran.batches] == [
-        ("bronze", "done"),
-        ("silver", "done"),
-        ("history", "done"),
-    ]
+    ends = {(line["step"], line["end"]) for line in ran.batches if line["end"] != "continues"}
+    assert ends == {("bronze", "done"), ("silver", "done"), ("history", "done")}
     assert ran.status == 0
     assert items_of(rows_of(spark, tmp_path, "users")) == {"id=S:U1": None}
     assert items_of(rows_of(spark, tmp_path, "rest")) == {"id=S:O1": item("O1")}
