@@ -83,7 +83,7 @@ def test_the_merge_goes_on_without_views_and_properties(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def refuse_view(spark: SparkSession, view: str, rows: str, known: dict[str, str], *, replace: bool) -> None:
+    def refuse_view(spark: SparkSession, *_: object) -> None:
         spark.sql(f"CREATE VIEW {refusing}_current AS SELECT 1 AS n")
 
     def refuse_property(spark: SparkSession, target: str, values: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.refusals import PROPERTIES, Refusals
-from lakebound_spark.platform.spark_compat import condition_of
+from lakebound_spark.platform.spark_compat import condition_of, server_errors
 from lakebound_spark.platform.sql_text import literal
 from lakebound_spark.platform.tables import (
     REDACTED,
@@ -72,6 +72,9 @@ def _value(name: str, value: Any) -> str:
     return str(value)
 
 
+_UNREADABLE: Final = "java.lang.IllegalArgumentException"
+
+
 def apply_options(spark: SparkSession, target: str, options: TableOptions, refusals: Refusals) -> None:
     """Give the table what it lacks of ``options``; nothing is written where it has all.
 
@@ -93,8 +96,10 @@ def _set(spark: SparkSession, target: str, values: Mapping[str, str]) -> None:
     try:
         set_properties(spark, target, values)
     except Exception as error:
-        condition = condition_of(error)
-        if condition is None or not condition.startswith("DELTA_"):
+        # Delta 3.3 has no condition for a value that it cannot read.
+        names = [condition_of(error) or "", *(name for name, _ in server_errors(error))]
+        condition = next((name for name in names if name.startswith("DELTA_") or name == _UNREADABLE), None)
+        if condition is None:
             raise
         raise Misconfigured(
             f"{target} does not take the properties {', '.join(sorted(values))} of the configuration: {condition}"
