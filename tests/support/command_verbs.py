@@ -11,7 +11,6 @@ from lakebound.cli.app import app
 
 GIVEN = {
     ("init", "table"): "flights",
-    ("verify", "target"): "/nowhere/silver",
     ("query", "sql"): "SELECT 1",
     ("query", "target"): "/nowhere/silver",
     ("trace", "key"): "id=S:1",
@@ -30,6 +29,7 @@ EXTRA = {
     ("replay",): ["one.ndjson.gz"],
     ("config", "infer"): ["--table", "flights"],
     ("dlq", "discard"): ["--all", "--yes"],
+    ("verify",): ["--target", "/nowhere/silver"],
 }
 """What a verb needs beside its required parameters."""
 
