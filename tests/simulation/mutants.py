@@ -80,7 +80,7 @@ forget the quarantine's stop | in (stop, failed) if | in (failed,) if
 @ lakebound.live.ingest | HURRY
 forget what was not sent for lack of time | unsent = batch\n | unsent = []\n
 @ lakebound.live.flush | HISTORIES
-swallow a put error | self._count_failed_call()\n                break | self._count_failed_call()
+swallow a put error | is_whole = False\n                break | there.append((file, False))
 call every message durable | one.durable = all((member.partition, member.format) in written for member in one.members) |
     one.durable = True
 call a message durable with one of its files | one.durable = all((member | one.durable = any((member

@@ -293,12 +293,13 @@ def scripts(wheel: zipfile.ZipFile) -> dict[str, str]:
 
 def test_the_wheel_holds_every_module_and_setting(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    for package in ("src/lakebound", "spark/lakebound_spark"):
+    for package in ("src/lakebound", "spark/lakebound_spark", "cdk/lakebound_cdk"):
         for file in (ROOT / package).rglob("*"):
             if file.suffix in (".py", ".conf", ".properties"):
                 assert str(file.relative_to(ROOT / package.split("/")[0])) in names
     assert {name.split("/")[0] for name in names if not name.startswith("lakebound-")} == {
         "lakebound",
+        "lakebound_cdk",
         "lakebound_spark",
     }
 
