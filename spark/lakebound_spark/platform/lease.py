@@ -209,6 +209,21 @@ class Lease:
             self._tag = found.tag
         self._renewed = asked
 
+    def is_beside(self, other: Lease) -> bool:
+        """Whether the driver that holds the other lease holds this one as well, as far as both were seen."""
+        return self._holder() not in ("", None) and self._holder() == other._holder()
+
+    def refusal(self) -> Misconfigured:
+        """The error of a driver that finds this lease held by another."""
+        assert self._watched is not None
+        return Misconfigured(self._refusal(self._watched))
+
+    def _holder(self) -> object:
+        try:
+            return json.loads(self._watched.text)["holder"] if self._watched else ""
+        except (ValueError, KeyError, TypeError):
+            return ""
+
     def _refusal(self, found: Found) -> str:
         try:
             lease = json.loads(found.text)
@@ -314,13 +329,19 @@ def _acquire_groups(
     pending = {name: list(group) for name, group in groups.items()}
     while any(pending.values()):
         looks = [(name, lease) for name, group in pending.items() for lease in group]
-        refusals: dict[str, Misconfigured] = {}
+        refusals: dict[str, tuple[Lease, Misconfigured]] = {}
         for (name, lease), answer in zip(looks, pool.map(look, [lease for _, lease in looks]), strict=True):
             if isinstance(answer, Misconfigured):
-                refusals.setdefault(name, answer)
+                refusals.setdefault(name, (lease, answer))
             elif answer:
                 pending[name].remove(lease)
-        for name, error in refusals.items():
+        for name, (refused, error) in refusals.items():
+            # Its driver renews all of a group at once, so which of them is seen first is chance.
+            first = next(
+                one for one in groups[name] if one is refused or (one in pending[name] and one.is_beside(refused))
+            )
+            if first is not refused:
+                error = first.refusal()
             del pending[name]
             for lease in [one for one in groups[name] if one in acquired]:
                 acquired.remove(lease)
