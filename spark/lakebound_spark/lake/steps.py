@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from pyspark.sql import SparkSession
@@ -17,10 +18,10 @@ from lakebound_spark.bronze.bronze_table import run_bronze, source_table_of
 from lakebound_spark.bronze.flat_views import make_views
 from lakebound_spark.history.history_job import HistoryTotals, run_history
 from lakebound_spark.lake.lake_config import LakeTable
-from lakebound_spark.platform.metrics import add_counts
+from lakebound_spark.platform.metrics import Totals, add_counts
 from lakebound_spark.platform.refusals import VIEWS, Refusals
 from lakebound_spark.silver import merge_job
-from lakebound_spark.silver.entity_job import EntityJob, all_refused_message, run_entities
+from lakebound_spark.silver.entity_job import all_refused_message, run_entities
 from lakebound_spark.silver.merge_job import run_merge
 from lakebound_spark.upkeep.maintenance import UpkeepTotals, maintain
 
@@ -54,30 +55,12 @@ def _bronze(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Out
 
 
 def _silver(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Outcome:
-    started, job, warnings = time.monotonic(), table.silver, list[str]()
-    if table.entities is not None:
-        return _entities(spark, table, table.entities, stop)
-    totals = run_merge(
-        spark,
-        job,
-        report=_keep_quiet,
-        warn=warnings.append,
-        stop=stop,
-        is_repeated=True,
-        freshness=table.freshness,
-    )
-    if totals.all_refused and totals.results > 1:  # otherwise it has been said
-        warnings.append(merge_job.refusal_message(job, totals))
-    said = totals.sentence(job.target, time.monotonic() - started)
-    is_problem = totals.all_refused or totals.merge_fails
-    return Outcome(said, asdict(totals), (*warnings, *totals.gaps(job.target)), is_problem)
-
-
-def _entities(spark: SparkSession, table: LakeTable, job: EntityJob, stop: threading.Event) -> Outcome:
     started, warnings = time.monotonic(), list[str]()
-    totals = run_entities(
-        spark,
-        job,
+    run: Callable[..., Totals] = partial(run_merge, spark, table.silver)
+    refusal: Callable[[Any], str] = partial(merge_job.refusal_message, table.silver)
+    if table.entities is not None:
+        run, refusal = partial(run_entities, spark, table.entities), partial(all_refused_message, table.entities)
+    totals = run(
         report=_keep_quiet,
         warn=warnings.append,
         stop=stop,
@@ -85,7 +68,7 @@ def _entities(spark: SparkSession, table: LakeTable, job: EntityJob, stop: threa
         freshness=table.freshness,
     )
     if totals.all_refused and totals.results > 1:  # otherwise it has been said
-        warnings.append(all_refused_message(job, totals))
+        warnings.append(refusal(totals))
     said = totals.sentence(table.target, time.monotonic() - started)
     is_problem = totals.all_refused or totals.merge_fails
     return Outcome(said, asdict(totals), (*warnings, *totals.gaps(table.target)), is_problem)
