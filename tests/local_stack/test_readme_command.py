@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from demo.local_stack import LocalStack
-from lakebound_spark.platform.lease import Lease, S3LeaseStore, held
+from lakebound_spark.platform.lease import held, leases_on_s3
 from tests.support.independent_writer import item, stream, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,8 +65,8 @@ def test_a_second_driver_is_refused_by_the_lease_and_nothing_is_new_after_it(
 ) -> None:
     # Another driver, as this process: it renews its lease, so the job is refused, and says who is there.
     target, s3 = words[words.index("--target") + 1], stack.client("s3")
-    other = Lease(target, "maintain on another host, process 7", S3LeaseStore(target, s3))
-    with held([other], threading.Event(), lambda table: pytest.fail("the job took the lease of a living driver")):
+    (other,) = leases_on_s3({"": [target]}, "maintain on another host, process 7", s3).values()
+    with held(other, threading.Event(), lambda table: pytest.fail("the job took the lease of a living driver")):
         told = run(words, 2)
     assert f"another driver commits to {target}: maintain on another host, process 7, since" in told
     run(words, 0)

@@ -286,6 +286,10 @@ a table of a fleet whose lease another driver holds | it is left out with the re
     tests/unit/test_lease.py::test_of_several_groups_the_refused_one_is_left_out_and_the_others_are_held_and_given_back
 a driver of many tables killed, its leases left behind | the next one waits for a minute in all |
     tests/unit/test_lease.py::test_the_leases_of_a_killed_driver_are_watched_at_the_same_time
+drivers that share a heartbeat for their leases stand still, die, wake up, and requests fail | no two hold one lease |
+    tests/unit/test_lease_model.py::test_no_two_drivers_hold_a_lease_and_those_of_dead_drivers_are_free_after_a_minute
+a lease of 0.1.0, which its driver renews itself | it is respected while that driver renews it |
+    tests/unit/test_lease.py::test_a_lease_of_an_older_version_is_respected_while_that_renews_it
 a second driver on a table in S3 from open Spark | it is refused, and told who holds the lease |
     tests/spark/test_run.py::test_while_a_driver_runs_a_second_one_and_a_single_job_are_refused
 killed while it made the table | the next run makes it |

@@ -24,7 +24,7 @@ from lakebound_spark.jobs import merge_changes
 from lakebound_spark.jobs import run as run_job
 from lakebound_spark.lake import turns
 from lakebound_spark.platform import lease as leases
-from lakebound_spark.platform.lease import Lease, S3LeaseStore, held
+from lakebound_spark.platform.lease import held, leases_on_s3
 from lakebound_spark.platform.tables import read_table
 from lakebound_spark.silver.live_rows import live_rows
 from tests.spark.jobs import Ran, run_main
@@ -263,7 +263,15 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def lease_names(client: Any) -> list[str]:
-    return [one["Key"] for one in client.list_objects_v2(Bucket="lake").get("Contents", [])]
+    """What the bucket holds, but for heartbeats as long as there are leases."""
+    there = [one["Key"] for one in client.list_objects_v2(Bucket="lake").get("Contents", [])]
+    return [name for name in there if "/leases/drivers/" not in name] or there
+
+
+def another_job(client: Any, place: str) -> Any:
+    """A job that holds the lease of this table meanwhile."""
+    (group,) = leases_on_s3({"": [place]}, "another job on a, process 1", client).values()
+    return held(group, threading.Event(), lambda table: None)
 
 
 @pytest.mark.parametrize("table", ["cars", "cars_bronze", "cars_history", "cars_bronze_audits"])
@@ -273,9 +281,7 @@ def test_a_driver_beside_another_job_is_refused(
     lake = Lake(tmp_path, {})
     lake.write([lake.entry("cars", **CARS)])
     place = f"s3a://lake/silver/{table}"
-    with held(
-        [Lease(place, "another job on a, process 1", S3LeaseStore(place, s3))], threading.Event(), lambda table: None
-    ):
+    with another_job(s3, place):
         assert run(lake, "--once").status == 2
     assert f"another driver commits to {place}: another job on a, process 1, since" in capsys.readouterr().err
     assert lease_names(s3) == []
@@ -329,9 +335,7 @@ def test_of_a_fleet_the_table_that_another_job_holds_is_left_out_and_the_others_
 
     monkeypatch.setattr(run_job, "run_lake", see)
     place = CARS["target"]
-    with held(
-        [Lease(place, "another job on a, process 1", S3LeaseStore(place, s3))], threading.Event(), lambda table: None
-    ):
+    with another_job(s3, place):
         assert run_job.main(["--config", str(lake.yaml), "--once"]) == 0
     vans = place.replace("cars", "vans")
     held_then = [f"silver/_lakebound/leases/{table}.json" for table in ("cars", "vans", "vans_history")]

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import Cause, Retry, cause_of
-from lakebound_spark.platform.lease import Lease, S3LeaseStore, held_groups, needs_lease, this_driver
+from lakebound_spark.platform.lease import held_groups, leases_on_s3, needs_lease, this_driver
 from lakebound_spark.platform.s3_client import s3_client
 from lakebound_spark.platform.session import default_log, job_session
 from lakebound_spark.platform.tables import in_spark_catalog, location
@@ -89,11 +89,7 @@ def _sole_driver(
     if not any(places.values()):
         yield lost
         return
-    client = s3_client(setting)
-    leases = {
-        group: [Lease(place, this_driver(name), S3LeaseStore(place, client)) for place in found]
-        for group, found in places.items()
-    }
+    leases = leases_on_s3(places, this_driver(name), s3_client(setting))
 
     def stop_streams(table: str) -> None:
         lost.append(table)

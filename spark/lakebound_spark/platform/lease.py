@@ -5,9 +5,12 @@ sixty commits under the same names at the same moments. For 42 of them both driv
 vanished each time. S3's conditional writes (`If-None-Match`, `If-Match`) do exclude a second writer. The lease lies
 beside the table's folder, because Delta creates no table in a folder that is not empty.
 
-The holder renews the lease every HEARTBEAT_SECONDS. A second driver that finds the lease watches it. If it sees a
-renewal, the holder lives and the second driver is refused. After EXPIRY_SECONDS without one, it takes the lease over.
-Only the watcher's clock counts.
+A lease names its driver, and is written once. The driver renews one object for all of its leases in a folder, its
+heartbeat, every HEARTBEAT_SECONDS. A second driver that finds a lease watches the heartbeat of the driver that it
+names. If it sees a renewal, the holder lives and the second driver is refused. After EXPIRY_SECONDS without one, it
+ends the heartbeat and then takes the lease over: a driver that wakes up later cannot renew any more, and stops. A
+driver whose heartbeat is gone has no leases. Only the watcher's clock counts. A lease of 0.1.0 names no driver and is
+renewed itself, so it is watched itself.
 
 The lease does not exclude a driver that stands still for more than EXPIRY_SECONDS between its last renewal and a commit
 (a suspended machine): it commits once more before it notices.
@@ -22,192 +25,225 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from itertools import chain
+from typing import Any, Final
 from urllib.parse import urlsplit
-
-from botocore.exceptions import BotoCoreError, ClientError
+from uuid import uuid4
 
 from lakebound.errors import Misconfigured
+from lakebound_spark.platform.lease_folder import (
+    ConditionFailed,
+    Found,
+    LeaseFolder,
+    S3LeaseFolder,
+    Unavailable,
+    put,
+)
 
 HEARTBEAT_SECONDS: Final = 15.0
 EXPIRY_SECONDS: Final = 60.0
 _REQUESTS_AT_A_TIME: Final = 8
 SCHEMES: Final = ("s3", "s3a", "s3n")
-FOLDER: Final = "_lakebound/leases"
-"""The folder of the leases, beside the table's folder. Each table has one object, named after it."""
-_LOST: Final = ("PreconditionFailed", "NoSuchKey", "404", "412")
-_RACE: Final = ("ConditionalRequestConflict", "409")
+DRIVERS: Final = "drivers"
+"""The folder of the heartbeats, in the folder of the leases."""
+_ENDED: Final = "ended_by"
+"""What the text of a heartbeat says that another driver ended."""
 
 
-class Unavailable(Exception):
-    """The store did not answer. It may still have carried out the request."""
+class _Alive(Exception):
+    """The driver that is watched renewed its heartbeat."""
 
 
-class ConditionFailed(Exception):
-    """Another driver wrote or removed the object first."""
+@dataclass(slots=True)
+class _Watch:
+    """Another driver's heartbeat: the tag that was seen first, when that was, and when it was last looked at."""
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The lease that the store holds: its text, and a tag that changes with each write."""
-
-    text: str
     tag: str
+    began: float
+    looked: float
 
 
-class LeaseStore(Protocol):
-    """One object. Each method raises ConditionFailed, Unavailable, and Misconfigured where access is denied."""
+class Heartbeat:
+    """One driver's sign of life in a folder of leases, and what it sees there of other drivers."""
 
-    def read(self) -> Found | None:
-        """The lease; None where there is none."""
+    def __init__(self, holder: str, folder: LeaseFolder, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.about = {
+            "holder": holder,
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "driver": uuid4().hex,
+            "process": os.getpid(),
+        }
+        self._tag: str | None = None
+        self._beats = 0
+        self._asked: float | None = None
+        self._renewed = 0.0
+        self._held = list[Lease]()
+        self._lock = threading.Lock()
+        self._watches = dict[str, _Watch]()
+        self._gone = set[str]()
+        self._watch_lock = threading.Lock()
 
-    def write(self, text: str, tag: str | None) -> str:
-        """Replace the object of this tag, or with None create one. Returns the new tag."""
+    def begin(self) -> None:
+        """Write the heartbeat, unless it is there: a lease whose driver has none is free."""
+        with self._lock:
+            if self._tag is None:
+                self._renewed = self._beat()
 
-    def remove(self, tag: str) -> None:
-        """Remove the object of this tag."""
+    def add(self, lease: Lease) -> None:
+        """Count a lease that was taken among those that `renew` looks at."""
+        with self._lock:
+            self._held.append(lease)
 
+    def drop(self, lease: Lease) -> None:
+        """Look no more at a lease that is given back."""
+        with self._lock:
+            if lease in self._held:
+                self._held.remove(lease)
 
-class S3LeaseStore:
-    """Port LeaseStore: an object in a bucket."""
+    def renew(self) -> list[str]:
+        """Renew the heartbeat. Returns the tables whose lease this driver has lost, most often none.
 
-    def __init__(self, table: str, client: Any) -> None:
-        parts = urlsplit(table)
-        parent, _, name = parts.path.strip("/").rpartition("/")
-        self._at = {"Bucket": parts.netloc, "Key": f"{parent}/{FOLDER}/{name}.json".lstrip("/")}
-        self._client = client
+        It has lost all of them when another driver ended its heartbeat, and when the store has not answered for too
+        long. It has lost one where the object is not what it wrote: somebody removed it, or 0.1.0, which watches the
+        lease itself, took it over.
+        """
+        with self._lock:
+            held = list(self._held)
+            if self._tag is None:
+                return []
+            try:
+                asked = self._beat()
+                tags = self.folder.tags() if held else {}
+                self._renewed = asked
+            except (ConditionFailed, Misconfigured):
+                return [lease.table for lease in held]
+            except Unavailable:
+                is_late = self.clock() - self._renewed >= EXPIRY_SECONDS - HEARTBEAT_SECONDS
+                return [lease.table for lease in held] if is_late else []
+            return [lease.table for lease in held if tags.get(lease.name) != lease.tag]
 
-    def read(self) -> Found | None:
-        try:
-            answer = self._call("get_object")
-        except ConditionFailed:
-            return None
-        try:
-            return Found(answer["Body"].read().decode("utf-8", "replace"), str(answer["ETag"]))
-        except BotoCoreError as error:
-            raise Unavailable(type(error).__name__) from error
+    def end(self) -> None:
+        """Remove the heartbeat, after the leases were given back. If that fails, it expires."""
+        with self._lock, suppress(ConditionFailed, Unavailable, Misconfigured):
+            if self._tag is not None:
+                self.folder.remove(_heartbeat_name(self.about["driver"]), self._tag)
 
-    def write(self, text: str, tag: str | None) -> str:
-        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
-        return str(self._call("put_object", Body=text.encode(), **condition)["ETag"])
+    def is_gone(self, driver: str) -> bool:
+        """Look at another driver's heartbeat: whether that driver has none any more. One silent for long is ended.
 
-    def remove(self, tag: str) -> None:
-        self._call("delete_object", IfMatch=tag)
+        Raises _Alive where it was renewed since the first look.
+        """
+        name = _heartbeat_name(driver)
+        with self._watch_lock:
+            watch = self._watches.get(driver)
+            if driver in self._gone:
+                return True
+            # A driver of fifty tables left two hundred leases, and its heartbeat is one object.
+            if watch is not None and self.clock() - watch.looked < HEARTBEAT_SECONDS / 6:
+                return False
+            found, now = self.folder.read(name), self.clock()
+            if found is not None and _ENDED not in _parsed(found):
+                if watch is None:
+                    self._watches[driver] = _Watch(found.tag, now, now)
+                    return False
+                if found.tag != watch.tag:
+                    raise _Alive
+                watch.looked = now
+                if now - watch.began < EXPIRY_SECONDS:
+                    return False
+                self._end_other(name, found.tag)
+            self._gone.add(driver)
+            return True
 
-    def _call(self, operation: str, **arguments: Any) -> Any:
-        try:
-            return getattr(self._client, operation)(**self._at, **arguments)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code in _LOST:
-                raise ConditionFailed(code) from error
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if code in _RACE or status >= 500 or status == 429:
-                raise Unavailable(code) from error
-            raise Misconfigured(
-                f"the lease s3://{self._at['Bucket']}/{self._at['Key']} was refused ({code}); this driver needs "
-                "s3:GetObject, s3:PutObject and s3:DeleteObject in the folder beside the table"
-            ) from error
-        except BotoCoreError as error:
-            raise Unavailable(type(error).__name__) from error
+    def _end_other(self, name: str, tag: str) -> None:
+        """End a silent driver's heartbeat. Raises ConditionFailed where it was renewed, or another driver ended it."""
+        # Written first, because a store that removes without looking at the condition would remove a renewed one.
+        ended = put(self.folder, name, json.dumps({_ENDED: self.about["driver"]}), tag)
+        with suppress(ConditionFailed, Unavailable, Misconfigured):
+            self.folder.remove(name, ended)
+
+    def _beat(self) -> float:
+        """Renew the heartbeat. Returns when this text was first sent, which another driver cannot have seen before."""
+        if self._asked is None:
+            self._asked = self.clock()
+        # Equal bytes would have an equal tag, which hides the renewal. A beat whose end is unknown is sent again as it
+        # was, so that it is known for this driver's own.
+        text = json.dumps(self.about | {"beat": self._beats})
+        self._tag = put(self.folder, _heartbeat_name(self.about["driver"]), text, self._tag)
+        self._beats += 1
+        asked, self._asked = self._asked, None
+        return asked
 
 
 class Lease:
-    """The right to commit to one table, held from `acquire` to `release`."""
+    """The right to commit to one table, held from an `attempt` that took it to `release`."""
 
-    def __init__(self, table: str, holder: str, store: LeaseStore, *, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, table: str, heartbeat: Heartbeat) -> None:
         self.table = table
-        self._text = json.dumps({"holder": holder, "since": datetime.now(UTC).isoformat(timespec="seconds")})
-        self._beats = 0
-        self._store = store
-        self._clock = clock
-        self._tag = ""
-        self._renewed = 0.0
-        self._lock = threading.Lock()
-        self._is_released = False
+        self.name = f"{urlsplit(table).path.strip('/').rpartition('/')[2]}.json"
+        self.tag = ""
+        self.heartbeat = heartbeat
+        self._folder = heartbeat.folder
         self._watched: Found | None = None
-        self._began: float | None = None
-
-    def acquire(self, pause: Callable[[float], bool]) -> None:
-        """Take the lease. Raises Misconfigured, naming who holds it and since when.
-
-        ``pause`` waits for so many seconds and returns whether the driver is to stop, which raises Misconfigured too.
-        """
-        while not self.attempt():
-            if pause(HEARTBEAT_SECONDS / 3):
-                raise self.stopped()
+        self._began = 0.0
+        self._silent_since: float | None = None
 
     def attempt(self) -> bool:
-        """Look at the lease once, and take it if it is free or was silent for long enough; whether it was taken.
+        """Look at the lease once, and take it if it is free or its driver was silent for long; whether it was taken.
 
-        Raises Misconfigured where another driver renewed it between two attempts, and where it cannot be read for long.
+        Raises Misconfigured where another driver was seen alive between two attempts, and where the lease cannot be
+        read for long.
         """
-        if self._began is None:
-            self._began = self._clock()
+        now = self.heartbeat.clock()
         try:
-            found = self._store.read()
-            if found is None:
-                self._write(None)
-                return True
-            if self._watched is None:
-                self._watched, self._began = found, self._clock()
-            elif found.tag != self._watched.tag:
-                raise Misconfigured(self._refusal(found))
-            elif self._clock() - self._began >= EXPIRY_SECONDS:
-                self._write(found.tag)
-                return True
+            is_taken = self._look()
+        except _Alive:
+            raise self.refusal() from None
         except ConditionFailed:
-            self._watched = None  # another driver was quicker, and the next look shows its lease
+            self._watched, is_taken = None, False  # another driver was quicker, and the next look shows its lease
         except Unavailable as error:
-            if self._clock() - self._began >= EXPIRY_SECONDS:
+            self._silent_since = now if self._silent_since is None else self._silent_since
+            if now - self._silent_since >= EXPIRY_SECONDS:
                 raise Misconfigured(
                     f"the lease of {self.table} cannot be read ({error}); see that the bucket answers, then start again"
                 ) from error
-        return False
+            return False
+        self._silent_since = None
+        return is_taken
+
+    def _look(self) -> bool:
+        found = self._folder.read(self.name)
+        if found is None:
+            self._take(None)
+            return True
+        if self._watched is None:
+            self._watched, self._began = found, self.heartbeat.clock()
+        elif found.tag != self._watched.tag:
+            raise Misconfigured(self._refusal(found))
+        driver = _parsed(found).get("driver")
+        if isinstance(driver, str):
+            is_free = self.heartbeat.is_gone(driver)
+        else:  # of 0.1.0, which writes no driver into the lease, and renews the lease itself
+            is_free = self.heartbeat.clock() - self._began >= EXPIRY_SECONDS
+        if is_free:
+            self._take(found.tag)
+        return is_free
+
+    def release(self) -> None:
+        """Give the lease back. If that fails, it is free once the heartbeat is gone."""
+        # Before it is removed: who renews meanwhile must not take the lease that is gone for one that was lost.
+        self.heartbeat.drop(self)
+        with suppress(ConditionFailed, Unavailable, Misconfigured):
+            self._folder.remove(self.name, self.tag)
 
     def stopped(self) -> Misconfigured:
         """The error of a driver that is told to stop before it has the lease."""
         return Misconfigured(f"stopped while it waited for the lease of {self.table}")
-
-    def renew(self) -> bool:
-        """Renew the lease. False once another driver holds it, or when the store has not answered for too long."""
-        with self._lock:
-            if self._is_released:
-                return True
-            try:
-                self._write(self._tag)
-            except (ConditionFailed, Misconfigured):
-                return False
-            except Unavailable:
-                return self._clock() - self._renewed < EXPIRY_SECONDS - HEARTBEAT_SECONDS
-            return True
-
-    def release(self) -> None:
-        """Give the lease back. If that fails, the lease expires."""
-        # A thread that renews meanwhile must not take the lease that is gone for one that was lost.
-        with self._lock:
-            self._is_released = True
-            try:
-                self._store.remove(self._tag)
-            except (ConditionFailed, Unavailable, Misconfigured):
-                return
-
-    def _write(self, tag: str | None) -> None:
-        self._beats += 1  # equal bytes would have an equal tag, which hides the renewal
-        asked = self._clock()
-        text = json.dumps(json.loads(self._text) | {"beat": self._beats, "process": os.getpid()})
-        try:
-            self._tag = self._store.write(text, tag)
-        except Unavailable:
-            # The write may have succeeded all the same. Then the store holds this text.
-            found = self._store.read()
-            if found is None or found.text != text:
-                raise
-            self._tag = found.tag
-        self._renewed = asked
 
     def is_beside(self, other: Lease) -> bool:
         """Whether the driver that holds the other lease holds this one as well, as far as both were seen."""
@@ -218,23 +254,35 @@ class Lease:
         assert self._watched is not None
         return Misconfigured(self._refusal(self._watched))
 
+    def _take(self, tag: str | None) -> None:
+        self.heartbeat.begin()
+        self.tag = put(self._folder, self.name, json.dumps(self.heartbeat.about), tag)
+        self.heartbeat.add(self)
+
     def _holder(self) -> object:
-        try:
-            return json.loads(self._watched.text)["holder"] if self._watched else ""
-        except (ValueError, KeyError, TypeError):
-            return ""
+        return _parsed(self._watched).get("holder") if self._watched else ""
 
     def _refusal(self, found: Found) -> str:
-        try:
-            lease = json.loads(found.text)
-            who = f"{lease['holder']}, since {lease['since']}"
-        except (ValueError, KeyError, TypeError):
-            who = "a driver without a name"
+        lease = _parsed(found)
+        who = f"{lease['holder']}, since {lease['since']}" if {"holder", "since"} <= lease.keys() else ""
         return (
-            f"another driver commits to {self.table}: {who}. On S3 two drivers lose each other's commits, so this one "
-            "does not start. Let one job `run` do the work of both, stop the other driver, or give both a log store "
-            "for several writers (docs/SPARK-SETTINGS.md, several-writers)"
+            f"another driver commits to {self.table}: {who or 'a driver without a name'}. On S3 two drivers lose each "
+            "other's commits, so this one does not start. Let one job `run` do the work of both, stop the other "
+            "driver, or give both a log store for several writers (docs/SPARK-SETTINGS.md, several-writers)"
         )
+
+
+def _heartbeat_name(driver: object) -> str:
+    return f"{DRIVERS}/{driver}.json"
+
+
+def _parsed(found: Found) -> dict[str, Any]:
+    """The object of a lease's or a heartbeat's text; empty where somebody else wrote it."""
+    try:
+        parsed = json.loads(found.text)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def needs_lease(table: str, setting: Callable[[str], str | None]) -> bool:
@@ -246,6 +294,17 @@ def needs_lease(table: str, setting: Callable[[str], str | None]) -> bool:
     if scheme not in SCHEMES or "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return False
     return setting(f"spark.delta.logStore.{scheme}.impl") is None and setting("spark.delta.logStore.class") is None
+
+
+def leases_on_s3(groups: Mapping[str, Sequence[str]], holder: str, client: Any) -> dict[str, list[Lease]]:
+    """A lease for each of these tables' addresses, for one driver: with one heartbeat for each folder of leases."""
+    beats = dict[str, Heartbeat]()
+
+    def lease(table: str) -> Lease:
+        folder = S3LeaseFolder.beside(table, client)
+        return Lease(table, beats.setdefault(folder.place, Heartbeat(holder, folder)))
+
+    return {group: [lease(table) for table in tables] for group, tables in groups.items()}
 
 
 @contextmanager
@@ -278,28 +337,37 @@ def held_groups(
     Whatever it raises gives all leases back.
     """
     ended, acquired = threading.Event(), list[Lease]()
+    beats = list(dict.fromkeys(lease.heartbeat for group in groups.values() for lease in group))
     pool = ThreadPoolExecutor(_REQUESTS_AT_A_TIME, thread_name_prefix="lease")
+    telling, told = threading.Lock(), list[str]()
 
-    def renewals() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
-            mine = list(acquired)
-            kept = pool.map(Lease.renew, mine)
-            lost = [lease.table for lease, is_kept in zip(mine, kept, strict=True) if not is_kept]
-            if lost:
+    def is_lost() -> bool:
+        lost = list(chain.from_iterable(pool.map(Heartbeat.renew, beats)))
+        with telling:
+            if lost and not told:
+                told.extend(lost)
                 stop.set()
                 on_loss(", ".join(lost))
-                return
+        return bool(lost)
+
+    def renewals() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS) and not is_lost():
+            pass
 
     thread = threading.Thread(target=renewals, name="lease", daemon=True)
     thread.start()
     try:
         _acquire_groups(groups, pool, acquired, stop, on_refusal)
+        # A driver that stood still may have written a lease after another one ended its heartbeat.
+        is_lost()
         yield
     finally:
         ended.set()
         thread.join()
         for lease in acquired:
             lease.release()
+        for beat in beats:
+            beat.end()
         pool.shutdown()
 
 
