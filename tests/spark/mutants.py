@@ -48,6 +48,10 @@ AUTO = HERE + "test_pending_columns.py::test_columns_that_appear_and_widen_while
 NAMES = HERE + "test_due_merge.py::test_a_merge_takes_what_the_last_one_has_not_taken"
 DUE_TIME = HERE + "test_due_merge.py::test_a_merge_is_due_by_time_rows_or_bytes"
 DUE_AGAIN = HERE + "test_due_merge.py::test_a_merge_that_fails_is_told_and_tried_again_a_minute_later"
+DUE_BOUND = (
+    HERE + "test_due_merge.py::test_an_append_that_passes_the_bound_does_not_wait_a_minute_for_a_merge_that_failed"
+)
+DUE_START = HERE + "test_due_merge.py::test_a_start_past_the_bound_merges_before_it_appends"
 DUE_RAISES = HERE + "test_due_merge.py::test_it_is_raised_when_too_much_waits_and_at_the_end"
 GOING_ON = HERE + "test_history_table.py::test_a_key_that_continues_ends_as_if_it_were_computed_again"
 
@@ -107,6 +111,18 @@ PLAIN: Final = (
         DUE_RAISES,
         ("due merge: the last failure is swallowed", "if last or self.schedule", "if self.schedule"),
         ("due merge: appends go on for ever", "if last or self.schedule.is_overdue(waiting):", "if last:"),
+    ),
+    *edits_of(
+        DUE,
+        DUE_BOUND,
+        ("due merge: a minute's pause has no bound", " and not self._may_be_overdue()", ""),
+        ("due merge: what came since is not counted", "rows = seen.rows + self._rows_since", "rows = seen.rows"),
+    ),
+    *edits_of(
+        DUE,
+        DUE_START,
+        ("due merge: a start appends past the bound", "if self.schedule.is_overdue(self.waiting()[0]):", "if False:"),
+        ("due merge: a start merges what is only due", "if self.schedule.is_overdue(self.waiting()[0]):", "if True:"),
     ),
     Mutant(
         "due merge: an interval of another unit is taken",

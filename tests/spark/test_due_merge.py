@@ -108,6 +108,28 @@ def test_it_is_raised_when_too_much_waits_and_at_the_end(rows: int, last: bool) 
         Merges(rows).due.look(last=last)
 
 
+def test_an_append_that_passes_the_bound_does_not_wait_a_minute_for_a_merge_that_failed() -> None:
+    merges = Merges(rows=100)
+    merges.due.look()
+    merges.due.appended(149)
+    assert (merges.asked, len(merges.warnings)) == (1, 1), "100 rows were told, and at most 298 came after them"
+    merges.due.appended(1)
+    assert (merges.asked, len(merges.warnings)) == (2, 2), "fewer waited than might have"
+    merges.rows = 400
+    with pytest.raises(MemoryError):
+        merges.due.appended(150)
+
+
+def test_a_start_past_the_bound_merges_before_it_appends() -> None:
+    below, past, mended = Merges(rows=399), Merges(rows=400), Merges(rows=400, broken=False)
+    below.due.start()
+    assert (below.merged, below.warnings) == (0, []), "the first append does not wait for a merge that is only due"
+    with pytest.raises(MemoryError):
+        past.due.start()
+    mended.due.start()
+    assert mended.merged == 1
+
+
 def test_a_merge_takes_what_the_last_one_has_not_taken() -> None:
     kept: list[str] = []
     for run in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):

@@ -16,7 +16,7 @@ from lakebound_spark.silver.changes_table import Pending
 MERGE_ROWS: Final = 1_000_000
 MERGE_BYTES: Final = 256 << 20
 _BOUND: Final = 4
-"""So many times the rows or bytes at which a merge is due may wait while merges fail; then the job stops."""
+"""So many times the rows or bytes at which a merge is due may wait. Past that a merge comes before the next append."""
 _PAUSE_MS: Final = 60_000
 
 
@@ -96,20 +96,36 @@ class DueMerge:
             return
         self.look()
 
+    def start(self) -> None:
+        """Merge before the first append where more waits than may, as after a run that ended for that reason.
+
+        Raises the merge's error. Otherwise each new start would add an append to what cannot be merged.
+        """
+        if self.schedule.is_overdue(self.waiting()[0]):
+            self.look()
+
     def _is_early(self, seen: Pending, last_ms: int) -> bool:
         if not seen.rows or self.clock() - last_ms >= self.schedule.seconds * 1000:
             return False
+        by_now = self._by_now(seen)
+        return by_now.rows < self.schedule.rows / 2 and by_now.bytes < self.schedule.bytes / 2
+
+    def _by_now(self, seen: Pending) -> Pending:
+        """What waits by now, at most, by what was appended since ``seen``."""
         rows = seen.rows + self._rows_since
-        return rows < self.schedule.rows / 2 and seen.bytes * rows / seen.rows < self.schedule.bytes / 2
+        return Pending(seen.appends, rows, seen.bytes * rows // max(1, seen.rows))
+
+    def _may_be_overdue(self) -> bool:
+        return self._seen is not None and self.schedule.is_overdue(self._by_now(self._seen[0]))
 
     def look(self, *, last: bool = False) -> None:
         """Merge if a merge is due. With ``last``, a failure is raised, since no later call tries again.
 
-        A merge that fails does not keep micro-batches from appending: it is told, and tried again a minute later.
-        Raises its error once more waits than four merges take.
+        A merge that fails does not keep micro-batches from appending: it is told, and tried again a minute later, or
+        before that once four times as much may wait as makes a merge due. Raises its error if so much does.
         """
         now_ms = self.clock()
-        if not last and now_ms - self._failed_ms < _PAUSE_MS:
+        if not last and now_ms - self._failed_ms < _PAUSE_MS and not self._may_be_overdue():
             return
         waiting, last_ms = self._seen = self.waiting()
         self._rows_since = 0

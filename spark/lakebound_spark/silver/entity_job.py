@@ -184,7 +184,7 @@ def run_entities(
             look()
         if done.appended:
             for one in due:
-                one.look()
+                one.appended(done.appended)  # at most: these are the keys of all tables
         if freshness is not None:
             freshness.brought(done)
             freshness.publish(standing, warn)
@@ -210,6 +210,8 @@ def run_entities(
         due = [DueMerge(one, whole.schedule, partial(waiting, one), partial(merge, one), warn) for one in tables]
     _prepare(spark, job, merge, refusals)
     look()
+    for one in due:
+        one.start()
     work = EntityWork(whole.target, run, job)
     run_micro_batches(stream, work, whole.checkpoint, whole.trigger, stop, report=tell, between=between, idle=idle)
     for one in due:

@@ -128,6 +128,8 @@ def run_merge(
     due = DueMerge(job.target, job.schedule, waiting, merge, warn)
     prepare_tables(spark, job.target, job.config, job.checkpoint, merge, refusals, appends=job.schedule.appends)
     look()
+    if job.schedule.appends:
+        due.start()
     work = MergeWork(job.target, run, job)
     run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=between, idle=idle)
     if job.schedule.appends:
