@@ -44,6 +44,7 @@ WAITING = HERE + "test_pending.py::test_what_waits_is_live_until_a_run_without_a
 FAULTS = HERE + "test_changes_fault.py::test_a_start_is_refused_whether_it_appends_or_not"
 KEPT = HERE + "test_pending_purge.py::test_a_tombstone_stays_while_changes_of_its_key_are_kept"
 PURGED = HERE + "test_pending_purge.py::test_a_purge_while_older_changes_are_appended"
+ASKED = HERE + "test_live.py::test_a_view_asks_for_null_in_key_columns_once_a_merge_or_a_column"
 AUTO = HERE + "test_pending_columns.py::test_columns_that_appear_and_widen_while_changes_wait"
 NAMES = HERE + "test_due_merge.py::test_a_merge_takes_what_the_last_one_has_not_taken"
 DUE_TIME = HERE + "test_due_merge.py::test_a_merge_is_due_by_time_rows_or_bytes"
@@ -393,6 +394,12 @@ ON_SPARK: Final = (
             "WHEN {moment} >= substring(greatest({base}, p.base), 1, {LABEL_DIGITS}) ",
             "WHEN p.version > '' ",
         ),
+    ),
+    *edits_of(
+        "lakebound_spark.silver.views",
+        ASKED,
+        ("_live: its key columns are asked for at each look", "asked[0] != followed", "asked[0] is not None"),
+        ("_live: its key columns are asked for once", "asked[0] != followed", "asked[0] is None"),
     ),
     Mutant(
         "_live: the view is not made again for another query",

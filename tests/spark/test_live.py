@@ -17,6 +17,7 @@ from lakebound.adapters.silver_table import SilverTable
 from lakebound.source.gaps import Gap
 from lakebound_spark.platform.tables import newest_version
 from lakebound_spark.silver import changes_table, pending_merge
+from lakebound_spark.silver import live_rows as live_module
 from lakebound_spark.silver.changes_table import changes_table as changes_of
 from lakebound_spark.silver.changes_table import open_changes
 from lakebound_spark.silver.config import parse_config
@@ -228,3 +229,38 @@ def test_the_view_has_the_columns_and_the_mark_of_current(spark: SparkSession, t
     silver.merge_pending()
     mark_stale(spark, silver.path, [])
     assert shown("seconds_live") == shown("seconds_current") == [("a", 5, True)]
+
+
+@pytest.mark.soak
+def test_a_view_asks_for_null_in_key_columns_once_a_merge_or_a_column(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def asking(session: SparkSession, place: str, column: str) -> bool:
+        asked.append(place)
+        return has_null(session, place, column)
+
+    has_null = live_module._has_null
+    monkeypatch.setattr(live_module, "_has_null", asking)
+    config = parse_config({"source_table": TABLE, "columns": {"id": "string", "version": "int"}})
+    silver = Silver(spark, "asked", config, staging=str(tmp_path))
+    prepare_target(spark, silver.path, config)
+    open_changes(spark, silver.path, config.columns)
+    both = [silver.path, changes_of(silver.path)]
+
+    def looks() -> list[str]:
+        asked.clear()
+        for _ in range(3):
+            mark_stale(spark, silver.path, [])
+        return list(asked)
+
+    assert looks() == [], "no key is known while both tables are empty"
+    silver.append(write_records(tmp_path / "a", [stream("a", 1, item("a", version={"N": "5"}))]))
+    assert looks() == both
+    silver.append(write_records(tmp_path / "b", [stream("b", 1, item("b", version={"N": "5"}))]))
+    assert looks() == [], "an append makes no other answer"
+    silver.merge_pending()
+    assert looks() == both
+    spark.sql("ALTER TABLE asked ADD COLUMNS (note STRING)")
+    assert looks() == both

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
@@ -28,12 +29,25 @@ def live_rows(spark: SparkSession, target: str) -> DataFrame:
     return spark.sql(live_sql(spark, target))
 
 
-def live_sql(spark: SparkSession, target: str) -> str:
-    """The query of `_live` over both tables as they are now."""
-    silver, pending = read_table(spark, target).columns, column_names(spark, target)
+@dataclass(frozen=True, slots=True)
+class LiveKeys:
+    """The `key_columns` and the `told_columns` of a query, which follow from the rows of both tables."""
+
+    keys: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+
+def live_keys(spark: SparkSession, target: str) -> LiveKeys:
+    """Those of both tables as they are now; asks either table for each column."""
     keys = key_columns(spark, target)
-    told = told_columns(spark, target, keys)
-    return live_query(silver, pending, keys, table_sql(target), table_sql(changes_table(target)), told)
+    return LiveKeys(tuple(keys), tuple(told_columns(spark, target, keys)))
+
+
+def live_sql(spark: SparkSession, target: str, known: LiveKeys | None = None) -> str:
+    """The query of `_live` over both tables as they are now, with the `live_keys` that are ``known``."""
+    silver, pending = read_table(spark, target).columns, column_names(spark, target)
+    found = known or live_keys(spark, target)
+    return live_query(silver, pending, found.keys, table_sql(target), table_sql(changes_table(target)), found.told)
 
 
 def live_query(
