@@ -1,14 +1,19 @@
 """`make deploy` gives SAM each value as it was written or refuses; without a terminal it says what to do; it keeps
 nothing of a deployment that failed."""
 
+import os
 import random
+import threading
 import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lakebound.errors import Misconfigured
+from lakebound.operate.deploy_plan import refuse_stuck
 from lakebound.operate.sam_parameters import kept
 from tests.support.deploy_rule import ROOT, Done, in_sam, kept_in, make, sam_reads, tree
 
@@ -287,9 +292,83 @@ def test_a_deployment_that_fails_leaves_the_file_as_it_was(folder: Path, step: s
     assert not list(folder.glob(".samconfig-*"))
 
 
-def test_the_file_keeps_its_comments_and_settings_and_changes_after_success_only(folder: Path) -> None:
+class CloudFormation(ThreadingHTTPServer):
+    """Answers DescribeStacks: the status of the stack that was asked for, or that there is none."""
+
+    status = ""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), DescribeStacks)
+
+    @property
+    def place(self) -> dict[str, str]:
+        """The environment of somebody who is signed in there."""
+        signed = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "eu-west-1"}
+        return signed | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server_port}"}
+
+
+class DescribeStacks(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, CloudFormation)
+        status = self.server.status
+        stack = f"<StackName>s</StackName><StackStatus>{status}</StackStatus>"
+        found = f"<DescribeStacksResult><Stacks><member>{stack}</member></Stacks></DescribeStacksResult>"
+        error = "<Error><Type>Sender</Type><Code>ValidationError</Code><Message>does not exist</Message></Error>"
+        body = (
+            f"<DescribeStacksResponse>{found}</DescribeStacksResponse>"
+            if status
+            else f"<ErrorResponse>{error}</ErrorResponse>"
+        )
+        self.send_response(200 if status else 400)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        del format, args
+
+
+@pytest.fixture
+def cloudformation() -> Iterator[CloudFormation]:
+    made = CloudFormation()
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def test_a_stack_that_takes_no_change_is_told_before_the_build(folder: Path, cloudformation: CloudFormation) -> None:
+    cloudformation.status = "ROLLBACK_COMPLETE"
+    done = make(folder, STACK, f"PARAMETERS={TABLE}", "YES=1", **cloudformation.place)
+    refused(done, folder, "The first deployment of lakebound-cars was rolled back")
+    assert "sam delete --stack-name lakebound-cars" in done.said
+
+
+def test_only_a_stack_that_is_left_over_or_at_work_is_refused() -> None:
+    for status in ("", "CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"):
+        refuse_stuck("lakebound-cars", status, "sam")
+    with pytest.raises(Misconfigured, match=r"still at work on lakebound-cars \(UPDATE_IN_PROGRESS\)"):
+        refuse_stuck("lakebound-cars", "UPDATE_IN_PROGRESS", "sam")
+
+
+def test_who_is_not_signed_in_is_told_before_the_build(folder: Path) -> None:
+    nobody = {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "eu-west-1"}
+    done = make(folder, STACK, f"PARAMETERS={TABLE}", "YES=1", **nobody)
+    assert (done.status, done.calls) == (2, [])
+    assert "There are no complete AWS credentials" in done.said
+    # With a profile in samconfig.toml it is SAM's to sign in.
+    keeping(folder, "TableName=cars PartitionKeyName=vin", 'profile = "lake"\n')
+    assert len(make(folder, "YES=1", **nobody).calls) == 2
+
+
+def test_the_file_keeps_its_comments_and_settings_and_changes_after_success_only(
+    folder: Path, cloudformation: CloudFormation
+) -> None:
     before = (folder / "samconfig.toml").read_text()
-    done = make(folder, STACK, f"PARAMETERS={TABLE} DropAttributes='first name'", "YES=1", AWS_REGION="eu-west-1")
+    asked = (STACK, f"PARAMETERS={TABLE} DropAttributes='first name'", "YES=1")
+    done = make(folder, *asked, **cloudformation.place)
     assert {call["samconfig"] for call in done.calls} == {before}
     assert set(before.splitlines()) <= set(done.samconfig.splitlines())
     found = stack_and_parameters(done.samconfig)

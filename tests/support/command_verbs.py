@@ -58,7 +58,8 @@ def arguments(path: tuple[str, ...], without: str = "") -> list[str]:
 
 
 NO_AWS = {("spark-conf",), ("query",), ("deploy",)}
-"""The verbs that read the installed package only, or a table in a folder, or that leave AWS to SAM CLI."""
+"""The verbs that read the installed package only, or a table in a folder, or (deploy) that ask SAM CLI after one
+call of their own, which tests/deployment looks at."""
 
 ASKS_AWS = {" ".join(path): arguments(path)[len(path) :] for path in VERBS if path not in NO_AWS}
 """What follows each verb's name to get it as far as its first call."""

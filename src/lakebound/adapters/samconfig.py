@@ -39,6 +39,16 @@ def configured_table(path: Path) -> tuple[str, str]:
     return given.get("TableName", ""), given.get("TableStreamArn", "")
 
 
+def account_of(path: Path) -> tuple[str, str]:
+    """(profile, region) that the file keeps for `sam deploy`, which go before the environment's; "" for none."""
+    try:
+        found = tomllib.loads(path.read_text())["default"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        return "", ""
+    said = {**found.get("global", {}).get("parameters", {}), **found.get("deploy", {}).get("parameters", {})}
+    return str(said.get("profile", "")), str(said.get("region", ""))
+
+
 def settings_of(path: Path) -> dict[str, Any]:
     """What the file keeps for `sam deploy`; nothing where there is no such file. Raises Misconfigured for no TOML."""
     try:

@@ -89,6 +89,15 @@ def describe_stack(client: Any, name: str) -> Stack:
     )
 
 
+def stack_status(client: Any, name: str) -> str:
+    """CloudFormation's status of the stack; "" when there is none of that name. Raises what `call` raises."""
+    try:
+        found = call(client, "describe_stacks", f"stack {name}", StackName=name).get("Stacks", [])
+    except NotThere:
+        return ""
+    return str(found[0].get("StackStatus", "")) if found else ""
+
+
 def function_environment(client: Any, function: str) -> dict[str, str]:
     """The variables that a function runs with: the settings, as deployed."""
     answer = call(client, "get_function_configuration", f"function {function}", FunctionName=function)

@@ -12,10 +12,13 @@ from typing import Annotated, Final
 import typer
 
 from lakebound.adapters import samconfig, stack_files
+from lakebound.adapters.aws_calls import Unanswered
+from lakebound.adapters.clients import client, region
 from lakebound.adapters.sam_cli import SamCli
+from lakebound.adapters.stack import stack_status
 from lakebound.cli.deployed import DryRun
 from lakebound.cli.output import AsJson, echo, echo_json
-from lakebound.operate.deploy_plan import SAMCONFIG, Asked, Plan, plan
+from lakebound.operate.deploy_plan import SAMCONFIG, Asked, Plan, plan, refuse_stuck
 from lakebound.operate.sam_parameters import given, named
 
 _FOLDER: Final = Path(".lakebound") / "stack"
@@ -64,7 +67,24 @@ def command(
     if dry_run or as_json:
         _tell(todo, root, program, as_json=as_json)
     if not dry_run:
+        _look_first(todo, kept, program)
         raise typer.Exit(_deploy(todo, root, kept, program, todo.layer(parts), str(settings.get("stack_name", ""))))
+
+
+def _look_first(todo: Plan, kept: Path, program: SamCli) -> None:
+    """Raises Misconfigured for what would only come out after the build: no login, or a stack that cannot be changed.
+
+    SAM asks for what is not said (a stack's name, a region), and a profile that samconfig.toml names is SAM's alone.
+    """
+    profile, place = samconfig.account_of(kept)
+    place = place or region() or ""
+    if profile or not place or not todo.stack:
+        return
+    try:
+        status = stack_status(client("cloudformation", region_name=place), todo.stack)
+    except Unanswered:
+        return  # a call that may go through for SAM in a minute
+    refuse_stuck(todo.stack, status, program.program)
 
 
 def _tell(todo: Plan, root: Path, program: SamCli, *, as_json: bool) -> None:

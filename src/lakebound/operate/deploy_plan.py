@@ -73,3 +73,21 @@ def plan(asked: Asked, settings: Mapping[str, Any], defaults: Mapping[str, Any],
         )
     arguments = ["--stack-name", stack, "--parameter-overrides", *said]
     return Plan(stack, parameters, [*arguments, "--no-confirm-changeset"] if asked.yes else arguments)
+
+
+def refuse_stuck(stack: str, status: str, program: str) -> None:
+    """Raises Misconfigured for a stack that CloudFormation would not change, told before minutes of building.
+
+    `status` is CloudFormation's, "" where there is no such stack yet.
+    """
+    if status == "ROLLBACK_COMPLETE":
+        # CloudFormation takes no second try for a stack whose creation it rolled back.
+        raise refused(
+            f"The first deployment of {stack} was rolled back, and CloudFormation takes no second into what is left",
+            f"Delete it, then repeat: {program} delete --stack-name {stack}",
+        )
+    if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+        raise refused(
+            f"CloudFormation is still at work on {stack} ({status})",
+            f"Wait for its end, then repeat: aws cloudformation describe-stacks --stack-name {stack}",
+        )
