@@ -17,7 +17,8 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.session import local_session
 from lakebound_spark.silver.config import load_config
-from lakebound_spark.silver.merge_job import MergeJob, run_merge
+from lakebound_spark.silver.merge_job import MergeJob
+from lakebound_spark.silver.merge_run import run_merge
 from lakebound_spark.silver.pending_merge import merge_pending
 from tests.e2e.runs import ROOT, DemoRun, Interrupted, demo, environment, processes_of
 

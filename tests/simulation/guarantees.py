@@ -157,7 +157,7 @@ every key as it was at some moment between them. No start goes on without change
     spark/lakebound_spark/silver/changes_table.py:close_merge
     spark/lakebound_spark/silver/changes_table.py:changes_fault
     spark/lakebound_spark/silver/changes_table.py:clear_appends
-    spark/lakebound_spark/silver/preparation.py:prepare_tables
+    spark/lakebound_spark/silver/preparation.py:prepare_silver
     spark/lakebound_spark/upkeep/maintenance.py:_purgeable_keys src/lakebound/adapters/live_sql.py:live_sql
     tests/simulation/test_live_model.py::test_a_reader_sees_the_table_of_some_moment_in_every_order_of_steps
     tests/simulation/test_live_model.py::test_red_control_a_careless_rule_is_found

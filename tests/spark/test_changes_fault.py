@@ -11,9 +11,10 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.refusals import Refusals
+from lakebound_spark.platform.streams import claim_checkpoint
 from lakebound_spark.platform.tables import newest_version, table_sql
 from lakebound_spark.silver.changes_table import appends, changes_table, create_changes_table
-from lakebound_spark.silver.preparation import prepare_tables
+from lakebound_spark.silver.preparation import prepare_silver
 from tests.spark.silver import Silver
 from tests.support.independent_writer import item, stream, write_records
 
@@ -29,9 +30,10 @@ class Lake:
 
     def start(self, *, appends: bool) -> None:
         checkpoint, silver = str(self.folder / "checkpoint"), self.silver
-        prepare_tables(
+        table_id = prepare_silver(
             self.spark, silver.path, silver.config, checkpoint, silver.merge_pending, Refusals(), appends=appends
         )
+        claim_checkpoint(self.spark, checkpoint, silver.path, table_id)
 
     def append(self) -> str:
         """The append's name."""

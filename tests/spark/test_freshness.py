@@ -25,7 +25,8 @@ from lakebound_spark.silver.changes_table import Pending
 from lakebound_spark.silver.config import load_config
 from lakebound_spark.silver.due_merge import MergeSchedule
 from lakebound_spark.silver.freshness import Freshness, Standing
-from lakebound_spark.silver.merge_job import MergeJob, files_until_ms, run_merge
+from lakebound_spark.silver.merge_job import MergeJob, files_until_ms
+from lakebound_spark.silver.merge_run import run_merge
 from tests.spark.silver import run_job, write_config
 from tests.support.independent_writer import TABLE, item, stream, write_records
 

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.silver import micro_batch
 from lakebound_spark.silver.changes_table import changes_fault
-from lakebound_spark.silver.preparation import prepare_tables
+from lakebound_spark.silver.preparation import prepare_silver
 from lakebound_spark.silver.purge_horizon import DAY_MS, SLACK_MS
 from lakebound_spark.upkeep.maintenance import UpkeepJob, purge
 from tests.spark.silver import Silver
@@ -55,7 +55,7 @@ class Lake:
     def start(self) -> None:
         """What a driver does before its first micro-batch."""
         checkpoint, silver = str(self.folder / "checkpoint"), self.silver
-        prepare_tables(self.spark, silver.path, silver.config, checkpoint, self.merge, Refusals(), appends=True)
+        prepare_silver(self.spark, silver.path, silver.config, checkpoint, self.merge, Refusals(), appends=True)
 
     def shown(self) -> tuple[set[str], set[str]]:
         """The visible keys of `_live`, and of silver."""

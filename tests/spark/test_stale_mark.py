@@ -16,7 +16,8 @@ from lakebound.transport.object_keys import GapKey
 from lakebound_spark.platform import streams
 from lakebound_spark.platform.tables import newest_version, properties
 from lakebound_spark.silver import status_table
-from lakebound_spark.silver.merge_job import MergeJob, merge_micro_batch, run_merge
+from lakebound_spark.silver.merge_job import MergeJob, merge_micro_batch
+from lakebound_spark.silver.merge_run import run_merge
 from lakebound_spark.silver.micro_batch import Destination
 from lakebound_spark.silver.purge_horizon import PURGED_BEFORE
 from lakebound_spark.silver.stale_mark import default_control_folder, mark_stale, read_gaps, record_stale_gap

@@ -6,21 +6,22 @@ import argparse
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import Totals
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH, default_reader
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, load_any_config
 from lakebound_spark.silver.due_merge import MERGE_BYTES, MERGE_ROWS, MergeSchedule, parse_interval
-from lakebound_spark.silver.entity_job import EntityJob, EntityTotals, all_refused_message, run_entities
+from lakebound_spark.silver.entity_job import EntityJob
 from lakebound_spark.silver.freshness import Freshness
-from lakebound_spark.silver.merge_job import BRONZE, MergeJob, refusal_message, run_merge
+from lakebound_spark.silver.merge_job import BRONZE, MergeJob
+from lakebound_spark.silver.merge_run import SilverJob, run_merge
 from lakebound_spark.silver.stale_mark import default_control_folder
 
 
@@ -28,51 +29,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job: 0 when caught up or stopped by a signal, 1 after a failure, 2 for what a person set wrong."""
     options = _parser().parse_args(arguments)
     try:
-        job = _job(options)
+        job: SilverJob[Any] = _job(options)
     except Misconfigured as error:
         return refuse("merge_changes", error)
+
+    def report(line: str) -> None:
+        print(line, flush=True)
 
     def warn(text: str) -> None:
         print(f"merge_changes: {text}", file=sys.stderr, flush=True)
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
         started = time.monotonic()
-        totals = _merge(spark, job, stop, warn, Freshness(job.config.source_table) if options.publish else None)
+        freshness = Freshness(job.whole.config.source_table) if options.publish else None
+        totals = run_merge(spark, job, report=report, warn=warn, stop=stop, freshness=freshness)
         for gap in totals.gaps(absolute_table(options.target)):
             print(gap, file=sys.stderr)
         print(totals)
         if totals.all_refused:
             if totals.merges > 1:  # otherwise the warning has been printed
-                warn(_refusal_message(job, totals))
+                warn(job.refusal_message(totals))
             return 1
         print(totals.sentence(absolute_table(options.target), time.monotonic() - started))
         return 0
 
     at = absolute_table(options.target)
-    tables = list(job.config.tables) if isinstance(job, EntityJob) else [at]
+    tables = [table.target for table in job.tables()]
     return run_job("merge_changes", work, at, *tables, commits=tables)
-
-
-def _merge(
-    spark: SparkSession,
-    job: MergeJob | EntityJob,
-    stop: threading.Event,
-    warn: Callable[[str], None],
-    freshness: Freshness | None,
-) -> Totals:
-    def report(line: str) -> None:
-        print(line, flush=True)
-
-    if isinstance(job, EntityJob):
-        return run_entities(spark, job, report=report, warn=warn, stop=stop, freshness=freshness)
-    return run_merge(spark, job, report=report, warn=warn, stop=stop, freshness=freshness)
-
-
-def _refusal_message(job: MergeJob | EntityJob, totals: Totals) -> str:
-    if isinstance(job, EntityJob):
-        assert isinstance(totals, EntityTotals)
-        return all_refused_message(job, totals)
-    return refusal_message(job, totals)
 
 
 def _parser() -> argparse.ArgumentParser:

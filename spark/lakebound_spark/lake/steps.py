@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any, Final
 
 from pyspark.sql import SparkSession
@@ -18,11 +17,9 @@ from lakebound_spark.bronze.bronze_table import run_bronze, source_table_of
 from lakebound_spark.bronze.flat_views import make_views
 from lakebound_spark.history.history_job import HistoryTotals, run_history
 from lakebound_spark.lake.lake_config import LakeTable
-from lakebound_spark.platform.metrics import Totals, add_counts
+from lakebound_spark.platform.metrics import add_counts
 from lakebound_spark.platform.refusals import VIEWS, Refusals
-from lakebound_spark.silver import merge_job
-from lakebound_spark.silver.entity_job import all_refused_message, run_entities
-from lakebound_spark.silver.merge_job import run_merge
+from lakebound_spark.silver.merge_run import SilverJob, run_merge
 from lakebound_spark.upkeep.maintenance import UpkeepTotals, maintain
 
 
@@ -56,11 +53,10 @@ def _bronze(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Out
 
 def _silver(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Outcome:
     started, warnings = time.monotonic(), list[str]()
-    run: Callable[..., Totals] = partial(run_merge, spark, table.silver)
-    refusal: Callable[[Any], str] = partial(merge_job.refusal_message, table.silver)
-    if table.entities is not None:
-        run, refusal = partial(run_entities, spark, table.entities), partial(all_refused_message, table.entities)
-    totals = run(
+    job: SilverJob[Any] = table.entities or table.silver
+    totals = run_merge(
+        spark,
+        job,
         report=_keep_quiet,
         warn=warnings.append,
         stop=stop,
@@ -68,7 +64,7 @@ def _silver(spark: SparkSession, table: LakeTable, stop: threading.Event) -> Out
         freshness=table.freshness,
     )
     if totals.all_refused and totals.results > 1:  # otherwise it has been said
-        warnings.append(refusal(totals))
+        warnings.append(job.refusal_message(totals))
     said = totals.sentence(table.target, time.monotonic() - started)
     is_problem = totals.all_refused or totals.merge_fails
     return Outcome(said, asdict(totals), (*warnings, *totals.gaps(table.target)), is_problem)

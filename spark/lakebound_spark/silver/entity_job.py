@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -21,7 +19,6 @@ from lakebound_spark.platform.streams import (
     MicroBatchWork,
     claim_checkpoint,
     has_commits,
-    run_micro_batches,
     staging_folder,
 )
 from lakebound_spark.platform.tables import (
@@ -34,12 +31,11 @@ from lakebound_spark.platform.tables import (
 )
 from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.source import data_files, split_by_bytes
-from lakebound_spark.silver.changes_table import Pending, has_changes, last_merge_ms, open_changes, pending
+from lakebound_spark.silver.changes_table import Pending, has_changes, open_changes, pending
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig
-from lakebound_spark.silver.due_merge import DueMerge
 from lakebound_spark.silver.entity_batch import Brought, Destinations, bring_entities
 from lakebound_spark.silver.entity_sql import entity_sql
-from lakebound_spark.silver.freshness import Freshness, Standing, silver_standing
+from lakebound_spark.silver.freshness import Standing, silver_standing
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.merge_job import (
     BRONZE,
@@ -50,16 +46,11 @@ from lakebound_spark.silver.merge_job import (
     reader_of_bronze,
     reader_of_files,
     record_gap,
-    record_pending_merge,
-    refusal_message,
-    stream_of,
 )
 from lakebound_spark.silver.micro_batch import MergeResult
-from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
 from lakebound_spark.silver.preparation import prepare_silver
 from lakebound_spark.silver.purge_horizon import purge_floor_ms
 from lakebound_spark.silver.silver_table import extent_of, extent_property, require_own
-from lakebound_spark.silver.stale_mark import mark_stale, read_gaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +81,43 @@ class EntityJob:
     def of_table(self, target: str) -> MergeJob:
         """What is done with one of the tables, as a job of that table."""
         return replace(self.whole, target=target, config=self.config.tables[target])
+
+    def tables(self) -> list[MergeJob]:
+        """A job for each table."""
+        return [self.of_table(target) for target in self.config.tables]
+
+    def totals(self) -> EntityTotals:
+        """Sums in which nothing is counted yet."""
+        return EntityTotals(tables=len(self.config.tables))
+
+    def work(self, run: str) -> MicroBatchWork:
+        """What is done with each micro-batch of the run of this id."""
+        return EntityWork(self.whole.target, run, self)
+
+    def prepare(self, spark: SparkSession, merge: Callable[[str], object], refusals: Refusals) -> None:
+        """Make each table as `prepare_silver` does, and tie the checkpoint to them and to their rules.
+
+        Raises Misconfigured, also where the rules are others than those that the tables were made by, unless the job
+        accepts that.
+        """
+        _prepare(spark, self, merge, refusals)
+
+    def label(self, target: str) -> dict[str, str]:
+        """The table that was merged; lines without one are about all of them."""
+        return {"table": target}
+
+    def standing(self, spark: SparkSession) -> Standing:
+        """What the tables say together: the newest record of the whole, and what waits in each."""
+        return _standing(spark, self)
+
+    def refusal_message(self, totals: EntityTotals) -> str:
+        """What is wrong where no table got anything of what came in, and what to do."""
+        if totals.unmatched:
+            return (
+                f"nothing was merged: no `where` takes the keys of {count_text(totals.unmatched, 'record')} of "
+                f"{self.config.source_table}; `lakebound config infer --entities` shows the patterns of keys"
+            )
+        return self.whole.refusal_message(totals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,105 +166,7 @@ class EntityTotals(Totals):
         return f"{Totals.__str__(self)} unmatched={self.unmatched}"
 
 
-def run_entities(
-    spark: SparkSession,
-    job: EntityJob,
-    *,
-    report: Callable[[str], None] = print,
-    warn: Callable[[str], None] = lambda text: None,
-    stop: threading.Event | None = None,
-    is_repeated: bool = False,
-    freshness: Freshness | None = None,
-) -> EntityTotals:
-    """Merge into all tables until caught up (available-now) or until ``stop`` is set; otherwise as `run_merge`.
-
-    A micro-batch is a row of `<table>_metrics` for each table that it had a key of, and one of `<target>_metrics` with
-    the sums, which is also the line that ``report`` gets. Raises Misconfigured before anything is merged where the
-    rules are others than those that the tables were made by, unless the job accepts that.
-    """
-    whole, tables = job.whole, list(job.config.tables)
-    stream = stream_of(spark, whole)
-    run, refusals = uuid4().hex, Refusals(warn)
-    totals = EntityTotals(tables=len(tables))
-
-    def merge(target: str) -> PendingMerge | None:
-        started = time.monotonic()
-        done = merge_pending(spark, target, whole.config.source_table)
-        if done is not None:
-            row = record_pending_merge(spark, job.of_table(target), run, done, started)
-            totals.add(row)
-            report(json.dumps({"table": target, **asdict(row)}))
-            if row.stale:
-                look()
-        return done
-
-    def look() -> None:
-        if whole.control_folder:
-            gaps = read_gaps(spark, whole.control_folder, whole.config.source_table)
-            totals.stale_since = max(mark_stale(spark, target, gaps, refusals) for target in tables)
-
-    def tell(done: EntityMicroBatch) -> None:
-        totals.add(done)
-        report(json.dumps(asdict(done)))
-        if totals.results == 1 and totals.all_refused:
-            warn(all_refused_message(job, totals))
-        if done.stale:
-            look()
-        if done.appended:
-            for one in due:
-                one.appended(done.appended)  # at most: these are the keys of all tables
-        if freshness is not None:
-            freshness.brought(done)
-            freshness.publish(standing, warn)
-
-    def idle() -> None:
-        if freshness is not None:
-            freshness.caught_up()
-            freshness.publish(standing, warn)
-
-    def standing() -> Standing:
-        return _standing(spark, job)
-
-    def between() -> None:
-        look()
-        for one in due:
-            one.look()
-
-    def waiting(target: str) -> tuple[Pending, int]:
-        return pending(spark, target), last_merge_ms(spark, target)
-
-    due = []
-    if whole.schedule.appends:
-        due = [DueMerge(one, whole.schedule, partial(waiting, one), partial(merge, one), warn) for one in tables]
-    _prepare(spark, job, merge, refusals)
-    look()
-    for one in due:
-        one.start()
-    work = EntityWork(whole.target, run, job)
-    run_micro_batches(stream, work, whole.checkpoint, whole.trigger, stop, report=tell, between=between, idle=idle)
-    for one in due:
-        one.look(last=not is_repeated)
-        totals.merge_fails = totals.merge_fails or one.is_failing
-    if freshness is not None:
-        if stop is None or not stop.is_set():
-            freshness.caught_up()
-        freshness.publish(standing, warn, last=not is_repeated)
-    return totals
-
-
-def all_refused_message(job: EntityJob, totals: EntityTotals) -> str:
-    """What is wrong where no table got anything of what came in, and what to do."""
-    if totals.unmatched:
-        return (
-            f"nothing was merged: no `where` takes the keys of {count_text(totals.unmatched, 'record')} of "
-            f"{job.config.source_table}; `lakebound config infer --entities` shows the patterns of keys"
-        )
-    return refusal_message(job.whole, totals)
-
-
-def _prepare(
-    spark: SparkSession, job: EntityJob, merge: Callable[[str], PendingMerge | None], refusals: Refusals
-) -> None:
+def _prepare(spark: SparkSession, job: EntityJob, merge: Callable[[str], object], refusals: Refusals) -> None:
     whole = job.whole
     others = [target for target in job.config.tables if _has_other_rules(spark, job, target)]
     # A rule that the first records contradict leaves tables without a row, and no key can move out of these.
@@ -270,9 +200,7 @@ def _is_empty(spark: SparkSession, target: str) -> bool:
     return read_table(spark, target).isEmpty() and not pending(spark, target).appends
 
 
-def _move_keys(
-    spark: SparkSession, job: EntityJob, moved: list[str], merge: Callable[[str], PendingMerge | None]
-) -> None:
+def _move_keys(spark: SparkSession, job: EntityJob, moved: list[str], merge: Callable[[str], object]) -> None:
     """Take from each of these tables the rows that are not its own any more; a new checkpoint brings those it lacks."""
     named = ", ".join(moved)
     if not job.accepts_rules:
@@ -303,7 +231,6 @@ def _move_keys(
 
 
 def _standing(spark: SparkSession, job: EntityJob) -> Standing:
-    """What the tables say together: the newest record of the whole, and what waits in each."""
     each = [silver_standing(spark, target, job.whole.schedule) for target in job.config.tables]
     newest = read_table(spark, companion_table(job.whole.target, "_metrics")).agg(F.max("newest_ingest_ms")).head()
     assert newest is not None

@@ -1,14 +1,12 @@
-"""The merge job: what a micro-batch brings, one MERGE out of it, and the totals."""
+"""The merge job of one table: its settings, what a micro-batch brings, and one MERGE out of it."""
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
@@ -16,22 +14,22 @@ from pyspark.sql.types import StructType
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
 from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text, prepare_metrics, record_result
 from lakebound_spark.platform.refusals import Refusals
-from lakebound_spark.platform.streams import MicroBatchWork, run_micro_batches, staging_folder
+from lakebound_spark.platform.streams import MicroBatchWork, claim_checkpoint, staging_folder
 from lakebound_spark.platform.tables import companion_table
 from lakebound_spark.reading.bad_files import record_bad_files
 from lakebound_spark.reading.files import NO_RECORDS, CheckedRecords
 from lakebound_spark.reading.one_pass import Use, read_once
 from lakebound_spark.reading.schema import RECORD, RECORD_WITH_OLD_IMAGE
 from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile, data_files, split_by_bytes, stream_of_files
-from lakebound_spark.silver.changes_table import Pending, append_number, last_merge_ms, pending
+from lakebound_spark.silver.changes_table import append_number
 from lakebound_spark.silver.config import MergeConfig
-from lakebound_spark.silver.due_merge import AT_ONCE, DueMerge, MergeSchedule
-from lakebound_spark.silver.freshness import Freshness, Standing, silver_standing
+from lakebound_spark.silver.due_merge import AT_ONCE, MergeSchedule
+from lakebound_spark.silver.freshness import Standing, silver_standing
 from lakebound_spark.silver.micro_batch import Destination, MergeResult, Read, bring_records
-from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
-from lakebound_spark.silver.preparation import prepare_tables
+from lakebound_spark.silver.pending_merge import PendingMerge
+from lakebound_spark.silver.preparation import prepare_silver
 from lakebound_spark.silver.purge_horizon import StaleRecords
-from lakebound_spark.silver.stale_mark import mark_stale, read_gaps, record_stale_gap
+from lakebound_spark.silver.stale_mark import record_stale_gap
 
 BRONZE = "bronze"
 """The reader whose source is a bronze table instead of files."""
@@ -53,108 +51,52 @@ class MergeJob:
     """The folder `_lakebound/<table>`, whose gaps mark silver; empty: nothing is known of gaps."""
     schedule: MergeSchedule = AT_ONCE
 
+    @property
+    def whole(self) -> MergeJob:
+        """Itself: it has one table."""
+        return self
 
-def run_merge(
-    spark: SparkSession,
-    job: MergeJob,
-    *,
-    report: Callable[[str], None] = print,
-    warn: Callable[[str], None] = lambda text: None,
-    stop: threading.Event | None = None,
-    is_repeated: bool = False,
-    freshness: Freshness | None = None,
-) -> Totals:
-    """Merge until caught up (available-now) or until ``stop`` is set; ``report`` gets one JSON line a MERGE.
+    def tables(self) -> list[MergeJob]:
+        """Itself."""
+        return [self]
 
-    ``warn`` gets a sentence at the first MERGE of a run that never got a record of this table: a stream that goes on
-    would tell nobody otherwise. It also gets one for each thing that the catalog refuses.
+    def totals(self) -> Totals:
+        """Sums in which nothing is counted yet."""
+        return Totals()
 
-    The same line is a row of `<target>_metrics`. Raises Misconfigured before anything is merged, and MicroBatchError if
-    one fails: nothing is lost then, since the next run takes the same records again.
+    def work(self, run: str) -> MicroBatchWork:
+        """What is done with each micro-batch of the run of this id."""
+        return MergeWork(self.target, run, self)
 
-    ``is_repeated`` says that another run follows soon, as in the job `run`: a MERGE of what waits that fails is then
-    told and left to that run, for else the pauses after a failed run would hold up the appends as well.
+    def prepare(self, spark: SparkSession, merge: Callable[[str], object], refusals: Refusals) -> None:
+        """Make the table, and tie the checkpoint to it. Raises Misconfigured as `prepare_silver` does."""
+        target, appends = self.target, self.schedule.appends
+        due = partial(merge, target)
+        table_id = prepare_silver(spark, target, self.config, self.checkpoint, due, refusals, appends=appends)
+        claim_checkpoint(spark, self.checkpoint, target, table_id)
 
-    ``freshness`` publishes how far silver is behind, once a minute and at the end of a run that is not repeated.
+    def label(self, target: str) -> dict[str, str]:
+        """Nothing: every line is about the one table."""
+        return {}
 
-    Silver is marked by the gaps that are open before the first micro-batch, once a minute, and after records that
-    came too late.
-    """
-    stream = stream_of(spark, job)
-    run, refusals = uuid4().hex, Refusals(warn)
-    totals = Totals()
+    def standing(self, spark: SparkSession) -> Standing:
+        """What the table says now."""
+        return silver_standing(spark, self.target, self.schedule)
 
-    def merge() -> PendingMerge | None:
-        started = time.monotonic()
-        done = merge_pending(spark, job.target, job.config.source_table)
-        if done is not None:
-            tell(record_pending_merge(spark, job, run, done, started))
-        return done
-
-    def look() -> None:
-        if job.control_folder:
-            gaps = read_gaps(spark, job.control_folder, job.config.source_table)
-            totals.stale_since = mark_stale(spark, job.target, gaps, refusals)
-
-    def tell(done: MicroBatch) -> None:
-        totals.add(done)
-        report(json.dumps(asdict(done)))
-        if totals.results == 1 and totals.all_refused:
-            warn(refusal_message(job, totals))
-        if done.stale:
-            look()
-        if done.appended:
-            due.appended(done.appended)
-        if freshness is not None:
-            freshness.brought(done)
-            freshness.publish(standing, warn)
-
-    def idle() -> None:
-        if freshness is not None:
-            freshness.caught_up()
-            freshness.publish(standing, warn)
-
-    def standing() -> Standing:
-        return silver_standing(spark, job.target, job.schedule)
-
-    def between() -> None:
-        look()
-        if job.schedule.appends:
-            due.look()
-
-    def waiting() -> tuple[Pending, int]:
-        return pending(spark, job.target), last_merge_ms(spark, job.target)
-
-    due = DueMerge(job.target, job.schedule, waiting, merge, warn)
-    prepare_tables(spark, job.target, job.config, job.checkpoint, merge, refusals, appends=job.schedule.appends)
-    look()
-    if job.schedule.appends:
-        due.start()
-    work = MergeWork(job.target, run, job)
-    run_micro_batches(stream, work, job.checkpoint, job.trigger, stop, report=tell, between=between, idle=idle)
-    if job.schedule.appends:
-        due.look(last=not is_repeated)
-        totals.merge_fails = due.is_failing
-    if freshness is not None:
-        if stop is None or not stop.is_set():
-            freshness.caught_up()
-        freshness.publish(standing, warn, last=not is_repeated)
-    return totals
-
-
-def refusal_message(job: MergeJob, totals: Totals) -> str:
-    """What is wrong where everything that came in was refused, and what to do."""
-    files = f"{count_text(totals.bad_files, 'file')} left out (see {companion_table(job.target, '_bad_files')})"
-    if not totals.refused:
+    def refusal_message(self, totals: Totals) -> str:
+        """What is wrong where everything that came in was refused, and what to do."""
+        files = f"{count_text(totals.bad_files, 'file')} left out (see {companion_table(self.target, '_bad_files')})"
+        if not totals.refused:
+            return (
+                f"nothing could be read below {self.source}: {files}; `lakebound files check` says what is wrong with "
+                "them"
+            )
+        also = f", and {files}" if totals.bad_files else ""
         return (
-            f"nothing could be read below {job.source}: {files}; `lakebound files check` says what is wrong with them"
+            f"nothing was merged into {self.target}: all of {count_text(totals.refused, 'record')} refused, none is of "
+            f"the table {self.config.source_table}{also}; set source_table or --source right, then merge into a new "
+            "target with a new checkpoint"
         )
-    also = f", and {files}" if totals.bad_files else ""
-    return (
-        f"nothing was merged into {job.target}: all of {count_text(totals.refused, 'record')} refused, none is of the "
-        f"table {job.config.source_table}{also}; set source_table or --source right, then merge into a new target with "
-        "a new checkpoint"
-    )
 
 
 def stream_of(spark: SparkSession, job: MergeJob) -> DataFrame:

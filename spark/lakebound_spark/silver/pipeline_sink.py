@@ -14,7 +14,6 @@ from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH
 from lakebound_spark.silver.config import load_config, parse_config
 from lakebound_spark.silver.merge_job import BRONZE, MergeJob, MergeWork
-from lakebound_spark.silver.preparation import prepare_tables
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,6 @@ class SilverSink:
             files_per_micro_batch=FILES_PER_MICRO_BATCH,
             bytes_per_merge=BYTES_PER_MERGE,
         )
-        prepare_tables(spark, self.target, config, self.folder, lambda: None, Refusals(print), appends=False)
+        job.prepare(spark, lambda target: None, Refusals(print))
         prepare_metrics(spark, self.target, MicroBatch)
         MergeWork(self.target, self.run, job)(batch, batch_id)

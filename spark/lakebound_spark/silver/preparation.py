@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.refusals import Refusals
-from lakebound_spark.platform.streams import claim_checkpoint, claimed_table
+from lakebound_spark.platform.streams import claimed_table
 from lakebound_spark.platform.tables import exists, read_table
 from lakebound_spark.silver.auto_columns import attribute_columns
 from lakebound_spark.silver.changes_table import (
@@ -25,24 +25,6 @@ from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.silver.views import create_views
 
 
-def prepare_tables(
-    spark: SparkSession,
-    target: str,
-    config: MergeConfig,
-    checkpoint: str,
-    merge: Callable[[], object],
-    refusals: Refusals,
-    *,
-    appends: bool,
-) -> None:
-    """Make silver as `prepare_silver` does, and tie the checkpoint to it.
-
-    Raises Misconfigured as `prepare_silver` and `claim_checkpoint` do.
-    """
-    table_id = prepare_silver(spark, target, config, checkpoint, merge, refusals, appends=appends)
-    claim_checkpoint(spark, checkpoint, target, table_id)
-
-
 def prepare_silver(
     spark: SparkSession,
     target: str,
@@ -54,6 +36,8 @@ def prepare_silver(
     appends: bool,
 ) -> str:
     """Make silver, and `_changes` where micro-batches append. Returns the Delta table's id.
+
+    The caller ties the checkpoint to that id (`claim_checkpoint`).
 
     ``merge`` brings pending changes into silver. It is called first where micro-batches merge themselves from now on,
     and where the configuration has other columns than those that pending changes were typed for.
