@@ -22,15 +22,27 @@ import typer
 from pyspark.sql.types import StructType
 
 from lakebound.cli.app import app
+from lakebound.live.flush import FlushRules, flush
+from lakebound.live.ingest import IngestRules, ingest
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.record.column_names import RESERVED_COLUMNS
 from lakebound.record.envelope import FIELDS, decode_line, encode_line
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import SETTINGS
-from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS
+from lakebound.transport import object_keys
+from lakebound_spark.audits.chain_audit import COUNTS
+from lakebound_spark.bronze import bronze_table
+from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS, AppendResult
+from lakebound_spark.history.history_table import HistoryResult
 from lakebound_spark.history.stretches import HISTORY
-from lakebound_spark.reading.schema import BAD_FILES, RESCUED, SILVER
+from lakebound_spark.lake import done_steps
+from lakebound_spark.platform import metrics
+from lakebound_spark.platform.metrics import MicroBatch, Result
+from lakebound_spark.reading.schema import BAD_FILES, RECORD, RESCUED, SILVER
+from lakebound_spark.silver import changes_table
+from lakebound_spark.silver.entity_job import EntityMicroBatch
 from lakebound_spark.silver.status_table import STATUS
+from tests.support.local_ports import ManualClock, MemoryQueue, MemoryStore
 from tests.support.stream_records import NOW_MS, TABLE, stream_record
 from tests.support.translated_template import translated
 
@@ -39,8 +51,17 @@ GOLDEN = Path(__file__).with_suffix(".json")
 JOBS = ("run", "ingest_bronze", "merge_changes", "build_history", "maintain", "audit", "verify_run", "sweep")
 PROPERTY = re.compile(r"(delta|lakebound)(\.[A-Za-z_]+)+")
 METRIC = re.compile(r"([A-Z][a-z]+)+")
-COUNTING = ("count", "add_metric", "single_metric", "put_metric")
+COUNTING = ("count", "add_metric", "single_metric", "put_metric", "put_metrics")
 """The functions that count or publish a metric."""
+NAMED = ("src/lakebound/adapters/telemetry.py", "spark/lakebound_spark/silver/freshness.py")
+"""Modules in which a metric's name also stands in a table or a constant, apart from the call."""
+NO_METRIC = {"Bytes", "Count", "Lakebound", "Milliseconds", "Seconds"}
+"""Units and the namespace."""
+ALARM = (
+    "ComparisonOperator", "Dimensions", "EvaluationPeriods", "MetricName", "Namespace", "Period", "Statistic",
+    "Threshold", "TreatMissingData", "AlarmRule",
+)  # fmt: skip
+"""By which an alarm sounds."""
 
 
 def public_names() -> dict[str, Any]:
@@ -53,16 +74,8 @@ def public_names() -> dict[str, Any]:
         },
         "template": template_names(translated()),
         "record": record_names(FIELDS),
-        "tables": {
-            "silver": _columns(SILVER),
-            "silver_rescued": RESCUED,
-            "silver_reserved": sorted(RESERVED_COLUMNS),
-            "bronze": list(BRONZE_COLUMNS),
-            "bad_files": _columns(BAD_FILES),
-            "status": _columns(STATUS),
-            "history": _columns(HISTORY),
-            "properties": sorted({text for text in _strings("spark/lakebound_spark") if PROPERTY.fullmatch(text)}),
-        },
+        "tables": table_names(),
+        "objects": object_names(),
         "metrics": sorted(_metrics("src/lakebound") | _metrics("spark/lakebound_spark")),
         "entry_points": sorted(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]),
     }
@@ -119,10 +132,65 @@ def template_names(template: Mapping[str, Any]) -> dict[str, Any]:
         "resources": {name: one["Type"] for name, one in resources.items()},
         "outputs": {name: one.get("Condition") for name, one in template["Outputs"].items()},
         "alarms": {
-            name: one["Properties"].get("MetricName")
+            name: {part: one["Properties"][part] for part in ALARM if part in one["Properties"]}
             for name, one in resources.items()
-            if one["Type"] == "AWS::CloudWatch::Alarm"
+            if one["Type"] in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
         },
+        "tags": {
+            name: sorted(tag["Key"] for tag in one["Properties"]["Tags"])
+            for name, one in resources.items()
+            if one.get("Properties", {}).get("Tags")
+        },
+    }
+
+
+def table_names() -> dict[str, list[str]]:
+    """The columns of every table that the jobs make, and the properties that they set."""
+    return {
+        "silver": _columns(SILVER),
+        "silver_rescued": RESCUED,
+        "silver_reserved": sorted(RESERVED_COLUMNS),
+        "bronze": list(BRONZE_COLUMNS),
+        "bad_files": _columns(BAD_FILES),
+        "status": _columns(STATUS),
+        "history": _columns(HISTORY),
+        "changes": [f"{name} {kind.lower()}" for name, kind in changes_table._OURS.items()],
+        "metrics": _metrics_columns(MicroBatch),
+        "metrics_of_several_tables": _metrics_columns(EntityMicroBatch),
+        "bronze_metrics": _metrics_columns(AppendResult),
+        "history_metrics": _metrics_columns(HistoryResult),
+        "bad_lines": _columns(bronze_table._BAD_LINES),
+        "stale_records": _columns(RECORD),
+        "audits": _columns(COUNTS),
+        "schedule": _columns(done_steps._COLUMNS),
+        "properties": sorted({text for text in _strings("spark/lakebound_spark") if PROPERTY.fullmatch(text)}),
+    }
+
+
+def object_names() -> dict[str, Any]:
+    """The key of every kind of object of a table `cars`, and the metadata of a batch file that a flush has written."""
+    run, digest = object_keys.RunFolder("cars", "run-1"), "0" * 64
+    batch = {
+        f"{origin}.{ext}": object_keys.DataKey("dt=2026-11-18/HH=10", origin, NOW_MS, 2, digest[:32], ext)
+        for origin in object_keys.ORIGINS
+        for ext in object_keys.FORMATS
+    }
+    folders = (object_keys.CLAIMS, object_keys.QUARANTINE, object_keys.REDRIVEN, object_keys.DISCARDED)
+    return {
+        "batch_files": {name: key.format("ddb/cars") for name, key in batch.items()},
+        "control": {
+            **{folder.name: folder.key("cars", digest) for folder in folders},
+            "heartbeat": object_keys.heartbeat_prefix("cars"),
+            "plan": run.plan(),
+            "work": run.work("export-0"),
+            "segment": run.segment(3),
+            "manifest": run.manifest(),
+            "exports": run.exports(),
+            "gap": object_keys.GapKey("cars", NOW_MS, "mapping_behind").format(),
+            "seen": object_keys.StreamCheckKey("cars").format(),
+            "failures": object_keys.failures_folder("MAPPING"),
+        },
+        "metadata": sorted(_flushed_metadata()),
     }
 
 
@@ -148,26 +216,49 @@ def _columns(schema: StructType) -> list[str]:
     return [f"{field.name} {field.dataType.simpleString()}" for field in schema.fields]
 
 
+def _flushed_metadata() -> Mapping[str, str]:
+    """The metadata of the batch file of one record, carried by both functions."""
+    clock = ManualClock(NOW_MS)
+    queue, store = MemoryQueue(clock), MemoryStore(clock)
+    rules = IngestRules(TABLE, object_keys.partitioner("dt=%Y-%m-%d/HH=%H"), True, 262_144)
+    ingest([stream_record()], rules, StreamDecoder(TABLE), queue, store, clock, lambda: 60.0)
+    clock.sleep(20)
+    flush(queue.receive(0), FlushRules(TABLE, "ddb/cars", 0, 67_108_864, 30), queue, store, clock, lambda: 120.0)
+    (written,) = store.objects.values()
+    return written.metadata
+
+
+def _metrics_columns(kind: type[Result]) -> list[str]:
+    return _columns(metrics._columns(kind))
+
+
 def _trees(folder: str) -> Iterator[ast.AST]:
     return (ast.parse(path.read_text()) for path in sorted((ROOT / folder).rglob("*.py")))
 
 
 def _strings(folder: str) -> set[str]:
     """The string literals in the code of a folder, also those inside SQL in quotes."""
-    nodes = (node for tree in _trees(folder) for node in ast.walk(tree))
-    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return {part for text in texts for part in text.split("'")}
+    return {part for tree in _trees(folder) for text in _texts(tree) for part in text.split("'")}
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return (value for value in constants if isinstance(value, str))
 
 
 def _metrics(folder: str) -> set[str]:
-    """The names that the calls of COUNTING are given."""
-    found: set[str] = set()
+    """The names that the calls of COUNTING are given, and those that stand in NAMED."""
+    found = {
+        text
+        for path in map(ROOT.joinpath, NAMED)
+        if path.is_relative_to(ROOT / folder)
+        for text in _texts(ast.parse(path.read_text()))
+    }
     for tree in _trees(folder):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in COUNTING:
-                given = [*node.args, *(one.value for one in node.keywords)]
-                found |= {one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)}
-    return {name for name in found if METRIC.fullmatch(name)}
+                found |= set(_texts(node))
+    return {name for name in found if METRIC.fullmatch(name)} - NO_METRIC
 
 
 def differences(golden: Any, now: Any, path: str = "") -> list[str]:

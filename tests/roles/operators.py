@@ -10,9 +10,10 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lakebound.transport.object_keys import RunFolder
 from tests.roles.deployed import Deployed, Right, filled
 from tests.roles.judging import ACCOUNT, Request, Statement
 from tests.roles.lives import Life, begun
+from tests.support.command_verbs import VERBS as COMMANDS
 from tests.support.rendered_template import render
 from tests.support.translated_template import translated
 from tests.support.use_case_world import noise
@@ -82,6 +84,10 @@ class Operated:
     asked: dict[str, list[Request]] = field(default_factory=dict)
     denied: dict[str, list[Request]] = field(default_factory=dict)
     statuses: dict[str, list[int]] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
+    """What each command line of a verb wrote to stdout."""
+    printed: str = ""
+    """What the functions wrote to stdout before that."""
 
 
 def rights_of(statements: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Iterator[tuple[Right, Statement]]:
@@ -104,10 +110,11 @@ def operate(
 ) -> Operated:
     """Run the verbs, one after the other, with the rights of these statements, their placeholders filled.
 
-    `taken` is a right that is taken away.
+    Each is run with `--json` where it has that option. `taken` is a right that is taken away.
     """
     with begun(parameters) as life, pytest.MonkeyPatch.context() as patch:
-        words = _prepare(life, parameters, folder)
+        with redirect_stdout(StringIO()) as printed:
+            words = _prepare(life, parameters, folder)
         here = life.here
         here.roles[OPERATOR] = list(rights_of(statements, placeholders(here, parameters)))
         here.taken = taken
@@ -116,19 +123,26 @@ def operate(
         patch.setattr(silver_table, "check_run_merge", _all_merged)
         patch.setenv("LAKEBOUND_STACK", STACK)
         patch.chdir(folder)
-        operated = Operated(here)
+        operated = Operated(here, printed=printed.getvalue())
         for verb, lines in verbs.items():
             for line in lines:
                 told = [words.get(word, word).replace("FOLDER", str(folder)) for word in line.split()]
                 here.asked.pop(OPERATOR, None)
                 here.denied.clear()
-                patch.setattr(sys, "argv", ["lakebound", *verb.split(), *told])
-                with here.acting(OPERATOR):
+                patch.setattr(sys, "argv", ["lakebound", *verb.split(), *told, *json_option(verb)])
+                with here.acting(OPERATOR), redirect_stdout(StringIO()) as stdout:
                     status = app.run()
+                operated.told.setdefault(verb, []).append(stdout.getvalue())
                 operated.statuses.setdefault(verb, []).append(status)
                 operated.asked.setdefault(verb, []).extend(here.asked.get(OPERATOR, ()))
                 operated.denied.setdefault(verb, []).extend(one for _, one in here.denied)
         return operated
+
+
+def json_option(verb: str) -> list[str]:
+    """`--json` for a verb, named with an option or without, that has it."""
+    path = tuple(word for word in verb.split() if not word.startswith("--"))
+    return ["--json"] if any("--json" in one.opts for one in COMMANDS[path].params) else []
 
 
 def placeholders(here: Deployed, parameters: Mapping[str, str]) -> dict[str, str]:

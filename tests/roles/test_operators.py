@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from docs.operator_rights import OPERATOR
+from tests.golden.public_names import differences
+from tests.golden.verb_results import GOLDEN, results
 from tests.roles.deployed import Right
 from tests.roles.judging import Request, Statement
 from tests.roles.lives import LIVES
@@ -23,6 +25,7 @@ from tests.support.command_verbs import NO_AWS
 from tests.support.command_verbs import VERBS as COMMANDS
 from tests.support.translated_template import ROOT
 
+KEPT = json.loads(GOLDEN.read_text())
 WRITTEN = [one.statement() for one in OPERATOR]
 OF_THE_TABLES_KEY = ("verify", "verify --publish", "config infer", "doctor --smoke", "verify --repair", "smoke")
 """What is run with a table's own key, and a hash key in Parameter Store, besides."""
@@ -94,6 +97,28 @@ def test_the_verbs_do_what_they_are_there_for() -> None:
         "dlq redrive",
     }
     assert {verb for verb, statuses in first.statuses.items() if 1 in statuses} == tells | {"doctor --smoke", "smoke"}
+
+
+def test_what_the_verbs_tell_is_as_the_golden_file_says() -> None:
+    found = differences(KEPT, json.loads(json.dumps(results(operated()[0]))))
+    assert not found, "\n".join([*found, "Where this is meant: .venv/bin/python -m tests.golden.verb_results"])
+
+
+def test_red_control_a_renamed_field_another_status_and_another_unit_are_found() -> None:
+    first = operated()[0]
+    renamed = replace(
+        first,
+        told=first.told | {"backfill start": ['{"name": "another"}']},
+        statuses=first.statuses | {"cost": [0, 1]},
+        printed=first.printed.replace("Milliseconds", "Seconds"),
+    )
+    assert differences(KEPT, json.loads(json.dumps(results(renamed)))) == [
+        "/verbs/cost/statuses/--table flights --writes 10: 0 is now 1",
+        "/verbs/backfill start/fields/run is gone",
+        "/verbs/backfill start/fields/name is new",
+        "/metrics/Lakebound NewestRecordAge/unit: 'Milliseconds' is now 'Seconds'",
+        "/metrics/Lakebound OldestRecordAge/unit: 'Milliseconds' is now 'Seconds'",
+    ]
 
 
 def test_every_right_is_needed_by_a_verb() -> None:
