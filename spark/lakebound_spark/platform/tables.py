@@ -231,10 +231,18 @@ def _remove_empty_delta_log(place: Path) -> None:
     """Nothing is removed with what it holds, so the commit of another job that makes the table at this moment stays."""
     log = place / "_delta_log"
     left = list(log.iterdir()) if log.is_dir() else []
-    if log.is_dir() and all(path.name[0] in "._" and path.name != "_last_checkpoint" for path in left):
+    if log.is_dir() and all(_is_no_commit(path) for path in left):
         for path in left:
-            path.unlink()
+            # Delta 4 makes the folder `_staged_commits` before the first commit, for catalogs that commit themselves.
+            path.rmdir() if path.is_dir() else path.unlink()
         log.rmdir()
+
+
+def _is_no_commit(path: Path) -> bool:
+    """Whether something in a `_delta_log` may go: a temporary file, a checksum, a folder with nothing in it."""
+    if path.is_dir():
+        return not any(path.iterdir())
+    return path.name[0] in "._" and path.name != "_last_checkpoint"
 
 
 def create_companion(spark: SparkSession, place: str, columns: StructType) -> None:
