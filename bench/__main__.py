@@ -82,7 +82,7 @@ def main() -> None:
         if wanted("artefacts"):
             results.artefacts |= artefacts.built()
         if wanted("cold start"):
-            results.measured.append(stages.cold_start(heavy))
+            results.measured += stages.cold_start(heavy)
     if arguments.only:
         tables = (report.table, report.segment_table, report.bill_table, report.artefact_table)
         print("\n".join(line for one in tables for line in ["", *one(results)]))

@@ -9,10 +9,12 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.loopback import ROOT
+from demo.local_stack import host_architecture, host_runtime
 
 LAYERS: Final = {
     "layer of every function": "LakeboundLayer",
@@ -41,10 +43,24 @@ def built() -> Iterator[tuple[str, Size]]:
         yield f"function {app.parent.name}", _size(app.parent)
 
 
-def _build(layer: str, folder: Path) -> None:
+@contextmanager
+def layer_for_this_machine() -> Iterator[Path]:
+    """The layer of every function as it is deployed, but for this Python and processor; gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="lakebound-layer-") as folder:
+        runtime, architecture = host_runtime(), host_architecture()
+        _build(
+            LAYERS["layer of every function"],
+            Path(folder),
+            LAKEBOUND_RUNTIME=runtime,
+            LAKEBOUND_ARCHITECTURE=architecture,
+        )
+        yield Path(folder)
+
+
+def _build(layer: str, folder: Path, **more: str) -> None:
     made = subprocess.run(
         ["make", "--silent", "-C", str(ROOT / "src"), f"build-{layer}", f"ARTIFACTS_DIR={folder}"],
-        env=os.environ | {"LAKEBOUND_PYTHON": sys.executable, "LAKEBOUND_FILE_FORMAT": "parquet"},
+        env=os.environ | {"LAKEBOUND_PYTHON": sys.executable, "LAKEBOUND_FILE_FORMAT": "parquet"} | more,
         capture_output=True,
         text=True,
         check=False,
@@ -54,7 +70,7 @@ def _build(layer: str, folder: Path) -> None:
 
 
 def _size(folder: Path) -> Size:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:

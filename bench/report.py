@@ -109,7 +109,7 @@ def table(results: Results) -> list[str]:
     for one in results.rows():
         low, mid, high = one.ratios()
         unit = one.unit
-        if one.stage.startswith("cold"):
+        if one.unit == "starts/s":
             sides = f"{median(one.base) * 1000:.0f} ms | {median(one.ours) * 1000:.0f} ms"
         else:
             sides = f"{_rate(one.rate(one.base))} {unit} | {_rate(one.rate(one.ours))} {unit}"

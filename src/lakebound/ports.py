@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lakebound.errors import LakeboundError
 
@@ -23,8 +22,7 @@ SecondsLeft = Callable[[], float]
 """Seconds until the platform ends this invocation."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """One object of a listing: its key, size in bytes and the store's own time of writing."""
 
     key: str
@@ -51,8 +49,7 @@ class ObjectStore(Protocol):
         """Every object under a prefix, in key order. Raises StoreUnavailable."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedMessage:
+class ReceivedMessage(NamedTuple):
     """One received message. `receives` counts this receive too; `receipt` is valid for this receive only."""
 
     message_id: str

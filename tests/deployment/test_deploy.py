@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from lakebound.adapters.sam_cli import SamCli
 from lakebound.errors import Misconfigured
 from lakebound.operate.deploy_plan import refuse_stuck
 from lakebound.operate.sam_parameters import kept
-from tests.support.deploy_rule import ROOT, Done, in_sam, kept_in, make, sam_reads, tree
+from tests.support.deploy_rule import ROOT, Done, in_sam, kept_in, make, sam_reads, script, tree
 
 TABLE = "TableName=cars PartitionKeyName=vin"
 STACK = "STACK=lakebound-cars"
@@ -344,6 +345,15 @@ def test_a_stack_that_takes_no_change_is_told_before_the_build(folder: Path, clo
     done = make(folder, STACK, f"PARAMETERS={TABLE}", "YES=1", **cloudformation.place)
     refused(done, folder, "The first deployment of lakebound-cars was rolled back")
     assert "sam delete --stack-name lakebound-cars" in done.said
+
+
+def test_a_layer_without_bytecode_is_noticed(folder: Path) -> None:
+    program = SamCli(folder)
+    layer = folder / ".aws-sam" / "build" / "LakeboundLayer" / "python" / "lakebound"
+    script(layer / "errors.py", "")
+    assert not program.has_bytecode
+    script(layer / "__pycache__" / "errors.cpython-313.pyc", "")
+    assert program.has_bytecode
 
 
 def test_only_a_stack_that_is_left_over_or_at_work_is_refused() -> None:

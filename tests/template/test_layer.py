@@ -1,14 +1,18 @@
 """The layer as `sam build` makes it: everything the handlers import, for the platform that was asked for."""
 
+import importlib.util
+import marshal
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from demo.local_stack import host_architecture, host_runtime
-from tests.support.translated_template import ROOT
+from tests.support.translated_template import ROOT, translated
 
 pytestmark = pytest.mark.stack
 
@@ -47,6 +51,56 @@ def test_the_layer_alone_carries_what_the_handlers_import(tmp_path: Path) -> Non
             [sys.executable, "-I", "-S", "-c", code], env=SETTINGS, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, result.stderr
+    every_module_is_compiled(layer)
+    data = layer / "botocore" / "data"
+    assert {folder.name for folder in data.iterdir() if folder.is_dir()} == services_of_the_functions()
+
+
+def every_module_is_compiled(layer: Path) -> None:
+    """By bytecode that Python takes unread (PEP 552), whose tracebacks name the place where Lambda has the layer."""
+    sources = [path for path in layer.rglob("*.py") if path.stem.isidentifier()]
+    for source in sources:
+        compiled = Path(importlib.util.cache_from_source(str(source))).read_bytes()
+        assert compiled[:4] == importlib.util.MAGIC_NUMBER
+        assert compiled[4:8] == b"\x01\0\0\0", source
+        assert marshal.loads(compiled[16:]).co_filename == f"/opt/python/{source.relative_to(layer)}"
+    assert len(sources) > 500
+
+
+def services_of_the_functions() -> set[str]:
+    """What their roles let them call. No function calls the key's service or the logs' itself."""
+    resources = translated()["Resources"]
+    roles = {
+        one["Properties"]["Role"]["Fn::GetAtt"][0]
+        for one in resources.values()
+        if one["Type"] == "AWS::Lambda::Function"
+    }
+    assert len(roles) > 4
+    actions = {action for role in roles for action in actions_of(resources[role]["Properties"]["Policies"])}
+    return {action.partition(":")[0] for action in actions} - {"kms", "logs"}
+
+
+def actions_of(part: Any) -> Iterator[str]:
+    """Every action of the statements in a part of the template."""
+    if isinstance(part, dict):
+        said = part.get("Action", [])
+        yield from [said] if isinstance(said, str) else said
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from actions_of(inner)
+
+
+def test_without_the_runtimes_python_the_layer_has_no_bytecode_and_says_so(tmp_path: Path) -> None:
+    """Bytecode of another version would only be dead weight."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python9.9").write_text("#!/bin/sh\nexit 127\n")  # as pyenv's shims are
+    (tmp_path / "bin" / "python9.9").chmod(0o755)
+    command = ["make", "-C", str(ROOT / "src"), "compile", f"ARTIFACTS_DIR={tmp_path}", "LAKEBOUND_RUNTIME=python9.9"]
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "module.py").write_text("")
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "LAKEBOUND_PYTHON": sys.executable}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert "There is no python9.9 here, so the layer has no bytecode" in done.stderr
+    assert [path.name for path in (tmp_path / "python").rglob("*")] == ["module.py"]
 
 
 @pytest.mark.soak

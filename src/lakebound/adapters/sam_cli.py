@@ -36,8 +36,17 @@ class SamCli:
         self.program = found
 
     def build(self, layer: Mapping[str, str]) -> int:
-        """The exit status of `sam build`. ``layer`` are the variables for the makefile of the layer."""
+        """The exit status of `sam build`. ``layer`` are the variables for the makefile of the layer.
+
+        SAM does not show what the makefile says of a layer without bytecode; `has_bytecode` tells.
+        """
         return self._run(["build"], {**layer, "LAKEBOUND_PYTHON": _python_with_pip(self._root)})
+
+    @property
+    def has_bytecode(self) -> bool:
+        """Whether the layer that was built has its modules compiled, as it has where the runtime's Python was found."""
+        built = self._root / ".aws-sam" / "build" / "LakeboundLayer" / "python" / "lakebound"
+        return not built.exists() or any(built.glob("__pycache__/*.pyc"))
 
     def deploy(self, arguments: Sequence[str], layer: Mapping[str, str]) -> int:
         """The exit status of `sam deploy`."""

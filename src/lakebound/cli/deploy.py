@@ -107,6 +107,13 @@ def _deploy(todo: Plan, root: Path, kept: Path, program: SamCli, layer: dict[str
         shutil.copyfile(kept, used)
     text = used.read_bytes() if used.exists() else None
     status = program.build(layer)
+    if status == 0 and not program.has_bytecode:
+        runtime = layer["LAKEBOUND_RUNTIME"]
+        print(
+            f"lakebound deploy: there is no {runtime} on the path to compile the layer with, so cold starts take about"
+            f" twice as long. With one (uv python install {runtime.removeprefix('python')}) deploy again.",
+            file=sys.stderr,
+        )
     if status == 0:
         status = program.deploy(todo.arguments, layer)
     if status != 0:

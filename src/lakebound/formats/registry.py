@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lakebound.formats import avro, ndjson
 from lakebound.record.attributes import key_writer
@@ -18,8 +17,7 @@ TRAVEL_FORMATS: Final = (ndjson.EXTENSION, avro.EXTENSION)
 """What a member can be. Parquet has no parts that could be concatenated: its records travel as Avro blocks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoder:
+class Encoder(NamedTuple):
     """From change events to members: `encode` one, `compress` so many encoded ones into a member, `join` members.
 
     `like(event, ingest_time_ms)` encodes many at once that are like that event but for their items (`lines_like`).

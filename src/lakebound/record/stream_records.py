@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -46,8 +45,7 @@ class ChangeEvent(NamedTuple):
     """Why an old image that was delivered is not carried; not a field of the record. Its change travels without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSource:
+class StreamSource(NamedTuple):
     """One stream: its table, and the label that tells it from the table's earlier and later streams."""
 
     arn: str

@@ -8,8 +8,7 @@ name of another account's table is its ARN in every call.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lakebound.errors import Misconfigured
 
@@ -22,8 +21,7 @@ _ARN: Final = re.compile(
 ).fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(NamedTuple):
     """A partition, a region and an account: where a stack or a table is."""
 
     partition: str
@@ -46,8 +44,7 @@ class Home:
         return f"{self.partition}:{self.region}:{self.account}"
 
 
-@dataclass(frozen=True, slots=True)
-class TableArn:
+class TableArn(NamedTuple):
     """A table by its full name."""
 
     home: Home
@@ -75,8 +72,7 @@ class TableArn:
         return f"arn:{home.partition}:dynamodb:{home.region}:{home.account}:table/{self.table}"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A table that can be the source. `asked` is its name in calls to DynamoDB; records bear `table`, the bare name."""
 
     table: str
@@ -102,8 +98,7 @@ class Source:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """Why a table cannot be the source of a stack, and what to do instead."""
 
     what: str

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from lakebound.errors import Misconfigured
 from lakebound.times import format_time, parse_time, utc
@@ -114,8 +114,7 @@ def _control_folder(table: str, name: str) -> str:
     return f"_lakebound/{table}/{name}/"
 
 
-@dataclass(frozen=True, slots=True)
-class DigestFolder:
+class DigestFolder(NamedTuple):
     """A folder whose documents are named by a SHA-256: `_lakebound/<table>/<name>/<sha256>.json`."""
 
     name: str
@@ -170,8 +169,7 @@ def check_run(name: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunFolder(NamedTuple):
     """Where one backfill keeps what is its own: its plan, the work of its stages, its segments' checkpoints."""
 
     table: str
@@ -225,8 +223,7 @@ def runs_folder(table: str) -> str:
     return _control_folder(table, "backfills")
 
 
-@dataclass(frozen=True, slots=True)
-class GapKey:
+class GapKey(NamedTuple):
     """Where one gap is recorded: found again, the same gap meets its own object."""
 
     table: str
@@ -249,8 +246,7 @@ class GapKey:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class StreamCheckKey:
+class StreamCheckKey(NamedTuple):
     """Where it is kept what was last seen of a table's stream; beside the gaps, and none of them."""
 
     table: str

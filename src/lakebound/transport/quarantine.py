@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 import orjson
 
@@ -14,8 +14,7 @@ from lakebound.record.stream_records import sequence_number_of
 from lakebound.transport.object_keys import QUARANTINE
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantineObject:
+class QuarantineObject(NamedTuple):
     """What to write, under which key, and the metadata people list by."""
 
     key: str
