@@ -32,7 +32,7 @@ def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "needs the settings"),
+        ("", "needs source_table and columns, and may have deletes"),
         ("columns: {}", "source_table is missing"),
         ("source_table: t\ncolums: {}", "unknown setting colums"),
         ("source_table: t\nsource_table: u", "written twice"),

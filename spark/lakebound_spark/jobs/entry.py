@@ -6,13 +6,22 @@ not 0 has to leave as an exit.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 
 
 def _entry(job: str) -> Callable[[], None]:
     def start() -> None:
-        status = import_module(f"lakebound_spark.jobs.{job}").main()
+        try:
+            module = import_module(f"lakebound_spark.jobs.{job}")
+        except ModuleNotFoundError as absent:
+            # Whoever installs `lakebound` for its command has the jobs' programs on the path too.
+            if (absent.name or "").partition(".")[0] != "pyspark":
+                raise
+            print(f"{job}: the Python package pyspark is missing; pip install 'lakebound[spark]'", file=sys.stderr)
+            raise SystemExit(2) from None
+        status = module.main()
         if status:
             raise SystemExit(status)
 

@@ -150,7 +150,8 @@ def load_yaml(path: str, parse: Callable[[Any], T], example: str) -> T:
 def parse_config(document: Any) -> MergeConfig:
     """The checked configuration of an already parsed document. Raises Misconfigured."""
     if not isinstance(document, dict):
-        raise Misconfigured(f"the configuration needs the settings {', '.join(_SETTINGS)}")
+        more = ", ".join(_SETTINGS[2:])
+        raise Misconfigured(f"there are no settings; it needs source_table and columns, and may have {more}")
     unknown = [str(name) for name in document if name not in _SETTINGS]
     if unknown:
         raise Misconfigured(f"unknown setting {', '.join(unknown)}; known are {', '.join(_SETTINGS)}")
