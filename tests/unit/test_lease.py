@@ -394,6 +394,38 @@ def test_a_store_that_is_silent_once_at_the_end_of_the_watch_refuses_no_driver()
     assert clock.seconds == EXPIRY_SECONDS + HEARTBEAT_SECONDS / 3
 
 
+def test_a_store_that_holds_up_a_renewal_for_longer_than_the_lease_lasts_stops_the_driver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(leases, "EXPIRY_SECONDS", 0.2)
+    is_held_up, answers, lost = threading.Event(), threading.Event(), SimpleQueue[str]()
+
+    class HeldUp(MemoryFolder):
+        def tags(self) -> dict[str, str]:
+            if is_held_up.is_set():
+                assert answers.wait(10)
+            return super().tags()
+
+    with held(leases_of(HeldUp(), "cars"), threading.Event(), lost.put):
+        is_held_up.set()
+        assert lost.get(timeout=10) == "s3://lake/cars"
+        answers.set()
+
+
+def test_a_renewal_without_an_answer_is_soon_tried_again() -> None:
+    """Else the next one could begin just before another driver takes the lease, and end after that."""
+    folder = MemoryFolder()
+    beat = take(lease("a", folder)).heartbeat
+    assert beat.renew() == []
+    assert beat.pause() == HEARTBEAT_SECONDS
+    folder.faults = [Unavailable("timeout")] * 2
+    assert beat.renew() == []
+    assert beat.pause() == HEARTBEAT_SECONDS / 3
+    assert beat.renew() == []
+    assert beat.pause() == HEARTBEAT_SECONDS
+
+
 def test_a_driver_that_loses_its_lease_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
     folder, stop, lost = MemoryFolder(), threading.Event(), SimpleQueue[str]()

@@ -24,7 +24,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,6 +82,7 @@ class Heartbeat:
         self._beats = 0
         self._asked: float | None = None
         self._renewed = 0.0
+        self._is_answered = True
         self._held = list[Lease]()
         self._lock = threading.Lock()
         self._watches = dict[str, _Watch]()
@@ -117,15 +118,27 @@ class Heartbeat:
             if self._tag is None:
                 return []
             try:
+                self._is_answered = False
                 asked = self._beat()
                 tags = self.folder.tags() if held else {}
-                self._renewed = asked
+                self._renewed, self._is_answered = asked, True
             except (ConditionFailed, Misconfigured):
                 return [lease.table for lease in held]
             except Unavailable:
-                is_late = self.clock() - self._renewed >= EXPIRY_SECONDS - HEARTBEAT_SECONDS
-                return [lease.table for lease in held] if is_late else []
+                return self.overdue()
             return [lease.table for lease in held if tags.get(lease.name) != lease.tag]
+
+    def overdue(self) -> list[str]:
+        """The tables of all leases where the last renewal is so long ago that another driver could soon take them.
+
+        Does not wait for a renewal under way, which a silent store may hold up for longer than the lease lasts.
+        """
+        is_late = self.clock() - self._renewed >= EXPIRY_SECONDS - HEARTBEAT_SECONDS
+        return [lease.table for lease in list(self._held)] if is_late else []
+
+    def pause(self) -> float:
+        """Seconds until the next renewal: fewer after one that was not answered."""
+        return HEARTBEAT_SECONDS if self._is_answered else HEARTBEAT_SECONDS / 3
 
     def end(self) -> None:
         """Remove the heartbeat, after the leases were given back. If that fails, it expires."""
@@ -339,10 +352,17 @@ def held_groups(
     ended, acquired = threading.Event(), list[Lease]()
     beats = list(dict.fromkeys(lease.heartbeat for group in groups.values() for lease in group))
     pool = ThreadPoolExecutor(_REQUESTS_AT_A_TIME, thread_name_prefix="lease")
+    # Its own threads: a store that does not answer holds up the leases that are still being taken.
+    renewers = ThreadPoolExecutor(_REQUESTS_AT_A_TIME, thread_name_prefix="heartbeat")
     telling, told = threading.Lock(), list[str]()
 
     def is_lost() -> bool:
-        lost = list(chain.from_iterable(pool.map(Heartbeat.renew, beats)))
+        asked = {renewers.submit(beat.renew): beat for beat in beats}
+        waiting, lost = set(asked), list[str]()
+        while waiting and not lost:
+            done, waiting = wait(waiting, timeout=HEARTBEAT_SECONDS / 3)
+            lost += chain.from_iterable(future.result() for future in done)
+            lost += chain.from_iterable(asked[future].overdue() for future in waiting)
         with telling:
             if lost and not told:
                 told.extend(lost)
@@ -351,7 +371,7 @@ def held_groups(
         return bool(lost)
 
     def renewals() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS) and not is_lost():
+        while not ended.wait(min((beat.pause() for beat in beats), default=HEARTBEAT_SECONDS)) and not is_lost():
             pass
 
     thread = threading.Thread(target=renewals, name="lease", daemon=True)
@@ -369,6 +389,7 @@ def held_groups(
         for beat in beats:
             beat.end()
         pool.shutdown()
+        renewers.shutdown()
 
 
 def _acquire_groups(
