@@ -8,6 +8,8 @@ AS_OF: Final = "2026-11"
 REGION: Final = "us-east-1"
 
 ON_DEMAND_READ_UNIT: Final = 0.125 / 1_000_000
+ON_DEMAND_WRITE_UNIT: Final = 0.625 / 1_000_000
+"""Not verified."""
 EXPORT_GB: Final = 0.10
 """Full and incremental exports: per GB of table, and per GB of changes."""
 LAMBDA_GB_SECOND: Final = 0.0000166667

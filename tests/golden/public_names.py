@@ -12,7 +12,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from enum import EnumType
 from importlib import import_module
 from pathlib import Path
@@ -70,7 +69,7 @@ def public_names() -> dict[str, Any]:
         "commands": command_names(typer.main.get_command(app)),
         "jobs": {job: job_names(import_module(f"lakebound_spark.jobs.{job}")._parser()) for job in JOBS},
         "settings": {
-            one.name: {k: v for k, v in asdict(one).items() if k not in ("name", "meaning")} for one in SETTINGS
+            one.name: {k: v for k, v in one._asdict().items() if k not in ("name", "meaning")} for one in SETTINGS
         },
         "template": template_names(translated()),
         "record": record_names(FIELDS),

@@ -295,6 +295,21 @@ def test_what_watches_a_stack_is_paid_by_kind() -> None:
     assert {line.part: line.amount for line in measure(beating).lines}["custom metrics"] == 21
 
 
+def test_what_runs_by_a_schedule_is_paid_where_it_was_deployed() -> None:
+    rest = replace(NOTHING, empty_receives=1.0)
+    beating = replace(rest, has_heartbeat=True, heartbeats=288.0, heartbeat_reads=300.0, heartbeat_gb_seconds=90.0)
+    (line,) = [line for line in measure(beating).lines if line.part == "heartbeat"]
+    month = 730 / 24
+    assert (line.amount, line.measured) == (pytest.approx(288 * month), True)
+    assert line.dollars == pytest.approx(month * (588 * 2e-7 + 864 * 0.625e-6 + 90 * 0.0000166667))
+    nightly = replace(rest, has_nightly=True, nights=1.0, night_gb_seconds=2_700.0)
+    (line,) = [line for line in measure(nightly).lines if line.part == "nightly verify"]
+    assert line.dollars == pytest.approx(month * (2e-7 + 2_700 * 0.0000166667))
+    assert not {"heartbeat", "nightly verify"} & {line.part for line in measure(rest).lines}
+    silent = measure(replace(rest, has_heartbeat=True, has_nightly=True))
+    assert {"heartbeat", "nightly verify"} <= set(silent.unmeasured)
+
+
 def test_so_many_tables_cost_so_many_times_as_much_and_lean_less() -> None:
     full, lean = (estimate(Workload(0, 1, watch=watch)) for watch in ("full", "lean"))
     assert of_tables(full, 50).dollars == pytest.approx(50 * full.dollars)
@@ -337,6 +352,19 @@ def test_a_missing_metric_is_nought_only_where_others_show_rest(change: dict[str
 def test_what_rounds_to_nothing_is_not_called_free() -> None:
     assert [dollars(value) for value in (0, 0.001, 0.005, 1234.5)] == ["$0.00", "< $0.01", "$0.01", "$1,234.50"]
     assert [amount(CostLine("x", value, "puts", 0)) for value in (0, 0.2, 3)] == ["0 puts", "< 1 puts", "3 puts"]
+
+
+def test_the_verb_finds_the_functions_of_the_schedules(lakebound: Lakebound, operated: Operated) -> None:
+    operated.outputs |= {"HeartbeatName": "beat", "HeartbeatIngestName": "beat-reader", "VerifyName": "nightly"}
+    operated.parameters["HeartbeatMinutes"] = "5"
+    operated.answers["get_function_configuration"] = lambda **_: {"MemorySize": 1024}
+    for function, runs in (("beat", 10), ("beat-reader", 20), ("nightly", 1)):
+        operated.measure("Invocations", runs, function=function)
+        operated.measure("Duration", 1_000, function=function)
+    lines = {line["part"]: line for line in lakebound.document("cost", "--hours", "1")["lines"]}
+    assert (lines["heartbeat"]["amount"], lines["nightly verify"]["amount"]) == (7_300, 730)
+    assert lines["heartbeat"]["dollars"] == pytest.approx(730 * (30 * 2e-7 + 30 * 0.625e-6 + 2 * 0.0000166667))
+    assert lines["nightly verify"]["dollars"] == pytest.approx(730 * (2e-7 + 0.0000166667))
 
 
 def test_the_verb_says_what_was_not_measured(lakebound: Lakebound, operated: Operated) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from lakebound.adapters.alarms import ALARMS, DASHBOARDS, described_alarms, is_composite, resources_of
@@ -39,6 +40,10 @@ def measure_usage(clients: Clients, stack: Stack, hours: int) -> Usage:
     # One right that is missing leaves the rest of the bill.
     watched = Probes().run("alarms", lambda: _watched(clients, stack))
     backfill = stack.outputs.get("BackfillName")
+    # A stack without them, or from before these outputs, has no such line in its bill.
+    heartbeat, reader, nightly = (
+        stack.outputs.get(name, "") for name in ("HeartbeatName", "HeartbeatIngestName", "VerifyName")
+    )
     return Usage(
         hours=hours,
         records=sum_of("Lakebound", "RecordsWritten", ours),
@@ -57,7 +62,19 @@ def measure_usage(clients: Clients, stack: Stack, hours: int) -> Usage:
         look_requests=of_lambda("Invocations", backfill) if backfill else None,
         look_gb_seconds=gb_seconds(backfill) if backfill else None,
         has_heartbeat=int(stack.parameters.get("HeartbeatMinutes") or 0) > 0,
+        heartbeats=of_lambda("Invocations", heartbeat) if heartbeat else None,
+        heartbeat_reads=of_lambda("Invocations", reader) if reader else None,
+        heartbeat_gb_seconds=_sum(gb_seconds(one) for one in (heartbeat, reader) if one),
+        has_nightly=bool(nightly),
+        nights=of_lambda("Invocations", nightly) if nightly else None,
+        night_gb_seconds=gb_seconds(nightly) if nightly else None,
     )
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """The sum of those that CloudWatch has; None where it has none."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _watched(clients: Clients, stack: Stack) -> Watched:

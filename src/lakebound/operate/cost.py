@@ -49,6 +49,9 @@ LOOK_METRICS: Final = 2
 HEARTBEAT_METRICS: Final = 4
 """Custom metrics that stream_ingest, the flusher and the stream check put when they run; and those of heartbeats."""
 
+WRITES_A_HEARTBEAT: Final = 3
+"""Its item is written, changed and removed: a write unit each."""
+
 LOOKS_A_MONTH: Final = HOURS_A_MONTH * 12
 METRICS_A_LOOK: Final = 5
 """How many metrics one stream check asks for."""
@@ -134,9 +137,20 @@ class Usage:
     """Invocations of the backfill function: stream checks, and the units of backfills."""
     look_gb_seconds: float | None = None
     has_heartbeat: bool = False
+    heartbeats: float | None = None
+    """Invocations of the heartbeat's function."""
+    heartbeat_reads: float | None = None
+    """Invocations of the function that reads the heartbeat's stream."""
+    heartbeat_gb_seconds: float | None = None
+    """Of both."""
+    has_nightly: bool = False
+    """Whether a function of the stack verifies each night."""
+    nights: float | None = None
+    """Its invocations, and what they took."""
+    night_gb_seconds: float | None = None
 
 
-_COUNTED: Final = ("hours", "alarms", "composite_alarms", "dashboards", "has_heartbeat")
+_COUNTED: Final = ("hours", "alarms", "composite_alarms", "dashboards", "has_heartbeat", "has_nightly")
 """What of a Usage comes from no metric."""
 
 
@@ -177,6 +191,7 @@ def measure(usage: Usage) -> Bill:
             *_watch_lines(watched),
             replace(_looks(looks, look_seconds), measured=usage.look_requests is not None),
             replace(_metrics(metrics), measured=arrives),
+            *_of_schedules(usage, month),
         ],
     )
 
@@ -294,6 +309,25 @@ def _looks(looks: float, gb_seconds: float) -> CostLine:
     read = looks * METRICS_A_LOOK * prices.METRIC_READ
     spent = looks * prices.LAMBDA_REQUEST + gb_seconds * prices.LAMBDA_GB_SECOND + read
     return CostLine("stream checks and backfills", looks, "invocations", spent)
+
+
+def _of_schedules(usage: Usage, month: float) -> list[CostLine]:
+    """What the stack does of itself, beside the stream check, where it was deployed to do so.
+
+    A heartbeat's message, its file and the flusher that writes it are in the lines of those. A night's reads of the
+    source table are left out, as all of that table's cost is: `lakebound verify --dry-run` tells them.
+    """
+    lines = []
+    if usage.has_heartbeat:
+        beats, reads = (usage.heartbeats or 0) * month, (usage.heartbeat_reads or 0) * month
+        spent = (beats + reads) * prices.LAMBDA_REQUEST + beats * WRITES_A_HEARTBEAT * prices.ON_DEMAND_WRITE_UNIT
+        spent += (usage.heartbeat_gb_seconds or 0) * month * prices.LAMBDA_GB_SECOND
+        lines.append(CostLine("heartbeat", beats, "heartbeats", spent, usage.heartbeats is not None))
+    if usage.has_nightly:
+        nights = (usage.nights or 0) * month
+        spent = nights * prices.LAMBDA_REQUEST + (usage.night_gb_seconds or 0) * month * prices.LAMBDA_GB_SECOND
+        lines.append(CostLine("nightly verify", nights, "invocations", spent, usage.nights is not None))
+    return lines
 
 
 def _metrics(metrics: int) -> CostLine:
