@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 from typing import Any
 
@@ -13,8 +14,11 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from lakebound.adapters import nightly_verify
 from lakebound.adapters.nightly_verify import RESERVE_SECONDS
+from lakebound.adapters.silver_table import SilverTable
 from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.operate.sides import LakeRow
 from lakebound.settings import VerifySettings
 from tests.support.function_stack import Context
 from tests.support.local_ports import ManualClock
@@ -129,6 +133,25 @@ def test_a_share_that_takes_too_long_is_not_judged(nights: Callable[..., Nights]
     nightly = nights({})
     with pytest.raises(LakeboundError, match=r"too much for one invocation.*smaller VerifyShare"):
         nightly.night(ShortContext())
+
+
+def test_a_query_that_gives_no_row_does_not_outlast_the_invocation(
+    nights: Callable[..., Nights], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a pass over a large table does, of which the share has few rows: no progress, and Lambda's end comes."""
+    end = Event()
+
+    def rows(self: SilverTable, selection: object) -> Iterable[LakeRow]:
+        assert end.wait(60)
+        return iter(())
+
+    monkeypatch.setattr(SilverTable, "rows", rows)
+    # All of the invocation but half a second is left for saying it.
+    monkeypatch.setattr(nightly_verify, "LAST_SECONDS", 899.5)
+    with pytest.raises(LakeboundError, match=r"items and 0 rows had been read\. Nothing was judged") as told:
+        nights({key: item(key) for key in KEYS}).night()
+    end.set()
+    assert "VerifyShare (1/4)" in told.value.hint
 
 
 def test_without_a_target_it_does_not_start() -> None:

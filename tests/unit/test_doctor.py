@@ -64,6 +64,21 @@ def test_a_table_that_is_ready_has_nothing_to_fix() -> None:
     assert found(check_stack(DEPLOYED)) == []
 
 
+def test_a_night_that_is_too_short_for_its_share_is_told_with_one_that_fits() -> None:
+    fits, too_large = (replace(DEPLOYED, nightly=(items, 30)) for items in (15_000_000, 15_000_001))
+    assert found(check_stack(fits)) == []
+    (check,) = [check for check in check_stack(too_large) if check.level != GOOD]
+    assert (check.name, check.level, check.fix) == ("nightly verify", WARN, "lakebound deploy -p VerifyShare=1/31")
+    assert "1,000,001 keys a night" in check.told
+
+
+def test_the_verb_judges_the_share_of_the_night(lakebound: Lakebound, operated: Operated) -> None:
+    operated.parameters |= {"VerifyTarget": "s3://lake/silver", "VerifyShare": "1/30"}
+    assert "VerifyShare 1/30 compares about" in lakebound.out("doctor", status=1)
+    operated.parameters["VerifyTarget"] = ""
+    assert "VerifyShare" not in lakebound.out("doctor", status=1)
+
+
 BEFORE: list[tuple[dict[str, Any], tuple[str, str]]] = [
     ({"exists": False}, ("table", BAD)),
     ({"unknown": ("time to live: no right",)}, ("time to live", WARN)),

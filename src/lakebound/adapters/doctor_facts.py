@@ -16,6 +16,7 @@ from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.doctor import StackFacts, TableFacts
 from lakebound.operate.file_check import MAX_FILE_BYTES
+from lakebound.operate.sample import parse_share
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import Image
 from lakebound.record.table_identity import Source
@@ -129,10 +130,18 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         drifted=probes.run("drift", lambda: _drifted(clients("cloudformation"), stack.name)) or (),
         key_enabled=_key_enabled(probes, clients, stack.parameters.get("KmsKeyArn", "")),
         last_errors=errors,
+        nightly=_nightly(stack, described.get("ItemCount")),
         # Last: what stands above fills them.
         unknown=tuple(probes.unknown),
         missing=tuple(probes.missing),
     )
+
+
+def _nightly(stack: Stack, items: int | None) -> tuple[int, int] | None:
+    share = stack.parameters.get("VerifyShare", "")
+    if items is None or not share or not stack.parameters.get("VerifyTarget"):
+        return None
+    return items, parse_share(share)
 
 
 def _key_enabled(probes: Probes, clients: Clients, key: str) -> bool | None:

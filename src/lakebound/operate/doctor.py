@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from lakebound.errors import LakeboundError
+from lakebound.operate.nightly_share import fitting_share, keys_a_night
 from lakebound.ports import Clock
 from lakebound.record.attributes import Image, canonical_key
 
@@ -185,6 +186,8 @@ class StackFacts:
     """By function: (invocations, errors) of the last hour. None: CloudWatch has no value of either."""
     table_refused: str = ""
     """Why the stack may not read its table: it follows the stream of another one, or of another region's."""
+    nightly: tuple[int, int] | None = None
+    """(Items of the table, shares of VerifyShare) where a function of the stack verifies each night."""
     unknown: tuple[str, ...] = ()
     """What could not be checked, and why: `part: reason`."""
     missing: tuple[str, ...] = ()
@@ -228,6 +231,8 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
         )
     for name, counted in facts.last_errors.items():
         yield _errors(name, counted)
+    if facts.nightly is not None:
+        yield _nightly(*facts.nightly)
     if facts.alarms is not None:
         none = facts.alarms == 0
         yield Check("alarms", BAD if none else GOOD, f"{facts.alarms} alarms", "lakebound deploy" if none else "")
@@ -257,6 +262,15 @@ def _errors(name: str, counted: tuple[float, float] | None) -> Check:
     fix = f"read the log group of {name}; docs/OPERATIONS.md#function-errors"
     what = f"{errors:,.0f} of {max(invocations, errors):,.0f} invocations of the last hour failed"
     return Check(f"errors of {name}", BAD, what, fix)
+
+
+def _nightly(items: int, of: int) -> Check:
+    keys, fitting = keys_a_night(items, of), fitting_share(items)
+    told = f"VerifyShare 1/{of} compares about {keys:,} keys a night"
+    if of >= fitting:
+        return Check("nightly verify", GOOD, told)
+    fix = f"lakebound deploy -p VerifyShare=1/{fitting}"
+    return Check("nightly verify", WARN, f"{told}; what nine minutes are not enough for is not judged", fix)
 
 
 def _mapping(name: str, mapping: Mapping[str, Any]) -> Check:
