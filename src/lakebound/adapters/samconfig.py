@@ -21,11 +21,12 @@ from lakebound.operate.sam_parameters import overrides, refused
 
 _MAX_NAME: Final = 128
 """Characters of a stack's name, as CloudFormation takes them."""
+_ANEW: Final = "Mend it, or move it away: lakebound init writes another"
 
 
 def configured_stack(path: Path) -> str:
-    """The name of the stack that the file deploys; "" where it deploys none."""
-    return str(_read(path).get("stack_name", ""))
+    """The name of the stack that the file deploys; "" where it deploys none. Raises Misconfigured for no TOML."""
+    return str(settings_of(path).get("stack_name", ""))
 
 
 def configured_table(path: Path) -> tuple[str, str]:
@@ -43,21 +44,28 @@ def account_of(path: Path) -> tuple[str, str]:
     """(profile, region) that the file keeps for `sam deploy`, which go before the environment's; "" for none."""
     try:
         found = tomllib.loads(path.read_text())["default"]
-    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        said = {**found.get("global", {}).get("parameters", {}), **found.get("deploy", {}).get("parameters", {})}
+    except (OSError, KeyError, ValueError, TypeError, AttributeError):
         return "", ""
-    said = {**found.get("global", {}).get("parameters", {}), **found.get("deploy", {}).get("parameters", {})}
     return str(said.get("profile", "")), str(said.get("region", ""))
 
 
 def settings_of(path: Path) -> dict[str, Any]:
-    """What the file keeps for `sam deploy`; nothing where there is no such file. Raises Misconfigured for no TOML."""
+    """What the file keeps for `sam deploy`; nothing where there is no such file.
+
+    Raises Misconfigured for no TOML, and for one in which that is no table.
+    """
     try:
-        found: dict[str, Any] = tomllib.loads(path.read_text())["default"]["deploy"]["parameters"]
+        found = tomllib.loads(path.read_text(encoding="utf-8"))["default"]["deploy"]["parameters"]
+        return dict(found)
     except (FileNotFoundError, KeyError):
         return {}
+    except UnicodeDecodeError:
+        raise refused(f"{path.name} is no TOML: it is not UTF-8 text", _ANEW) from None
     except tomllib.TOMLDecodeError as broken:
-        raise refused(f"{path.name} is no TOML: {broken}") from None
-    return found
+        raise refused(f"{path.name} is no TOML: {broken}", _ANEW) from None
+    except (TypeError, ValueError):
+        raise refused(f"[default.deploy.parameters] of {path.name} is no table", _ANEW) from None
 
 
 def keep(path: Path, stack: str, parameters: Mapping[str, str]) -> None:

@@ -6,7 +6,10 @@ never a traceback, with what to do next; results go to stdout, for a person or, 
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated, Final
 
 import typer
@@ -55,7 +58,15 @@ def run() -> int:
     Typer's own statuses come through: 2 for a usage error, 130 for Ctrl-C.
     """
     try:
-        app()
+        try:
+            app()
+        finally:
+            # What is still in the buffer meets a full disk here, where it is told, and not at the interpreter's end.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has enough, as `head` has.
+        _drop_output()
+        return PROBLEM
     except LakeboundError as error:
         if was_interrupted(error):
             raise KeyboardInterrupt from None
@@ -80,10 +91,24 @@ def run() -> int:
         return USAGE if isinstance(cause, Misconfigured) else PROBLEM
     except OSError as failure:
         # A folder that is not there, a file that may not be written: the path is the person's own.
-        where = f" {failure.filename}" if failure.filename else ""
-        print(f"lakebound: {failure.strerror or type(failure).__name__}:{where}. Check the path", file=sys.stderr)
+        where = f": {failure.filename}" if failure.filename else ""
+        if not failure.filename:
+            _drop_output()
+        print(f"lakebound: {failure.strerror or type(failure).__name__}{where}. {_advice(failure)}", file=sys.stderr)
         return USAGE
     return OK
+
+
+def _drop_output() -> None:
+    """Let go what could not be written to stdout: the interpreter would try again at its end, and fail loudly."""
+    with suppress(ValueError, OSError):  # a stdout that is no file of the system, or is closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _advice(failure: OSError) -> str:
+    if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Free some, then repeat the command: it goes on"
+    return "Check the path" if failure.filename else "Check the paths, and where the output goes"
 
 
 def _aws_failures() -> tuple[type[Exception], ...]:

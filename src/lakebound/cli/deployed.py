@@ -41,7 +41,8 @@ def clients(service: str) -> Any:
 
 def find_stack(name: str) -> Stack:
     """The stack of that name, or the one of this folder's samconfig.toml. Raises Misconfigured."""
-    client, stack = aws_client("cloudformation"), name or configured_stack(SAMCONFIG)
+    stack = name or configured_stack(SAMCONFIG)
+    client = aws_client("cloudformation")
     if not stack:
         raise Misconfigured(
             f"No stack is named, and {SAMCONFIG} names none", hint="Give --stack NAME, or set LAKEBOUND_STACK"
