@@ -18,8 +18,9 @@ from lakebound.operate.status import GAP, LAGGING, OK
 from lakebound.transport.dead_letters import peek_dead_letters
 from lakebound.transport.undelivered import MAX_FAILURE_BYTES, pending_failures, pending_quarantine
 from lakebound_spark.silver.due_merge import MergeSchedule
-from tests.incidents.oncall import OnCall, Row
+from tests.incidents.oncall import OnCall, Row, is_on
 from tests.incidents.plant import MAPPING, Plant
+from tests.incidents.schedules import PlayedHeartbeat, PlayedNight
 from tests.support.backfill_world import unavailable, world
 from tests.support.registers import receive_all
 from tests.support.state_machine import Failed, start
@@ -40,6 +41,8 @@ DISCARD_BUFFER: Final = "lakebound dlq discard --from buffer --all"
 START_RUN: Final = "spark/jobs/run.py"
 START_MERGE: Final = "spark/jobs/merge_changes.py"
 DISCARD_STREAM: Final = "lakebound dlq discard --from stream --all"
+PUBLISH_VERIFY: Final = "lakebound verify --target TARGET --publish"
+SMALLER_SHARE: Final = "lakebound deploy -p VerifyShare=1/60"
 REDRIVE_EXECUTION: Final = "aws stepfunctions redrive-execution --execution-arn ARN"
 
 
@@ -367,6 +370,55 @@ def merge_fails() -> Row:
     return end(made, call)
 
 
+def heartbeat_stops() -> Row:
+    """On a table that nobody writes, a disabled mapping of the queue holds up nothing that another alarm would see."""
+    made, call = begin("no heartbeat arrives (the queue's mapping was disabled)")
+    made.heartbeat = PlayedHeartbeat(made)
+    made.run(1_800)
+    assert_well(made)
+    assert not is_on("HeartbeatMissing", made.measured())
+    made.queue_mapping_enabled = False
+    made.run(2_100)
+    call.called("HeartbeatMissing")
+    assert made.pages() >= {"heartbeat-missing", "mapping-disabled"}
+    assert made.status().state == LAGGING
+    call.follow(ENABLE_MAPPING, lambda: setattr(made, "queue_mapping_enabled", True))
+    made.run(30)
+    return end(made, call)
+
+
+def night_finds_a_difference() -> Row:
+    made, call = begin("the nightly verify finds a difference (one row edited)")
+    made.night = PlayedNight(made, of=2)
+    made.edited["id=S:k3"] = '{"id":{"S":"k3"},"v":{"S":"by hand"}}'
+    made.run(24 * HOUR, step=HOUR)
+    if not made.night.puts[-1][1]:
+        made.run(24 * HOUR, step=HOUR)  # this share was the other half
+    call.called("Unequal")
+
+    def repair() -> None:
+        assert made.repair(made.compare().different).items == 1
+
+    call.follow(REPAIR, repair)
+    made.run(60)
+    call.follow(PUBLISH_VERIFY, lambda: made.night and made.night.publish(made.compare()))
+    return end(made, call)
+
+
+def night_does_not_end() -> Row:
+    made, call = begin("the nightly verify does not end in time")
+    made.night = PlayedNight(made, of=2)
+    made.run(24 * HOUR, step=HOUR)
+    for number in range(2_600):
+        made.write(f"grown{number}", "first")
+    made.run(27 * HOUR, step=600)
+    assert "too much for one invocation" in made.night.told[-1]
+    call.called("VerifyMissing")
+    call.follow(SMALLER_SHARE, lambda: setattr(made.night, "of", 30))
+    made.run(24 * HOUR, step=HOUR)
+    return end(made, call)
+
+
 INCIDENTS: Final[dict[str, Callable[[], Row]]] = {
     "poison record": poison_record,
     "oversized record": oversized_record,
@@ -383,4 +435,7 @@ INCIDENTS: Final[dict[str, Callable[[], Row]]] = {
     "junk in the queues": junk_in_the_queues,
     "merge job stopped": merge_job_stopped,
     "merge fails": merge_fails,
+    "heartbeat stops": heartbeat_stops,
+    "night finds a difference": night_finds_a_difference,
+    "night does not end": night_does_not_end,
 }

@@ -39,7 +39,8 @@ class Row:
 
 @lru_cache(maxsize=1)
 def alarms() -> dict[str, dict[str, Any]]:
-    return of_type(render(translated(), {**NEW, "SilverLagMinutes": "15"})["Resources"], "AWS::CloudWatch::Alarm")
+    asked = {"SilverLagMinutes": "15", "HeartbeatMinutes": "5", "VerifyAlarms": "on"}
+    return of_type(render(translated(), {**NEW, **asked})["Resources"], "AWS::CloudWatch::Alarm")
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ import orjson
 from lakebound.errors import QueueUnavailable, StoreUnavailable
 from lakebound.live.flush import FlushRules, flush
 from lakebound.live.ingest import IngestRules
+from lakebound.operate.first_look import Progress
 from lakebound.operate.redrive import IngestPipeline
 from lakebound.operate.repair import RepairResult, repair
 from lakebound.operate.sample import Selection
@@ -32,6 +33,8 @@ from lakebound.transport.undelivered import pending_failures, pending_quarantine
 from lakebound_spark.silver.due_merge import AT_ONCE, MergeSchedule
 from tests.incidents.healing import Healing
 from tests.incidents.merge_job import WITHIN_S, PlayedMergeJob
+from tests.incidents.schedules import HEARTBEAT_MINUTES, PlayedHeartbeat, PlayedNight
+from tests.support.heartbeat_items import BEATS
 from tests.support.local_ports import ManualClock, MemoryMetrics, MemoryQueue, MemoryStore
 from tests.support.registers import receive_all
 from tests.support.stream_records import ARN, TABLE
@@ -124,6 +127,9 @@ class Plant:
         self.healing = Healing(self, PREFIX, MARGIN_MS)
         self.merge_job: PlayedMergeJob | None = None
         """Without one the lake is all files that lie in the bucket."""
+        self.queue_mapping_enabled = True
+        self.heartbeat: PlayedHeartbeat | None = None
+        self.night: PlayedNight | None = None
 
     def start_merge_job(self, schedule: MergeSchedule = AT_ONCE) -> PlayedMergeJob:
         """A merge job that publishes, from now on."""
@@ -166,7 +172,12 @@ class Plant:
         until = self.clock.now_ms() + round(seconds * 1000)
         while self.clock.now_ms() < until:
             self.deliver()
-            self.wake_flusher()
+            if self.heartbeat is not None:
+                self.heartbeat.turn()
+            if self.queue_mapping_enabled:
+                self.wake_flusher()
+            if self.night is not None:
+                self.night.turn()
             self.healing.look()
             if self.merge_job is not None:
                 self.merge_job.turn()
@@ -219,7 +230,8 @@ class Plant:
 
     def wake_flusher(self) -> None:
         """Deliveries of the queue's mapping until it holds nothing ready."""
-        rules = FlushRules(TABLE, PREFIX, max_records=0, max_file_bytes=1 << 26, max_seconds=0)
+        beats = BEATS if self.heartbeat else ""
+        rules = FlushRules(TABLE, PREFIX, max_records=0, max_file_bytes=1 << 26, max_seconds=0, heartbeat_table=beats)
         for _ in range(200):
             received = self.buffer.receive(0)
             if not received:
@@ -228,7 +240,10 @@ class Plant:
                 self.errors["flusher"] += 1
                 self.buffer.hide([one.receipt for one in received], 30)
                 continue
-            kept = set(flush(received, rules, self.outage.queue, self.outage.store, self.clock, lambda: 120.0).failed)
+            result = flush(received, rules, self.outage.queue, self.outage.store, self.clock, lambda: 120.0)
+            if self.heartbeat is not None:
+                self.heartbeat.arrived(result.heartbeats)
+            kept = set(result.failed)
             if done := [one.receipt for one in received if one.message_id not in kept]:
                 self.buffer.delete(done)
 
@@ -236,7 +251,8 @@ class Plant:
         """Port LakeTable: the registers over every batch file, and what somebody edited since."""
         for key, registers in receive_all(self.records()).items():
             text = None if registers.visible is None else orjson.dumps(registers.visible).decode()
-            yield LakeRow(key, self.edited.get(key, text) if not registers.base else text)
+            if selection.stratum is None or selection.stratum.holds(key):
+                yield LakeRow(key, self.edited.get(key, text) if not registers.base else text)
 
     def read(self, keys: Sequence[str]) -> Iterator[LakeRow]:
         return (row for row in self.rows() if row.key in set(keys))
@@ -247,9 +263,13 @@ class Plant:
             if DataKey.parse(PREFIX, key) is not None and (job is None or key in job.live):
                 yield from (orjson.loads(line) for line in gzip.decompress(kept.body).splitlines())
 
-    def compare(self) -> Report:
+    def compare(
+        self, selection: Selection = EVERY_KEY, parts: int = 1, progress: Progress = lambda side, count: None
+    ) -> Report:
         """`lakebound verify`."""
-        return verify(_Source(self.table), self, self.clock, patience=Patience(lag=1, limit=10))
+        patience = Patience(lag=1, limit=10)
+        source = _Source(self.table)
+        return verify(source, self, self.clock, parts=parts, selection=selection, patience=patience, progress=progress)
 
     def heal(self, run: str) -> None:
         """The page status-gap from its third step to its last; nothing is closed before its turn."""
@@ -283,7 +303,7 @@ class Plant:
                 mapping_stream=self.mapped_arn,
                 mapping_state="Enabled" if self.mapping_enabled else "Disabled",
                 mapping_result="OK",
-                queue_mapping_state="Enabled",
+                queue_mapping_state="Enabled" if self.queue_mapping_enabled else "Disabled",
                 iterator_age_ms=now - min(waiting) if waiting else 0,
                 oldest_message_s=None,
                 buffered=len(self.buffer.messages),
@@ -297,6 +317,8 @@ class Plant:
                 silver=None if job is None else job.published(),
                 silver_within_s=0 if job is None else WITHIN_S,
                 waiting=None if job is None else job.waiting(),
+                heartbeat_minutes=0 if self.heartbeat is None else HEARTBEAT_MINUTES,
+                newest_heartbeat_ms=max(self.heartbeat.puts, default=None) if self.heartbeat else None,
             )
         )
 
@@ -311,6 +333,8 @@ class Plant:
             "Errors": self.errors.total(),
             "Gap": float(bool(seen.gaps)),
             **({} if self.merge_job is None else self.merge_job.measured()),
+            **({} if self.heartbeat is None else self.heartbeat.measured()),
+            **({} if self.night is None else self.night.measured()),
         }
 
     def pages(self) -> set[str]:

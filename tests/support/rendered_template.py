@@ -48,7 +48,8 @@ class _Rendering:
             for name, resource in self.template["Resources"].items()
             if self.holds(resource.get("Condition"))
         }
-        return {"Resources": resources, "Outputs": self.value(self.template["Outputs"])}
+        told = {name: one for name, one in self.template["Outputs"].items() if self.holds(one.get("Condition"))}
+        return {"Resources": resources, "Outputs": self.value(told)}
 
     def broken_rules(self) -> list[str]:
         return [
