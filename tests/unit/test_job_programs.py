@@ -6,8 +6,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import cast
 
 import pytest
+from py4j.protocol import Py4JNetworkError
+from pyspark.sql import SparkSession
+
+from lakebound_spark.platform.job_main import end_session
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -37,3 +42,24 @@ def test_another_package_that_is_missing_is_no_matter_of_spark() -> None:
     done = start("lakebound_spark.jobs.entry:sweep", "orjson")
     assert done.returncode == 1
     assert "ModuleNotFoundError: import of orjson halted" in done.stderr
+
+
+class Session:
+    """A session that cannot be stopped."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+
+    def stop(self) -> None:
+        raise self.failure
+
+
+@pytest.mark.parametrize("failure", [ConnectionRefusedError(111, "Connection refused"), Py4JNetworkError("empty")])
+def test_a_session_whose_java_was_ended_first_needs_no_stop(failure: Exception) -> None:
+    """`systemctl stop` ends every process of a service at once."""
+    end_session(cast(SparkSession, Session(failure)))
+
+
+def test_another_failure_to_stop_a_session_is_raised() -> None:
+    with pytest.raises(ValueError, match="mine"):
+        end_session(cast(SparkSession, Session(ValueError("mine"))))

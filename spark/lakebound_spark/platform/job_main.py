@@ -61,10 +61,22 @@ def run_job(
         status = 2 if cause.next is Retry.STOPS_AGAIN else 1
     finally:
         if spark is not None and ours:
-            spark.stop()
+            end_session(spark)
     if log is not None and not (keeps_log and status):
         log.unlink(missing_ok=True)
     return status
+
+
+def end_session(spark: SparkSession) -> None:
+    """Stop a session of this process, unless its Java process is gone.
+
+    A service manager ends every process of a service at once: Java may have ended before Python asks it to.
+    """
+    try:
+        spark.stop()
+    except Exception as failure:
+        if not isinstance(failure, ConnectionError) and not type(failure).__module__.startswith("py4j"):
+            raise
 
 
 @contextmanager
