@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -13,43 +13,16 @@ import pytest
 from lakebound.adapters.clock import SystemClock
 from lakebound.errors import Misconfigured, StoreUnavailable
 from lakebound.formats.registry import reader_of
-from lakebound.live.flush import FlushResult, FlushRules, flush
 from lakebound.live.heartbeat import Beat, Hops, beat
-from lakebound.live.ingest import IngestRules, ingest
-from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import HeartbeatSettings
-from lakebound.transport.object_keys import DataKey, heartbeat_prefix, partitioner
+from lakebound.transport.object_keys import DataKey, heartbeat_prefix
 from tests.support.function_stack import BUCKET, Context, Stack
-from tests.support.heartbeat_items import ARN, BEATS, TableWithStream
+from tests.support.heartbeat_items import ARN, BEATS, TableWithStream, a_heartbeat, carried, flushed
 from tests.support.local_ports import ManualClock
 from tests.support.stream_records import TABLE, stream_record
 from tests.support.use_case_world import PREFIX, World, bodies
 
 FOLDER = heartbeat_prefix(TABLE)
-
-
-def carried(world: World, records: Sequence[dict[str, Any]], file_format: str = "ndjson.gz") -> None:
-    """As the stack carries it: stream_ingest's code for another table, into the one buffer queue."""
-    rules = IngestRules(BEATS, partitioner("dt=%Y-%m-%d/HH=%H"), False, 262_144, file_format)
-    result = ingest(records, rules, StreamDecoder(BEATS), world.queue, world.store, world.clock, world.seconds_left(60))
-    assert (result.sent, result.quarantined.total()) == (len(records), 0)
-
-
-def flushed(world: World, *, beats: str = BEATS, file_format: str = "ndjson.gz") -> FlushResult:
-    rules = FlushRules(TABLE, PREFIX, 0, 67_108_864, 30, file_format, beats)
-    received = world.take()
-    result = flush(received, rules, world.queue, world.store, world.clock, world.seconds_left(120))
-    for one in received:
-        if one.message_id not in result.failed:
-            world.buffer.delete([one.receipt])
-    return result
-
-
-def a_heartbeat(world: World, file_format: str = "ndjson.gz") -> TableWithStream:
-    table = TableWithStream(world.clock)
-    beat(table, world.clock)
-    carried(world, table.records, file_format)
-    return table
 
 
 def kept(world: World) -> dict[str, list[dict[str, Any]]]:

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Final
 
 KEYS_A_NIGHT: Final = 1_000_000
-"""Half a millisecond each in nine minutes. `bench/nightly.py` measured 0.2 ms of processor time a key on one machine;
+"""Half a millisecond each in nine minutes. `bench/nightly.py` measured 0.20 to 0.26 ms of processor time a key;
 Lambda's processor and AWS's answers are allowed as much again, and were not measured."""
 
 
