@@ -1,6 +1,7 @@
 """The layer as `sam build` makes it: everything the handlers import, for the platform that was asked for."""
 
 import importlib.util
+import json
 import marshal
 import os
 import subprocess
@@ -9,13 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
+from botocore.loaders import Loader
+from botocore.regions import EndpointResolver
 
 from demo.local_stack import host_architecture, host_runtime
 from tests.support.translated_template import ROOT, translated
 
 pytestmark = pytest.mark.stack
 
+BOTOCORE = Path(botocore.__file__).parent
 SETTINGS = {
     "TABLE_NAME": "flights",
     "S3_BUCKET": "lake-files",
@@ -53,7 +58,21 @@ def test_the_layer_alone_carries_what_the_handlers_import(tmp_path: Path) -> Non
         assert result.returncode == 0, result.stderr
     every_module_is_compiled(layer)
     data = layer / "botocore" / "data"
-    assert {folder.name for folder in data.iterdir() if folder.is_dir()} == services_of_the_functions()
+    services = services_of_the_functions()
+    assert {folder.name for folder in data.iterdir() if folder.is_dir()} == services
+    few, every = (json.loads((place / "endpoints.json").read_text()) for place in (data, BOTOCORE / "data"))
+    assert endpoints(few, services) == endpoints(every, services)
+    assert len(endpoints(few, services)) > 200
+
+
+def endpoints(told: dict[str, Any], services: set[str]) -> dict[tuple[str, str], Any]:
+    """What botocore makes of its file, by region and service."""
+    resolver, model = EndpointResolver(told), Loader().load_service_model
+    prefixes = {model(service, "service-2")["metadata"]["endpointPrefix"] for service in services}
+    regions = [region for part in told["partitions"] for region in part["regions"]]
+    found = {(region, prefix): resolver.construct_endpoint(prefix, region) for region in regions for prefix in prefixes}
+    assert all(found.values())
+    return found
 
 
 def every_module_is_compiled(layer: Path) -> None:
