@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.tables import newest_version
+from lakebound_spark.silver import merge_run
 from lakebound_spark.silver.changes_table import appends, pending
 from lakebound_spark.silver.live_rows import live_rows
 from tests.spark.silver import JobRun, run_job, write_config
@@ -80,6 +81,23 @@ def test_what_waits_is_live_until_a_run_without_an_interval_merges_it(lake: Lake
     done = lake.run(*HOURLY)
     assert done.sentence.startswith(f"appended 1 record into {lake.target}_changes, 1 appends, 0 merges")
     assert lake.live() == lake.received()
+
+
+@pytest.mark.soak
+def test_past_the_bound_nothing_is_appended_before_a_merge(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise MemoryError
+
+    before = appends(lake.spark, lake.target)
+    lake.deliver(change("c", 4), change("d", 5))
+    assert lake.run(*HOURLY).status == 0
+    lake.deliver(change("e", 6))
+    with monkeypatch.context() as broken:
+        broken.setattr(merge_run, "merge_pending", fail)
+        assert lake.run(*HOURLY, "--merge-rows", "1").status == 1
+    assert len(appends(lake.spark, lake.target)) == len(before) + 1, "e was appended before what waited was merged"
+    assert lake.run(*HOURLY, "--merge-rows", "1").status == 0
+    assert lake.silver() == lake.live() == lake.received()
 
 
 @pytest.mark.soak

@@ -184,6 +184,7 @@ def _unity_address(name: str) -> str:
     if parts is None:
         raise Misconfigured(
             f"{name} is a name that only Spark's own catalog knows",
-            hint="Give the table's folder, its address, catalog.schema.table of Unity Catalog, or --engine spark",
+            hint="Give the table's folder (one of this folder as ./NAME), its address, catalog.schema.table of Unity"
+            " Catalog, or --engine spark",
         )
     return "uc://" + ".".join(part.strip("`") for part in parts.groups())
