@@ -37,11 +37,12 @@ demo: ## set up, then live a real table through the whole pipeline on this machi
 	@requirements/setup.sh
 	@exec $(BIN)/python -m demo.run $(if $(SIZE),--size $(SIZE)) $(if $(filter-out 0,$(KEEP)),--keep)
 
-bench: setup ## benchmarks against the obvious implementation, as ratios of one run (MERGE=1, HISTORY=1: on Delta, half an hour and more; LIVE=1: twelve minutes, or ROWS=5000000 MINUTES=120)
-	@$(if $(MERGE)$(HISTORY)$(LIVE),,exec $(BIN)/python -m bench)
+bench: setup ## benchmarks against the obvious implementation, as ratios of one run (MERGE=1, HISTORY=1: on Delta, half an hour and more; LIVE=1: twelve minutes, or ROWS=5000000 MINUTES=120; ENTITIES=1: ten minutes)
+	@$(if $(MERGE)$(HISTORY)$(LIVE)$(ENTITIES),,exec $(BIN)/python -m bench)
 	@$(if $(MERGE),exec $(BIN)/python -m bench.merge --write)
 	@$(if $(HISTORY),exec $(BIN)/python -m bench.history --write)
 	@$(if $(LIVE),exec $(BIN)/python -m bench.live --write $(if $(ROWS),--rows $(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)))
+	@$(if $(ENTITIES),exec $(BIN)/python -m bench.entities)
 
 test-connect: setup ## the Spark tests through a Spark Connect server, but for those that need a classic session
 	@exec $(BIN)/python -m tests.spark.connect_server $(BIN)/pytest -q -m "spark and not soak" tests/spark

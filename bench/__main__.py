@@ -5,6 +5,7 @@ python -m bench --quick    two rounds, printed only
 python -m bench --only backfill    the stages whose name holds that word, printed only
 python -m bench.merge      the merge on real Delta, against the engine's bare MERGE; --write puts it into docs
 python -m bench.live       appends, merges and reads of `_live`; --write puts them into docs
+python -m bench.entities   one table against ten of the same files, printed only
 python -m bench.history    the history on real Delta, while bronze grows; --write puts it into docs
 """
 

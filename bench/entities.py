@@ -1,0 +1,221 @@
+"""One table against ten of the same files: what a micro-batch costs when the rules of its keys split it.
+
+python -m bench.entities                    printed; docs/ENTITIES.md says what was seen (ten minutes)
+python -m bench.entities --events 100000    larger micro-batches
+
+Both sides take turns within one run, on the same files: the whole work of a micro-batch, with its rows of `_metrics`.
+The ten tables together hold what the one table holds. What their MERGEs take is measured apart, since ten MERGEs are
+ten commits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+from unittest.mock import patch
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from bench.merge import COLUMNS, MergeCase, bench_session, fill, write_events
+from lakebound_spark.platform.metrics import MicroBatch, prepare_metrics
+from lakebound_spark.platform.tables import read_table
+from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile
+from lakebound_spark.silver import micro_batch
+from lakebound_spark.silver.changes_table import open_changes
+from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, parse_any_config
+from lakebound_spark.silver.due_merge import AT_ONCE, MergeSchedule
+from lakebound_spark.silver.entity_job import EntityJob, EntityMicroBatch
+from lakebound_spark.silver.merge_job import MergeJob
+from lakebound_spark.silver.silver_table import prepare_target
+
+AIM: Final = 1.5
+TABLES: Final = 10
+ROWS: Final = 100_000
+"""Of all tables together: the sixth of the ten digits of a key is then that of its table."""
+WAYS: Final = {"appended": MergeSchedule(3600), "merged": AT_ONCE}
+HEAD: Final = (
+    "| a micro-batch is | seconds, 1 table | 10 tables | processor seconds, 1 table | 10 tables "
+    "| 10 / 1, processor | aim |\n"
+    "|---|---:|---:|---:|---:|---:|---|"
+)
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds of each round: by the clock and of the processor, in all and within MERGEs."""
+
+    clock: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    merge_clock: list[float] = field(default_factory=list)
+    merge_processor: list[float] = field(default_factory=list)
+
+    def beside_merges(self) -> tuple[float, float]:
+        """The medians of the rounds without their MERGEs: by the clock, of the processor."""
+        pairs = (self.clock, self.merge_clock), (self.processor, self.merge_processor)
+        clock, processor = (
+            median(a - b for a, b in zip(all_of_it, merges, strict=True)) for all_of_it, merges in pairs
+        )
+        return clock, processor
+
+
+def line(name: str, one: Spent, ten: Spent) -> str:
+    """A row of the table."""
+    (a, b), (c, d) = one.beside_merges(), ten.beside_merges()
+    aim = f"≤ {AIM:g}{'' if d / b <= AIM else ' missed'}"
+    beside = " (beside the MERGEs)" if any(ten.merge_clock) else ""
+    row = f"| {name}{beside} | {a:.1f} | {c:.1f} | {b:.1f} | {d:.1f} | **{d / b:.2f}** | {aim} |"
+    if not beside:
+        return row
+    a, c = median(one.merge_clock), median(ten.merge_clock)
+    b, d = median(one.merge_processor), median(ten.merge_processor)
+    return f"{row}\n| the MERGEs | {a:.1f} | {c:.1f} | {b:.1f} | {d:.1f} | {d / b:.2f} | – |"
+
+
+def processor_seconds() -> float:
+    """Of this process and of all that it started, so far."""
+    parents: dict[int, int] = {}
+    used: dict[int, float] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        parents[int(folder.name)] = int(stat[1])
+        used[int(folder.name)] = sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK")
+    family = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in family and pid not in family}:
+        family |= more
+    return sum(used[pid] for pid in family if pid in used)
+
+
+@contextmanager
+def spent(into: Spent, *, counts: bool) -> Iterator[None]:
+    """Note what the block takes, and what the MERGEs within it take."""
+    merges = [0.0, 0.0]
+    merge_rows: Any = vars(micro_batch)["merge_rows"]
+
+    def timed(*given: Any, **more: Any) -> Any:
+        began, used = time.perf_counter(), processor_seconds()
+        try:
+            return merge_rows(*given, **more)
+        finally:
+            merges[0] += time.perf_counter() - began
+            merges[1] += processor_seconds() - used
+
+    began, used = time.perf_counter(), processor_seconds()
+    with patch.object(micro_batch, "merge_rows", timed):
+        yield
+    took, burnt = time.perf_counter() - began, processor_seconds() - used
+    print(f"{took:.1f} s, {burnt:.1f} s of processor, MERGEs {merges[0]:.1f} and {merges[1]:.1f} s", file=sys.stderr)
+    if counts:
+        into.clock.append(took)
+        into.processor.append(burnt)
+        into.merge_clock.append(merges[0])
+        into.merge_processor.append(merges[1])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.entities", description="One table against ten.")
+    parser.add_argument("--events", type=int, default=20_000, help="events a micro-batch (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count (%(default)s)")
+    parser.add_argument("--only", choices=list(WAYS), help="one way (both)")
+    given = parser.parse_args(arguments)
+    lines = [HEAD]
+    with bench_session() as (spark, folder):
+        for name in [given.only] if given.only else WAYS:
+            one, ten = measured(
+                spark, folder / name, name, MergeCase(len(COLUMNS), ROWS, given.events, "uniform"), given.rounds
+            )
+            lines.append(line(name, one, ten))
+            shutil.rmtree(folder / name)
+    print("\n".join(lines))
+
+
+def measured(spark: SparkSession, folder: Path, name: str, case: MergeCase, rounds: int) -> tuple[Spent, Spent]:
+    """What one table and ten take, in turns; the first round warms up."""
+    folder.mkdir()
+    one, ten = jobs(folder, WAYS[name])
+    prepared(spark, one, ten)
+    sides = (one.work("bench"), Spent()), (ten.work("bench"), Spent())
+    for number in range(1 + rounds):
+        batch = batch_of(spark, write_events(folder, case, number))
+        for work, took in sides[:: 1 if number % 2 else -1]:
+            with spent(took, counts=number > 0):
+                work(batch, number)
+    check_equal(spark, one, ten)
+    return sides[0][1], sides[1][1]
+
+
+def jobs(folder: Path, schedule: MergeSchedule) -> tuple[MergeJob, EntityJob]:
+    """The job of one table, and that of ten with a tenth of the keys each; the last also takes new keys."""
+
+    def config(document: dict[str, Any]) -> Any:
+        return parse_any_config({"source_table": "cars", **document})
+
+    def job(target: str, config: MergeConfig) -> MergeJob:
+        where = str(folder / target)
+        return MergeJob("", f"{where}-checkpoint", where, config, {}, "files", 1, BYTES_PER_MERGE, "", schedule)
+
+    rules = [{"id": f"00000{place}*"} for place in range(TABLES - 1)]
+    tables = {
+        str(folder / f"t{place}"): {"where": rule, "columns": COLUMNS} for place, rule in enumerate([*rules, "rest"])
+    }
+    entities: EntitiesConfig = config({"tables": tables})
+    one: MergeConfig = config({"columns": COLUMNS})
+    return job("one", one), EntityJob.of(job("ten", one), entities)
+
+
+def prepared(spark: SparkSession, one: MergeJob, ten: EntityJob) -> None:
+    """Fill the one table, and split it into the ten, which are copies of it as long as it is empty."""
+    prepare_target(spark, one.target, one.config)
+    suffixes = ["", "_metrics"]
+    prepare_metrics(spark, one.target, MicroBatch)
+    if one.schedule.appends:
+        open_changes(spark, one.target, one.config.columns)
+        suffixes.append("_changes")
+    for table in ten.tables():
+        for suffix in suffixes:
+            shutil.copytree(one.target + suffix, table.target + suffix)
+    prepare_metrics(spark, ten.whole.target, EntityMicroBatch)
+    fill(spark, one.target, len(COLUMNS), ROWS)
+    filled, parts = read_table(spark, one.target), ten.tables()
+    for place, table in enumerate(parts):
+        digit = F.substring("_key", len("id=S:00000") + 1, 1).cast("int")
+        mine = digit >= place if place == len(parts) - 1 else digit == place
+        filled.where(mine).write.format("delta").mode("append").save(table.target)
+
+
+def batch_of(spark: SparkSession, file: DataFile) -> DataFrame:
+    """A micro-batch of one file's name, as the stream gives it."""
+    row = (file.path, file.url, file.length, file.modified_ms)
+    return spark.createDataFrame([row], "path STRING, url STRING, length LONG, modified_ms LONG")
+
+
+def check_equal(spark: SparkSession, one: MergeJob, ten: EntityJob) -> None:
+    """The ten tables together hold what the one holds: a side that did less would look faster than it is."""
+    suffix, names = ("_changes", ("key", "version")) if one.schedule.appends else ("", ("_key", "_version"))
+
+    def rows(table: MergeJob) -> DataFrame:
+        return read_table(spark, f"{table.target}{suffix}").select(*names)
+
+    def digest(found: DataFrame) -> object:
+        return found.agg(F.count("*"), F.sum(F.xxhash64(*names).cast("decimal(38,0)"))).head()
+
+    if digest(rows(one)) != digest(reduce(DataFrame.unionAll, map(rows, ten.tables()))):
+        raise AssertionError("one table and ten do not hold the same rows")
+
+
+if __name__ == "__main__":
+    main()
