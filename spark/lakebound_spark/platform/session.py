@@ -17,6 +17,7 @@ from typing import Final
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.spark_compat import IS_SPARK_35, condition_of, server_errors, settle_casts
@@ -95,7 +96,9 @@ def job_session(app: str, *, catalog: bool) -> tuple[SparkSession, bool]:
 def _platform_session(app: str, catalog: bool) -> tuple[SparkSession, bool]:
     active = SparkSession.getActiveSession()
     if active is not None:
-        return active, False
+        # A foreachBatch function works in a clone of the session. Once it has called createDataFrame, as for a bad
+        # file, PySpark takes the clone for the active session, and a view made there is not in the caller's.
+        return active if is_remote() else SparkSession.builder.getOrCreate(), False
     if "DATABRICKS_RUNTIME_VERSION" in os.environ or "SPARK_REMOTE" in os.environ:
         return SparkSession.builder.appName(app).getOrCreate(), False
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
