@@ -59,15 +59,19 @@ class EntityJob:
 
     ``whole`` is what they have in common. Its target is a name without a table: `<target>_metrics` and
     `<target>_bad_files` beside it are about all of them. ``accepts_rules`` takes the operator's word that keys may move
-    from table to table.
+    from table to table. ``keeps_progress`` is false where the stream keeps its progress elsewhere than in the
+    checkpoint, as a pipeline does, so that nothing there tells whether files have passed.
     """
 
     whole: MergeJob
     config: EntitiesConfig
     accepts_rules: bool = False
+    keeps_progress: bool = True
 
     @classmethod
-    def of(cls, whole: MergeJob, config: EntitiesConfig, *, accepts_rules: bool = False) -> EntityJob:
+    def of(
+        cls, whole: MergeJob, config: EntitiesConfig, *, accepts_rules: bool = False, keeps_progress: bool = True
+    ) -> EntityJob:
         """The job whose target, in ``whole``, is no table. Raises Misconfigured where it is one."""
         if whole.target in config.tables:
             raise Misconfigured(
@@ -76,7 +80,8 @@ class EntityJob:
             )
         # The old image is read for all if one of them shows it.
         keeps = any(table.keep_expired for table in config.tables.values())
-        return cls(replace(whole, config=MergeConfig(config.source_table, keep_expired=keeps)), config, accepts_rules)
+        of_all = MergeConfig(config.source_table, keep_expired=keeps)
+        return cls(replace(whole, config=of_all), config, accepts_rules, keeps_progress)
 
     def of_table(self, target: str) -> MergeJob:
         """What is done with one of the tables, as a job of that table."""
@@ -185,7 +190,7 @@ def _prepare(spark: SparkSession, job: EntityJob, merge: Callable[[str], object]
     extents = json.dumps([config.extent for config in job.config.tables.values()])
     digest = hashlib.sha256(extents.encode()).hexdigest()[:16]
     named = f"the tables {', '.join(job.config.tables)}"
-    claim_checkpoint(spark, whole.checkpoint, named, " ".join([*ids, digest]), unless_used=True)
+    claim_checkpoint(spark, whole.checkpoint, named, " ".join([*ids, digest]), unless_used=job.keeps_progress)
 
 
 def _has_other_rules(spark: SparkSession, job: EntityJob, target: str) -> bool:

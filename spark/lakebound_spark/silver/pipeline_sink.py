@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from pyspark.sql import DataFrame
 
-from lakebound_spark.platform.metrics import MicroBatch, prepare_metrics
+from lakebound_spark.platform.metrics import prepare_metrics
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH
-from lakebound_spark.silver.config import load_config, parse_config
-from lakebound_spark.silver.merge_job import BRONZE, MergeJob, MergeWork
+from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, load_any_config, parse_any_config
+from lakebound_spark.silver.entity_job import EntityJob
+from lakebound_spark.silver.merge_job import BRONZE, MergeJob
+from lakebound_spark.silver.pending_merge import merge_pending
 
 
 @dataclass(frozen=True)
 class SilverSink:
     """Merges micro-batches of bronze's rows into silver, as `merge_changes --reader bronze` does.
+
+    Where the configuration has several tables, ``target`` is the name for all of them, as it is for the job.
 
     A pipeline that begins anew ("full refresh") brings every record again, which changes nothing. Make one each time
     the pipeline's source is read: its rows of `<target>_metrics` bear the id of the update.
@@ -36,18 +41,25 @@ class SilverSink:
 
         Every call looks whether the tables are there, since a pipeline gives no moment before its first micro-batch.
         """
-        spark = batch.sparkSession
-        config = load_config(self.config) if isinstance(self.config, str) else parse_config(dict(self.config))
-        job = MergeJob(
+        spark, job = batch.sparkSession, self._job()
+        # What a job with `--merge-every` has appended before the pipeline took over.
+        job.prepare(spark, partial(merge_pending, spark, source_table=job.config.source_table), Refusals(print))
+        work = job.work(self.run)
+        prepare_metrics(spark, self.target, work.kind)
+        work(batch, batch_id)
+
+    def _job(self) -> MergeJob | EntityJob:
+        config = load_any_config(self.config) if isinstance(self.config, str) else parse_any_config(dict(self.config))
+        whole = MergeJob(
             source="",
             checkpoint=self.folder,
             target=self.target,
-            config=config,
+            config=MergeConfig(config.source_table) if isinstance(config, EntitiesConfig) else config,
             trigger={},
             reader=BRONZE,
             files_per_micro_batch=FILES_PER_MICRO_BATCH,
             bytes_per_merge=BYTES_PER_MERGE,
         )
-        job.prepare(spark, lambda target: None, Refusals(print))
-        prepare_metrics(spark, self.target, MicroBatch)
-        MergeWork(self.target, self.run, job)(batch, batch_id)
+        if isinstance(config, EntitiesConfig):
+            return EntityJob.of(whole, config, keeps_progress=False)
+        return whole
