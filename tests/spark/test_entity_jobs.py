@@ -15,7 +15,9 @@ from lakebound.adapters.s3 import S3Store
 from lakebound.errors import Misconfigured
 from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import RunFolder
+from lakebound_spark.silver.changes_table import pending
 from lakebound_spark.silver.entity_batch import bring_entities
+from lakebound_spark.silver.live_rows import live_rows
 from lakebound_spark.silver.pipeline_sink import SilverSink
 from tests.spark.entities import (
     destinations,
@@ -27,6 +29,7 @@ from tests.spark.entities import (
     wrong_keys,
 )
 from tests.spark.jobs import append_to_bronze, bronze_frame
+from tests.spark.silver import run_job
 from tests.spark.sweep_run import LABEL, RUN, manifest_of
 from tests.support.independent_writer import TABLE, base, item, write_records
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
@@ -62,6 +65,26 @@ def test_the_sink_of_a_pipeline_brings_bronze_into_all_tables(
     fewer = replace(sink, config=config | {"tables": dict(list(config["tables"].items())[:1])})
     with pytest.raises(Misconfigured, match="give a new checkpoint"):
         fewer(bronze, 0)
+
+
+def test_tables_from_bronze_show_in_their_live_views_what_waits_and_it_is_published(
+    spark: SparkSession, bronze: DataFrame, tmp_path: Path, operated: Operated
+) -> None:
+    options = ("--reader", "bronze", "--merge-every", "1h", "--publish")
+    config = write_tables(tmp_path, RULES)
+    done = run_job(tmp_path / "bronze", tmp_path / "checkpoint", tmp_path / "app", config, *options)
+    assert done.status == 0
+    assert [batch["appended"] for batch in done.batches] == [len(OWNERS)]
+    shown = {name: {row["_key"]: row for row in live_rows(spark, str(tmp_path / name)).collect()} for name in KINDS}
+    assert wrong_keys({name: items_of(rows) for name, rows in shown.items()}, OWNERS, RECORDS) == set()
+    assert not any(rows_of(spark, tmp_path, name) for name in KINDS)
+    query = {"Namespace": "Lakebound", "Dimensions": [{"Name": "table", "Value": TABLE}], "Statistics": ["Maximum"]}
+    found = operated.client("cloudwatch").get_metric_statistics(
+        **query, MetricName="SilverPendingRows", StartTime="2020-01-01", EndTime="2100-01-01", Period=86_400 * 36_500
+    )
+    waiting = [pending(spark, str(tmp_path / name)).rows for name in KINDS]
+    assert min(waiting) > 0
+    assert [point["Maximum"] for point in found["Datapoints"]] == [sum(waiting)]
 
 
 def test_a_heal_is_closed_once_all_tables_have_it(
