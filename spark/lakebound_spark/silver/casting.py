@@ -143,7 +143,7 @@ def typed_value(attribute: str, kind: Type, depth: int = 0) -> str:
             sets = _sets(attribute, element)
             if sets is None:
                 return listed
-            return f"coalesce({listed}, array_sort(transform({sets}, {each} -> {typed})))"
+            return f"coalesce({listed}, sort_array(transform({sets}, {each} -> {typed})))"
         case MapOf(inner):
             return f"transform_values({attribute}.M, (k{depth}, {each}) -> {typed_value(each, inner, depth + 1)})"
         case StructOf(fields):
@@ -327,8 +327,10 @@ def _epoch_value(number: str, unit: str, *, truncates: bool) -> str:
         return f"CASE WHEN {micros} >= {first} AND {micros} < {end} THEN timestamp_micros({micros}) END"
     exact = exact_decimal(number, 26 + 6 - digits, digits)
     first, end = (second * 10 ** (6 - digits) for second in (_FIRST_SECOND, _END_SECOND))
-    micros = f"CAST({exact} * {10**digits} AS BIGINT)"
-    return f"CASE WHEN {exact} >= {first} AND {exact} < {end} THEN timestamp_micros({micros}) END"
+    micros = f"CAST(v * {10**digits} AS BIGINT)"
+    return (
+        f"transform(array({exact}), v -> CASE WHEN v >= {first} AND v < {end} THEN timestamp_micros({micros}) END)[0]"
+    )
 
 
 def floor_of(token: str, places: int) -> str:

@@ -11,13 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType, StructType
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.refusals import refusal_name
-from lakebound_spark.platform.sql_text import literal, quoted
+from lakebound_spark.platform.sql_text import literal, quoted, type_sql
 from lakebound_spark.platform.tables import (
     append_rows,
     companion_table,
@@ -265,9 +265,9 @@ def _register_rows(
     """A row for each register of a key that a record has fed."""
     rows = [_register_row(register, shape, columns, rescue) for register in registers]
     if len(rows) == 1:  # most micro-batches hold stream records only
-        return typed.select(*rows[0]).where(F.col("version") != "")
-    structs = F.array(*(F.struct(*row) for row in rows))
-    return typed.select(F.explode(F.filter(structs, lambda row: row["version"] != "")).alias("row")).select("row.*")
+        return typed.selectExpr(*rows[0]).where(F.col("version") != "")
+    structs = ", ".join(f"struct({', '.join(row)})" for row in rows)
+    return typed.selectExpr(f"explode(filter(array({structs}), row -> row.version <> '')) AS row").select("row.*")
 
 
 def _has_columns(there: Mapping[str, DataType], columns: Sequence[DeclaredColumn]) -> bool:
@@ -279,25 +279,35 @@ def _has_columns(there: Mapping[str, DataType], columns: Sequence[DeclaredColumn
     )
 
 
-def _register_row(register: str, shape: StructType, columns: Sequence[DeclaredColumn], rescue: bool) -> list[Column]:
+def _register_row(register: str, shape: StructType, columns: Sequence[DeclaredColumn], rescue: bool) -> list[str]:
+    """Each column of `_changes` as SQL text, in its order.
+
+    With 500 columns, Python would else call Spark some 3,000 times for each micro-batch.
+    """
     is_stream = register == "stream"
     values = {
-        "key": F.col("key"),
-        "register": F.lit(register),
-        "version": F.col("version" if is_stream else "base"),
-        "stream_time_ms": F.col("stream_time_ms") if is_stream else F.lit(None),
-        "item": F.col(f"{register}_image"),
-        "ttl_expired": F.col("stream_ttl") if is_stream else F.lit(False),
-        "rescued": F.col(f"{register}_rescued") if rescue else F.lit(None),
+        "key": "key",
+        "register": literal(register),
+        "version": "version" if is_stream else "base",
+        "stream_time_ms": "stream_time_ms" if is_stream else "NULL",
+        "item": f"{register}_image",
+        "ttl_expired": "stream_ttl" if is_stream else "false",
+        "rescued": f"{register}_rescued" if rescue else "NULL",
     }
     if columns:
         # The struct of the typed rows has members c0, c1, … in the order of the columns.
-        by_name = {column.name: F.col(f"{register}_columns")[f"c{at}"] for at, column in enumerate(columns)}
+        by_name = {column.name: f"{register}_columns.c{at}" for at, column in enumerate(columns)}
         kind = shape["columns"].dataType
         assert isinstance(kind, StructType)
-        members = [by_name.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in kind.fields]
-        values["columns"] = F.struct(*members)
-    return [values.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in shape.fields]
+        values["columns"] = f"struct({', '.join(_as_fields(kind, by_name))})"
+    return _as_fields(shape, values)
+
+
+def _as_fields(shape: StructType, values: Mapping[str, str]) -> list[str]:
+    return [
+        f"CAST({values.get(field.name, 'NULL')} AS {type_sql(field.dataType)}) AS {quoted(field.name)}"
+        for field in shape.fields
+    ]
 
 
 CHANGE_TIME_MS: Final = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -18,6 +19,8 @@ from lakebound_spark.silver.types import Scalar, Type
 
 # An attribute may be called `_corrupt_record`, the name Spark reserves in `from_json` unless it is moved away.
 _CORRUPT = "\u0001lakebound"
+_FEW: Final = 40
+"""Up to so many columns each is typed by an expression of its own, which Spark compiles."""
 JSON_OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
 
 
@@ -65,9 +68,11 @@ def typed_rows(
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Columns of one type whose attributes are read as one type: one expression types them all, as an array.
+    """Columns of one type whose attributes are read as one type: one array holds them all.
 
-    With an expression for each, Spark needed 21 s to plan 500 columns and 20 s to compile and type 2,000 rows of them.
+    One expression types the whole array where the table has many columns: with an expression for each, Spark needed
+    21 s to plan 500 columns and 20 s to compile and type 2,000 rows of them. Spark does not compile that one, though,
+    but interprets it for each value, so a table of few columns has an expression for each.
     """
 
     type: Type
@@ -113,28 +118,42 @@ def _attributes(register: str, groups: Sequence[_Group]) -> list[Column]:
 
 
 def _typed_arrays(register: str, groups: Sequence[_Group]) -> list[Column]:
-    def exact(kind: Type) -> str:
-        typed = typed_value("e", kind, 1)
+    def exact(attribute: str, kind: Type) -> str:
+        typed = typed_value(attribute, kind, 1)
         # A scalar's value is NULL already where it does not fit.
-        return typed if isinstance(kind, Scalar) else f"CASE WHEN NOT {is_misfit('e', kind, 1)} THEN {typed} END"
+        return typed if isinstance(kind, Scalar) else f"CASE WHEN NOT {is_misfit(attribute, kind, 1)} THEN {typed} END"
+
+    def typed(read: str, group: _Group) -> str:
+        if not _are_few(groups):
+            return f"transform({read}, e -> {exact('e', group.type)})"
+        each = ", ".join(exact(f"{read}[{at}]", group.type) for at in range(len(group.members)))
+        return f"CASE WHEN {read} IS NOT NULL THEN array({each}) END"
 
     return [
-        F.expr(f"transform(_{register}_read_{n}, e -> {exact(group.type)})").alias(f"_{register}_typed_{n}")
-        for n, group in enumerate(groups)
+        F.expr(typed(f"_{register}_read_{n}", group)).alias(f"_{register}_typed_{n}") for n, group in enumerate(groups)
     ]
+
+
+def _are_few(groups: Sequence[_Group]) -> bool:
+    return sum(len(group.members) for group in groups) <= _FEW
 
 
 def _register_columns(register: str, groups: Sequence[_Group]) -> list[Column]:
     """The struct of the register's columns, and the names of the attributes that do not fit theirs."""
     fields: dict[int, str] = {}
     misfits = [f"coalesce(array_intersect(_{register}_raw, {_names(groups)}), {_NO_NAMES})"]
+    amiss = [f"_{register}_raw IS NOT NULL"]
     for n, group in enumerate(groups):
         read, typed = f"_{register}_read_{n}", f"_{register}_typed_{n}"
         fields |= {place: f"{typed}[{at}] AS c{place}" for at, (place, _, _) in enumerate(group.members)}
         if group.type != Scalar("json"):  # which takes anything
             names = ", ".join(literal(column.path[0]) for _, _, column in group.members)
-            misfits.append(f"filter(array({names}), (name, i) -> {is_present(f'{read}[i]')} AND {typed}[i] IS NULL)")
+            unfit = f"{is_present(f'{read}[{{at}}]')} AND {typed}[{{at}}] IS NULL"
+            misfits.append(f"filter(array({names}), (name, i) -> {unfit.format(at='i')})")
+            amiss += [f"({unfit.format(at=at)})" for at in range(len(group.members))]
     named = f"transform(array(concat({', '.join(misfits)})), u -> {_NAMELESS.format(raw=f'_{register}_raw')})[0]"
+    if _are_few(groups):  # the lists of names are made only for a row in which something is amiss
+        named = f"CASE WHEN {' OR '.join(amiss)} THEN {named} ELSE {_NO_NAMES} END"
     shown = [F.expr(named).alias(f"_{register}_unfit")]
     if fields:
         struct = F.expr(f"struct({', '.join(fields[place] for place in range(len(fields)))})")
