@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import claim_checkpoint
 from lakebound_spark.platform.tables import newest_version, table_sql
-from lakebound_spark.silver.changes_table import appends, changes_table, create_changes_table
+from lakebound_spark.silver import changes_table as changes_module
+from lakebound_spark.silver.changes_table import append_number, appends, changes_table, create_changes_table
 from lakebound_spark.silver.preparation import prepare_silver
 from tests.spark.silver import Silver
 from tests.support.independent_writer import item, stream, write_records
@@ -100,3 +101,33 @@ def test_a_start_is_refused_whether_it_appends_or_not(
     for appends_too in (True, False):
         with pytest.raises(Misconfigured, match=f"silver_changes {fault}"):
             lake.start(appends=appends_too)
+
+
+def test_after_an_append_that_failed_the_next_one_has_the_number_after_those_that_are_there(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(spark, tmp_path)
+    asked: list[str] = []
+    real_appends, real_append = changes_module.appends, changes_module.append_rows
+
+    def counted(session: SparkSession, target: str) -> list[str]:
+        asked.append(target)
+        return real_appends(session, target)
+
+    def unanswered(rows: DataFrame, place: str) -> None:
+        real_append(rows, place)
+        raise OSError("the store does not answer")
+
+    def refused(rows: DataFrame, place: str) -> None:
+        del rows, place
+        raise OSError("the store does not answer")
+
+    monkeypatch.setattr(changes_module, "appends", counted)
+    numbers = [append_number(lake.append()) for _ in range(2)]
+    assert (numbers, len(asked)) == ([1, 2], 1), "the second append asked again"
+    for failing, next_number in ((refused, 3), (unanswered, 5)):
+        with monkeypatch.context() as broken:
+            broken.setattr(changes_module, "append_rows", failing)
+            with pytest.raises(OSError, match="does not answer"):
+                lake.append()
+        assert append_number(lake.append()) == next_number

@@ -58,6 +58,10 @@ _OURS: Final = {
 """The table's own columns. An attribute's column is a member of the struct `columns`, where no name of ours is."""
 
 
+_LAST_APPENDS: Final[dict[tuple[str, str], str]] = {}
+"""The last append of a run to a target, so that not every append begins with a query for the names in `_changes`."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppendCounts:
     """What an append holds: keys, values that did not fit their column, attributes that no column took."""
@@ -146,6 +150,7 @@ def open_changes(
 
 
 def _claim_changes(spark: SparkSession, target: str) -> None:
+    _LAST_APPENDS.clear()
     # The first merge has its time to wait too: a first micro-batch that merged at once would hold up the second.
     now_ms = time.time_ns() // 1_000_000
     place = changes_table(target)
@@ -244,7 +249,9 @@ def append_changes(
     checkpoint begins at number 0 again, and Delta would take its first appends for repeats and leave them out. A
     repeated append is harmless. The name ends with the ``run``'s, so no two drivers ever give one name.
     """
-    name = next_append(appends(spark, target), run)
+    # Not kept where the append fails: whether it is there after all, only the table knows.
+    last = _LAST_APPENDS.pop((target, run), None)
+    name = next_append(appends(spark, target) if last is None else [last], run)
     if columns and not _has_columns(_column_types(spark, target), columns):
         # Another driver has given silver a column, or a wider type, and has not come to `_changes` yet.
         add_change_columns(spark, target, columns)
@@ -254,6 +261,7 @@ def append_changes(
     counts.append(F.sum("rescued" if rescue else F.lit(0)).alias("rescued"))
     each = _register_rows(typed.observe(counted, *counts), registers, shape, columns, rescue)
     append_rows(each.withColumn("append", F.lit(name)), changes_table(target))
+    _LAST_APPENDS[target, run] = name
     # A busy server of Spark Connect sends no counts, because it waits for them for a tenth of a second only.
     found = counted.get or typed.agg(*counts).head(1)[0].asDict()
     return AppendCounts(name, found["keys"], found["inexact"] or 0, found["rescued"] or 0)
