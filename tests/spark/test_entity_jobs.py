@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lakebound.adapters.s3 import S3Store
 from lakebound.errors import Misconfigured
 from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import RunFolder
+from lakebound_spark.jobs import maintain
 from lakebound_spark.silver.changes_table import pending
 from lakebound_spark.silver.entity_batch import bring_entities
 from lakebound_spark.silver.live_rows import live_rows
@@ -28,10 +30,10 @@ from tests.spark.entities import (
     write_tables,
     wrong_keys,
 )
-from tests.spark.jobs import append_to_bronze, bronze_frame
+from tests.spark.jobs import append_to_bronze, bronze_frame, run_main
 from tests.spark.silver import run_job
 from tests.spark.sweep_run import LABEL, RUN, manifest_of
-from tests.support.independent_writer import TABLE, base, item, write_records
+from tests.support.independent_writer import TABLE, Item, Record, base, item, stream, write_records
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
 
 KINDS = ("K0", "K1")
@@ -85,6 +87,60 @@ def test_tables_from_bronze_show_in_their_live_views_what_waits_and_it_is_publis
     waiting = [pending(spark, str(tmp_path / name)).rows for name in KINDS]
     assert min(waiting) > 0
     assert [point["Maximum"] for point in found["Datapoints"]] == [sum(waiting)]
+
+
+def lives(prefix: str) -> Sequence[Record]:
+    """A key that stays, one that is deleted, and one that TTL removed; all decades ago."""
+    old: Item = item(f"{prefix}expired", v={"N": "7"})
+    return [
+        stream(f"{prefix}alive", 1, item(f"{prefix}alive")),
+        stream(f"{prefix}deleted", 2, None),
+        stream(f"{prefix}expired", 3, None, ttl_expired=True, old_image=old),
+    ]
+
+
+@pytest.mark.soak
+def test_each_table_has_deletes_ttl_and_upkeep_of_its_own(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hard = {"deletes": "hard", "purge_after_days": 40, "ttl_deletes": "keep"}
+    rules = {"hard": {"where": {"id": "h-*"}, **hard}, "soft": {"where": "rest"}}
+    to, _ = destinations(spark, tmp_path, rules)
+    first = write_records(tmp_path / "a", [*lives("h-"), *lives("s-")])
+    bring_entities(spark, reader_of(spark, tmp_path, first, keep_expired=True), to)
+    assert {key: row["_is_deleted"] for key, row in rows_of(spark, tmp_path, "hard").items()} == {
+        "id=S:h-alive": False,
+        "id=S:h-deleted": True,
+        "id=S:h-expired": False,
+    }
+    assert rows_of(spark, tmp_path, "hard")["id=S:h-expired"]["_ttl_expired"]
+    assert rows_of(spark, tmp_path, "soft")["id=S:s-expired"]["_is_deleted"]
+
+    purged = {}
+    for name in ("hard", "soft"):
+        ran = run_main(maintain.main, "--target", tmp_path / name, "--config", tmp_path / "app.yaml")
+        assert ran.status == 0
+        purged[name] = {Path(line["table"]).name: line["purged"] for line in ran.batches}
+    assert (purged["hard"]["hard"], purged["soft"]["soft"]) == (1, 0)
+    assert set(rows_of(spark, tmp_path, "hard")) == {"id=S:h-alive", "id=S:h-expired"}
+    assert len(rows_of(spark, tmp_path, "soft")) == 3
+    assert run_main(maintain.main, "--target", tmp_path / "app", "--config", tmp_path / "app.yaml").status == 2
+    assert "name one of them as --target" in capsys.readouterr().err
+
+    # Records from before the purge: one table takes none of them, the other has its tombstone.
+    late = [stream(f"{prefix}deleted", 1, item(f"{prefix}deleted")) for prefix in ("h-", "s-")]
+    second = write_records(tmp_path / "b", late)
+    _, again = bring_entities(spark, reader_of(spark, tmp_path, second, keep_expired=True), to)
+    stale = {Path(name).name: one.stale is not None for name, (_, one) in again.tables.items()}
+    assert stale == {"hard": True, "soft": False}
+    assert set(rows_of(spark, tmp_path, "hard")) == {"id=S:h-alive", "id=S:h-expired"}
+    assert rows_of(spark, tmp_path, "soft")["id=S:s-deleted"]["_is_deleted"]
+
+    # Keys that came to it could bring what it purged.
+    wider = write_tables(tmp_path, {"hard": {"where": {"id": "h*"}, **hard}, "soft": {"where": "rest"}})
+    taken = run_job(tmp_path / "a", tmp_path / "checkpoint", tmp_path / "app", wider, "--rules-changed")
+    assert taken.status == 2
+    assert f"{tmp_path / 'hard'} had tombstones purged" in capsys.readouterr().err
 
 
 def test_a_heal_is_closed_once_all_tables_have_it(
