@@ -31,7 +31,7 @@ Answer = Callable[[bytes, bytes], bytes]
 """From a request's head and body to the whole response."""
 
 
-def _serve(answer: Answer) -> tuple[socket.socket, int]:
+def serve(answer: Answer) -> tuple[socket.socket, int]:
     """Listen on a free loopback port, one thread a connection, until the socket is closed."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -73,7 +73,7 @@ def _converse(connection: socket.socket, answer: Answer) -> None:
             return
 
 
-def _response(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+def response(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
     lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
@@ -134,7 +134,7 @@ class Function:
             self._ready.set()
             event = self._events.get()
             deadline = int((time.time() + 60) * 1000)
-            response = _response(
+            invocation = response(
                 event,
                 b"Content-Type: application/json",
                 b"Lambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd",
@@ -142,11 +142,11 @@ class Function:
                 b"Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:bench",
             )
             self._handed = time.perf_counter()
-            return response
+            return invocation
         self._results.put((time.perf_counter(), body))
         if b"/error" in head.split(b"\r\n", 1)[0]:
             self._ready.set()
-        return _response(b"", status=b"202 Accepted")
+        return response(b"", status=b"202 Accepted")
 
     def _sqs(self, head: bytes, body: bytes) -> bytes:
         ids = _ENTRY_ID.findall(body)
@@ -155,7 +155,7 @@ class Function:
         self.sent.body_bytes += len(body)
         self.sent.billed += -(-len(body) // 65_536)
         entries = b",".join(b'{"Id":"%s","MessageId":"m","MD5OfMessageBody":"0"}' % one for one in ids)
-        return _response(b'{"Successful":[%s],"Failed":[]}' % entries, b"Content-Type: application/x-amz-json-1.0")
+        return response(b'{"Successful":[%s],"Failed":[]}' % entries, b"Content-Type: application/x-amz-json-1.0")
 
 
 @contextmanager
@@ -166,9 +166,9 @@ def responding(*bodies: bytes) -> Iterator[int]:
     def answer(head: bytes, request: bytes) -> bytes:
         body, checksum = next(turns)
         date = b"Date: " + formatdate(usegmt=True).encode()
-        return _response(body, b"Content-Type: application/x-amz-json-1.0", checksum, date)
+        return response(body, b"Content-Type: application/x-amz-json-1.0", checksum, date)
 
-    listener, port = _serve(answer)
+    listener, port = serve(answer)
     try:
         yield port
     finally:
@@ -179,8 +179,8 @@ def responding(*bodies: bytes) -> Iterator[int]:
 def running(handler: str, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Function]:
     """Start `handler` (module.function) with `folder` as its code; ended when the block ends."""
     function = Function()
-    runtime, runtime_port = _serve(function._runtime)
-    sqs, sqs_port = _serve(function._sqs)
+    runtime, runtime_port = serve(function._runtime)
+    sqs, sqs_port = serve(function._sqs)
     values = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime_port}",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{sqs_port}",

@@ -22,7 +22,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 
 from bench import corpora
-from bench.loopback import _response, _serve
+from bench.loopback import response, serve
 from lakebound.adapters.clients import client
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.nightly_verify import tonight, verify_share
@@ -111,9 +111,9 @@ def _serve_table(rows: int, ready: Any) -> None:
             made = scan(orjson.loads(body))
         else:
             made = b'{"Responses":{"%s":[%s]}}' % (corpora.TABLE.encode(), items(_KEYS.findall(body)))
-        return _response(made, b"Content-Type: application/x-amz-json-1.0", b"x-amz-crc32: %d" % crc32(made))
+        return response(made, b"Content-Type: application/x-amz-json-1.0", b"x-amz-crc32: %d" % crc32(made))
 
-    _, port = _serve(answer)
+    _, port = serve(answer)
     ready.put(port)
     while True:
         time.sleep(3600)
