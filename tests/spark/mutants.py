@@ -39,6 +39,7 @@ STORY = HERE + "test_merge.py::test_the_story_ends_as_the_source_does"
 REGISTERS = HERE + "test_merge.py::test_each_register_keeps_its_greatest"
 REDUCED = HERE + "test_latest.py::test_before_and_after"
 BRANCHES = HERE + "test_history.py::test_each_branch_of_the_story"
+PENDING_ROWS = HERE + "test_pending_rows.py::test_each_register_has_its_greatest_change_and_the_key_its_latest_time"
 LIVE_STORY = HERE + "test_live.py::test_live_equals_the_received_records_at_every_moment"
 WAITING = HERE + "test_pending.py::test_what_waits_is_live_until_a_run_without_an_interval_merges_it"
 FAULTS = HERE + "test_changes_fault.py::test_a_start_is_refused_whether_it_appends_or_not"
@@ -336,23 +337,19 @@ ON_SPARK: Final = (
     ),
     *edits_of(
         PENDING,
-        LIVE_STORY,
+        PENDING_ROWS,
         ("pending merge: a base record counts for the stream", "F.when(~is_stream, F.col", "F.when(is_stream, F.col"),
         ("pending merge: the last time is lost", 'F.max("stream_time_ms")', 'F.min("stream_time_ms")'),
-    ),
-    Mutant(
-        "pending merge: what TTL deleted is forgotten",
-        PENDING,
-        'F.coalesce("stream_row.ttl_expired", F.lit(False))',
-        "F.lit(False)",
-        HERE + "test_verify_run.py::test_live_counts_what_waits_and_what_ttl_deleted_is_no_ghost",
-    ),
-    Mutant(
-        "pending merge: what no column took is forgotten",
-        PENDING,
-        'F.col(f"{register}_row.rescued")',
-        'F.lit(None).cast("string")',
-        AUTO,
+        (
+            "pending merge: what TTL deleted is forgotten",
+            'F.coalesce("stream_row.ttl_expired", F.lit(False))',
+            "F.lit(False)",
+        ),
+        (
+            "pending merge: what no column took is forgotten",
+            'F.col(f"{register}_row.rescued")',
+            'F.lit(None).cast("string")',
+        ),
     ),
     *edits_of(
         "lakebound_spark.silver.micro_batch",

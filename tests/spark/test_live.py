@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from lakebound_spark.silver.live_rows import key_columns, live_query, told_colum
 from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.silver.stale_mark import mark_stale
 from lakebound_spark.silver.views import create_views
+from tests.spark.generated_code import generated_code
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
 from tests.spark.shown_rows import Shown, expected, shown
 from tests.spark.silver import Silver
@@ -97,18 +97,6 @@ class Story:
         return [self.received(moment) for moment in between] + [self._expected(numbers) for numbers in appended]
 
 
-@contextmanager
-def generated_code(spark: SparkSession) -> Iterator[None]:
-    """Spark as users run it. Generated code has computed what a condition should have kept from being computed."""
-    settings = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "CODEGEN_ONLY"}
-    before = {name: spark.conf.get(name) for name in settings}
-    for name, value in settings.items():
-        spark.conf.set(name, value)
-    yield
-    for name, setting in before.items():
-        spark.conf.set(name, str(setting))
-
-
 def live(spark: SparkSession, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch, deliveries: int = 4) -> Story:
     chance = random.Random(seed)
     records: list[Record] = []
@@ -141,8 +129,9 @@ def live(spark: SparkSession, folder: Path, seed: int, monkeypatch: pytest.Monke
         else:
             story.silver.append(file)
             note()
-            story.silver.merge_pending()
-            note()
+            if number:  # what came first is merged together with the second
+                story.silver.merge_pending()
+                note()
     return story
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from pyspark.sql import Row, SparkSession
 from lakebound_spark.silver import rows as rows_module
 from lakebound_spark.silver.columns import parse_column
 from lakebound_spark.silver.rows import typed_rows
+from tests.spark.generated_code import generated_code
 from tests.spark.typed_values import LATEST, plain, typed_all
 
 N38 = "12345678901234567890123456789012345678"
@@ -234,9 +236,13 @@ def typed(spark: SparkSession, columns: dict[str, Any], image: str, base_image: 
     return row
 
 
-@pytest.mark.parametrize("few", [0, 1_000], ids=["many columns", "few columns"])
+@pytest.mark.parametrize(
+    ("few", "compiled"),
+    [(0, False), (1_000, False), (1_000, True)],
+    ids=["many columns", "few columns", "few columns, compiled"],
+)
 def test_every_type_takes_what_fits_exactly_and_counts_the_rest(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, few: int
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, few: int, compiled: bool
 ) -> None:
     """One column for each type, and as many rows as the type with the most cases has."""
     monkeypatch.setattr(rows_module, "_FEW", few)
@@ -251,7 +257,8 @@ def test_every_type_takes_what_fits_exactly_and_counts_the_rest(
         for line in range(max(map(len, cases.values())))
     ]
     images = [json.dumps({name: value for name, (value, _) in line.items()}) for line in lines]
-    rows = typed_all(spark, columns, [("{}", image, None) for image in images])
+    with generated_code(spark) if compiled else nullcontext():
+        rows = typed_all(spark, columns, [("{}", image, None) for image in images])
     wrong = []
     for line, row in zip(lines, sorted(rows, key=lambda row: int(row["key"])), strict=True):
         for number, (name, type_) in enumerate(columns.items()):
