@@ -190,5 +190,7 @@ def test_a_column_declared_while_changes_wait_is_in_the_view(spark: SparkSession
     lake.config = write_config(lake.folder, ["id: string", "v: int", "w: {type: string, path: v}"])
     lake.deliver(change("b", 2), change("a", 3))
     assert lake.run(*HOURLY).status == 0
-    rows = {row["id"]: (row["v"], row["w"]) for row in spark.table("declared_later_live").collect()}
+    view = spark.table("declared_later_live")
+    assert "w" in view.columns
+    rows = {row["id"]: (row["v"], row["w"]) for row in view.collect()}
     assert rows == {"a": (3, "3"), "b": (2, "2")}
