@@ -15,6 +15,9 @@ def generated_code(spark: SparkSession) -> Iterator[None]:
     before = {name: spark.conf.get(name) for name in settings}
     for name, value in settings.items():
         spark.conf.set(name, value)
-    yield
-    for name, setting in before.items():
-        spark.conf.set(name, str(setting))
+    try:
+        yield
+    finally:
+        # The session is that of the tests that follow, too.
+        for name, setting in before.items():
+            spark.conf.set(name, str(setting))
