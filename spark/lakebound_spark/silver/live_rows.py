@@ -81,22 +81,23 @@ def live_query(
     same = "".join(f" AND p.{_side('own', name)} = k.{quoted(name)}" for name in told)
     compared = "".join(f", t.{quoted(name)}" for name in told)
     no_row = _winner("''", "CAST(NULL AS BIGINT)", "''")
+    # No table's name has a space in it: one called as a part of this query is would be read as that part.
     return f"""WITH
-pending AS (
+`live pending` AS (
   SELECT key{own}, coalesce(max({_IF_STREAM}), '') AS version, max(stream_time_ms) AS stream_time_ms,
     coalesce(max({_IF_BASE}), '') AS base,
     max_by(struct({members}), {_IF_STREAM}) AS stream_row, max_by(struct({members}), {_IF_BASE}) AS base_row
   FROM {changes} GROUP BY key{group}),
-compared AS (
+`live compared` AS (
   SELECT /*+ BROADCAST(p) */ {old}, {change}, {_winner("t._version", "t._stream_time_ms", "t._base")} AS newer
-  FROM {table} AS t LEFT JOIN pending AS p ON t._key = p.key),
-known AS (
+  FROM {table} AS t LEFT JOIN `live pending` AS p ON t._key = p.key),
+`live known` AS (
   SELECT /*+ BROADCAST(c) */ t._key{compared} FROM {table} AS t LEFT SEMI JOIN {changes} AS c
   ON xxhash64(t._key) = xxhash64(c.key) AND t._key BETWEEN c.key AND c.key),
-added AS (
+`live added` AS (
   SELECT /*+ BROADCAST(k) */ {change}{passed}, {no_row} AS newer
-  FROM pending AS p LEFT ANTI JOIN known AS k ON p.key = k._key{same})
-SELECT {there} FROM compared UNION ALL SELECT {new} FROM added"""
+  FROM `live pending` AS p LEFT ANTI JOIN `live known` AS k ON p.key = k._key{same})
+SELECT {there} FROM `live compared` UNION ALL SELECT {new} FROM `live added`"""
 
 
 _IF_STREAM: Final = "CASE WHEN register = 'stream' THEN version END"
@@ -122,7 +123,7 @@ def _winner(version: str, time: str, base: str) -> str:
 
 
 _OWN: Final = {"_key": "key", "_version": "version", "_stream_time_ms": "stream_time_ms", "_base": "base"}
-"""What a row of `pending` calls the registers of silver."""
+"""What a row of `live pending` calls the registers of silver."""
 _IMAGE: Final = {
     "_item": "newer.item",
     "_is_deleted": "newer.item IS NULL",
