@@ -40,6 +40,7 @@ REGISTERS = HERE + "test_merge.py::test_each_register_keeps_its_greatest"
 REDUCED = HERE + "test_latest.py::test_before_and_after"
 BRANCHES = HERE + "test_history.py::test_each_branch_of_the_story"
 PENDING_ROWS = HERE + "test_pending_rows.py::test_each_register_has_its_greatest_change_and_the_key_its_latest_time"
+LIVE_QUERY = HERE + "test_live_query.py::test_the_greater_change_shows_where_its_register_is_the_visible_one"
 LIVE_STORY = HERE + "test_live.py::test_live_equals_the_received_records_at_every_moment"
 WAITING = HERE + "test_pending.py::test_what_waits_is_live_until_a_run_without_an_interval_merges_it"
 FAULTS = HERE + "test_changes_fault.py::test_a_start_is_refused_whether_it_appends_or_not"
@@ -268,11 +269,11 @@ ON_SPARK: Final = (
     *edits_of(
         CHANGES,
         LIVE_STORY,
-        ("changes: base records are left out", 'lambda row: row["version"] != ""', 'lambda row: row["version"] > "4"'),
+        ("changes: base records are left out", "row -> row.version <> ''", "row -> row.version > '4'"),
         (
             "changes: the base register has the stream's image",
-            'F.col(f"{register}_image")',
-            'F.coalesce(F.col("stream_image"), F.col(f"{register}_image"))',
+            'f"{register}_image",',
+            'f"coalesce(stream_image, {register}_image)",',
         ),
     ),
     *edits_of(
@@ -374,7 +375,7 @@ ON_SPARK: Final = (
     ),
     *edits_of(
         "lakebound_spark.silver.live_rows",
-        LIVE_STORY,
+        LIVE_QUERY,
         (
             "_live: a change counts though silver's stream register is greater",
             "THEN CASE WHEN p.version > {version} THEN p.stream_row END",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutants import Mutant, applied
 from tests.spark.mutants import ON_SPARK, PLAIN, kill, run_killer
 
 
@@ -15,6 +15,12 @@ def test_a_plain_mutant_is_killed(mutant: Mutant) -> None:
     said = kill(mutant)
     print(f"{mutant.name}: {mutant.killed_by.split('::')[1]} says {said}")
     assert said
+
+
+@pytest.mark.parametrize("mutant", ON_SPARK, ids=lambda mutant: mutant.name)
+def test_a_mutant_on_spark_fits_its_source(mutant: Mutant) -> None:
+    with applied(mutant):
+        pass
 
 
 @pytest.mark.soak
