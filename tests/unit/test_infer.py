@@ -29,9 +29,9 @@ def inferred(items: Iterable[dict[str, Any]]) -> Inference:
 CASES: list[tuple[list[dict[str, Any]], str, int]] = [
     ([{"N": "1"}, {"N": "-9223372036854775808"}], "bigint", 0),
     ([{"N": "9223372036854775808"}], "decimal(38,0)", 0),
-    ([{"N": "1"}, {"N": "81.50"}, {"N": "0.125"}], "decimal(38,9)", 0),
+    ([{"N": "1"}, {"N": "81.50"}, {"N": "0.125"}], "decimal(15,5)", 0),
     ([{"N": "1E+2"}], "bigint", 0),
-    ([{"N": "1.5"}] * 9 + [{"N": "1E-130"}], "decimal(38,7)", 1),
+    ([{"N": "1.5"}] * 9 + [{"N": "1E-130"}], "decimal(12,2)", 1),
     ([{"N": "1E-130"}], "json", 0),
     ([{"S": "a"}, {"N": "1"}], "string", 0),
     ([{"S": "2013-01-31"}, {"NULL": True}], "date", 0),
@@ -46,7 +46,7 @@ CASES: list[tuple[list[dict[str, Any]], str, int]] = [
     ([{"S": ["a"]}, {"N": 5}, {"SS": [1]}, {"S": "a", "N": "1"}, {}], "json", 0),
     ([{"S": "a"}] * 19 + [{"S": {}}], "string", 1),
     ([{"SS": ["a"]}, {"SS": ["b", "c"]}], "array<string>", 0),
-    ([{"NS": ["1", "2.5"]}], "array<decimal(38,7)>", 0),
+    ([{"NS": ["1", "2.5"]}], "array<decimal(12,2)>", 0),
     ([{"L": [{"N": "1"}]}, {"L": []}], "array<bigint>", 0),
     ([{"L": [{"N": "1"}, {"S": "a"}]}], "array<string>", 0),
     ([{"L": [{"M": {}}]}], "json", 0),
@@ -115,14 +115,33 @@ OPTIONS: list[tuple[str, list[dict[str, Any]], dict[str, Any], str]] = [
     ("a", [{"S": "Y"}], {"type": "string"}, ""),
     ("a", [{"S": "1"}, {"S": "0"}], {"type": "string"}, ""),
     ("a", [{"N": "1"}, {"N": "0"}], {"type": "bigint"}, ""),
-    # headroom
-    ("a", [{"N": "1.5"}, {"N": "22.5"}], {"type": "decimal(38,7)"}, "at most 2 digits before the point and 1 after it"),
-    ("a", [{"N": "9" * 30 + ".5"}], {"type": "decimal(38,4)"}, "at most 30 digits before the point and 1 after it"),
+    # room for more digits than were seen
+    (
+        "a",
+        [{"N": "12.5"}, {"N": "12.55"}],
+        {"type": "decimal(12,2)"},
+        "digits before and after the point: at most 2 and 2",
+    ),
+    (
+        "a",
+        [{"N": "12345678.5"}],
+        {"type": "decimal(14,2)"},
+        "digits before and after the point: at most 8 and 1",
+    ),
+    ("a", [{"N": "9" * 36 + ".5"}], {"type": "decimal(38,1)"}, "digits before and after the point: at most 36 and 1"),
+    ("a", [{"N": "0." + "9" * 38}], {"type": "decimal(38,38)"}, "digits before and after the point: at most 0 and 38"),
+    (
+        "a",
+        [{"N": "1.5"}, {"N": "22.5"}],
+        {"type": "decimal(12,2)"},
+        "digits before and after the point: at most 2 and 1",
+    ),
+    ("a", [{"N": "9" * 30 + ".5"}], {"type": "decimal(36,2)"}, "digits before and after the point: at most 30 and 1"),
     (
         "a",
         [{"N": "9" * 20 + "." + "9" * 18}],
         {"type": "decimal(38,18)"},
-        "at most 20 digits before the point and 18 after it",
+        "digits before and after the point: at most 20 and 18",
     ),
     # names
     ("path", [{"S": "x"}], {"type": "string", "name": "path_2"}, ""),
@@ -143,7 +162,7 @@ def test_each_line_says_how_many_values_it_was_proposed_from() -> None:
     lines = inferred(items).yaml("cars").splitlines()
     assert lines[0].startswith("# Proposed from 1,200 items. Each line says how many values")
     assert lines[5:7] == [
-        '  a: "decimal(38,7)"  # takes all 1,200 values seen; at most 4 digits before the point and 1 after it',
+        '  a: "decimal(12,2)"  # takes all 1,200 values seen; digits before and after the point: at most 4 and 1',
         '  b: {type: boolean, true: ["1"], false: ["0"]}  # takes all 1,200 values seen',
     ]
 
@@ -188,9 +207,9 @@ def test_the_command_proposes_from_files(tmp_path: Path) -> None:
     target = tmp_path / "cars.yaml"
     done = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path / "data"), "--output", str(target)])
     assert (done.exit_code, done.output) == (0, f"{target}: 2 columns from 1 items\n")
-    told_of_v = "takes the one value seen; at most 1 digits before the point and 1 after it"
-    assert f'  v: "decimal(38,7)"  # {told_of_v}\n' in target.read_text()
-    assert [column.sql_type for column in load_config(str(target)).columns] == ["string", "decimal(38,7)"]
+    told_of_v = "takes the one value seen; digits before and after the point: at most 1 and 1"
+    assert f'  v: "decimal(12,2)"  # {told_of_v}\n' in target.read_text()
+    assert [column.sql_type for column in load_config(str(target)).columns] == ["string", "decimal(12,2)"]
     told = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path / "data"), "--json"])
     assert [column["path"] for column in json.loads(told.output)["columns"]] == ["id", "v"]
 

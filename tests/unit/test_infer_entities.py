@@ -49,7 +49,7 @@ def test_the_job_takes_the_proposal_and_each_kind_is_a_table() -> None:
         "order_2": "bigint",
         "pk": "string",
         "sk": "string",
-        "total": "decimal(38,7)",
+        "total": "decimal(12,2)",
     }
     assert "email" in {column.name for column in config.tables["lake.user_profile"].columns}
     assert "email" not in {column.name for column in config.tables["lake.user_order"].columns}

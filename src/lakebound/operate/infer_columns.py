@@ -28,8 +28,16 @@ DEEPEST: Final = 3
 _DECISIVE: Final = 0.9
 """A type that fits fewer of the values than this is not proposed; `json` takes them all."""
 
-HEADROOM: Final = 6
-"""How many spare digits a decimal gets after its point, where 38 digits leave as many before it."""
+MOST_DIGITS: Final = 38
+"""Of a decimal in Delta, as of an N in DynamoDB."""
+
+BEFORE_POINT: Final = 10
+MORE_BEFORE: Final = 4
+"""A decimal gets this many digits before its point, or this many more than were seen, whichever is more."""
+
+AFTER_POINT: Final = 2
+MORE_AFTER: Final = 2
+"""Up to two digits after the point become two, as of money: DynamoDB keeps 12.50 as 12.5. More get this many spare."""
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*").fullmatch
@@ -366,18 +374,27 @@ def _number(facts: AttributeProfile, name: str) -> Guess:
         return moment
     if all(fits for _, _, fits in numbers):
         return Guess("bigint")
-    best, taken = Guess("decimal(38,0)", sum(numbers.values())), (0, 0)
-    for scale in sorted({after for _, after, _ in numbers if after <= 38}):
-        wrong = sum(count for (before, after, _), count in numbers.items() if after > scale or before > 38 - scale)
-        if wrong < best.exceptions:
-            best = Guess(f"decimal(38,{scale})", wrong)
-            taken = (max((b for b, a, _ in numbers if a <= scale and b <= 38 - scale), default=0), scale)
-    before, scale = taken
-    if best.exceptions == sum(numbers.values()):
-        return best
-    roomy = scale + min(HEADROOM, (38 - before - scale) // 2) if scale else 0
-    remark = f"at most {before} digits before the point and {scale} after it"
-    return Guess(f"decimal(38,{roomy})", best.exceptions, remark=remark)
+    total = sum(numbers.values())
+    best, fewest = 0, total
+    for scale in sorted({after for _, after, _ in numbers if after <= MOST_DIGITS}):
+        wrong = _unfit(numbers, MOST_DIGITS, scale)
+        if wrong < fewest:
+            best, fewest = scale, wrong
+    if fewest == total:
+        return Guess(f"decimal({MOST_DIGITS},0)", total)
+    before = max(whole for whole, after, _ in numbers if after <= best and whole <= MOST_DIGITS - best)
+    remark = f"digits before and after the point: at most {before} and {best}"
+    if not best:
+        return Guess(f"decimal({MOST_DIGITS},0)", fewest, remark=remark)
+    # Where 38 digits are not enough for both, the room before the point is kept.
+    whole = min(max(BEFORE_POINT, before + MORE_BEFORE), MOST_DIGITS - best)
+    scale = min(AFTER_POINT if best <= AFTER_POINT else best + MORE_AFTER, MOST_DIGITS - whole)
+    return Guess(f"decimal({whole + scale},{scale})", _unfit(numbers, whole + scale, scale), remark=remark)
+
+
+def _unfit(numbers: Counter[tuple[int, int, bool]], precision: int, scale: int) -> int:
+    """How many of the numbers a decimal of this form cannot hold exactly."""
+    return sum(count for (before, after, _), count in numbers.items() if after > scale or before > precision - scale)
 
 
 def _moment(facts: AttributeProfile, name: str) -> Guess | None:
