@@ -96,6 +96,15 @@ def test_mirror_dry_run_names_the_files_and_copies_none(lakebound: Lakebound, bu
     assert not folder.exists()
 
 
+def test_mirror_says_one_file_of_one(lakebound: Lakebound, bucket: Any, tmp_path: Path) -> None:
+    lakebound("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path))
+    next(tmp_path.rglob("*.gz")).unlink()
+    lakebound.printed()
+    told = lakebound.out("files", "mirror", f"s3://lake/{PREFIX}", str(tmp_path), "--dry-run")
+    assert "would copy 1 file, " in told
+    assert told.endswith("; 1 was there\n")
+
+
 def test_a_bucket_that_is_not_there_is_a_sentence(lakebound: Lakebound, aws: None, tmp_path: Path) -> None:
     assert lakebound("files", "mirror", "s3://nowhere/prefix", str(tmp_path)) == 2
     assert lakebound.err().startswith("lakebound: The bucket nowhere does not exist")

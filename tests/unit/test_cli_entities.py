@@ -30,7 +30,7 @@ def files(tmp_path: Path) -> Path:
 def test_files_give_a_proposal_that_the_job_takes(files: Path, lakebound: Lakebound, tmp_path: Path) -> None:
     out = tmp_path / "app.yaml"
     said = lakebound.out("config", "infer", "--files", str(files), "--entities", "--output", str(out))
-    assert said == f"{out}: 2 tables from 11 items, of which 1 have a key of no pattern\n"
+    assert said == f"{out}: 2 tables from 11 items, of which 1 has a key of no pattern\n"
     config = parse_any_config(yaml.safe_load(out.read_text()))
     assert isinstance(config, EntitiesConfig)
     assert config.source_table == TABLE

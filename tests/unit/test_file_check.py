@@ -82,7 +82,7 @@ def test_the_command_reads_a_folder_and_exits_1_with_the_list(tmp_path: Path) ->
     path.parent.mkdir(parents=True)
     path.write_bytes(file.body)
     good = RUN.invoke(app, ["files", "check", str(tmp_path / "ddb/cars")])
-    told = f"1 of 1 files whole, 1 records, {len(file.body):,} bytes; 0 other objects passed over\n"
+    told = f"1 of 1 file whole, 1 record, {len(file.body):,} bytes; 0 other objects passed over\n"
     assert (good.exit_code, good.stdout) == (0, told)
     path.write_bytes(file.body[:-1])
     bad = RUN.invoke(app, ["files", "check", str(tmp_path / "ddb/cars"), "--json"])

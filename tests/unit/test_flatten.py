@@ -73,15 +73,15 @@ def test_every_format_flattens_to_the_same_lines_and_the_command_says_what_it_di
         path.parent.mkdir(parents=True)
         path.write_bytes(file.body)
         planned = RUN.invoke(app, ["files", "flatten", str(source / "ddb/cars"), str(target), "--dry-run"])
-        assert planned.stdout == f"would write 1 files, 3 records, into {target}; 0 were there\n"
+        assert planned.stdout == f"would write 1 file, 3 records, into {target}; 0 were there\n"
         assert not target.exists()
         done = RUN.invoke(app, ["files", "flatten", str(source / "ddb/cars"), str(target)])
-        assert (done.exit_code, done.stdout) == (0, f"wrote 1 files, 3 records, into {target}; 0 were there\n")
+        assert (done.exit_code, done.stdout) == (0, f"wrote 1 file, 3 records, into {target}; 0 were there\n")
         (out,) = [one for one in target.rglob("*") if one.is_file()]
         assert out.name.endswith(".json")
         written.add(tuple(sorted(out.read_text().splitlines())))
         again = RUN.invoke(app, ["files", "flatten", str(source / "ddb/cars"), str(target)])
-        assert again.stdout == f"wrote 0 files, 0 records, into {target}; 1 were there\n"
+        assert again.stdout == f"wrote 0 files, 0 records, into {target}; 1 was there\n"
     assert len(written) == 1
     assert '"n":2.10' in next(iter(written))[2]
 

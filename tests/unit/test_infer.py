@@ -206,7 +206,7 @@ def test_the_command_proposes_from_files(tmp_path: Path) -> None:
     write_records(tmp_path / "data", [stream("k", 1, item("k", v={"N": "1.5"})), stream("gone", 2, None)])
     target = tmp_path / "cars.yaml"
     done = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path / "data"), "--output", str(target)])
-    assert (done.exit_code, done.output) == (0, f"{target}: 2 columns from 1 items\n")
+    assert (done.exit_code, done.output) == (0, f"{target}: 2 columns from 1 item\n")
     told_of_v = "takes the one value seen; digits before and after the point: at most 1 and 1"
     assert f'  v: "decimal(12,2)"  # {told_of_v}\n' in target.read_text()
     assert [column.sql_type for column in load_config(str(target)).columns] == ["string", "decimal(12,2)"]

@@ -14,7 +14,7 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.cli.deployed import table_named
 from lakebound.cli.files import open_source
-from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
+from lakebound.cli.output import AsJson, aws_client, bars, counted, echo, echo_json
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.file_check import MAX_FILE_BYTES
@@ -82,9 +82,11 @@ def infer(
         echo(text.rstrip())
     elif entities:
         *kinds, rest = by_kind.tables()
-        echo(f"{output}: {len(kinds)} tables from {items:,} items, of which {rest.items:,} have a key of no pattern")
+        have = "has" if rest.items == 1 else "have"
+        tables = f"{counted(len(kinds), 'table')} from {counted(items, 'item')}"
+        echo(f"{output}: {tables}, of which {rest.items:,} {have} a key of no pattern")
     else:
-        echo(f"{output}: {len(inference.columns())} columns from {items:,} items")
+        echo(f"{output}: {counted(len(inference.columns()), 'column')} from {counted(items, 'item')}")
 
 
 def _tables(inference: EntityInference) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.folder import PREFIX, FolderFiles
 from lakebound.adapters.s3 import S3Store
-from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
+from lakebound.cli.output import AsJson, aws_client, bars, counted, echo, echo_json
 from lakebound.operate.file_check import CheckReport, Files, check
 from lakebound.operate.flatten_files import flatten_all
 from lakebound.operate.mirror import MirrorPlan, copy_missing, plan_mirror
@@ -84,9 +84,14 @@ def _print(source: Location, folder: Path, plan: MirrorPlan, *, dry_run: bool, a
         return
     if dry_run:
         for stored in plan.missing:
-            echo(f"would copy {stored.key} ({stored.size:,} bytes)")
+            echo(f"would copy {stored.key} ({counted(stored.size, 'byte')})")
     verb = "would copy" if dry_run else "copied"
-    echo(f"{verb} {len(plan.missing):,} files, {plan.size:,} bytes, into {folder}; {plan.present:,} were there")
+    amount = f"{counted(len(plan.missing), 'file')}, {counted(plan.size, 'byte')}"
+    echo(f"{verb} {amount}, into {folder}; {_were_there(plan.present)}")
+
+
+def _were_there(number: int) -> str:
+    return f"{number:,} {'was' if number == 1 else 'were'} there"
 
 
 Source = Annotated[
@@ -149,9 +154,8 @@ def flatten_files(
         verb = "would write" if dry_run else "wrote"
         where = "to stdout" if folder is None else f"into {folder}"
         lines = [f"{key}: {reason}" for key, reason in result.damaged.items()]
-        lines.append(
-            f"{verb} {result.files:,} files, {result.records:,} records, {where}; {result.present:,} were there"
-        )
+        amount = f"{counted(result.files, 'file')}, {counted(result.records, 'record')}"
+        lines.append(f"{verb} {amount}, {where}; {_were_there(result.present)}")
         for line in lines:
             typer.echo(line, err=folder is None)
     if result.damaged:
@@ -190,7 +194,6 @@ def _print_check(source: str, report: CheckReport, *, as_json: bool) -> None:
         )
         return
     whole = report.files - len(report.damaged)
-    echo(
-        f"{whole:,} of {report.files:,} files whole, {report.records:,} records, {report.bytes:,} bytes; "
-        f"{report.others:,} other objects passed over"
-    )
+    amount = f"{counted(report.records, 'record')}, {counted(report.bytes, 'byte')}"
+    files = counted(report.files, "file")
+    echo(f"{whole:,} of {files} whole, {amount}; {counted(report.others, 'other object')} passed over")
