@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lakebound.adapters.samconfig import account_of, configured_table, settings_of
+from lakebound.adapters.samconfig import Kept, configured_table, read
 from lakebound.cli import app
 from lakebound.errors import Misconfigured
 
@@ -19,6 +19,7 @@ BROKEN = {
     b"default = 1": "is no table",
     b"[default]\ndeploy = [1]": "is no table",
     b"[default.deploy]\nparameters = 'cars'": "is no table",
+    b"[default.global]\nparameters = 'cars'": "default.global.parameters. of samconfig.toml is no table",
 }
 
 
@@ -29,9 +30,21 @@ def test_a_broken_samconfig_is_named_by_who_needs_it_and_passed_over_by_who_does
     file = tmp_path / "samconfig.toml"
     file.write_bytes(content)
     with pytest.raises(Misconfigured, match=why) as refused:
-        settings_of(file)
+        read(file)
     assert "lakebound init writes another" in str(refused.value)
-    assert configured_table(file) == account_of(file) == ("", "")
+    assert configured_table(file) == ("", "")
+
+
+def test_one_reading_tells_what_is_deployed_and_in_which_account(tmp_path: Path) -> None:
+    file = tmp_path / "samconfig.toml"
+    assert read(file) == Kept()
+    assert read(file).account == ("", "")
+    file.write_text(
+        '[default.global.parameters]\nregion = "eu-west-1"\nprofile = "lake"\n'
+        '[default.deploy.parameters]\nstack_name = "cars"\nregion = "eu-central-1"\n'
+    )
+    assert read(file).deploy == {"stack_name": "cars", "region": "eu-central-1"}
+    assert read(file).account == ("lake", "eu-central-1")
 
 
 def test_a_verb_does_not_take_a_broken_samconfig_for_one_that_names_no_stack(

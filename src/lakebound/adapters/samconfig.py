@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -24,48 +25,64 @@ _MAX_NAME: Final = 128
 _ANEW: Final = "Mend it, or move it away: lakebound init writes another"
 
 
-def configured_stack(path: Path) -> str:
-    """The name of the stack that the file deploys; "" where it deploys none. Raises Misconfigured for no TOML."""
-    return str(settings_of(path).get("stack_name", ""))
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the file keeps for `sam deploy`."""
+
+    deploy: Mapping[str, Any] = field(default_factory=dict)
+    """`[default.deploy.parameters]`."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """`[default.global.parameters]`, which the other goes before."""
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """(profile, region), which go before the environment's; "" for none."""
+        said = {**self.shared, **self.deploy}
+        return str(said.get("profile", "")), str(said.get("region", ""))
 
 
-def configured_table(path: Path) -> tuple[str, str]:
-    """(TableName, TableStreamArn) that `lakebound deploy` would use; "" for what the file does not give."""
-    said = _read(path).get("parameter_overrides", [])
-    try:
-        texts = shlex.split(said) if isinstance(said, str) else [str(one) for one in said]
-    except (TypeError, ValueError):
-        return "", ""
-    given = {name: value.strip('"') for name, _, value in (text.partition("=") for text in texts)}
-    return given.get("TableName", ""), given.get("TableStreamArn", "")
+def read(path: Path) -> Kept:
+    """What the file keeps; nothing where there is no such file.
 
-
-def account_of(path: Path) -> tuple[str, str]:
-    """(profile, region) that the file keeps for `sam deploy`, which go before the environment's; "" for none."""
-    try:
-        found = tomllib.loads(path.read_text())["default"]
-        said = {**found.get("global", {}).get("parameters", {}), **found.get("deploy", {}).get("parameters", {})}
-    except (OSError, KeyError, ValueError, TypeError, AttributeError):
-        return "", ""
-    return str(said.get("profile", "")), str(said.get("region", ""))
-
-
-def settings_of(path: Path) -> dict[str, Any]:
-    """What the file keeps for `sam deploy`; nothing where there is no such file.
-
-    Raises Misconfigured for no TOML, and for one in which that is no table.
+    Raises Misconfigured for no TOML, and for one in which the parameters are no table.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))["default"]["deploy"]["parameters"]
-        return dict(found)
-    except (FileNotFoundError, KeyError):
-        return {}
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Kept()
     except UnicodeDecodeError:
         raise refused(f"{path.name} is no TOML: it is not UTF-8 text", _ANEW) from None
     except tomllib.TOMLDecodeError as broken:
         raise refused(f"{path.name} is no TOML: {broken}", _ANEW) from None
-    except (TypeError, ValueError):
-        raise refused(f"[default.deploy.parameters] of {path.name} is no table", _ANEW) from None
+    return Kept(_parameters(path, document, "deploy"), _parameters(path, document, "global"))
+
+
+def _parameters(path: Path, document: Mapping[str, Any], command: str) -> dict[str, Any]:
+    at: Any = document
+    for name in ("default", command, "parameters"):
+        at = at.get(name, {})
+        if not isinstance(at, dict):
+            raise refused(f"[default.{command}.parameters] of {path.name} is no table", _ANEW)
+    return dict(at)
+
+
+def configured_stack(path: Path) -> str:
+    """The name of the stack that the file deploys; "" where it deploys none. Raises Misconfigured, as `read` does."""
+    return str(read(path).deploy.get("stack_name", ""))
+
+
+def configured_table(path: Path) -> tuple[str, str]:
+    """(TableName, TableStreamArn) that `lakebound deploy` would use; "" for what the file does not give.
+
+    For a verb that can do without: nothing, too, where the file cannot be read.
+    """
+    try:
+        said = read(path).deploy.get("parameter_overrides", [])
+        texts = shlex.split(said) if isinstance(said, str) else [str(one) for one in said]
+    except (OSError, TypeError, ValueError, Misconfigured):
+        return "", ""
+    given = {name: value.strip('"') for name, _, value in (text.partition("=") for text in texts)}
+    return given.get("TableName", ""), given.get("TableStreamArn", "")
 
 
 def keep(path: Path, stack: str, parameters: Mapping[str, str]) -> None:
@@ -91,14 +108,6 @@ def _table(document: tomlkit.TOMLDocument, name: str) -> Any:
             at[part] = tomlkit.table(is_super_table=part != "parameters")
         at = at[part]
     return at
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The same for verbs that can do without: nothing, too, where the file cannot be read."""
-    try:
-        return dict(settings_of(path))
-    except (OSError, TypeError, ValueError, Misconfigured):
-        return {}
 
 
 def stack_name(table: str) -> str:

@@ -61,22 +61,24 @@ def command(
         yes,
         "PARAMETERS" if parameters else "-p",
     )
-    settings = samconfig.settings_of(kept)
-    todo = plan(asked, settings, parts, terminal=sys.stdin.isatty())
+    settings = samconfig.read(kept)
+    todo = plan(asked, settings.deploy, parts, terminal=sys.stdin.isatty())
     program = SamCli(root, sam)
     if dry_run or as_json:
         _tell(todo, root, program, as_json=as_json)
     if not dry_run:
-        _look_first(todo, kept, program)
-        raise typer.Exit(_deploy(todo, root, kept, program, todo.layer(parts), str(settings.get("stack_name", ""))))
+        _look_first(todo, settings, program)
+        raise typer.Exit(
+            _deploy(todo, root, kept, program, todo.layer(parts), str(settings.deploy.get("stack_name", "")))
+        )
 
 
-def _look_first(todo: Plan, kept: Path, program: SamCli) -> None:
+def _look_first(todo: Plan, settings: samconfig.Kept, program: SamCli) -> None:
     """Raises Misconfigured for what would only come out after the build: no login, or a stack that cannot be changed.
 
     SAM asks for what is not said (a stack's name, a region), and a profile that samconfig.toml names is SAM's alone.
     """
-    profile, place = samconfig.account_of(kept)
+    profile, place = settings.account
     place = place or region() or ""
     if profile or not place or not todo.stack:
         return
