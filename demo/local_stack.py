@@ -2,7 +2,8 @@
 
 What it does not do as AWS does (one thread polls all mappings in turn; no batching window, no bisect, at most ten
 messages a delivery; no rights are checked) is met with parameters of the same template, never with another template.
-A label of each record's own, where DynamoDB's streams have one, is mended in `demo.served_ministack`.
+A label of each record's own, where DynamoDB's streams have one, is mended in `demo.served_ministack`, as is that its
+CloudFormation makes no composite alarms; it works out the rule of none.
 """
 
 from __future__ import annotations
