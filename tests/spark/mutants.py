@@ -318,6 +318,13 @@ ON_SPARK: Final = (
         HERE + "test_pending_columns.py::test_a_column_that_another_driver_has_just_given_silver",
     ),
     Mutant(
+        "changes: an older driver leaves a new column empty",
+        CHANGES,
+        "    if not rescue:  #",
+        "    if False:  #",
+        HERE + "test_pending_columns.py::test_a_driver_without_a_column_that_another_one_has_declared_writes_no_more",
+    ),
+    Mutant(
         "changes: another driver's merge is dropped",
         CHANGES,
         "set(before).difference(kept)",

@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from lakebound.errors import Misconfigured
 from lakebound_spark.platform import spark_compat
+from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.silver.auto_columns import add_columns
 from lakebound_spark.silver.columns import DeclaredColumn
+from lakebound_spark.silver.config import parse_config
+from lakebound_spark.silver.live_rows import live_sql
+from lakebound_spark.silver.preparation import prepare_silver
 from lakebound_spark.silver.types import Scalar
 from tests.spark.silver import Silver
-from tests.support.independent_writer import Record, base, item, stream, write_records
+from tests.support.independent_writer import TABLE, Record, base, item, stream, write_records
 
 MICRO_BATCHES: Sequence[Sequence[Record]] = (
     (stream("a", 1, item("a", v={"N": "1"})), stream("gone", 1, item("gone", v={"N": "1"}))),
@@ -60,3 +65,21 @@ def test_a_column_that_another_driver_has_just_given_silver(spark: SparkSession,
     assert silver.live_rows()["id=S:b"]["w"] == "x"
     silver.merge_pending()
     assert silver.rows()["id=S:b"]["w"] == "x"
+
+
+@pytest.mark.soak
+def test_a_driver_without_a_column_that_another_one_has_declared_writes_no_more(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    older = Silver.create(spark, tmp_path / "silver", {"v": "int"}, appends=True)
+    newer = Silver(spark, older.path, parse_config({"source_table": TABLE, "columns": {"v": "int", "id": "string"}}))
+    prepare_silver(spark, newer.path, newer.config, "", newer.merge_pending, Refusals(), appends=True)
+    newer.append(write_records(tmp_path / "1", [stream("a", 1, item("a", v={"N": "1"}))]))
+    view = live_sql(spark, newer.path)
+    assert "columns.`id`" in view, "`_live` compares keys by the column"
+    late = write_records(tmp_path / "2", [stream("a", 2, item("a", v={"N": "2"}))])
+    for write in (older.append, older.merge):
+        with pytest.raises(Misconfigured, match=r"has columns that this run's configuration lacks \(id\)"):
+            write(late)
+    newer.append(late)
+    assert [(row["id"], row["v"]) for row in spark.sql(view).collect()] == [("a", 2)]

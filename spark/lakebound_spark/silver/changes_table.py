@@ -32,7 +32,7 @@ from lakebound_spark.platform.tables import (
     table_sql,
 )
 from lakebound_spark.reading.schema import LABEL_DIGITS
-from lakebound_spark.silver.columns import DeclaredColumn
+from lakebound_spark.silver.columns import DeclaredColumn, require_columns
 
 CHANGES_ID: Final = "lakebound.changes_id"
 """Property of silver: the Delta id of the `_changes` that belongs to it, absent for a table that never had one."""
@@ -248,11 +248,16 @@ def append_changes(
     Neither Spark's number of the micro-batch nor Delta's idempotent writes (`txnVersion`) name the append: a new
     checkpoint begins at number 0 again, and Delta would take its first appends for repeats and leave them out. A
     repeated append is harmless. The name ends with the ``run``'s, so no two drivers ever give one name.
+
+    ``rescue`` says that the configuration is `columns: auto`. Raises Misconfigured as `require_columns` does.
     """
     # Not kept where the append fails: whether it is there after all, only the table knows.
     last = _LAST_APPENDS.pop((target, run), None)
     name = next_append(appends(spark, target) if last is None else [last], run)
-    if columns and not _has_columns(_column_types(spark, target), columns):
+    there = _column_types(spark, target)
+    if not rescue:  # with `columns: auto`, what the rows of this append show has its columns
+        require_columns(changes_table(target), there, columns)
+    if columns and not _has_columns(there, columns):
         # Another driver has given silver a column, or a wider type, and has not come to `_changes` yet.
         add_change_columns(spark, target, columns)
     shape = read_table(spark, changes_table(target)).drop("append").schema

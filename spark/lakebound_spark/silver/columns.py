@@ -48,6 +48,20 @@ class DeclaredColumn:
         return how if len(how) > 1 else how["type"]
 
 
+def require_columns(table: str, there: Iterable[str], columns: Iterable[DeclaredColumn]) -> None:
+    """Raises Misconfigured where ``table`` has columns that this run's configuration, ``columns``, lacks.
+
+    No start gets so far: another driver has declared them since. What is written without them is NULL in them, or keeps
+    another image's values, and nothing would ever fill them. `_live` compares keys by such a column, too.
+    """
+    lacked = sorted(set(there).difference(column.name for column in columns))
+    if lacked:
+        raise Misconfigured(
+            f"{table} has columns that this run's configuration lacks ({', '.join(lacked)}): another driver has "
+            "declared them since this run began; start it again with the other's configuration"
+        )
+
+
 def parse_path(written: str) -> tuple[str, ...]:
     r"""``a.b`` is the attribute ``b`` of the map ``a``; ``a\.b`` is the one attribute ``a.b``."""
     steps = _steps(written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.platform.tables import Counts, hold, retry_on_conflict
+from lakebound_spark.platform.tables import Counts, hold, properties, retry_on_conflict
 from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.latest import latest_per_key, show_expired
 from lakebound_spark.reading.one_pass import Use
@@ -23,7 +24,7 @@ from lakebound_spark.silver.changes_table import (
     has_changes,
     names_to_merge,
 )
-from lakebound_spark.silver.columns import DeclaredColumn
+from lakebound_spark.silver.columns import COLUMNS_PROPERTY, DeclaredColumn, require_columns
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.merge import merge_rows, row_bounds
 from lakebound_spark.silver.purge_horizon import DAY_MS, StaleRecords, is_stale, purge_floor_ms, record_stale_records
@@ -112,7 +113,9 @@ def reduce_held(to: Destination, latest: DataFrame, registers: Collection[str]) 
 
 def _merge_held(spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
     rows, columns = _typed(spark, held, registers, to)
-    if to.config.auto:
+    if not to.config.auto:
+        require_columns(to.target, json.loads(properties(spark, to.target)[COLUMNS_PROPERTY]), columns)
+    else:
         rows = hold(rows, f"{to.staging}/rows")
     counts = rows.agg(
         *row_bounds(),
