@@ -28,7 +28,7 @@ from lakebound_spark.silver.freshness import Freshness, Standing
 from lakebound_spark.silver.merge_job import MergeJob, files_until_ms
 from lakebound_spark.silver.merge_run import run_merge
 from tests.spark.silver import run_job, write_config
-from tests.support.independent_writer import TABLE, item, stream, write_records
+from tests.support.independent_writer import TABLE, base, item, stream, write_records
 
 NOW = 1_700_000_000_000
 HOUR_MS = 3_600_000
@@ -206,7 +206,7 @@ def test_the_job_puts_its_metrics_and_notes_until_when_files_are_taken(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    write_records(tmp_path / "source", [stream("a", 1, item("a"))])
+    write_records(tmp_path / "source", [stream("a", 1, item("a")), base("a", 1_000, item("a"))])
     written_s = int(time.time()) - 7_200
     for path in (tmp_path / "source").rglob("*.gz"):
         os.utime(path, (written_s, written_s))
@@ -216,7 +216,7 @@ def test_the_job_puts_its_metrics_and_notes_until_when_files_are_taken(
         assert run_job(*places, config, "--merge-every", "1h", "--publish").status == 0
         (lag,) = values_of("SilverLagSeconds")
         assert 7_200 <= lag <= time.time() - written_s
-        assert values_of("SilverPendingRows") == [1.0]
+        assert values_of("SilverPendingRows") == [2.0], "of one key a row for each of its two registers"
         assert values_of("SilverMergeOverdueSeconds") == [0.0]
         assert len(values_of("SilverRecordAgeSeconds")) == 1
     with mock_aws():

@@ -165,7 +165,7 @@ def test_the_latency_that_was_measured_is_shown(lakebound: Lakebound, operated: 
 def test_how_far_silver_was_behind_is_drawn_with_its_peak_and_what_waits() -> None:
     minutes = tuple(SilverMinute(NOW_MS + n * 60_000, 4_000 if n == 700 else 10, 50 * n) for n in range(1_440))
     text = page(replace(FULL, silver=minutes))
-    assert "10 s as published last, the greatest 4,000 s. For a merge wait 71,950 rows." in text
+    assert "10 s as published last, the greatest 4,000 s. Rows of _changes that wait for a merge: 71,950." in text
     assert "From the file to silver, minutes; the greatest is 66.7" in text
     assert "Waits for a merge, thousand rows; the greatest is 72.0" in text
     assert "Waits for a merge, rows; the greatest is 9,000.0" in page(FULL)
@@ -183,4 +183,4 @@ def test_the_verb_shows_what_the_merge_job_published(
         operated.client("cloudwatch").put_metric_data(Namespace="Lakebound", MetricData=[metric | {"Timestamp": at}])
     out = tmp_path / "page.html"
     assert lakebound("report", "--out", str(out), "--hours", str(hours)) == 0
-    assert "321 s as published last, the greatest 321 s. For a merge wait 77 rows." in out.read_text()
+    assert "321 s as published last, the greatest 321 s. Rows of _changes that wait for a merge: 77." in out.read_text()

@@ -97,10 +97,16 @@ def _parser() -> argparse.ArgumentParser:
         "<target>_live within seconds, and merged with others ten minutes after the last merge (s, m, h)",
     )
     parser.add_argument(
-        "--merge-rows", type=int, default=MERGE_ROWS, help="merge earlier once so many rows wait (%(default)s)"
+        "--merge-rows",
+        type=int,
+        default=MERGE_ROWS,
+        help="merge earlier once so many rows of <target>_changes wait (%(default)s)",
     )
     parser.add_argument(
-        "--merge-bytes", type=int, default=MERGE_BYTES, help="merge earlier once so many bytes wait (%(default)s)"
+        "--merge-bytes",
+        type=int,
+        default=MERGE_BYTES,
+        help="merge earlier once so many bytes of <target>_changes wait (%(default)s)",
     )
     parser.add_argument(
         "--publish",

@@ -66,7 +66,8 @@ class Freshness:
     | `SilverLagSeconds`          | how old the oldest file was when it became visible, the greatest since the last   |
     |                             | value; 0 when the job has looked and no file waits                                |
     | `SilverRecordAgeSeconds`    | since the writer's clock at the newest record that is visible                     |
-    | `SilverPendingRows`, …Bytes | what waits in `_changes` for a merge                                              |
+    | `SilverPendingRows`, …Bytes | rows of `_changes` that wait for a merge, one for each append and register of a   |
+    |                             | key, as `--merge-rows` counts them; and their bytes                               |
     | `SilverMergeOverdueSeconds` | since a merge of that was due; 0 while none is                                    |
 
     A job that is stopped, or that fails or hangs before it brings anything, puts nothing: that no value comes is what

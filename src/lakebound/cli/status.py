@@ -172,7 +172,7 @@ def _silver_figures(facts: PipelineFacts) -> Iterator[tuple[str, str]]:
             f"{seen.lag_s:,.0f} s behind the files, as published {(facts.now_ms - seen.published_ms) / 1000:,.0f} s ago"
         )
         if seen.pending_rows:
-            figure += f"; {seen.pending_rows:,} rows wait for a merge"
+            figure += f"; {seen.pending_rows:,} rows of _changes wait for a merge"
     yield "silver", figure if facts.is_known(SILVER) else "not known"
     if waiting is not None:
         figure = f"none; all written until {_time(waiting.until_ms)} are taken"

@@ -38,7 +38,7 @@ class FileFigures:
 
 @dataclass(frozen=True, slots=True)
 class SilverMinute:
-    """What the merge job published in a stretch of time: seconds behind the files, and rows that wait for a merge."""
+    """What the merge job published in a stretch of time: seconds behind the files, and rows of `_changes` that wait."""
 
     at_ms: int
     lag_s: float
@@ -239,7 +239,7 @@ def _silver(figures: Figures) -> str:
     late, newest = max(points, key=lambda one: one.lag_s), points[-1]
     words = (
         f"How old a batch file was when it became visible in silver: {newest.lag_s:,.0f} s as published last, the "
-        f"greatest {late.lag_s:,.0f} s. For a merge wait {newest.rows:,.0f} rows."
+        f"greatest {late.lag_s:,.0f} s. Rows of _changes that wait for a merge: {newest.rows:,.0f}."
     )
     lags = seconds_over_time([(one.at_ms, one.lag_s) for one in points], "From the file to silver", "when published")
     rows = ""

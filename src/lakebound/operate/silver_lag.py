@@ -19,7 +19,7 @@ class SilverFacts:
     published_ms: int
     lag_s: float
     pending_rows: int = 0
-    """What waits in `_changes` for a merge."""
+    """Rows of `_changes` that wait for a merge: one for each append and register of a key."""
     overdue_s: float = 0
     """Since a merge of that is due."""
 
