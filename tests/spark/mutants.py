@@ -313,7 +313,7 @@ ON_SPARK: Final = (
     Mutant(
         "changes: what another driver has given silver is not looked for",
         CHANGES,
-        "if columns and not _has_columns(_column_types(spark, target), columns):",
+        "if columns and not _has_columns(there, columns):",
         "if False:",
         HERE + "test_pending_columns.py::test_a_column_that_another_driver_has_just_given_silver",
     ),
