@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from lakebound.adapters.alarms import alarms_of
+from lakebound.adapters.alarms import StackAlarms, alarms_of
 from lakebound.adapters.cost_facts import measure_usage
 from lakebound.adapters.doctor_facts import examine_stack
 from lakebound.adapters.s3 import S3Store
+from lakebound.adapters.smoke import alarm_actions
 from lakebound.adapters.stack import describe_stack
 from lakebound.adapters.status_facts import observe_pipeline
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
@@ -70,6 +71,36 @@ def test_an_alarm_that_was_deleted_by_hand_is_not_counted(operated: Operated) ->
     operated.make_alarm("lake-DeadLetters-0ABC")
     operated.alarms.append("lake-Gone-0ABC")
     assert len(alarms_of(operated.scripted("cloudformation"), operated.client("cloudwatch"), "lake")) == 1
+
+
+def test_doctor_names_an_alarm_that_is_gone(operated: Operated, lakebound: Lakebound) -> None:
+    operated.make_alarm("lake-DeadLetters-0ABC", topic=TOPIC)
+    assert lakebound("doctor") == 0
+    operated.alarms.append("lake-Gone-0ABC")
+    out = lakebound.out("doctor", status=1)
+    assert "alarms gone          1: lake-Gone-0ABC" in out
+    assert "docs/OPERATIONS.md#part-missing" in out
+
+
+def test_doctor_names_an_alarm_that_is_off_and_counts_no_notice_of_it(operated: Operated, lakebound: Lakebound) -> None:
+    """It has a topic, so a deployment with one would not help."""
+    for name in ("lake-DeadLetters-0ABC", "lake-StatusGap-0ABC"):
+        operated.make_alarm(name, topic=TOPIC)
+    operated.client("cloudwatch").disable_alarm_actions(AlarmNames=["lake-StatusGap-0ABC"])
+    out = lakebound.out("doctor", status=0)
+    assert "alarms off           1: lake-StatusGap-0ABC; with its actions switched off an alarm notifies nobody" in out
+    assert "aws cloudwatch enable-alarm-actions --alarm-names lake-StatusGap-0ABC" in out
+    assert "AlarmTopicArn" not in out
+    names, found = alarm_actions(operated.scripted, describe_stack(operated.scripted("cloudformation"), "lake"))
+    assert (len(names), found) == (2, {"lake-DeadLetters-0ABC": True, "lake-StatusGap-0ABC": False})
+
+
+@pytest.mark.parametrize(("is_on", "notified"), [(True, True), (False, False)])
+def test_under_a_composite_alarm_that_is_off_nobody_is_notified(is_on: bool, notified: bool) -> None:
+    composite = {"AlarmName": "Trouble", "AlarmRule": "FALSE", "AlarmActions": [TOPIC], "ActionsEnabled": is_on}
+    alarms = StackAlarms(("A", "Trouble"), ({"AlarmName": "A", "AlarmActions": []}, composite))
+    assert alarms.notifying == {"A": notified, "Trouble": notified}
+    assert (alarms.silent, alarms.off) == ((), () if is_on else ("Trouble",))
 
 
 @pytest.mark.parametrize(("topics", "silent"), [([TOPIC], 0), ([], 3)])

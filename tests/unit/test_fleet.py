@@ -46,6 +46,7 @@ def test_each_stack_has_its_line_and_the_reason_why_it_was_not_read(lakebound: L
     assert "ValueError in the command itself" in refusals["odd"]
     assert "--stack odd" in refusals.pop("odd")
     assert refusals == {}
+    assert {one["stack"]: one["table"] for one in stacks}["half"] == "flights"
     assert {one["stack"]: one["state"] for one in stacks if not one["refused"]} == {"lake": "OK", "another": "OK"}
 
 

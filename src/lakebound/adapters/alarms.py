@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from lakebound.adapters.aws_calls import call
@@ -46,15 +47,50 @@ def is_composite(alarm: Mapping[str, Any]) -> bool:
     return "AlarmRule" in alarm
 
 
-def notifying(alarms: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """Of each alarm, by its name, whether somebody is notified: by itself, or by the stack's composite alarm."""
-    composite = [bool(alarm.get("AlarmActions")) for alarm in alarms if is_composite(alarm)]
-    return {alarm["AlarmName"]: any(composite) or bool(alarm.get("AlarmActions")) for alarm in alarms}
+@dataclass(frozen=True, slots=True)
+class StackAlarms:
+    """The names that a stack's alarms were given, and those of them that exist, as CloudWatch describes them."""
+
+    names: tuple[str, ...]
+    found: tuple[Mapping[str, Any], ...]
+
+    @staticmethod
+    def of(cloudformation: Any, cloudwatch: Any, stack: str) -> StackAlarms:
+        """Raises LakeboundError."""
+        names = names_of(cloudformation, stack, ALARMS)
+        return StackAlarms(tuple(names), tuple(described_alarms(cloudwatch, names)))
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Somebody deleted these by hand."""
+        return tuple(sorted(set(self.names) - {alarm["AlarmName"] for alarm in self.found}))
+
+    @property
+    def off(self) -> tuple[str, ...]:
+        """Those that notify nobody because their actions are switched off."""
+        return tuple(sorted(alarm["AlarmName"] for alarm in self.found if _is_off(alarm)))
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Those that notify nobody, off or not: no topic, neither of their own nor of a composite alarm."""
+        if any(is_composite(alarm) and alarm.get("AlarmActions") for alarm in self.found):
+            return ()
+        return tuple(sorted(alarm["AlarmName"] for alarm in self.found if not alarm.get("AlarmActions")))
+
+    @property
+    def notifying(self) -> dict[str, bool]:
+        """Of each that exists, whether somebody is notified: by itself, or by the stack's composite alarm."""
+        composite = any(_notifies(alarm) for alarm in self.found if is_composite(alarm))
+        return {alarm["AlarmName"]: composite or _notifies(alarm) for alarm in self.found}
 
 
-def alarm_names(cloudformation: Any, stack: str) -> list[str]:
-    """The names that the stack's alarms were given, whether they still exist or not. Raises LakeboundError."""
-    return names_of(cloudformation, stack, ALARMS)
+def _is_off(alarm: Mapping[str, Any]) -> bool:
+    """`aws cloudwatch disable-alarm-actions`: its state goes on changing, and nobody hears of it."""
+    return not alarm.get("ActionsEnabled", True)
+
+
+def _notifies(alarm: Mapping[str, Any]) -> bool:
+    return bool(alarm.get("AlarmActions")) and not _is_off(alarm)
 
 
 def names_of(cloudformation: Any, stack: str, kinds: Sequence[str]) -> list[str]:

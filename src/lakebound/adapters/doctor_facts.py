@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from lakebound.adapters.alarms import alarms_of, notifying
+from lakebound.adapters.alarms import StackAlarms
 from lakebound.adapters.aws_calls import NotThere, call
 from lakebound.adapters.cloudwatch import total
 from lakebound.adapters.dead_letters import count_messages
@@ -109,7 +109,7 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         probes.run(name, partial(count_messages, sqs, stack.output(output)))
     listing = partial(call, clients("s3"), "list_objects_v2", stack.bucket, Bucket=stack.bucket, MaxKeys=1)
     probes.run("bucket", partial(listing, Prefix=f"{stack.prefix}/"))
-    alarms = probes.run("alarms", lambda: alarms_of(clients("cloudformation"), clients("cloudwatch"), stack.name))
+    alarms = probes.run("alarms", lambda: StackAlarms.of(clients("cloudformation"), clients("cloudwatch"), stack.name))
     errors = {}
     for name in functions:
         counted = probes.run(f"errors of {name}", lambda name=name: (_errors(clients("cloudwatch"), name),))  # type: ignore[misc]
@@ -125,8 +125,10 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         # A stream that was switched off keeps its LatestStreamArn for a day.
         table_stream=described.get("LatestStreamArn") if specification.get("StreamEnabled") else None,
         table_refused=refused,
-        alarms=None if alarms is None else len(alarms),
-        alarms_without_action=None if alarms is None else sum(not tells for tells in notifying(alarms).values()),
+        alarms=None if alarms is None else len(alarms.found),
+        alarms_without_action=None if alarms is None else len(alarms.silent),
+        alarms_gone=() if alarms is None else alarms.gone,
+        alarms_off=() if alarms is None else alarms.off,
         drifted=probes.run("drift", lambda: _drifted(clients("cloudformation"), stack.name)) or (),
         key_enabled=_key_enabled(probes, clients, stack.parameters.get("KmsKeyArn", "")),
         last_errors=errors,

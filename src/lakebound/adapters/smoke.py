@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any, Final
 
-from lakebound.adapters.alarms import alarm_names, alarms_of, notifying
+from lakebound.adapters.alarms import StackAlarms
 from lakebound.adapters.aws_calls import call
 from lakebound.adapters.doctor_facts import SmokeItem, VersionCounter
 from lakebound.adapters.executions import Machine
@@ -201,9 +201,8 @@ class ExportRuns:
 
 def alarm_actions(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, bool]]:
     """(the names of the stack's alarms, those that exist with whether each notifies anybody). Raises LakeboundError."""
-    cloudformation = clients("cloudformation")
-    found = alarms_of(cloudformation, clients("cloudwatch"), stack.name)
-    return alarm_names(cloudformation, stack.name), notifying(found)
+    alarms = StackAlarms.of(clients("cloudformation"), clients("cloudwatch"), stack.name)
+    return list(alarms.names), alarms.notifying
 
 
 def encryption_keys(clients: Clients, stack: Stack, newest_file: str | None) -> dict[str, str | None]:

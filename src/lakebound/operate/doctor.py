@@ -180,6 +180,10 @@ class StackFacts:
     table_stream: str | None
     alarms: int | None
     alarms_without_action: int | None
+    alarms_gone: tuple[str, ...] = ()
+    """Names of alarms that the stack made and that do not exist."""
+    alarms_off: tuple[str, ...] = ()
+    """Names of alarms whose actions are switched off."""
     drifted: tuple[str, ...] = ()
     key_enabled: bool | None = None
     last_errors: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
@@ -236,6 +240,12 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
     if facts.alarms is not None:
         none = facts.alarms == 0
         yield Check("alarms", BAD if none else GOOD, f"{facts.alarms} alarms", "lakebound deploy" if none else "")
+        if facts.alarms_gone:
+            yield Check("alarms gone", BAD, _names_told(facts.alarms_gone), "docs/OPERATIONS.md#part-missing")
+        if facts.alarms_off:
+            what = f"{_names_told(facts.alarms_off)}; with its actions switched off an alarm notifies nobody"
+            fix = f"aws cloudwatch enable-alarm-actions --alarm-names {' '.join(facts.alarms_off)}"
+            yield Check("alarms off", WARN, what, fix)
         if facts.alarms_without_action:
             what = f"{facts.alarms_without_action} alarms notify nobody"
             yield Check("alarm topic", WARN, what, "deploy with AlarmTopicArn")
@@ -243,6 +253,10 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
         yield Check("drift", BAD, f"{resource} was changed by hand", "lakebound deploy puts it back")
     if facts.key_enabled is False:
         yield Check("key", BAD, "the KMS key is not enabled", "enable it; docs/OPERATIONS.md#key-disabled")
+
+
+def _names_told(names: Sequence[str]) -> str:
+    return f"{len(names):,}: {', '.join(names)}"
 
 
 def _missing(part: str) -> Check:

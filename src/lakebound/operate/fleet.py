@@ -52,7 +52,9 @@ def status_line(reading: Reading[Status]) -> FleetLine:
     """The state, and the worst finding behind it. A stack that was not read is UNKNOWN, before the others of that."""
     status = reading.found
     if status is None:
-        return FleetLine(reading.stack, "", UNKNOWN, reading.refused, _STATES.index(UNKNOWN) + 0.5, is_well=False)
+        return FleetLine(
+            reading.stack, reading.table, UNKNOWN, reading.refused, _STATES.index(UNKNOWN) + 0.5, is_well=False
+        )
     what = [one.what for one in status.findings if one.level != NOTE]
     return FleetLine(
         reading.stack,
@@ -69,7 +71,9 @@ def checks_line(reading: Reading[Sequence[Check]]) -> FleetLine:
     """The worst level of the checks, and the first check of it. What was not read comes right after what is wrong."""
     checks = reading.found
     if checks is None:
-        return FleetLine(reading.stack, "", NOT_READ, reading.refused, _LEVELS.index(UNCHECKED) + 0.5, is_well=False)
+        return FleetLine(
+            reading.stack, reading.table, NOT_READ, reading.refused, _LEVELS.index(UNCHECKED) + 0.5, is_well=False
+        )
     level = max((one.level for one in checks), key=_LEVELS.index, default=GOOD)
     what = sorted((one for one in checks if one.level != GOOD), key=lambda one: -_LEVELS.index(one.level))
     return FleetLine(
@@ -86,7 +90,7 @@ def bill_line(reading: Reading[Bill]) -> FleetLine:
     """Dollars a month, and the dearest part. What was not read comes first: it may cost anything."""
     bill = reading.found
     if bill is None:
-        return FleetLine(reading.stack, "", NOT_READ, reading.refused, float("inf"), is_well=False)
+        return FleetLine(reading.stack, reading.table, NOT_READ, reading.refused, float("inf"), is_well=False)
     told = ""
     if bill.dollars:
         dearest = bill.lines[0]
