@@ -209,7 +209,8 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         names, at = sorted([STACK, *operated.neighbours], reverse=True), int(PaginationToken or 0)
         own = [{"Key": "aws:cloudformation:logical-id", "Value": "StreamIngest"}]
         found = [{"Tags": [*own, {"Key": "lakebound:stack", "Value": name}]} for name in names[at : at + 2]]
-        return {"ResourceTagMappingList": found, "PaginationToken": str(at + 2) if at + 2 < len(names) else ""}
+        # Each of a stack's two functions bears the tag.
+        return {"ResourceTagMappingList": found * 2, "PaginationToken": str(at + 2) if at + 2 < len(names) else ""}
 
     return {
         "get_resources": get_resources,

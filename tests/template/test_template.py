@@ -105,12 +105,13 @@ def nothing_that_holds_data_goes_with_the_stack(resources: Resources) -> None:
 
 @broken_by(
     setting("StreamIngest.Properties.Tags", [{"Key": "lambda:createdBy", "Value": "SAM"}]),
-    setting("Flusher.Properties.Tags", [{"Key": "lakebound:stack", "Value": "lake"}]),
+    setting("Flusher.Properties.Tags", [{"Key": "lambda:createdBy", "Value": "SAM"}]),
+    setting("Backfill.Properties.Tags", [{"Key": "lakebound:stack", "Value": "lake"}]),
 )
-def one_function_bears_the_name_of_the_stack(resources: Resources) -> None:
+def two_functions_bear_the_name_of_the_stack(resources: Resources) -> None:
     functions = of_type(resources, "AWS::Lambda::Function")
     borne = [(name, tag["Value"]) for name, one in functions.items() for tag in one["Tags"] if tag["Key"] == STACK_TAG]
-    assert borne == [("StreamIngest", "lake")]
+    assert sorted(borne) == [("Flusher", "lake"), ("StreamIngest", "lake")]
 
 
 @broken_by(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lakebound.cli import fleet
-from lakebound.operate.cost import Bill, CostLine
+from lakebound.operate.cost import Bill, CostLine, amount
 from lakebound.operate.doctor import BAD, GOOD, UNKNOWN, WARN, Check
 from lakebound.operate.fleet import FleetLine, Reading, bill_line, checks_line, status_line, worst_first
 from lakebound.operate.status import assess
@@ -109,6 +109,15 @@ def test_no_stack_and_no_right_to_list_them_are_sentences(lakebound: Lakebound, 
     assert "may not get_resources" in lakebound.err("status", "--all")
 
 
+def test_a_tag_without_a_name_is_a_line_and_no_other_stacks(lakebound: Lakebound, operated: Operated) -> None:
+    operated.neighbours = {"": {}}
+    for verb in ("status", "doctor", "cost"):
+        told = lakebound.document(verb, "--all", status=1)["stacks"]
+        assert sorted(one["stack"] for one in told) == ["", "lake"]
+        (refused,) = [one["refused"] for one in told if one["refused"]]
+        assert "tag lakebound:stack names no stack" in refused
+
+
 def test_red_control_where_a_refusal_is_not_caught_it_hides_the_others(
     lakebound: Lakebound, many: Operated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +173,21 @@ def test_bills_come_dearest_first_and_what_was_not_read_before_them() -> None:
         ("cheap", "$1.00", "SQS $1.00 (10 requests)"),
         ("half", "at least $0.00", "not measured: SQS"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "unit", "told"),
+    [
+        (1, "dashboards", "1 dashboard"),
+        (20, "alarms", "20 alarms"),
+        (1.2, "requests of 64 KiB", "1 request of 64 KiB"),
+        (0.2, "requests", "< 1 requests"),
+        (1, "metrics, put every hour", "1 metric, put every hour"),
+        (1, "GB", "1 GB"),
+    ],
+)
+def test_one_of_a_unit_is_told_as_one(count: float, unit: str, told: str) -> None:
+    assert amount(CostLine("part", count, unit, 0)) == told
 
 
 def test_lines_of_one_badness_go_by_name() -> None:

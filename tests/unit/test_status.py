@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from lakebound.operate.silver_lag import SilverFacts, WaitingFiles
 from lakebound.operate.status import (
@@ -26,6 +27,7 @@ from lakebound.operate.status import (
     STREAM_MAPPING,
     TABLE,
     UNKNOWN,
+    WITHOUT,
     FunctionFacts,
     assess,
     open_gaps,
@@ -39,6 +41,7 @@ from tests.support.report_figures import STREAM, WELL
 from tests.support.stream_records import NOW_MS, stream_record
 
 HOUR_MS = 3_600_000
+DRIFT = "aws cloudformation detect-stack-drift --stack-name "
 NO_MAPPING: dict[str, None] = {"mapping_state": None, "mapping_stream": None, "mapping_result": None}
 
 
@@ -76,12 +79,15 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a file waits": ({"waiting": WaitingFiles(0, 1, NOW_MS - 3 * HOUR_MS)}, LAGGING, "run.py"),
     "table gone": ({"missing": ("table",), "table_stream": None, "stream_view": None}, GAP, "doctor --before"),
-    "stream mapping gone": ({"missing": ("stream mapping",), **NO_MAPPING}, LAGGING, "lakebound deploy"),
-    "stream mapping being deleted": ({"mapping_state": "Deleting"}, LAGGING, "lakebound deploy"),
-    "queue mapping gone": ({"missing": ("queue mapping",), "queue_mapping_state": None}, LAGGING, "lakebound deploy"),
-    "buffer queue gone": ({"missing": ("buffer queue",), "buffered": 0}, LAGGING, "lakebound deploy"),
-    "dead-letter queue gone": ({"missing": ("dead-letter queue",)}, LAGGING, "lakebound deploy"),
-    "bucket gone": ({"missing": ("failure objects", "recorded gaps", "quarantine")}, LAGGING, "lakebound deploy"),
+    "stream mapping gone": ({"missing": ("stream mapping",), **NO_MAPPING}, LAGGING, DRIFT),
+    "stream mapping being deleted": ({"mapping_state": "Deleting"}, LAGGING, DRIFT),
+    "queue mapping gone": ({"missing": ("queue mapping",), "queue_mapping_state": None}, LAGGING, DRIFT),
+    "buffer queue gone": ({"missing": ("buffer queue",), "buffered": 0}, LAGGING, DRIFT),
+    "dead-letter queue gone": ({"missing": ("dead-letter queue",)}, LAGGING, DRIFT),
+    "bucket gone": ({"missing": ("failure objects", "recorded gaps", "quarantine")}, LAGGING, DRIFT),
+    "stream_ingest gone": ({"missing": ("function stream_ingest",)}, LAGGING, DRIFT),
+    "flusher gone": ({"missing": ("function flusher",)}, LAGGING, DRIFT),
+    "backfill gone": ({"missing": ("function backfill",)}, LAGGING, DRIFT),
     "another part gone": ({"missing": ("newest batch file",)}, LAGGING, "doctor"),
     "every invocation fails": ({"functions": (failing(12, 12),)}, LAGGING, "filter-log-events"),
     "more errors than invocations": ({"functions": (failing(1, 2),)}, LAGGING, "filter-log-events"),
@@ -160,6 +166,7 @@ PARTS: dict[str, dict[str, Any]] = {
     QUARANTINE: {},
     "alarms": {},
     "errors of flusher": {"functions": ()},
+    "function flusher": {},
 }
 
 
@@ -284,6 +291,30 @@ def test_each_part_that_is_gone_is_a_finding(lakebound: Lakebound, operated: Ope
     assert found["state"] == (GAP if part == "table" else LAGGING)
     assert found["seen"]["missing"]
     assert {one["page"].partition("#")[2] for one in found["findings"]} & {"part-missing", "table-missing"}
+    # CloudFormation makes nothing anew that was deleted by hand while the template is unchanged.
+    assert not [one for one in found["findings"] if one["command"].startswith("lakebound deploy")]
+
+
+@pytest.mark.parametrize("role", WITHOUT)
+def test_a_function_that_is_gone_is_named_though_the_table_is_idle(
+    lakebound: Lakebound, operated: Operated, role: str
+) -> None:
+    """Nothing waits and no metric is missing: only the question for the function shows it."""
+    gone = {"stream_ingest": "StreamIngestName", "flusher": "FlusherName", "backfill": "BackfillName"}[role]
+    configuration = operated.answers["get_function_configuration"]
+    operated.outputs["BackfillName"] = "backfill"
+
+    def get_function_configuration(FunctionName: str) -> dict[str, Any]:  # noqa: N803
+        if FunctionName == operated.outputs[gone]:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no"}}, "x")
+        return configuration(FunctionName=FunctionName)
+
+    assert lakebound("status") == 0
+    lakebound.printed()
+    operated.answers["get_function_configuration"] = get_function_configuration
+    out = lakebound.out("status", status=1)
+    assert f"LAGGING  the function {role} is gone: {WITHOUT[role]}" in out
+    assert f"run: {DRIFT}lake" in out
 
 
 def test_the_gap_metric_is_put_when_asked_for(lakebound: Lakebound, operated: Operated) -> None:

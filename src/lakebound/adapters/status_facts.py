@@ -32,6 +32,7 @@ from lakebound.operate.status import (
     WAITING,
     FunctionFacts,
     PipelineFacts,
+    function_part,
     last_stream_check,
     newest_file,
     open_gaps,
@@ -128,6 +129,7 @@ def _functions(probes: Probes, clients: Clients, stack: Stack, now_ms: int) -> I
         name = stack.outputs.get(output)
         if not name:
             continue  # a stack from before that output
+        probes.run(function_part(role), partial(function_environment, clients("lambda"), name))
         ask = partial(function_activity, clients("cloudwatch"), name, now_ms - _ACTIVITY_MS, now_ms)
         activity = probes.run(f"errors of {role}", ask)
         if activity is not None:

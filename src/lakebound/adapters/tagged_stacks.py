@@ -7,14 +7,14 @@ from typing import Any, Final
 from lakebound.adapters.aws_calls import call
 
 STACK_TAG: Final = "lakebound:stack"
-"""The tag of each stack's function stream_ingest. Its value is the stack's name (template.yaml)."""
+"""The tag of each stack's functions stream_ingest and flusher. Its value is the stack's name (template.yaml)."""
 
 _MOST_A_PAGE: Final = 100
 """The most that GetResources takes (its service model)."""
 
 
 def tagged_stacks(client: Any) -> list[str]:
-    """The names, sorted, by GetResources of the Resource Groups Tagging API: a call for each hundred stacks.
+    """The names, sorted, by GetResources of the Resource Groups Tagging API: a call for each fifty stacks.
 
     DescribeStacks without a name would tell them too, but needs the right to read parameters and outputs of every stack
     of the account, and a call for each page of all those stacks. A tag that was put or a function that was deleted a

@@ -25,11 +25,11 @@ from lakebound.operate.cost import (
     CostLine,
     SparkCluster,
     Workload,
-    amount,
     dollars,
     estimate,
     headline,
     measure,
+    number,
     of_tables,
     with_spark,
 )
@@ -144,4 +144,4 @@ def _stack_document(line: FleetLine, bill: Bill | None) -> dict[str, object]:
 def _row(line: CostLine) -> tuple[str, str, str, str]:
     if not line.measured:
         return (line.part, "not measured", line.unit, "not measured")
-    return (line.part, amount(line).removesuffix(f" {line.unit}"), line.unit, dollars(line.dollars))
+    return (line.part, number(line), line.unit, dollars(line.dollars))

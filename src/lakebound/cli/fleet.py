@@ -59,6 +59,9 @@ def read_all(read: Callable[[Stack, Clients], T]) -> list[Reading[T]]:
     def one(name: str) -> Reading[T]:
         table = ""
         try:
+            if not name:
+                # CloudFormation takes no name for all stacks, so another stack's line would stand here.
+                raise Misconfigured(f"a function's tag {STACK_TAG} names no stack", hint="Deploy its stack again")
             stack = describe_stack(clients("cloudformation"), name)
             table = stack.table
             return Reading(name, table, read(stack, clients))

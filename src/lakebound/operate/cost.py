@@ -6,6 +6,7 @@ Spark cluster only where somebody tells its hours. Lambda reads the stream for f
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
 from math import ceil, inf
 from typing import Final
@@ -105,8 +106,15 @@ def headline(bill: Bill) -> str:
 
 
 def amount(line: CostLine) -> str:
-    """How much of what. Less than one where rounding gives 0, since that is not none."""
-    return f"{'< 1' if 0 < line.amount < 0.5 else f'{line.amount:,.0f}'} {line.unit}"
+    """How much of what: `1 dashboard`, `20 alarms`, `1 request of 64 KiB`."""
+    told = number(line)
+    # Every unit's noun has a plain s, and stands at the end, before a comma or before its own measure.
+    return f"{told} {re.sub('s(?=$|,| of )', '', line.unit, count=1) if told == '1' else line.unit}"
+
+
+def number(line: CostLine) -> str:
+    """How much. Less than one where rounding gives 0, since that is not none."""
+    return "< 1" if 0 < line.amount < 0.5 else f"{line.amount:,.0f}"
 
 
 def dollars(value: float) -> str:

@@ -51,6 +51,19 @@ NEEDED: Final = frozenset((TABLE, STREAM_MAPPING, QUEUE_MAPPING, BUFFER, DEAD, F
 """The parts without which the state cannot be OK. The two ages have rules of their own."""
 
 
+WITHOUT: Final = {
+    "stream_ingest": "no change is read from the stream, whose records expire after 24 hours",
+    "flusher": "no file is written",
+    "backfill": "the stream is not checked, so nobody would notice a gap",
+}
+"""What follows where one of the stack's functions is gone, by its role."""
+
+
+def function_part(role: str) -> str:
+    """The name of a function among the parts that are looked at."""
+    return f"function {role}"
+
+
 def open_gaps(store: ObjectStore, table: str) -> tuple[Gap, ...]:
     """The recorded gaps that no run has healed. Raises StoreUnavailable, LakeboundError."""
     return tuple(gap for gap in read_gaps(store, table) if gap.healed_by is None)
@@ -209,6 +222,11 @@ class _Book:
         command += stack if command.startswith("lakebound ") else ""
         self.findings.append(Finding(level, what, since_ms, command, f"docs/OPERATIONS.md#{page}"))
 
+    @property
+    def _drift(self) -> str:
+        """A deployment of an unchanged template makes nothing anew that somebody deleted by hand."""
+        return f"aws cloudformation detect-stack-drift --stack-name {self.facts.stack}"
+
     def gaps(self) -> None:
         heal = "lakebound backfill start --mode heal"
         for gap in self.facts.gaps:
@@ -234,7 +252,7 @@ class _Book:
             )
         if STREAM_MAPPING in facts.missing or facts.mapping_state == "Deleting":
             what = "the stream mapping is gone: nothing reads the stream, whose records expire after 24 hours"
-            self.add(LAGGING, what, "part-missing", "lakebound deploy")
+            self.add(LAGGING, what, "part-missing", self._drift)
         elif facts.mapping_state is not None and facts.mapping_state.startswith("Disabl"):
             what = "the stream mapping is disabled: records expire from the stream after 24 hours"
             self.add(LAGGING, what, "mapping-disabled", _enable(facts.stream_mapping_id))
@@ -268,6 +286,9 @@ class _Book:
             self.add(UNKNOWN, what, "status", "lakebound doctor --smoke")
 
     def functions(self) -> None:
+        for role, then in WITHOUT.items():
+            if function_part(role) in self.facts.missing:
+                self.add(LAGGING, f"the function {role} is gone: {then}", "part-missing", self._drift)
         for one in self.facts.functions:
             logs = f"aws logs filter-log-events --log-group-name {one.log_group} --filter-pattern ERROR"
             if one.errors:
@@ -291,13 +312,13 @@ class _Book:
     def queue(self) -> None:
         facts = self.facts
         if BUFFER in facts.missing:
-            self.add(LAGGING, "the buffer queue is gone: no delivery can be sent", "part-missing", "lakebound deploy")
+            self.add(LAGGING, "the buffer queue is gone: no delivery can be sent", "part-missing", self._drift)
         if DEAD in facts.missing:
             what = "the dead-letter queue is gone: a message that cannot be written has no place to go"
-            self.add(LAGGING, what, "part-missing", "lakebound deploy")
+            self.add(LAGGING, what, "part-missing", self._drift)
         if QUEUE_MAPPING in facts.missing or facts.queue_mapping_state == "Deleting":
             what = "the queue mapping is gone: no file is written"
-            self.add(LAGGING, what, "part-missing", "lakebound deploy")
+            self.add(LAGGING, what, "part-missing", self._drift)
         elif facts.queue_mapping_state is not None and facts.queue_mapping_state.startswith("Disabl"):
             what = "the queue mapping is disabled: no file is written"
             self.add(LAGGING, what, "mapping-disabled", _enable(facts.queue_mapping_id))
@@ -387,8 +408,8 @@ class _Book:
     def unseen(self) -> None:
         if FAILURES in self.facts.missing:
             what = "the bucket is gone: no file can be written, and no failure object"
-            self.add(LAGGING, what, "part-missing", "lakebound deploy")
-        elif others := set(self.facts.missing) - NEEDED:
+            self.add(LAGGING, what, "part-missing", self._drift)
+        elif others := set(self.facts.missing) - NEEDED - set(map(function_part, WITHOUT)):
             what = f"a part of the stack is gone, so this cannot be found: {', '.join(sorted(others))}"
             self.add(LAGGING, what, "part-missing", "lakebound doctor")
         for what in self.facts.unknown:
