@@ -12,6 +12,7 @@ import pytest
 
 from lakebound.adapters import clients
 from lakebound.adapters.delta_table import DeltaVersion
+from lakebound.cli import silver_table
 from lakebound.cli.silver_table import Engine, open_silver
 from lakebound.errors import LakeboundError, Misconfigured
 
@@ -224,6 +225,21 @@ def test_without_a_workspace_the_variables_are_named(unity: None, monkeypatch: p
 def test_deltalake_refuses_a_name_that_only_sparks_catalog_knows(name: str) -> None:
     with pytest.raises(Misconfigured, match=f"{name} is a name that only Spark's own catalog knows.*--engine spark"):
         open_silver(name, Engine.DELTALAKE)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_error_names_the_option_engine_only_of_a_verb_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """`status --target`, `report --target` and `query` read by deltalake alone."""
+    if not is_there:
+        monkeypatch.setattr(silver_table, "find_spec", lambda name: None)
+    for read in (silver_table.table_facts, silver_table.open_live):
+        with pytest.raises(Misconfigured) as told:
+            read("flights")
+        assert "--engine" not in str(told.value)
+    with pytest.raises(Misconfigured, match="--engine spark"):
+        open_silver("flights", Engine.DELTALAKE)
 
 
 def test_a_folder_with_a_percent_sign_is_refused(tmp_path: Path) -> None:

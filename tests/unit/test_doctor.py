@@ -340,6 +340,17 @@ def test_the_verb_estimates_a_fleet(lakebound: Lakebound, operated: Operated) ->
     assert "Give --writes" in lakebound.err("cost", "--watch", "lean")
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["--writes inf", "--writes nan", "--writes 1e308", "--item-bytes 409601", "--tables 10001", "--dbus inf"],
+)
+def test_no_option_makes_the_dollars_infinite(lakebound: Lakebound, option: str) -> None:
+    usual = {"--writes": "1", "--item-bytes": "100", "--spark-hours": "1"}
+    name, value = option.split()
+    given = [word for pair in (usual | {name: value}).items() for word in pair]
+    assert "Invalid value" in lakebound.err("cost", *given)
+
+
 def test_what_has_no_metric_is_not_measured_and_never_nought() -> None:
     bill = measure(NOTHING)
     assert set(bill.unmeasured) == {line.part for line in bill.lines} - {"alarms"}

@@ -35,6 +35,11 @@ from lakebound.operate.cost import (
 )
 from lakebound.operate.fleet import FleetLine, bill_line, worst_first
 
+_MOST_WRITES = 10_000_000
+"""A second. More than any table takes; without an end a slip of the pen became infinite dollars."""
+_ITEM_BYTES = 409_600
+"""The largest item of DynamoDB."""
+
 
 def command(
     context: typer.Context,
@@ -43,27 +48,34 @@ def command(
     hours: Annotated[int, typer.Option(min=1, max=24 * 60, help="Measure this many of the last hours.")] = 24,
     writes: Annotated[
         float | None,
-        typer.Option(min=0, help="Estimate the cost of this many item writes a second instead. Needs no stack."),
+        typer.Option(
+            min=0, max=_MOST_WRITES, help="Estimate the cost of this many item writes a second instead. Needs no stack."
+        ),
     ] = None,
     table: Annotated[
         str, typer.Option(help="With --writes: take the mean item size from this table, by name or ARN.")
     ] = "",
     item_bytes: Annotated[
-        float, typer.Option(min=0, help="With --writes: bytes of an item, as DynamoDB counts them.")
+        float, typer.Option(min=0, max=_ITEM_BYTES, help="With --writes: bytes of an item, as DynamoDB counts them.")
     ] = 0,
     watch: Annotated[
         str, typer.Option(help="With --writes: the stack's parameter Watch, full or lean.", metavar="full|lean")
     ] = FULL,
-    tables: Annotated[int, typer.Option(min=1, help="With --writes: so many tables like this, a stack each.")] = 1,
+    tables: Annotated[
+        int, typer.Option(min=1, max=10_000, help="With --writes: so many tables like this, a stack each.")
+    ] = 1,
     spark_hours: Annotated[
         float | None, typer.Option(min=0, max=744, help="Add Spark: the hours a month in which its machines run.")
     ] = None,
     instance: Annotated[
         str, typer.Option(help="With --spark-hours: the machines' type, or what one costs an hour in dollars.")
     ] = "m6i.xlarge",
-    machines: Annotated[int, typer.Option(min=1, help="With --spark-hours: how many, with the driver's.")] = 1,
+    machines: Annotated[
+        int, typer.Option(min=1, max=10_000, help="With --spark-hours: how many, with the driver's.")
+    ] = 1,
     dbus: Annotated[
-        float, typer.Option(min=0, help="With --spark-hours, on Databricks: DBUs that a machine uses an hour.")
+        float,
+        typer.Option(min=0, max=10_000, help="With --spark-hours, on Databricks: DBUs that a machine uses an hour."),
     ] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -115,7 +115,7 @@ def open_healed(
 
 def open_live(target: str) -> LiveTable:
     """Silver and what waits in `_changes`, read by deltalake. Raises as `open_silver` does."""
-    target = _deltalake_address(target)
+    target = _deltalake_address(target, has_engine=False)
     from lakebound.adapters.live_table import LiveTable
 
     return LiveTable(target)
@@ -126,7 +126,7 @@ def table_facts(target: str) -> TableFacts:
 
     Raises Misconfigured where the metrics do not tell it, and as `open_silver` does.
     """
-    base = _deltalake_address(target).rstrip("/")
+    base = _deltalake_address(target, has_engine=False).rstrip("/")
     return TableFacts(_taken_until_ms(f"{base}_metrics"), _stale_mark(f"{base}_status"))
 
 
@@ -165,11 +165,15 @@ def _open_in_deltalake(target: str, *, live: bool) -> SilverTable:
     return SilverTable(target, live=live)
 
 
-def _deltalake_address(target: str) -> str:
-    """What deltalake calls the table. Raises Misconfigured where it cannot know it, or is not installed."""
-    if find_spec("deltalake") is None and (missing := missing_package("deltalake", ", or give --engine spark")):
+def _deltalake_address(target: str, *, has_engine: bool = True) -> str:
+    """What deltalake calls the table. Raises Misconfigured where it cannot know it, or is not installed.
+
+    With ``has_engine`` the verb has the option --engine, which its errors then name.
+    """
+    otherwise = ", or give --engine spark" if has_engine else ""
+    if find_spec("deltalake") is None and (missing := missing_package("deltalake", otherwise)):
         raise missing
-    return target if "/" in target else _unity_address(target)
+    return target if "/" in target else _unity_address(target, ", or --engine spark" if has_engine else "")
 
 
 def _engine_of(target: str) -> Engine:
@@ -179,12 +183,12 @@ def _engine_of(target: str) -> Engine:
     return Engine.DELTALAKE if "/" in target or _UNITY_NAME.fullmatch(target) else Engine.SPARK
 
 
-def _unity_address(name: str) -> str:
+def _unity_address(name: str, otherwise: str) -> str:
     parts = _UNITY_NAME.fullmatch(name)
     if parts is None:
         raise Misconfigured(
             f"{name} is a name that only Spark's own catalog knows",
             hint="Give the table's folder (one of this folder as ./NAME), its address, catalog.schema.table of Unity"
-            " Catalog, or --engine spark",
+            f" Catalog{otherwise}",
         )
     return "uc://" + ".".join(part.strip("`") for part in parts.groups())
