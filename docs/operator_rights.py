@@ -115,9 +115,9 @@ OPERATOR: Final = (
     ),
     Allowed(
         "LookFunctions",
-        ("lambda:GetFunctionConfiguration",),
+        ("lambda:GetFunctionConfiguration", "lambda:ListTags"),
         (f"{_LAMBDA}:function:${{StackName}}-*",),
-        "state and settings of the functions",
+        "state, settings and tags of the functions",
         (
             "doctor",
             "doctor --all",

@@ -163,6 +163,8 @@ def _lambda(operation: str, given: Arguments, here: Surroundings) -> Iterator[Re
             )
         case "GetFunctionConfiguration" | "UpdateFunctionConfiguration":
             yield Request.of(f"lambda:{operation}", here.arn("lambda", f"function:{given['FunctionName']}"), operation)
+        case "ListTags":
+            yield Request.of("lambda:ListTags", given["Resource"], operation)
         case "ListEventSourceMappings" | "GetAccountSettings":
             yield Request.of(f"lambda:{operation}", "*", operation)
 

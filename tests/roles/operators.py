@@ -252,6 +252,7 @@ class _Answers:
             "DescribeAlarms": lambda given: {"MetricAlarms": [{"AlarmName": "lake-alarm", "StateValue": "OK"}]},
             "GetFunctionConfiguration": self.function,
             "UpdateFunctionConfiguration": self.function,
+            "ListTags": lambda given: {"Tags": {"lakebound:stack": STACK}},
             "UpdateEventSourceMapping": self.here.answers["GetEventSourceMapping"],
             "ListEventSourceMappings": lambda given: {"EventSourceMappings": []},
             "StartExecution": self.start,
@@ -277,7 +278,8 @@ class _Answers:
         logical = given["FunctionName"].removeprefix("lake-")
         variables = self.here.resources[logical]["Properties"]["Environment"]["Variables"]
         texts = {name: str(value) for name, value in variables.items()}
-        return {"FunctionName": given["FunctionName"], "State": "Active", "Environment": {"Variables": texts}}
+        told = {"FunctionName": given["FunctionName"], "State": "Active", "Environment": {"Variables": texts}}
+        return told | {"FunctionArn": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{given['FunctionName']}"}
 
     def start(self, given: dict[str, Any]) -> dict[str, Any]:
         self.status = "RUNNING"

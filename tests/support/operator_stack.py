@@ -178,6 +178,7 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         variables = {"TABLE_NAME": TABLE, "S3_BUCKET": BUCKET, "QUEUE_URL": operated.buffer_url}
         return {
             "FunctionName": FunctionName,
+            "FunctionArn": f"arn:aws:lambda:us-east-1:123456789012:function:{FunctionName}",
             "State": "Active",
             "LastUpdateStatus": "Successful",
             "Runtime": "python3.13",
@@ -217,6 +218,7 @@ def _answers(operated: Operated) -> dict[str, Callable[..., dict[str, Any]]]:
         "describe_stacks": describe_stacks,
         "list_stack_resources": list_stack_resources,
         "get_function_configuration": get_function_configuration,
+        "list_tags": lambda Resource: {"Tags": {"lakebound:stack": STACK}},  # noqa: N803
         "get_event_source_mapping": get_event_source_mapping,
         "list_event_source_mappings": lambda EventSourceArn: {"EventSourceMappings": []},  # noqa: N803
         "get_account_settings": lambda: {"AccountLimit": {"UnreservedConcurrentExecutions": 900}},

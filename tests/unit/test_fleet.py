@@ -118,6 +118,18 @@ def test_a_tag_without_a_name_is_a_line_and_no_other_stacks(lakebound: Lakebound
         assert "tag lakebound:stack names no stack" in refused
 
 
+def test_doctor_says_of_a_stack_that_all_passes_it_over(lakebound: Lakebound, operated: Operated) -> None:
+    operated.make_alarm("one", topic="arn:aws:sns:us-east-1:123456789012:oncall")
+    assert "tag" not in {one["name"] for one in lakebound.document("doctor")["checks"]}
+    operated.answers["list_tags"] = lambda Resource: {"Tags": {"lakebound:stack": "lake-prod"}}  # noqa: N803
+    out = lakebound.out("doctor", status=0)
+    assert "! tag                  status --all, doctor --all and cost --all pass the stack over" in out
+    assert "aws lambda tag-resource --resource arn:aws:lambda" in out
+    assert "--tags lakebound:stack=lake" in out
+    operated.answers["list_tags"] = refused("ListTags")
+    assert "! tag                  could not be checked" in lakebound.out("doctor", status=0)
+
+
 def test_red_control_where_a_refusal_is_not_caught_it_hides_the_others(
     lakebound: Lakebound, many: Operated, monkeypatch: pytest.MonkeyPatch
 ) -> None:

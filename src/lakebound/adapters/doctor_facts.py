@@ -12,6 +12,7 @@ from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.probes import Clients, Probes, describe_table
 from lakebound.adapters.raw_answers import request_key
 from lakebound.adapters.stack import Stack
+from lakebound.adapters.tagged_stacks import STACK_TAG
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.doctor import StackFacts, TableFacts
@@ -78,8 +79,8 @@ def examine_table(clients: Clients, source: Source, key: str = "") -> TableFacts
     )
 
 
-def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
-    """After a deployment."""
+def examine_stack(clients: Clients, stack: Stack, *, look_for_tag: bool = False) -> StackFacts:
+    """After a deployment. ``look_for_tag``: also whether the verbs with --all find the stack."""
     probes = Probes()
     aws_lambda, sqs = clients("lambda"), clients("sqs")
     mappings = {}
@@ -115,6 +116,10 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         counted = probes.run(f"errors of {name}", lambda name=name: (_errors(clients("cloudwatch"), name),))  # type: ignore[misc]
         if counted is not None:
             (errors[name],) = counted
+    tagged = None
+    if look_for_tag:
+        arns = [one["FunctionArn"] for one in functions.values() if "FunctionArn" in one]
+        tagged = probes.run("tag", lambda: any(_bears_tag(aws_lambda, arn, stack.name) for arn in arns))
     described = table or {}
     specification = described.get("StreamSpecification") or {}
     return StackFacts(
@@ -132,11 +137,17 @@ def examine_stack(clients: Clients, stack: Stack) -> StackFacts:
         drifted=probes.run("drift", lambda: _drifted(clients("cloudformation"), stack.name)) or (),
         key_enabled=_key_enabled(probes, clients, stack.parameters.get("KmsKeyArn", "")),
         last_errors=errors,
+        is_tagged=tagged,
         nightly=_nightly(stack, described.get("ItemCount")),
         # Last: what stands above fills them.
         unknown=tuple(probes.unknown),
         missing=tuple(probes.missing),
     )
+
+
+def _bears_tag(aws_lambda: Any, arn: str, stack: str) -> bool:
+    tags = call(aws_lambda, "list_tags", f"function {arn}", Resource=arn).get("Tags") or {}
+    return bool(tags.get(STACK_TAG) == stack)
 
 
 def _nightly(stack: Stack, items: int | None) -> tuple[int, int] | None:

@@ -72,7 +72,7 @@ def command(
         checks = _before(table, stream, stack, key, is_new=is_new)
     else:
         found = find_stack(stack)
-        checks = list(check_stack(examine_stack(deployed.clients, found)))
+        checks = list(check_stack(examine_stack(deployed.clients, found, look_for_tag=True)))
         if is_smoke:
             timed = _smoke(found, limit, target, engine)
             checks.append(_smoke_check(timed, limit, target))

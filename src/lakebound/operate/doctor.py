@@ -190,6 +190,8 @@ class StackFacts:
     """By function: (invocations, errors) of the last hour. None: CloudWatch has no value of either."""
     table_refused: str = ""
     """Why the stack may not read its table: it follows the stream of another one, or of another region's."""
+    is_tagged: bool | None = None
+    """Whether status --all and its like find the stack. None: not looked for."""
     nightly: tuple[int, int] | None = None
     """(Items of the table, shares of VerifyShare) where a function of the stack verifies each night."""
     unknown: tuple[str, ...] = ()
@@ -249,6 +251,9 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
         if facts.alarms_without_action:
             what = f"{facts.alarms_without_action} alarms notify nobody"
             yield Check("alarm topic", WARN, what, "deploy with AlarmTopicArn")
+    if facts.is_tagged is False:
+        what = "status --all, doctor --all and cost --all pass the stack over: no function of it bears the tag"
+        yield Check("tag", WARN, what, _tag_again(facts))
     for resource in facts.drifted:
         yield Check("drift", BAD, f"{resource} was changed by hand", "lakebound deploy puts it back")
     if facts.key_enabled is False:
@@ -257,6 +262,14 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
 
 def _names_told(names: Sequence[str]) -> str:
     return f"{len(names):,}: {', '.join(names)}"
+
+
+def _tag_again(facts: StackFacts) -> str:
+    """CloudFormation does not notice a tag that somebody took away. The functions come with stream_ingest first."""
+    arns = [str(one["FunctionArn"]) for one in facts.functions.values() if "FunctionArn" in one]
+    if not arns:
+        return "lakebound deploy"
+    return f"aws lambda tag-resource --resource {arns[0]} --tags lakebound:stack={facts.stack}"
 
 
 def _missing(part: str) -> Check:
