@@ -203,7 +203,7 @@ def appends_against_merges(
             shutil.rmtree(folder / f"rows-{number}")
             number += 1
         with timed(notes):
-            merge_pending(spark, ours, config.source_table)
+            merge_pending(spark, ours, config.source_table, to.staging)
         if counts:
             append.base.seconds += merges
             append.ours.seconds += appends
@@ -249,7 +249,8 @@ def guarded_against_bare(
                 if side is one.base:
                     bare_merge(bare, rows, config)
                 else:
-                    merge_rows(spark, ours, rows, names, ("stream",), bounds=rows.agg(*row_bounds()).head())
+                    bounds = rows.agg(*row_bounds()).head()
+                    merge_rows(spark, ours, rows, names, ("stream",), bounds=bounds, is_held=True)
     check_equal(spark, ours, bare)
 
 
@@ -293,7 +294,7 @@ def measure_reads(spark: SparkSession, folder: Path, extent: Extent) -> list[Mea
                     answers[f"{name} {view}"] = len(spark.sql(query).collect())
         if answers["lookup by _key live"] != 1 or answers["lookup by the key's column live"] != 1:
             raise AssertionError("a lookup in _live did not find its row")
-    merge_pending(spark, target, config.source_table)
+    merge_pending(spark, target, config.source_table, to.staging)
     check_same(spark, target, columns)
     for name in (f"{target}_current", f"{target}_live"):
         spark.sql(f"DROP VIEW {name}")
@@ -329,7 +330,7 @@ def measure_wide(spark: SparkSession, folder: Path, extent: Extent) -> list[Meas
             bare_merge(bare, rows, config)
         with timed(found.ours.seconds, counts=counts):
             merge_micro_batch(spark, [file], number, to)
-    merge_pending(spark, ours, config.source_table)
+    merge_pending(spark, ours, config.source_table, to.staging)
     check_equal(spark, ours, bare)
     return [found]
 

@@ -58,7 +58,7 @@ class Silver:
 
     def merge_pending(self) -> PendingMerge | None:
         """Merge what was appended."""
-        return merge_pending(self.spark, self.path, TABLE)
+        return merge_pending(self.spark, self.path, TABLE, self.staging or f"{self.path}_staging")
 
     def live_rows(self) -> dict[str, Row]:
         """The rows of `_live`, tombstones too."""

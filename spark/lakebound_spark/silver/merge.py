@@ -13,6 +13,7 @@ from lakebound_spark.platform.sql_text import insert_clause, literal, update_cla
 from lakebound_spark.platform.tables import Counts, count_copied, merge_into
 from lakebound_spark.reading.latest import REGISTERS
 from lakebound_spark.reading.schema import LABEL_DIGITS, RESCUED
+from lakebound_spark.silver import bloom_filter
 
 _TEXT_TO_BROADCAST: Final = 32 << 20
 """Characters of images up to which a micro-batch is sent to every executor for the MERGE's joins.
@@ -30,6 +31,7 @@ def merge_rows(
     registers: Collection[str] = REGISTERS,
     *,
     bounds: Row | None = None,
+    is_held: bool = False,
     rescue: bool = False,
 ) -> Counts:
     """Bring silver forward by the rows of `rows.typed_rows` (one per key, whatever was merged before).
@@ -47,14 +49,24 @@ def merge_rows(
     ``columns`` are the names of the attributes' columns. ``registers`` are those that the rows feed, as `typed_rows`
     was told: most micro-batches hold stream records only, and the other register's clauses made the MERGE of 500
     columns half as long again. ``bounds``, the `row_bounds` of ``rows``, let Delta skip files whose keys lie outside.
+    ``is_held`` says that ``rows`` are read from files that do not change meanwhile (`tables.hold`): of a large table
+    the MERGE then shuffles few rows (`bloom_filter.allowed`).
     Delta refuses the commit when another writer committed in between (see `tables.retry_on_conflict`). A retry is
     harmless: the guard compares with the table as it is then.
     """
-    same = "t._key = s.key"
-    if bounds is not None:
-        same += f" AND t._key BETWEEN {literal(bounds['first'])} AND {literal(bounds['last'])}"
+    same, clauses = "t._key = s.key", _guarded_clauses(columns, registers, rescue)
+    if bounds is None:
+        return count_copied(spark, target, merge_into(target, rows, same, *clauses))
+    same += f" AND t._key BETWEEN {literal(bounds['first'])} AND {literal(bounds['last'])}"
+    if is_held and bloom_filter.pays(spark, target):
+        # True of every row. Spark makes a Bloom filter only of what a filter has made smaller, by the look of it.
+        rows = rows.where(F.col("key") >= bounds["first"])
+        with bloom_filter.allowed(rows.sparkSession, bounds["keys"], bounds["text"]):
+            merged = merge_into(target, rows, same, *clauses)
+    else:
         rows = F.broadcast(rows) if bounds["text"] <= _TEXT_TO_BROADCAST else rows
-    return count_copied(spark, target, merge_into(target, rows, same, *_guarded_clauses(columns, registers, rescue)))
+        merged = merge_into(target, rows, same, *clauses)
+    return count_copied(spark, target, merged)
 
 
 def row_bounds() -> list[Column]:

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.metrics import MicroBatch, Totals
 from lakebound_spark.platform.refusals import Refusals
-from lakebound_spark.platform.streams import MicroBatchWork, run_micro_batches
+from lakebound_spark.platform.streams import MicroBatchWork, run_micro_batches, staging_folder
 from lakebound_spark.silver.changes_table import Pending, last_merge_ms, pending
 from lakebound_spark.silver.due_merge import DueMerge
 from lakebound_spark.silver.freshness import Freshness, Standing
@@ -93,7 +93,7 @@ def run_merge(
 
     def merge(target: str) -> PendingMerge | None:
         started = time.monotonic()
-        done = merge_pending(spark, target, whole.config.source_table)
+        done = merge_pending(spark, target, whole.config.source_table, staging_folder(whole.checkpoint))
         if done is not None:
             tell(record_pending_merge(spark, tables[target], run, done, started), job.label(target))
         return done

@@ -126,7 +126,7 @@ def _merge_held(spark: SparkSession, held: DataFrame, registers: Collection[str]
     if not counts["keys"]:
         return MergeResult()
     names = [column.name for column in columns]
-    merged = merge_rows(spark, to.target, rows, names, registers, bounds=counts, rescue=to.config.auto)
+    merged = merge_rows(spark, to.target, rows, names, registers, bounds=counts, is_held=True, rescue=to.config.auto)
     return MergeResult(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.platform.tables import Counts, read_table, retry_on_conflict
+from lakebound_spark.platform.tables import Counts, hold, read_table, retry_on_conflict
 from lakebound_spark.reading.latest import REGISTERS
 from lakebound_spark.reading.schema import RECORD, RESCUED
 from lakebound_spark.silver.changes_table import (
@@ -22,8 +23,11 @@ from lakebound_spark.silver.changes_table import (
     names_to_merge,
 )
 from lakebound_spark.silver.key_sql import keys_sql
-from lakebound_spark.silver.merge import merge_rows
+from lakebound_spark.silver.merge import merge_rows, row_bounds
 from lakebound_spark.silver.purge_horizon import StaleRecords, purge_floor_ms, record_stale_records
+
+_VERSIONS: Final = {"stream": "version", "base": "base"}
+"""The column of `rows_of_changes` that is not empty where a register has been fed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,17 @@ class PendingMerge:
     floor_ms: int = 0
 
 
-def merge_pending(spark: SparkSession, target: str, source_table: str) -> PendingMerge | None:
+def merge_pending(
+    spark: SparkSession, target: str, source_table: str, staging: str | None = None
+) -> PendingMerge | None:
     """Merge every pending change into silver; None when there is none.
 
-    Killed anywhere, it leaves changes that the next call merges again, which changes nothing.
+    Killed anywhere, it leaves changes that the next call merges again, which changes nothing. ``staging`` is a folder
+    of this writer's own in which the rows are held, since a MERGE reads them three times.
     """
     if not has_changes(spark, target):
         return None
-    done = retry_on_conflict(lambda: _merge(spark, target, source_table))
+    done = retry_on_conflict(lambda: _merge(spark, target, source_table, staging))
     if done is not None:
         if done.stale is not None:
             clear_appends(spark, target, done.appends, done.floor_ms)
@@ -53,7 +60,7 @@ def merge_pending(spark: SparkSession, target: str, source_table: str) -> Pendin
     return done
 
 
-def _merge(spark: SparkSession, target: str, source_table: str) -> PendingMerge | None:
+def _merge(spark: SparkSession, target: str, source_table: str, staging: str | None) -> PendingMerge | None:
     names = tuple(names_to_merge(spark, target))
     if not names:
         return None
@@ -67,19 +74,18 @@ def _merge(spark: SparkSession, target: str, source_table: str) -> PendingMerge 
         stale = _record_stale_changes(target, source_table, changes, floor)
         changes = changes.where(f"NOT {CHANGE_TIME_MS} < {floor}")
     columns = column_names(spark, target)
-    bounds = changes.agg(
-        F.count_distinct("key").alias("keys"),
-        F.min("key").alias("first"),
-        F.max("key").alias("last"),
-        F.coalesce(F.sum(F.length("item")), F.lit(0)).alias("text"),
-        F.collect_set("register").alias("registers"),
-    ).head()
+    rows = rows_of_changes(changes, columns)
+    if staging is not None:
+        rows = hold(rows, f"{staging}/pending")
+    fed = [F.max(F.col(version) != "").alias(register) for register, version in _VERSIONS.items()]
+    bounds = rows.agg(*row_bounds(), *fed).head()
     assert bounds is not None
     if not bounds["keys"]:
         return PendingMerge(names, 0, Counts(0, 0, 0), stale, floor or 0)
-    rows, registers = rows_of_changes(changes, columns), [one for one in REGISTERS if one in bounds["registers"]]
+    registers = [one for one in REGISTERS if bounds[one]]
     rescue = RESCUED in read_table(spark, target).columns
-    counts = merge_rows(spark, target, rows, columns, registers, bounds=bounds, rescue=rescue)
+    is_held = staging is not None
+    counts = merge_rows(spark, target, rows, columns, registers, bounds=bounds, is_held=is_held, rescue=rescue)
     return PendingMerge(names, bounds["keys"], counts, stale, floor or 0)
 
 

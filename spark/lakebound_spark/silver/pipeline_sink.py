@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 
 from lakebound_spark.platform.metrics import prepare_metrics
 from lakebound_spark.platform.refusals import Refusals
+from lakebound_spark.platform.streams import staging_folder
 from lakebound_spark.reading.source import BYTES_PER_MERGE, FILES_PER_MICRO_BATCH
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, load_any_config, parse_any_config
 from lakebound_spark.silver.entity_job import EntityJob
@@ -43,7 +44,8 @@ class SilverSink:
         """
         spark, job = batch.sparkSession, self._job()
         # What a job with `--merge-every` has appended before the pipeline took over.
-        job.prepare(spark, partial(merge_pending, spark, source_table=job.config.source_table), Refusals(print))
+        merge = partial(merge_pending, spark, source_table=job.config.source_table, staging=staging_folder(self.folder))
+        job.prepare(spark, merge, Refusals(print))
         work = job.work(self.run)
         prepare_metrics(spark, self.target, work.kind)
         work(batch, batch_id)

@@ -1,0 +1,90 @@
+"""Spark's settings for the length of a MERGE, by which it joins few rows of a large table and not all of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from lakebound_spark.platform.tables import table_detail
+
+_PREFIX: Final = "spark.sql.optimizer.runtime.bloomFilter."
+_COPY_OF_SOURCE: Final = "spark.databricks.delta.merge.materializeSource"
+_LEAST_BITS: Final = 8 << 20
+_MOST_BITS: Final = 64 << 20
+"""Spark's default of `maxNumBits`: 8 MiB, enough for 8 million keys."""
+
+
+_LARGE: Final = 64 << 20
+"""Bytes of a table at which the filter pays. It costs a MERGE about 2 s of processor time, and saves 20 s at 300 MB."""
+_LASTS_S: Final = 600.0
+
+_SIZES: Final[dict[str, tuple[float, int]]] = {}
+"""For each target of this process, when its bytes were asked last, and how many there were."""
+
+
+def pays(spark: SparkSession, target: str) -> bool:
+    """Whether the filter makes a MERGE into this table cheaper; the table's size is asked every ten minutes.
+
+    Databricks' own MERGE moves only the rows that it changes.
+    """
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return False
+    asked, size = _SIZES.get(target, (-_LASTS_S, 0))
+    if time.monotonic() - asked >= _LASTS_S:
+        size = int(table_detail(spark, target)["sizeInBytes"])
+        _SIZES[target] = time.monotonic(), size
+    return size >= _LARGE
+
+
+@contextmanager
+def allowed(spark: SparkSession, keys: int, text: int) -> Iterator[None]:
+    """Let Spark drop most rows of the target that no row of a MERGE matches, before it shuffles and sorts them.
+
+    A MERGE that updates and inserts is an outer join, of which neither side can be sent to every executor, so every
+    column of every row in each file with a match was shuffled: two thirds of its time where keys come from the whole
+    table. Spark can make a Bloom filter of the keys that the MERGE brings (``keys`` of them) and test the table's rows
+    by it as they are read. It does so for a source that it reads from files and filters; see `merge.merge_rows`.
+
+    The source is read again for each pass of the MERGE, so it must not change: held rows, no query. ``text`` is the
+    number of characters of its images, of which no more than its files have bytes. Nothing is set on a server that
+    refuses one of the settings; the MERGE is right without them.
+    """
+    settings = {
+        f"{_PREFIX}enabled": "true",
+        f"{_PREFIX}applicationSideScanSizeThreshold": "0",
+        # Spark makes the filter from whichever side is below this first. Of a larger target it must not make one.
+        f"{_PREFIX}creationSideThreshold": str(max(16 << 20, 2 * text)),
+        f"{_PREFIX}expectedNumItems": str(max(1, keys)),
+        f"{_PREFIX}numBits": str(min(_MOST_BITS, max(_LEAST_BITS, 8 * keys))),
+        # It makes none for a source so small that it could be sent to every executor, though an outer join cannot.
+        "spark.sql.autoBroadcastJoinThreshold": "-1",
+        # A copy of the source in memory has no filter over files.
+        _COPY_OF_SOURCE: "none",
+    }
+    before = {name: spark.conf.get(name, None) for name in settings}
+    try:
+        for name, value in settings.items():
+            spark.conf.set(name, value)
+    except PySparkException:  # such as CONFIG_NOT_AVAILABLE of serverless compute, to which this program may connect
+        _restore(spark, before)
+    try:
+        yield
+    finally:
+        _restore(spark, before)
+
+
+def _restore(spark: SparkSession, before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        try:
+            if value is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, value)
+        except PySparkException:  # it was refused before
+            continue
