@@ -28,7 +28,9 @@ def unavailable(verb: str, bucket: str, key: str, failure: Exception) -> Lakebou
     """The error for a call to S3 that failed: NotThere for a bucket that does not exist, else StoreUnavailable."""
     code = code_of(failure)
     if code == "NoSuchBucket":
-        return NotThere(f"The bucket {bucket} does not exist", hint="Check S3_BUCKET and the region")
+        return NotThere(
+            f"The bucket {bucket} does not exist", hint="Check its name (of a function: S3_BUCKET) and the region"
+        )
     # A function meets the same failures in an outage and repeats the operation: there it stays StoreUnavailable.
     cause = cause_of(failure, f"s3://{bucket}")
     if cause is not None:
