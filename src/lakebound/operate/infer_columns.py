@@ -260,6 +260,7 @@ class Inference:
             f"# Proposed from {self.items:,} items. Each line says how many values its type was proposed from: what",
             "# comes later and does not fit is NULL in its column and counted, and whole in _item. A number whose name",
             "# tells no time stays a number: where one is a moment, write {type: timestamp, unit: ms} (or s, us).",
+            "# Give a decimal more digits where you expect more: a type that is changed later needs a new target.",
             f"source_table: {yaml_text(source_table)}",
         ]
         columns = [one.line() for one in self.columns()]

@@ -144,6 +144,7 @@ class EntityInference:
             f"# Proposed from {self.items:,} items. {tables[-1].items:,} of them have a key of no pattern: the rest.",
             "# The first rule that takes a key wins. A value that does not fit its column is NULL there and counted,",
             "# and whole in _item. Give the tables names of your own, and join kinds that belong together.",
+            "# Give a decimal more digits where you expect more: a type that is changed later needs a new target.",
             f"source_table: {yaml_text(source_table)}",
             "tables:",
             *(line for table in tables for line in table.lines()),
