@@ -69,6 +69,28 @@ def test_the_sink_of_a_pipeline_brings_bronze_into_all_tables(
         fewer(bronze, 0)
 
 
+def test_upkeep_by_the_name_for_all_reaches_each_table_and_the_metrics_of_them_all(
+    spark: SparkSession, bronze: DataFrame, tmp_path: Path
+) -> None:
+    path = write_tables(tmp_path, RULES)
+    sink = SilverSink(str(tmp_path / "app"), yaml.safe_load(path.read_text()), str(tmp_path / "pipeline"))
+    sink(bronze, 0)
+    replace(sink, run="another update")(bronze, 0)
+    arguments = ("--target", tmp_path / "app", "--config", path)
+    dry = run_main(maintain.main, *arguments, "--dry-run")
+    ran = run_main(maintain.main, *arguments)
+    assert (dry.status, ran.status) == (0, 0)
+    kept = {Path(line["table"]).name: line for line in ran.batches}
+    assert {"K0", "K0_metrics", "K1", "K1_metrics", "app_metrics"} <= kept.keys()
+    assert kept.keys() == {Path(line["table"]).name for line in dry.batches}
+    assert "app" not in kept, "the name for all is no table"
+    whole = kept["app_metrics"]
+    assert (whole["compacted"], whole["written"]) == (2, 1), "a row of each update was a file"
+    done = spark.sql(f"DESCRIBE HISTORY delta.`{tmp_path / 'app_metrics'}`").collect()
+    assert {row["operation"] for row in done} >= {"OPTIMIZE", "VACUUM END"}
+    assert spark.read.format("delta").load(str(tmp_path / "app_metrics")).count() == 2
+
+
 def test_tables_from_bronze_show_in_their_live_views_what_waits_and_it_is_published(
     spark: SparkSession, bronze: DataFrame, tmp_path: Path, operated: Operated
 ) -> None:
@@ -125,7 +147,9 @@ def test_each_table_has_deletes_ttl_and_upkeep_of_its_own(
     assert set(rows_of(spark, tmp_path, "hard")) == {"id=S:h-alive", "id=S:h-expired"}
     assert len(rows_of(spark, tmp_path, "soft")) == 3
     assert run_main(maintain.main, "--target", tmp_path / "app", "--config", tmp_path / "app.yaml").status == 2
-    assert "name one of them as --target" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'app'} is none of the tables of" in said, "no run has had that name for all of them"
+    assert "name one of them as --target" in said
 
     # Records from before the purge: one table takes none of them, the other has its tombstone.
     late = [stream(f"{prefix}deleted", 1, item(f"{prefix}deleted")) for prefix in ("h-", "s-")]
