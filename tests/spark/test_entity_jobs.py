@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +110,43 @@ def test_tables_from_bronze_show_in_their_live_views_what_waits_and_it_is_publis
     waiting = [pending(spark, str(tmp_path / name)).rows for name in KINDS]
     assert min(waiting) > 0
     assert [point["Maximum"] for point in found["Datapoints"]] == [sum(waiting)]
+
+
+def test_tables_dropped_after_a_change_of_rules_are_made_anew_from_the_files(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A `where` that takes some of one table's keys to a new table: the refusal's second way ends at the oracle's."""
+    write_records(tmp_path / "source", RECORDS)
+
+    def run(checkpoint: str, tables: dict[str, dict[str, Any]]) -> tuple[int, str]:
+        places = (tmp_path / "source", tmp_path / checkpoint, tmp_path / "app")
+        done = run_job(*places, write_tables(tmp_path, tables))
+        return done.status, capsys.readouterr().err
+
+    def shown(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return {
+            name: items_of({row["_key"]: row for row in live_rows(spark, str(tmp_path / name)).collect()})
+            for name in names
+        }
+
+    assert run("first", RULES)[0] == 0
+    assert wrong_keys(shown(KINDS), OWNERS, RECORDS) == set()
+
+    by_hand = {"K0": RULES["K0"], "moved": {"where": {"id": "K1-3*"}}, "K1": RULES["K1"]}
+    moved = {key: "moved" if key.startswith("id=S:K1-3") else owner for key, owner in OWNERS.items()}
+    assert set(moved.values()) == set(by_hand), "no key moves, so that nothing could be wrong"
+    status, said = run("first", by_hand)
+    assert status == 2
+    assert f"keys may leave or come to {tmp_path / 'K1'}. Start with --rules-changed and a new --checkpoint" in said
+    assert "Or drop these tables and give a new checkpoint" in said
+    assert wrong_keys(shown(KINDS), OWNERS, RECORDS) == set(), "a refused run changes nothing"
+
+    shutil.rmtree(tmp_path / "K1")
+    status, said = run("second", by_hand)
+    assert (status, said) == (0, "")
+    assert wrong_keys(shown(list(by_hand)), moved, RECORDS) == set()
+    assert run("second", by_hand)[0] == 0
+    assert wrong_keys({name: items_of(rows_of(spark, tmp_path, name)) for name in by_hand}, moved, RECORDS) == set()
 
 
 def lives(prefix: str) -> Sequence[Record]:
