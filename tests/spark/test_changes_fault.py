@@ -103,6 +103,22 @@ def test_a_start_is_refused_whether_it_appends_or_not(
             lake.start(appends=appends_too)
 
 
+def test_a_silver_that_was_dropped_alone_is_not_made_again_beside_its_changes(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """The new silver knew nothing of that `_changes`, to which the job went on appending: in no view, in no merge."""
+    lake = Lake(spark, tmp_path)
+    lake.append()
+    shutil.rmtree(lake.silver.path)
+    with pytest.raises(Misconfigured, match="silver_changes is a table that this job did not make for"):
+        lake.start(appends=True)
+    shutil.rmtree(lake.place)
+    shutil.rmtree(tmp_path / "checkpoint")
+    lake.start(appends=True)
+    lake.append()
+    assert set(lake.silver.live_rows()) == {"id=S:a"}
+
+
 def test_after_an_append_that_failed_the_next_one_has_the_number_after_those_that_are_there(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

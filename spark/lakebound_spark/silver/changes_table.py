@@ -109,7 +109,7 @@ def changes_fault(spark: SparkSession, target: str) -> str:
     if not exists(spark, place):
         return "is missing" if CHANGES_ID in silver else ""
     if properties(spark, place).get(_SILVER_ID) != _id(spark, target):
-        raise Misconfigured(f"{place} is a table that this job did not make for {target}; drop or rename it")
+        raise Misconfigured(_not_ours(place, target))
     if CHANGES_ID not in silver:
         return f"is there, and {target} knows nothing of it"
     if silver[CHANGES_ID] != _id(spark, place):
@@ -121,6 +121,20 @@ def changes_fault(spark: SparkSession, target: str) -> str:
         return f"begins with its append {kept[0]}" if kept and append_number(kept[0]) != 1 else ""
     lost = sorted(set(merged) - set(kept))
     return f"lacks the append {lost[0]}, which {target} has merged last" if lost else ""
+
+
+def refuse_leftover(spark: SparkSession, target: str) -> None:
+    """Raise Misconfigured where silver is not there and a table has the place of its `_changes`.
+
+    Somebody has dropped silver alone. The new silver would not know of that table, so what was appended to it would
+    be in no view and in no merge.
+    """
+    if not exists(spark, target) and exists(spark, place := changes_table(target)):
+        raise Misconfigured(f"{_not_ours(place, target)}. It may be left of a table of that name that was dropped")
+
+
+def _not_ours(place: str, target: str) -> str:
+    return f"{place} is a table that this job did not make for {target}; drop or rename it"
 
 
 def _was_restored(spark: SparkSession, place: str, since: int) -> bool:

@@ -212,7 +212,7 @@ def _move_keys(spark: SparkSession, job: EntityJob, moved: list[str], merge: Cal
         raise Misconfigured(
             f"the rules changed: keys may leave or come to {named}. Start with --rules-changed and a new --checkpoint: "
             "rows that leave are removed, and every file is read again, which changes nothing in the other tables. Or "
-            "drop these tables and give a new checkpoint"
+            "drop these tables, each with its _changes, and give a new checkpoint"
         )
     if has_commits(spark, job.whole.checkpoint):
         raise Misconfigured(

@@ -18,6 +18,7 @@ from lakebound_spark.silver.changes_table import (
     has_changes,
     keeps_changes,
     open_changes,
+    refuse_leftover,
 )
 from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.pending_merge import clear_pending
@@ -57,6 +58,8 @@ def prepare_silver(
             clear_pending(spark, target, config.source_table)
         if not fault and has_changes(spark, target) and not (appends and _typed_alike(spark, target, config)):
             merge()
+    if appends:
+        refuse_leftover(spark, target)
     table_id = prepare_target(spark, target, config, refusals)
     if appends or fault or has_changes(spark, target):
         columns = attribute_columns(read_table(spark, target).schema) if config.auto else config.columns
