@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench import artefacts, billing, report, stages
-from bench.live_page import formats_of, with_formats
+from bench.live_page import FORMATS_HEADING, section_of, with_formats
 from bench.loopback import ROOT
 from demo.local_stack import LocalStack
 from lakebound.adapters.sqs import SqsQueue
@@ -93,7 +93,7 @@ def main() -> None:
     if not arguments.quick:
         (arguments.docs / "BENCH.md").write_text(text, "utf-8")
         scale = arguments.docs / "SCALE.md"
-        kept = formats_of(scale.read_text("utf-8")) if scale.exists() else ""
+        kept = section_of(scale.read_text("utf-8"), FORMATS_HEADING) if scale.exists() else ""
         scale.write_text(with_formats(report.scale(results), kept), "utf-8")
         report.plot(results, arguments.docs / "bench.svg")
         print(f"\nwritten to BENCH.md, SCALE.md and bench.svg in {arguments.docs}")

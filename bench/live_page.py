@@ -200,9 +200,15 @@ DEFAULT: Final = (
 )
 
 
+STEPS_HEADING: Final = "## Where an append goes"
+"""The last section of the page, from `bench.append_steps`; it stays as somebody wrote it."""
+
+
 def write_page(parts: dict[str, Part]) -> None:
     """The page, its picture, and the table of docs/SCALE.md."""
-    (DOCS / f"{PAGE}.md").write_text(markdown(parts), "utf-8")
+    page = DOCS / f"{PAGE}.md"
+    steps = section_of(page.read_text("utf-8"), STEPS_HEADING)
+    page.write_text(f"{markdown(parts)}\n{steps}" if steps else markdown(parts), "utf-8")
     plot(parts, DOCS / "bench-live.svg")
     scale = DOCS / "SCALE.md"
     scale.write_text(with_formats(scale.read_text("utf-8"), formats_section(parts["formats"])), "utf-8")
@@ -245,9 +251,9 @@ def with_formats(page: str, section: str) -> str:
     return f"{before}\n{section}" if section else before
 
 
-def formats_of(page: str) -> str:
-    """The section in a page, "" where it has none."""
-    found = re.search(rf"^{re.escape(FORMATS_HEADING)}$.*\Z", page, re.MULTILINE | re.DOTALL)
+def section_of(page: str, heading: str) -> str:
+    """The last section of a page if it has this heading, else ""."""
+    found = re.search(rf"^{re.escape(heading)}$.*\Z", page, re.MULTILINE | re.DOTALL)
     return found[0] if found else ""
 
 

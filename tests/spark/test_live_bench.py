@@ -68,7 +68,7 @@ def test_the_page_is_made_of_parts_that_were_kept(tmp_path: Path, monkeypatch: p
 def test_the_section_of_the_page_on_scale_takes_the_place_of_the_one_before() -> None:
     page = "# Scale\n\nFigures.\n"
     first = live_page.with_formats(page, f"{live_page.FORMATS_HEADING}\n\nold\n")
-    assert live_page.formats_of(first) == f"{live_page.FORMATS_HEADING}\n\nold\n"
+    assert live_page.section_of(first, live_page.FORMATS_HEADING) == f"{live_page.FORMATS_HEADING}\n\nold\n"
     again = live_page.with_formats(first, f"{live_page.FORMATS_HEADING}\n\nnew\n")
     assert again == f"# Scale\n\nFigures.\n\n{live_page.FORMATS_HEADING}\n\nnew\n"
-    assert live_page.formats_of(page) == ""
+    assert live_page.section_of(page, live_page.FORMATS_HEADING) == ""
