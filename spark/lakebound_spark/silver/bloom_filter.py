@@ -19,7 +19,6 @@ _LEAST_BITS: Final = 8 << 20
 _MOST_BITS: Final = 64 << 20
 """Spark's default of `maxNumBits`: 8 MiB, enough for 8 million keys."""
 
-
 _LARGE: Final = 64 << 20
 """Bytes of a table at which the filter pays. It costs a MERGE about 2 s of processor time, and saves 20 s at 300 MB."""
 _LASTS_S: Final = 600.0
@@ -47,13 +46,13 @@ def allowed(spark: SparkSession, keys: int, text: int) -> Iterator[None]:
     """Let Spark drop most rows of the target that no row of a MERGE matches, before it shuffles and sorts them.
 
     A MERGE that updates and inserts is an outer join, of which neither side can be sent to every executor, so every
-    column of every row in each file with a match was shuffled: two thirds of its time where keys come from the whole
-    table. Spark can make a Bloom filter of the keys that the MERGE brings (``keys`` of them) and test the table's rows
-    by it as they are read. It does so for a source that it reads from files and filters; see `merge.merge_rows`.
+    column of every row in each file with a match was shuffled: half of its time where keys come from the whole table.
+    Spark can make a Bloom filter of the keys that the MERGE brings (``keys`` of them) and test the table's rows by it
+    as they are read. It does so for a source that it reads from files and filters; see `merge.merge_rows`.
 
     The source is read again for each pass of the MERGE, so it must not change: held rows, no query. ``text`` is the
-    number of characters of its images, of which no more than its files have bytes. Nothing is set on a server that
-    refuses one of the settings; the MERGE is right without them.
+    number of characters of its images; its files, which are compressed, have fewer bytes than twice that. Nothing is
+    set on a server that refuses one of the settings; the MERGE is right without them.
     """
     settings = {
         f"{_PREFIX}enabled": "true",
@@ -67,8 +66,9 @@ def allowed(spark: SparkSession, keys: int, text: int) -> Iterator[None]:
         # A copy of the source in memory has no filter over files.
         _COPY_OF_SOURCE: "none",
     }
-    before = {name: spark.conf.get(name, None) for name in settings}
+    before: dict[str, str | None] = {}
     try:
+        before |= {name: spark.conf.get(name, None) for name in settings}
         for name, value in settings.items():
             spark.conf.set(name, value)
     except PySparkException:  # such as CONFIG_NOT_AVAILABLE of serverless compute, to which this program may connect
