@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from lakebound_spark.platform.tables import table_detail
 from lakebound_spark.silver import bloom_filter
 from tests.spark.silver import Silver
 from tests.support.independent_writer import item, stream, write_records
@@ -67,7 +68,20 @@ def test_a_merge_without_the_settings_is_seen(silver: Silver, monkeypatch: pytes
 def test_a_small_table_is_merged_without_one(silver: Silver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bloom_filter, "_LARGE", 64 << 20)
 
-    assert not bloom_filter.pays(silver.spark, silver.path)
+    assert not bloom_filter.pays(silver.spark, silver.path, "id=S:a", "id=S:z")
+
+
+def test_keys_of_a_few_files_are_merged_without_one(
+    silver: Silver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files of about one size: the bounds of recent keys leave one of them."""
+    silver.merge(write_records(tmp_path / "recent", [stream(key, 1, item(key, v={"N": "1"})) for key in "xy"]))
+    size = int(table_detail(silver.spark, silver.path)["sizeInBytes"])
+    monkeypatch.setattr(bloom_filter, "_LARGE", size * 3 // 4)
+    bloom_filter._SIZES.clear()  # as after ten minutes
+
+    assert bloom_filter.pays(silver.spark, silver.path, "id=S:a", "id=S:z")
+    assert not bloom_filter.pays(silver.spark, silver.path, "id=S:w", "id=S:z")
 
 
 JOIN = "spark.sql.autoBroadcastJoinThreshold"

@@ -58,7 +58,7 @@ def merge_rows(
     if bounds is None:
         return count_copied(spark, target, merge_into(target, rows, same, *clauses))
     same += f" AND t._key BETWEEN {literal(bounds['first'])} AND {literal(bounds['last'])}"
-    if is_held and bloom_filter.pays(spark, target):
+    if is_held and bloom_filter.pays(spark, target, bounds["first"], bounds["last"]):
         # True of every row. Spark makes a Bloom filter only of what a filter has made smaller, by the look of it.
         rows = rows.where(F.col("key") >= bounds["first"])
         with bloom_filter.allowed(rows.sparkSession, bounds["keys"], bounds["text"]):
