@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,18 +55,18 @@ def merge_rows(
     Delta refuses the commit when another writer committed in between (see `tables.retry_on_conflict`). A retry is
     harmless: the guard compares with the table as it is then.
     """
-    same, clauses = "t._key = s.key", _guarded_clauses(columns, registers, rescue)
-    if bounds is None:
-        return count_copied(spark, target, merge_into(target, rows, same, *clauses))
-    same += f" AND t._key BETWEEN {literal(bounds['first'])} AND {literal(bounds['last'])}"
-    if is_held and bloom_filter.pays(spark, target, bounds["first"], bounds["last"]):
-        # True of every row. Spark makes a Bloom filter only of what a filter has made smaller, by the look of it.
-        rows = rows.where(F.col("key") >= bounds["first"])
-        with bloom_filter.allowed(rows.sparkSession, bounds["keys"], bounds["text"]):
-            merged = merge_into(target, rows, same, *clauses)
-    else:
-        rows = F.broadcast(rows) if bounds["text"] <= _TEXT_TO_BROADCAST else rows
-        merged = merge_into(target, rows, same, *clauses)
+    same = "t._key = s.key"
+    settings: AbstractContextManager[None] = nullcontext()
+    if bounds is not None:
+        same += f" AND t._key BETWEEN {literal(bounds['first'])} AND {literal(bounds['last'])}"
+        if is_held and bloom_filter.pays(spark, target, bounds["first"], bounds["last"]):
+            # True of every row. Spark makes a Bloom filter only of what a filter has made smaller, by the look of it.
+            rows = rows.where(F.col("key") >= bounds["first"])
+            settings = bloom_filter.allowed(rows.sparkSession, bounds["keys"], bounds["text"])
+        elif bounds["text"] <= _TEXT_TO_BROADCAST:
+            rows = F.broadcast(rows)
+    with settings:
+        merged = merge_into(target, rows, same, *_guarded_clauses(columns, registers, rescue))
     return count_copied(spark, target, merged)
 
 
