@@ -181,6 +181,9 @@ they hold what one table would, also after a crash between two of them. Keys mov
     tests/spark/test_entity_sql.py::test_the_sql_of_rules_says_what_plain_python_says
     tests/spark/test_entities.py::test_two_tables_hold_what_the_source_holds_though_the_job_breaks_off_between_them
     tests/spark/test_entities.py::test_every_key_is_in_its_table_as_in_the_source_whatever_breaks_off
+    tests/spark/test_killed_entities.py::test_a_job_killed_between_the_merges_of_two_tables_ends_right
+    tests/spark/test_killed_entities.py::test_a_job_killed_between_the_appends_of_two_tables_ends_right
+    tests/spark/test_killed_entities.py::test_a_careless_job_is_caught
     tests/spark/test_entities.py::test_red_control_a_rule_on_another_attribute_loses_deletes_and_is_found
     tests/spark/test_entities.py::test_rules_that_change_are_told_and_keys_move_only_on_the_operators_word
 """)
@@ -314,6 +317,10 @@ a record older than the purged tombstones |
     tests/spark/test_deletes.py::test_purge_stale_records_and_the_red_control
 kill -9 of a job that appends and merges, around each kind of commit | `_live` and silver equal the source |
     tests/spark/test_killed_appends.py::test_a_job_killed_after_a_commit_ends_right
+kill -9 of a job for several tables between the MERGEs of two of them | each table equals the source |
+    tests/spark/test_killed_entities.py::test_a_job_killed_between_the_merges_of_two_tables_ends_right
+kill -9 of a job for several tables between the appends of two of them | each `_live` and table equals the source |
+    tests/spark/test_killed_entities.py::test_a_job_killed_between_the_appends_of_two_tables_ends_right
 a purge while older changes are appended, or while the append is merged or killed | nothing deleted comes back |
     tests/spark/test_pending_purge.py::test_a_purge_while_older_changes_are_appended
 columns appear and widen while changes wait | `_live` shows what a merge at once would show |

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,13 +57,16 @@ class Lake:
     script: Path = JOB
 
     @classmethod
-    def of(cls, folder: Path, seed: int, script: Path = JOB) -> Lake:
-        """Made from a seed."""
+    def of(
+        cls, folder: Path, seed: int, script: Path = JOB, *, kinds: Sequence[str] = ("right",), files: int = FILES
+    ) -> Lake:
+        """Made from a seed. Keys begin with their kind and a hyphen."""
         folder.mkdir(parents=True)
         records: list[Record] = []
         for number in range(12):
-            records += history(seed * 1_000 + number, {"right": two_registers(MARGIN_MS)})["right"].records
-        for number, group in enumerate(deliver(records, random.Random(seed), FILES)):
+            for lived in history(seed * 1_000 + number, dict.fromkeys(kinds, two_registers(MARGIN_MS))).values():
+                records += lived.records
+        for number, group in enumerate(deliver(records, random.Random(seed), files)):
             write_records(folder / "source", group, hour=f"dt=2013-01-01/HH={number:02d}")
         write_config(folder, ["id: string", "v: int"])
         return cls(folder, records, script)
