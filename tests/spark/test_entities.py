@@ -111,9 +111,14 @@ def test_every_key_is_in_its_table_as_in_the_source_whatever_breaks_off(
     assert any(row["_is_deleted"] for rows in found.values() for row in rows.values())
     for key, row in found[names[0]].items():
         assert row["who"] == key.partition("-")[2], "a part of the key stays on a tombstone"
-    metrics = spark.read.format("delta").load(f"{tmp_path / names[0]}_metrics").collect()
-    assert {row["keys"] for row in metrics} != {None}
-    assert max(row["records"] for row in metrics) < len(records)
+    rows = spark.read.format("delta").load(f"{target}_metrics").where("batch IS NOT NULL").collect()
+    assert sorted(row["records"] for row in rows) == sorted(batch["records"] for batch in done.batches)
+    for row in rows:
+        told = {counts["table"]: counts for counts in row["by_table"]}
+        assert told.keys() == {str(tmp_path / name) for name in names}
+        for name in ("records", "keys", "inserted"):
+            assert sum(counts[name] for counts in told.values()) == row[name]
+    assert not exists(spark, f"{tmp_path / names[0]}_metrics"), "what a table got is in the row of them all"
 
     # Every file again under a new checkpoint: no table changes.
     before = {name: spark.sql(f"DESCRIBE HISTORY delta.`{tmp_path / name}`").count() for name in names}

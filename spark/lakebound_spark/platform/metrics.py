@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, fields
 from typing import Any, Final, TypeVar
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import DataType, DoubleType, LongType, StringType, StructField, StructType
 
+from lakebound_spark.platform.sql_text import literal
 from lakebound_spark.platform.tables import (
     columns_sql,
     companion_table,
@@ -17,6 +19,9 @@ from lakebound_spark.platform.tables import (
     retry_on_conflict,
     table_sql,
 )
+
+COLUMN_TYPE: Final = "column type"
+"""In the metadata of a result's field: the type of its column, where it is neither a count nor a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +179,27 @@ def prepare_metrics(spark: SparkSession, target: str, kind: type[Result]) -> Non
 
 def record_result(spark: SparkSession, target: str, run: str, part: int, result: Result) -> None:
     """Append a result's row, once however often its micro-batch is tried within the run."""
+    columns = _columns(type(result))
     values = {**asdict(result), "run": run, "part": part}
-    cells = [F.lit(values[one.name]).cast(one.dataType).alias(one.name) for one in _columns(type(result)).fields]
-    rows = spark.range(0, 1, 1, 1).select(*cells, F.current_timestamp().alias("detected_at"))
+    cells = [
+        f"CAST({_value_sql(values[one.name])} AS {one.dataType.simpleString()}) AS {one.name}" for one in columns.fields
+    ]
+    rows = spark.sql(f"SELECT {', '.join(cells)}, current_timestamp() AS detected_at")
     # Delta passes over a write whose version this application has written before.
     writer = rows.writeTo(table_sql(companion_table(target, "_metrics"))).option("txnAppId", run)
     writer.option("txnVersion", result.batch * _PARTS + part).append()
+
+
+def _value_sql(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return literal(value)
+    if isinstance(value, Mapping):
+        return f"named_struct({', '.join(f'{literal(name)}, {_value_sql(one)}' for name, one in value.items())})"
+    if isinstance(value, Sequence):
+        return f"array({', '.join(map(_value_sql, value))})"
+    return repr(value)
 
 
 def read_results(spark: SparkSession, target: str, run: str, kind: type[R], since: int) -> list[R]:
@@ -188,12 +208,18 @@ def read_results(spark: SparkSession, target: str, run: str, kind: type[R], sinc
     rows = read_table(spark, companion_table(target, "_metrics")).where(
         (F.col("run") == run) & (F.col("batch") >= since)
     )
-    return [kind(*row) for row in rows.orderBy("batch", "part").select(*names).collect()]
+    found = rows.orderBy("batch", "part").select(*names).collect()
+    return [kind(**row.asDict(recursive=True)) for row in found]
 
 
 def _columns(kind: type[Result]) -> StructType:
-    counts = [StructField(one.name, DoubleType() if one.name == "seconds" else LongType()) for one in fields(kind)]
-    return StructType([*counts, StructField("run", StringType()), StructField("part", LongType())])
+    values = [StructField(one.name, _column_type(one)) for one in fields(kind)]
+    return StructType([*values, StructField("run", StringType()), StructField("part", LongType())])
+
+
+def _column_type(one: Field[Any]) -> DataType:
+    given: DataType | None = one.metadata.get(COLUMN_TYPE)
+    return given or (DoubleType() if one.name == "seconds" else LongType())
 
 
 _PARTS: Final = 1_000_000

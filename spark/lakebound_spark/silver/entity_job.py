@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import ArrayType, LongType, StringType, StructField, StructType
 
 from lakebound.errors import Misconfigured
-from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text, prepare_metrics, record_result
+from lakebound_spark.platform.metrics import COLUMN_TYPE, MicroBatch, Totals, count_text
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import (
     MicroBatchWork,
@@ -22,20 +23,18 @@ from lakebound_spark.platform.streams import (
     staging_folder,
 )
 from lakebound_spark.platform.tables import (
-    companion_table,
     exists,
     read_table,
     retry_on_conflict,
     set_properties,
     table_sql,
 )
-from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.source import data_files, split_by_bytes
 from lakebound_spark.silver.changes_table import Pending, has_changes, open_changes, pending
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig
 from lakebound_spark.silver.entity_batch import Brought, Destinations, bring_entities
 from lakebound_spark.silver.entity_sql import entity_sql
-from lakebound_spark.silver.freshness import Standing, silver_standing
+from lakebound_spark.silver.freshness import Standing, newest_record_ms, pending_standing
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.merge_job import (
     BRONZE,
@@ -111,6 +110,14 @@ class EntityJob:
         """The table that was merged; lines without one are about all of them."""
         return {"table": target}
 
+    def merge_row(self, target: str, row: MicroBatch) -> EntityMicroBatch:
+        """The same with the table that was merged, as `<target>_metrics` of them all has it."""
+        return EntityMicroBatch(**asdict(row), by_table=[_counts_of(target, row)])
+
+    def merge_run(self, target: str, run: str) -> str:
+        """The id under which a merge of what waited for a table is recorded: appends have a number in each table."""
+        return f"{run}-merge-{list(self.config.tables).index(target)}"
+
     def standing(self, spark: SparkSession) -> Standing:
         """What the tables say together: the newest record of the whole, and what waits in each."""
         return _standing(spark, self)
@@ -125,11 +132,23 @@ class EntityJob:
         return self.whole.refusal_message(totals)
 
 
+_SUMMED: Final = ("stale", "keys", "inserted", "updated", "rewritten", "inexact", "rescued", "appended")
+_COUNTED: Final = ("records", *_SUMMED)
+_BY_TABLE: Final = ArrayType(
+    StructType([StructField("table", StringType()), *(StructField(name, LongType()) for name in _COUNTED)])
+)
+
+
 @dataclass(frozen=True, slots=True)
 class EntityMicroBatch(MicroBatch):
-    """What a micro-batch did to all tables. ``unmatched`` counts records whose key belongs to no table."""
+    """What a micro-batch did to all tables. ``unmatched`` counts records whose key belongs to no table.
+
+    ``by_table`` has the counts of each table that got a key. They are in the row of all tables, since a row in a table
+    of metrics for each of ten took as much processor time as the ten appends.
+    """
 
     unmatched: int = 0
+    by_table: Sequence[Mapping[str, Any]] = field(default=(), metadata={COLUMN_TYPE: _BY_TABLE})
 
 
 @dataclass(slots=True)
@@ -181,7 +200,6 @@ def _prepare(spark: SparkSession, job: EntityJob, merge: Callable[[str], object]
         set_properties(spark, target, extent_property(job.config.tables[target].extent))
     ids = []
     for target, config in job.config.tables.items():
-        prepare_metrics(spark, target, MicroBatch)
         appends = whole.schedule.appends
         ids.append(
             prepare_silver(spark, target, config, whole.checkpoint, partial(merge, target), refusals, appends=appends)
@@ -236,13 +254,11 @@ def _move_keys(spark: SparkSession, job: EntityJob, moved: list[str], merge: Cal
 
 
 def _standing(spark: SparkSession, job: EntityJob) -> Standing:
-    each = [silver_standing(spark, target, job.whole.schedule) for target in job.config.tables]
-    newest = read_table(spark, companion_table(job.whole.target, "_metrics")).agg(F.max("newest_ingest_ms")).head()
-    assert newest is not None
+    each = [pending_standing(spark, target, job.whole.schedule) for target in job.config.tables]
     since = [one.due_since_ms for one in each if one.due_since_ms is not None]
     return Standing(
         now_ms=max(one.now_ms for one in each),
-        newest_record_ms=newest[0],
+        newest_record_ms=newest_record_ms(spark, job.whole.target),
         waiting=Pending(
             tuple(append for one in each for append in one.waiting.appends),
             sum(one.waiting.rows for one in each),
@@ -267,13 +283,11 @@ class EntityWork(MicroBatchWork):
             started = time.monotonic()
             checked, brought = bring_entities(spark, reader_of_bronze(batch, whole.config), self._destinations())
             if checked.count or checked.refused:
-                yield self._record(
-                    spark, metrics_row(batch_id, 0, checked, MergeResult(), started), 0, brought, started
-                )
+                yield self._row(spark, metrics_row(batch_id, 0, checked, MergeResult(), started), brought, started)
             return
         files = data_files((row["path"], row["url"], row["length"], row["modified_ms"]) for row in batch.collect())
         waiting = list(files)
-        for part, some in enumerate(split_by_bytes(files, whole.bytes_per_merge)):
+        for some in split_by_bytes(files, whole.bytes_per_merge):
             started = time.monotonic()
             read = reader_of_files(spark, some, whole.target, whole.config)
             checked, brought = bring_entities(spark, read, self._destinations())
@@ -283,7 +297,7 @@ class EntityWork(MicroBatchWork):
                 oldest_file_ms=min(file.modified_ms for file in some),
                 files_until_ms=files_until_ms(some, waiting),
             )
-            yield self._record(spark, row, part, brought, started)
+            yield self._row(spark, row, brought, started)
 
     def _destinations(self) -> Destinations:
         staging = staging_folder(self.job.whole.checkpoint)
@@ -293,28 +307,17 @@ class EntityWork(MicroBatchWork):
         )
         return Destinations(self.job.config.source_table, self.job.config.rules, tables, staging)
 
-    def _record(
-        self, spark: SparkSession, row: MicroBatch, part: int, brought: Brought, started: float
-    ) -> EntityMicroBatch:
-        """Write a row for each table; the row of them all."""
-        rows = {}
+    def _row(self, spark: SparkSession, row: MicroBatch, brought: Brought, started: float) -> EntityMicroBatch:
+        """The row of all tables, with the counts of each."""
+        by_table = []
         for target, (checked, result) in brought.tables.items():
             record_gap(spark, self.job.whole.control_folder, self.job.config.source_table, result.stale)
-            one = self._row_of_table(row, checked, result, started)
-            record_result(spark, target, self.run, part, one)
-            rows[target] = one
-        sums = _sums(rows)
-        whole = asdict(row) | sums | {"records": row.records - brought.unmatched_records - sums["stale"]}
-        return EntityMicroBatch(**whole, unmatched=brought.unmatched_records)
-
-    @staticmethod
-    def _row_of_table(row: MicroBatch, checked: CheckedRecords, result: MergeResult, started: float) -> MicroBatch:
-        own = metrics_row(row.batch, row.files, checked, result, started)
-        return replace(own, oldest_file_ms=row.oldest_file_ms, files_until_ms=row.files_until_ms)
+            by_table.append(_counts_of(target, metrics_row(row.batch, row.files, checked, result, started)))
+        sums = {name: sum(counts[name] for counts in by_table) for name in _SUMMED}
+        records = row.records - brought.unmatched_records - sums["stale"]
+        whole = asdict(row) | sums | {"records": records}
+        return EntityMicroBatch(**whole, unmatched=brought.unmatched_records, by_table=by_table)
 
 
-_SUMMED = ("stale", "keys", "inserted", "updated", "rewritten", "inexact", "rescued", "appended")
-
-
-def _sums(rows: Mapping[str, MicroBatch]) -> dict[str, int]:
-    return {name: sum(getattr(row, name) for row in rows.values()) for name in _SUMMED}
+def _counts_of(target: str, row: MicroBatch) -> dict[str, Any]:
+    return {"table": target} | {name: getattr(row, name) for name in _COUNTED}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pyspark.sql import SparkSession
@@ -43,14 +43,24 @@ class Standing:
 
 def silver_standing(spark: SparkSession, target: str, schedule: MergeSchedule) -> Standing:
     """What the tables say now. Two small queries, of `_metrics` and, where micro-batches append, of `_changes`."""
-    metrics = read_table(spark, companion_table(target, "_metrics"))
-    newest = metrics.agg(F.max("newest_ingest_ms")).head()
+    return replace(pending_standing(spark, target, schedule), newest_record_ms=newest_record_ms(spark, target))
+
+
+def newest_record_ms(spark: SparkSession, target: str) -> int | None:
+    """The greatest clock of the writer, by `<target>_metrics`; None before the first record."""
+    newest = read_table(spark, companion_table(target, "_metrics")).agg(F.max("newest_ingest_ms")).head()
     assert newest is not None
+    found: int | None = newest[0]
+    return found
+
+
+def pending_standing(spark: SparkSession, target: str, schedule: MergeSchedule) -> Standing:
+    """What waits in the table's `_changes`; no newest record."""
     waiting, last_ms = Pending(), 0
     if schedule.appends:
         waiting, last_ms = pending(spark, target), last_merge_ms(spark, target)
     now_ms = time.time_ns() // 1_000_000
-    return Standing(now_ms, newest[0], waiting, last_ms, schedule.due_since_ms(waiting, last_ms, now_ms))
+    return Standing(now_ms, None, waiting, last_ms, schedule.due_since_ms(waiting, last_ms, now_ms))
 
 
 Put = Callable[[str, Mapping[str, tuple[float, str]]], None]

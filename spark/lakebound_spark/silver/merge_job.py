@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
-from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text, prepare_metrics, record_result
+from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import MicroBatchWork, claim_checkpoint, staging_folder
 from lakebound_spark.platform.tables import companion_table
@@ -78,6 +78,14 @@ class MergeJob:
     def label(self, target: str) -> dict[str, str]:
         """Nothing: every line is about the one table."""
         return {}
+
+    def merge_row(self, target: str, row: MicroBatch) -> MicroBatch:
+        """The same: every row is about the one table."""
+        return row
+
+    def merge_run(self, target: str, run: str) -> str:
+        """The id under which a merge of what waited is recorded."""
+        return f"{run}-merge"
 
     def standing(self, spark: SparkSession) -> Standing:
         """What the table says now."""
@@ -205,16 +213,11 @@ def record_gap(spark: SparkSession, folder: str, table: str, stale: StaleRecords
         record_stale_gap(spark, folder, table, stale.from_ms, stale.to_ms, time.time_ns() // 1_000_000)
 
 
-def record_pending_merge(
-    spark: SparkSession, job: MergeJob, run: str, done: PendingMerge, started: float
-) -> MicroBatch:
-    """The line of a merge of pending changes, which becomes a row of `<target>_metrics` too."""
+def pending_merge_row(spark: SparkSession, job: MergeJob, done: PendingMerge, started: float) -> MicroBatch:
+    """The line of a merge of pending changes. Its late records become a gap."""
     record_gap(spark, job.control_folder, job.config.source_table, done.stale)
     number = append_number(done.appends[-1])
-    row = metrics_row(number, 0, NO_RECORDS, MergeResult(done.keys, stale=done.stale, counts=done.counts), started)
-    prepare_metrics(spark, job.target, MicroBatch)
-    record_result(spark, job.target, f"{run}-merge", 0, row)
-    return row
+    return metrics_row(number, 0, NO_RECORDS, MergeResult(done.keys, stale=done.stale, counts=done.counts), started)
 
 
 def record_schema(config: MergeConfig) -> StructType:

@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from pyspark.sql import SparkSession
 
-from lakebound_spark.platform.metrics import MicroBatch, Totals
+from lakebound_spark.platform.metrics import MicroBatch, Totals, prepare_metrics, record_result
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import MicroBatchWork, run_micro_batches, staging_folder
 from lakebound_spark.silver.changes_table import Pending, last_merge_ms, pending
 from lakebound_spark.silver.due_merge import DueMerge
 from lakebound_spark.silver.freshness import Freshness, Standing
-from lakebound_spark.silver.merge_job import MergeJob, record_pending_merge, stream_of
+from lakebound_spark.silver.merge_job import MergeJob, pending_merge_row, stream_of
 from lakebound_spark.silver.pending_merge import PendingMerge, merge_pending
 from lakebound_spark.silver.stale_mark import mark_stale, read_gaps
 
@@ -51,6 +51,12 @@ class SilverJob(Protocol[T]):
     def label(self, target: str) -> Mapping[str, str]:
         """What the line of a merge of what waited for a table says beside its counts."""
 
+    def merge_row(self, target: str, row: MicroBatch) -> MicroBatch:
+        """The row of a merge of what waited for a table, as `<target>_metrics` of the whole has it."""
+
+    def merge_run(self, target: str, run: str) -> str:
+        """The id under which that row is recorded, once for each number of an append."""
+
     def standing(self, spark: SparkSession) -> Standing:
         """What the tables say now."""
 
@@ -73,10 +79,10 @@ def run_merge(
     ``warn`` gets a sentence at the first micro-batch of a run that never got a record of its tables: a stream that goes
     on would tell nobody otherwise. It also gets one for each thing that the catalog refuses.
 
-    The same line is a row of `<target>_metrics`. A micro-batch for several tables is a row of `<table>_metrics` for
-    each that it had a key of, and one of `<target>_metrics` with the sums. Raises Misconfigured before anything is
-    merged, also where several tables have other rules than those that they were made by, unless the job accepts that;
-    and MicroBatchError if a micro-batch fails: nothing is lost then, since the next run takes the same records again.
+    The same line is a row of `<target>_metrics`. A micro-batch for several tables is one row with the sums, and with
+    the counts of each table that it had a key of. Raises Misconfigured before anything is merged, also where several
+    tables have other rules than those that they were made by, unless the job accepts that; and MicroBatchError if a
+    micro-batch fails: nothing is lost then, since the next run takes the same records again.
 
     ``is_repeated`` says that another run follows soon, as in the job `run`: a MERGE of what waits that fails is then
     told and left to that run, for else the pauses after a failed run would hold up the appends as well.
@@ -86,7 +92,7 @@ def run_merge(
     Silver is marked by the gaps that are open before the first micro-batch, once a minute, and after records that
     came too late.
     """
-    whole, tables = job.whole, {table.target: table for table in job.tables()}
+    whole, tables = job.whole, [table.target for table in job.tables()]
     stream = stream_of(spark, whole)
     run, refusals = uuid4().hex, Refusals(warn)
     totals = job.totals()
@@ -95,7 +101,10 @@ def run_merge(
         started = time.monotonic()
         done = merge_pending(spark, target, whole.config.source_table, staging_folder(whole.checkpoint))
         if done is not None:
-            tell(record_pending_merge(spark, tables[target], run, done, started), job.label(target))
+            row = job.merge_row(target, pending_merge_row(spark, whole, done, started))
+            prepare_metrics(spark, whole.target, type(row))
+            record_result(spark, whole.target, job.merge_run(target, run), 0, row)
+            tell(row, job.label(target))
         return done
 
     def look() -> None:
