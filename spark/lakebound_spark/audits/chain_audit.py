@@ -14,8 +14,8 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import LongType, StructField, StructType
 
+from lakebound.counts import count_text
 from lakebound_spark.history.stretches import entries, value_digest
-from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.tables import append_rows, columns_sql, companion_table, create_table, read_table
 
 REGRESSION_ALARM_MS: Final = 30_000

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakebound.counts import count_text
 from lakebound.operate.verify import Report
 from lakebound.record import base_records
 from lakebound_spark.history.stretches import value_digest
@@ -39,7 +40,7 @@ def verify_run(spark: SparkSession, run: SweepJob, *, bronze: str = "", live: bo
     checked = checked_records(spark, files, run.table)
     if checked.bad_files or checked.count != manifest.records:
         raise SweepRefusal(
-            f"the manifest has {manifest.records} records, {checked.count} can be read of its files; "
+            f"the manifest has {count_text(manifest.records, 'record')}, {checked.count} can be read of its files; "
             "mirror the bucket again, then verify again"
         )
     records = checked.records if checked.records is not None else spark.createDataFrame([], _NO_RECORDS)

@@ -21,9 +21,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.times import utc
-from lakebound_spark.platform.metrics import Result, add_counts, count_text, losses
+from lakebound_spark.platform.metrics import Result, add_counts, losses
 from lakebound_spark.platform.spark_compat import condition_of
 from lakebound_spark.platform.sql_text import insert_clause, literal, quoted
 from lakebound_spark.platform.streams import MicroBatchWork, claim_checkpoint, run_micro_batches

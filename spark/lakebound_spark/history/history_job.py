@@ -10,12 +10,13 @@ from uuid import uuid4
 
 from pyspark.sql import SparkSession
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound_spark.bronze.bronze_source import stream_of_bronze
 from lakebound_spark.bronze.bronze_table import source_table_of
 from lakebound_spark.history.history_table import BRONZE_FIELDS, HistoryResult, HistoryWork, prepare_history, rebuild
 from lakebound_spark.history.key_selection import EVERY_KEY, KeySelection
-from lakebound_spark.platform.metrics import add_counts, count_text
+from lakebound_spark.platform.metrics import add_counts
 from lakebound_spark.platform.streams import claim_checkpoint, run_micro_batches, staging_folder
 from lakebound_spark.reading.source import BYTES_PER_MERGE
 

@@ -11,11 +11,11 @@ from dataclasses import asdict
 
 from pyspark.sql import SparkSession
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound_spark.history.history_job import FILES_PER_MICRO_BATCH, HistoryJob, rebuild_history, run_history
 from lakebound_spark.history.key_selection import EVERY_KEY, KeySelection
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import absolute_path, absolute_table, companion_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE

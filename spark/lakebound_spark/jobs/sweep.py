@@ -11,9 +11,9 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.job_main import refuse, run_job
-from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.platform.tables import absolute_path, absolute_table
 from lakebound_spark.silver.config import EntitiesConfig, load_any_config
 from lakebound_spark.upkeep.sweep import SweepJob, SweepRefusal, sweep

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.times import iso
 from lakebound_spark.lake.fleet_config import LeftOut
@@ -15,7 +16,6 @@ from lakebound_spark.lake.schedule import End, Step
 from lakebound_spark.lake.steps import Outcome
 from lakebound_spark.lake.turns import Ended
 from lakebound_spark.platform.failure_causes import Retry, cause_of
-from lakebound_spark.platform.metrics import count_text
 
 
 @dataclass(slots=True)

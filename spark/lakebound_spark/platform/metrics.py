@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType, DoubleType, LongType, StringType, StructField, StructType
 
+from lakebound.counts import count_text
 from lakebound_spark.platform.sql_text import literal
 from lakebound_spark.platform.tables import (
     columns_sql,
@@ -103,11 +104,14 @@ class Totals:
         if not self.results:
             return f"nothing new for {target}"
         if self.appended:
-            brought = f"{self.results - self.merges:,} appends, {count_text(self.merges, 'merge')}, {seconds:.0f} s"
+            brought = (
+                f"{count_text(self.results - self.merges, 'append')}, "
+                f"{count_text(self.merges, 'merge')}, {seconds:.0f} s"
+            )
         elif self.merges == 1:
             brought = f"{count_text(self.keys, 'key')}, {seconds:.0f} s"
         else:
-            brought = f"{self.merges:,} merges, {seconds:.0f} s"
+            brought = f"{count_text(self.merges, 'merge')}, {seconds:.0f} s"
         changed = f"{count_text(self.inserted, 'row')} new, {self.updated:,} changed"
         left_out = losses(target, self.refused, self.bad_files)
         if self.inexact:
@@ -126,7 +130,8 @@ class Totals:
         lines = []
         if self.stale:
             lines.append(
-                f"GAP: {self.stale} records came after the tombstones of their time were purged and are not in "
+                f"GAP: {count_text(self.stale, 'record')} came after the tombstones of their time were "
+                "purged and are not in "
                 f"{target}, but in {companion_table(target, '_stale_records')}; heal with a full backfill and a sweep"
             )
         if self.stale_since:
@@ -154,11 +159,6 @@ def losses(target: str, refused: int, bad_files: int) -> list[str]:
     if bad_files:
         left_out.append(f"{count_text(bad_files, 'file')} left out (see {companion_table(target, '_bad_files')})")
     return left_out
-
-
-def count_text(number: int, noun: str) -> str:
-    """`1 key`, `11,161 keys`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 R = TypeVar("R", bound=Result)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import cause_of
 from lakebound_spark.platform.intervals import interval_seconds
-from lakebound_spark.platform.metrics import count_text
 from lakebound_spark.silver.changes_table import Pending
 
 MERGE_ROWS: Final = 1_000_000

@@ -13,8 +13,9 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, LongType, StringType, StructField, StructType
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
-from lakebound_spark.platform.metrics import COLUMN_TYPE, MicroBatch, Totals, count_text
+from lakebound_spark.platform.metrics import COLUMN_TYPE, MicroBatch, Totals
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import (
     MicroBatchWork,
@@ -166,7 +167,7 @@ class EntityTotals(Totals):
 
     def place(self, target: str) -> str:
         """Where the records went, as the sentence says it."""
-        return f"the {self.tables} tables of {target}"
+        return f"the {count_text(self.tables, 'table')} of {target}"
 
     def sentence(self, target: str, seconds: float) -> str:
         """What the run did, for a person."""

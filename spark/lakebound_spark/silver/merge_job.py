@@ -11,8 +11,9 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from lakebound.counts import count_text
 from lakebound_spark.bronze.bronze_source import bronze_records, check_bronze, stream_of_bronze
-from lakebound_spark.platform.metrics import MicroBatch, Totals, count_text
+from lakebound_spark.platform.metrics import MicroBatch, Totals
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.streams import MicroBatchWork, claim_checkpoint, staging_folder
 from lakebound_spark.platform.tables import companion_table

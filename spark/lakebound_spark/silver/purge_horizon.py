@@ -15,6 +15,7 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.tables import add_missing_rows, companion_table, properties
 from lakebound_spark.reading.schema import RECORD, record_time_ms
@@ -66,7 +67,8 @@ def parse_horizon(document: Mapping[str, Any]) -> Horizon | None:
     if days < total:
         terms = " + ".join(f"{name} {count}" for name, count in assumed.items())
         raise Misconfigured(
-            f"purge_after_days {days} is shorter than what may still arrive: {terms} = {total} days; a late record "
+            f"purge_after_days {days} is shorter than what may still arrive: {terms} = "
+            f"{count_text(total, 'day')}; a late record "
             f"would bring deleted items back. Give at least {total}, or say in assumed_days what is shorter here"
         )
     return Horizon(days)

@@ -9,10 +9,11 @@ from typing import Final
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.times import utc
 from lakebound_spark.bronze.bronze_table import INGEST_DATE, SOURCE_TABLE_PROPERTY
-from lakebound_spark.platform.metrics import add_counts, count_text
+from lakebound_spark.platform.metrics import add_counts
 from lakebound_spark.platform.refusals import OPTIMIZE, PROPERTIES, VACUUM, Refusals
 from lakebound_spark.platform.tables import (
     companion_table,

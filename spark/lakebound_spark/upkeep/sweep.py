@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound.backfill.manifest import Manifest
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.record.attributes import parse_key
 from lakebound.record.base_records import SnapshotDecoder
@@ -98,13 +99,15 @@ def sweep(spark: SparkSession, job: SweepJob, now_ms: int) -> SweepResult:
         raise SweepRefusal(f"{bad[0].path}: {bad[0].reason}; put it right, merge, then sweep again")
     if checked.count != manifest.records:
         raise SweepRefusal(
-            f"the manifest has {manifest.records} records, its files {checked.count}; "
+            f"the manifest has {count_text(manifest.records, 'record')}, its files {checked.count}; "
             "mirror the bucket again, merge, then sweep again"
         )
     run_keys = job.silver.of_tables(base_registers(spark, checked.records))
     late = count_unmerged_keys(silver, run_keys)
     if late:
-        raise SweepRefusal(f"{late} keys of run {job.run} are not merged yet; run merge_changes, then sweep again")
+        raise SweepRefusal(
+            f"run {job.run} has {count_text(late, 'key')} not merged yet; run merge_changes, then sweep again"
+        )
     label = manifest.first_label_ms
     found = ghosts(silver, run_keys, label, job.run)
     visible, count = silver.where(~F.col("_is_deleted")).count(), found.count()
@@ -121,7 +124,7 @@ def require_run_files(spark: SparkSession, source: str, manifest: Manifest) -> l
     files, missing = find_run_files(spark, source, manifest)
     if missing:
         raise SweepRefusal(
-            f"{len(missing)} files of run {manifest.run} are not below {source}, the first is {missing[0]}; "
+            f"run {manifest.run} has {count_text(len(missing), 'file')} not below {source}, the first is {missing[0]}; "
             "mirror the bucket again, merge, then try again"
         )
     return files
@@ -138,7 +141,8 @@ def check_manifest(manifest: Manifest, table: str) -> None:
         )
     if manifest.quarantined:
         raise SweepRefusal(
-            f"{manifest.quarantined} items of run {manifest.run} are in quarantine: the source has them, the run's "
+            f"run {manifest.run} has {count_text(manifest.quarantined, 'item')} in quarantine: the source "
+            "has them, the run's "
             "files do not; a sweep would remove their rows"
         )
 
@@ -148,7 +152,8 @@ def check_guard(ghosts: int, visible: int, max_deletes: int) -> None:
     allowed = max(MIN_GUARD, int(visible * GUARD_SHARE), max_deletes)
     if ghosts > allowed:
         raise SweepRefusal(
-            f"{ghosts} of {visible} rows would be removed, more than {allowed}; make sure that the run read the right "
+            f"{ghosts} of {count_text(visible, 'row')} would be removed, more than {allowed}; make sure "
+            "that the run read the right "
             f"table, then approve with --max-deletes {ghosts}"
         )
 

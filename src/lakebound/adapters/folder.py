@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, ObjectMissing
 from lakebound.operate.file_check import records_before_damage
 from lakebound.ports import StoredObject
@@ -28,7 +29,7 @@ class FolderFiles:
         path = self._folder.joinpath(*key.split("/")[1:])
         try:
             if path.stat().st_size > max_bytes:
-                raise LakeboundError(f"{path} has more than {max_bytes} bytes")
+                raise LakeboundError(f"{path} has more than {count_text(max_bytes, 'byte')}")
             return path.read_bytes()
         except FileNotFoundError:
             raise ObjectMissing(f"{path} does not exist") from None

@@ -10,6 +10,7 @@ from typing import Any, Final
 from lakebound.adapters.dead_letters import count_messages
 from lakebound.adapters.spill_folder import Begun, open_spill
 from lakebound.adapters.verify_table import Compared, DynamoDBTable
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError
 from lakebound.operate.nightly_share import fitting_share
 from lakebound.operate.sample import Selection, Stratum, parse_share
@@ -60,7 +61,8 @@ def verify_share(
         smaller = max(fitting_share(items), 2 * parse_share(settings.share))
         return LakeboundError(
             f"{selection} of the keys is too much for one invocation: after {began - seconds_left():.0f} s"
-            f" {read['source']:,} items and {read['lake']:,} rows had been read. Nothing was judged tonight",
+            f" {count_text(read['source'], 'item')} and {count_text(read['lake'], 'row')} had been read. "
+            "Nothing was judged tonight",
             hint=f"Deploy with a smaller VerifyShare (1/{smaller}), or run lakebound verify elsewhere",
         )
 

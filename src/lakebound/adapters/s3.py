@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from lakebound.adapters.aws_calls import DENIED, NotThere, cause_of, code_of
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 from lakebound.times import epoch_ms
@@ -74,7 +75,9 @@ class S3Store:
             size = int(answer["ContentLength"])
             if size > max_bytes:
                 answer["Body"].close()
-                raise LakeboundError(f"s3://{self._bucket}/{key} has {size} bytes, more than the {max_bytes} expected")
+                raise LakeboundError(
+                    f"s3://{self._bucket}/{key} has {count_text(size, 'byte')}, more than the {max_bytes} expected"
+                )
             return bytes(answer["Body"].read())
         except ClientError as refused:
             if code_of(refused) in ("NoSuchKey", "404"):

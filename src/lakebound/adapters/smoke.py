@@ -14,6 +14,7 @@ from lakebound.adapters.executions import Machine
 from lakebound.adapters.probes import Clients
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stack import Stack
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError
 from lakebound.operate import smoke
 from lakebound.operate.doctor import smoke_keys
@@ -123,7 +124,7 @@ class StreamDeliveries:
         result = redrive_failures(self._pipeline(), since)
         if result.failed:
             raise LakeboundError(
-                f"{len(result.failed)} failure objects could not be redriven",
+                f"{count_text(len(result.failed), 'failure object')} could not be redriven",
                 hint="Run `lakebound dlq redrive --from stream`",
             )
         return result.redriven

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Misconfigured
 
 VERSION: Final = 1
@@ -96,7 +97,7 @@ class Checkpoint:
 def segments_changed(run: str, before: int, asked: int) -> Misconfigured:
     """The error of a run that is to go on with another number of segments than it began with."""
     return Misconfigured(
-        f"run {run} was started with {before} segments and cannot go on with {asked}",
+        f"run {run} was started with {count_text(before, 'segment')} and cannot go on with {asked}",
         hint="Start a new backfill; its records and this run's agree",
     )
 

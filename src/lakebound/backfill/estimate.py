@@ -8,6 +8,7 @@ from typing import Final
 
 from lakebound import prices
 from lakebound.backfill.run_input import BackfillRequest
+from lakebound.counts import count_text
 from lakebound.source.facts import Concurrency, TableDescription
 
 PROVISIONED_SHARE: Final = 0.25
@@ -167,12 +168,20 @@ def _choose(scan: Option, export: Option, incremental: Option) -> tuple[str, str
     if export.impossible:
         return "scan", f"an export {export.impossible}"
     if scan.minutes <= export.minutes and scan.dollars <= max(export.dollars, _CHEAP_DOLLARS):
-        return "scan", f"it is done sooner than an export, within its share of the capacity ({scan.minutes} minutes)"
+        return (
+            "scan",
+            "it is done sooner than an export, within its share of the capacity "
+            f"({count_text(scan.minutes, 'minute')})",
+        )
     if scan.minutes > _QUICK_MINUTES:
-        return "export", f"a scan within its share of the capacity would take {scan.minutes / 60:.0f} hours"
+        return (
+            "export",
+            f"a scan within its share of the capacity would take {count_text(round(scan.minutes / 60), 'hour')}",
+        )
     if scan.dollars < export.dollars:
         return (
             "scan",
-            f"it costs ${scan.dollars:.2f}, an export ${export.dollars:.2f}, and it takes {scan.minutes} minutes",
+            f"it costs ${scan.dollars:.2f}, an export ${export.dollars:.2f}, and it takes "
+            f"{count_text(scan.minutes, 'minute')}",
         )
     return "export", "it consumes no read capacity and costs no more than a scan"

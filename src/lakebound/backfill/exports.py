@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from lakebound.backfill.segment_worker import Page
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing, Poison
 from lakebound.formats.ndjson import MAX_LINE_BYTES, inflate
 from lakebound.ports import Clock, ObjectStore
@@ -115,7 +116,7 @@ def read_manifest(store: ObjectStore, summary_key: str, expected: ExpectedExport
     counted = sum(file.items for file in files)
     if counted != int(summary["itemCount"]):
         raise LakeboundError(
-            f"{listing_key} names files of {counted} items, {summary_key} says {summary['itemCount']}",
+            f"{listing_key} names files of {count_text(counted, 'item')}, {summary_key} says {summary['itemCount']}",
             hint="The export is not whole: start a new backfill",
         )
     return files
@@ -226,7 +227,7 @@ class ExportFiles:
     def _expect_end(self, file: DataFile, lines: int) -> None:
         if lines != file.items or next(self._lines, None) is not None:
             raise LakeboundError(
-                f"{file.key} does not hold the {file.items} lines that its manifest says",
+                f"{file.key} does not hold the {count_text(file.items, 'line')} that its manifest says",
                 hint="The export is damaged: start a new backfill",
             )
 

@@ -9,6 +9,7 @@ from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.manifest import Manifest, digest_of, gather
 from lakebound.backfill.run_context import MAX_PLAN_BYTES, RunContext, load_plan, load_work
 from lakebound.backfill.run_plan import RunPlan
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError
 
 
@@ -29,7 +30,8 @@ def finish(context: RunContext, run: str) -> dict[str, Any]:
         read = sum(checkpoint.read for checkpoint in done[:export_units])
         if read != expected:
             raise LakeboundError(
-                f"the export holds {expected} items and {read} were converted", hint="Start a new backfill"
+                f"the export holds {count_text(expected, 'item')} and {read} were converted",
+                hint="Start a new backfill",
             )
     manifest = _manifest_of(context, plan, done)
     _check_files(context, manifest)
@@ -67,7 +69,8 @@ def _manifest_of(context: RunContext, plan: RunPlan, done: Sequence[Checkpoint])
     in_files = sum(file.records for file in files)
     if records != in_files:
         raise LakeboundError(
-            f"the segments count {records} records and their files {in_files}", hint="Start a new backfill"
+            f"the segments count {count_text(records, 'record')} and their files {in_files}",
+            hint="Start a new backfill",
         )
     labels = [checkpoint.min_label_ms for checkpoint in done if checkpoint.min_label_ms is not None]
     newest = [checkpoint.max_label_ms for checkpoint in done if checkpoint.max_label_ms is not None]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lakebound.backfill.manifest import Manifest
+from lakebound.counts import count_text
 from lakebound.source.gaps import Gap
 
 
@@ -77,26 +78,31 @@ def _refuse_gaps(manifest: Manifest, gaps: Sequence[Gap], wait_ms: int) -> list[
 def _refuse_files(manifest: Manifest, merged: RunMergeCheck) -> list[Refusal]:
     merge, refusals = "spark/jobs/merge_changes.py", list[Refusal]()
     if manifest.quarantined:
-        what = f"{manifest.quarantined} records of the run are in quarantine, so the lake lacks them"
+        what = f"the run has {count_text(manifest.quarantined, 'record')} in quarantine, so the lake lacks them"
         refusals.append(Refusal(what, "lakebound dlq list --from quarantine"))
     if merged.missing:
-        what = f"{len(merged.missing)} of {len(manifest.files)} files are not there, the first is {merged.missing[0]}"
+        what = (
+            f"not there of {count_text(len(manifest.files), 'file')}: {len(merged.missing):,}, the "
+            f"first is {merged.missing[0]}"
+        )
         refusals.append(Refusal(what, f"lakebound files mirror, then {merge}"))
     if merged.damaged:
-        what = f"{len(merged.damaged)} files are not as they were written, the first is {merged.damaged[0]}"
+        what = (
+            f"{count_text(len(merged.damaged), 'file', 'is', 'are')} not as written, the first is {merged.damaged[0]}"
+        )
         refusals.append(Refusal(what, "lakebound files check"))
     elif merged.left_out and merged.unmerged:
-        what = f"the merge left out {len(merged.left_out)} files, the first is {merged.left_out[0]}"
+        what = f"the merge left out {count_text(len(merged.left_out), 'file')}, the first is {merged.left_out[0]}"
         refusals.append(Refusal(what, "lakebound replay FILE"))
     if not merged.missing and not merged.damaged and merged.records != manifest.records:
-        what = f"the manifest has {manifest.records} records, its files {merged.records}"
+        what = f"the manifest has {count_text(manifest.records, 'record')}, its files {merged.records}"
         refusals.append(Refusal(what, f"lakebound files mirror, then {merge}"))
     if merged.unmerged:
-        refusals.append(Refusal(f"{merged.unmerged} keys of the run are not merged", merge))
+        refusals.append(Refusal(f"the run has {count_text(merged.unmerged, 'key')} not merged", merge))
     if manifest.is_complete and not refusals and merged.ghosts is None:
         refusals.append(Refusal("ghosts were not counted", "the same command again"))
     if merged.ghosts:
-        what = f"{merged.ghosts} rows are still there that the table no longer has"
+        what = f"{count_text(merged.ghosts, 'row', 'is', 'are')} still there that the table no longer has"
         refusals.append(Refusal(what, f"spark/jobs/sweep.py --run {manifest.run}, then {merge}"))
     return refusals
 
@@ -109,9 +115,9 @@ def _refuse_dead_records(manifest: Manifest, dead: int, failures: int) -> list[R
     then = "spark/jobs/merge_changes.py" if manifest.is_complete else "lakebound backfill start --mode heal"
     refusals = []
     if dead:
-        what = f"{dead} messages wait in the dead-letter queue"
+        what = f"{count_text(dead, 'message', 'waits', 'wait')} in the dead-letter queue"
         refusals.append(Refusal(what, f"lakebound dlq redrive --from buffer, then {then}"))
     if failures:
-        what = f"{failures} failure objects of the stream wait"
+        what = f"{count_text(failures, 'failure object', 'waits', 'wait')} of the stream"
         refusals.append(Refusal(what, f"lakebound dlq redrive --from stream, then {then}"))
     return refusals

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from lakebound.backfill.segment_worker import Page, Throttled
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Poison
 from lakebound.formats.registry import reader_of
 from lakebound.ports import Clock, ObjectStore
@@ -138,5 +139,5 @@ def read_keys(
         units += sum(float(entry.get("CapacityUnits", 0)) for entry in answer.get("ConsumedCapacity") or ())
         wanted = (answer.get("UnprocessedKeys") or {}).get(table, {}).get("Keys", [])
     if wanted:
-        raise Throttled(f"table {table} throttled a read of {len(keys)} keys")
+        raise Throttled(f"table {table} throttled a read of {count_text(len(keys), 'key')}")
     return [(key, found.get(text)) for text, key in keys.items()], units, asked

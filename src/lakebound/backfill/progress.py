@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lakebound.backfill.checkpoints import Checkpoint
+from lakebound.counts import count_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +33,19 @@ class RunProgress:
     def __str__(self) -> str:
         left = f", about {_duration(self.remaining_seconds)} left" if self.remaining_seconds else ""
         return (
-            f"{self.done:,} of {self.segments:,} {self.unit} done, {self.items:,} items in {self.files:,} files "
+            f"{self.done:,} of {self.segments:,} {self.unit} done, {count_text(self.items, 'item')} in "
+            f"{count_text(self.files, 'file')} "
             f"({self.bytes / 1e6:,.1f} MB), {self.items_per_second:,.0f} items/s, "
-            f"{self.consumed:,.0f} units consumed, {self.throttles:,} throttles{left}"
+            f"{count_text(round(self.consumed), 'unit')} consumed, {count_text(self.throttles, 'throttle')}{left}"
         )
 
     @property
     def brief(self) -> str:
         """For one line beside a bar."""
-        parts = [f"{self.done:,}/{self.segments:,} {self.unit}", f"{self.items:,} items"]
-        parts += [f"{self.items_per_second:,.0f}/s", f"{self.consumed:,.0f} units"]
+        parts = [f"{self.done:,}/{self.segments:,} {self.unit}", count_text(self.items, "item")]
+        parts += [f"{self.items_per_second:,.0f}/s", count_text(round(self.consumed), "unit")]
         if self.throttles:
-            parts.append(f"{self.throttles:,} throttles")
+            parts.append(count_text(self.throttles, "throttle"))
         if self.remaining_seconds:
             parts.append(f"{_duration(self.remaining_seconds)} left")
         return "  ".join(parts)

@@ -13,6 +13,7 @@ from lakebound.backfill.run_context import RunContext, free_readers, load_plan, 
 from lakebound.backfill.run_plan import RunPlan
 from lakebound.backfill.run_state import RunState
 from lakebound.backfill.segment_worker import PageSource, SegmentWorker
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.ports import SecondsLeft
 from lakebound.record.base_records import SnapshotDecoder
@@ -62,7 +63,8 @@ def _page_source(context: RunContext, plan: RunPlan, described: TableDescription
     if plan.mode == "scan":
         if not 0 <= unit < plan.units:
             raise Misconfigured(
-                f"run {plan.run} has {plan.units} segments, there is no segment {unit}", hint="Start a new backfill"
+                f"run {plan.run} has {count_text(plan.units, 'segment')}, there is no segment {unit}",
+                hint="Start a new backfill",
             )
         return ports.scan(decoder("scan"), unit, plan.units, plan.consistent, plan.margin_ms)
     exported = load_work(context, plan.run, "files")["units"]

@@ -15,6 +15,7 @@ from lakebound.backfill.run_context import RunContext, batch_files, covered_from
 from lakebound.backfill.run_input import BackfillRequest
 from lakebound.backfill.run_state import RunState
 from lakebound.backfill.stream_check import failure_objects, last_check
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.record.table_identity import TableArn
 from lakebound.source.facts import QueueCounts, TableDescription, Upstream
@@ -192,7 +193,7 @@ def _refuse_dead_records(context: RunContext, queues: QueueCounts) -> Misconfigu
     after = "and a redrive after the heal would bring back what it removed"
     if queues.dead:
         return Misconfigured(
-            f"{queues.dead} messages wait in the dead-letter queue, {after}",
+            f"{count_text(queues.dead, 'message', 'waits', 'wait')} in the dead-letter queue, {after}",
             hint="Run `lakebound dlq redrive --from buffer`, then redrive this execution",
         )
     if context.ports.mapping is None:
@@ -201,7 +202,7 @@ def _refuse_dead_records(context: RunContext, queues: QueueCounts) -> Misconfigu
     if not failures:
         return None
     return Misconfigured(
-        f"{len(failures)} failure objects of the stream wait, {after}",
+        f"{count_text(len(failures), 'failure object', 'waits', 'wait')} of the stream, {after}",
         hint="Run `lakebound dlq redrive --from stream`, then redrive this execution. An object that holds no "
         "records cannot be redriven: delete it, and the next look records its gap",
     )

@@ -18,6 +18,7 @@ from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
 from lakebound.cli.entity_tables import load_rules
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json
 from lakebound.cli.silver_table import EngineName
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.ports import ObjectStore
 from lakebound.source.gaps import Gap, GapBook
@@ -124,6 +125,6 @@ def _print(document: dict[str, Any]) -> None:
     if document["dry_run"]:
         return
     if document["still_open"]:
-        echo(f"{len(document['still_open'])} gaps are open: lakebound status")
+        echo(f"{count_text(len(document['still_open']), 'gap', 'is', 'are')} open: lakebound status")
     elif document["closed"]:
         echo("silver's stale mark goes when merge_changes next reads the gaps: at its start, or within a minute")

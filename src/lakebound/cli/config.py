@@ -14,7 +14,8 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.cli.deployed import table_named
 from lakebound.cli.files import open_source
-from lakebound.cli.output import AsJson, aws_client, bars, counted, echo, echo_json
+from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.formats.registry import reader_of
 from lakebound.operate.file_check import MAX_FILE_BYTES
@@ -83,10 +84,10 @@ def infer(
     elif entities:
         *kinds, rest = by_kind.tables()
         have = "has" if rest.items == 1 else "have"
-        tables = f"{counted(len(kinds), 'table')} from {counted(items, 'item')}"
+        tables = f"{count_text(len(kinds), 'table')} from {count_text(items, 'item')}"
         echo(f"{output}: {tables}, of which {rest.items:,} {have} a key of no pattern")
     else:
-        echo(f"{output}: {counted(len(inference.columns()), 'column')} from {counted(items, 'item')}")
+        echo(f"{output}: {count_text(len(inference.columns()), 'column')} from {count_text(items, 'item')}")
 
 
 def _tables(inference: EntityInference) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from lakebound.cli.deployed import StackName, find_stack, table_named
 from lakebound.cli.fleet import OfAll, echo_lines, leave, read_all, refuse_beside_all
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.operate.cost import (
     FULL,
@@ -120,7 +121,7 @@ def command(
     if per_million is not None:
         echo(f"${per_million:,.3f} for a million records: the month's dollars over the month's records")
     if bill.unmeasured:
-        echo(f"Not measured: CloudWatch has no value of it in the last {hours:,} hours.")
+        echo(f"Not measured: CloudWatch has no value of it in the last {count_text(hours, 'hour')}.")
 
 
 def _of_all(hours: int, *, as_json: bool) -> None:
@@ -143,8 +144,8 @@ def _of_all(hours: int, *, as_json: bool) -> None:
         return
     echo_lines(lines, state="a month", number=True)
     least = "at least " if any(bill.unmeasured for bill in bills.values()) else ""
-    way = f"measured over {hours:g} hours ({prices.REGION}, prices of {prices.AS_OF})"
-    echo(f"{least}{dollars(total)} a month for {len(bills):,} of {len(lines):,} stacks, {way}")
+    way = f"measured over {count_text(hours, 'hour')} ({prices.REGION}, prices of {prices.AS_OF})"
+    echo(f"{least}{dollars(total)} a month for {len(bills):,} of {count_text(len(lines), 'stack')}, {way}")
     leave(lines)
 
 

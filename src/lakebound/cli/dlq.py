@@ -17,6 +17,7 @@ from lakebound.adapters.stack import Stack
 from lakebound.cli.deployed import DryRun, StackName, buffer_of, dead_letters_of, find_stack, ingest_pipeline, store_of
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.tables import Column, listing
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.operate.discard import (
     DiscardResult,
@@ -376,7 +377,7 @@ def _discard(stack: Stack, source: WaitingPlace, chosen: Sequence[Undelivered]) 
 def _print_result(result: RedriveResult, dry_run: bool) -> None:
     verb = "would redrive" if dry_run else "redrove"
     what = {"buffer": "messages", "stream": "failure objects", "quarantine": "records"}[result.source]
-    detail = f" ({result.records:,} records)" if result.source == "stream" else ""
+    detail = f" ({count_text(result.records, 'record')})" if result.source == "stream" else ""
     before = f"; {result.already:,} were redriven or discarded before" if result.already else ""
     echo(f"{verb} {result.redriven:,} of {result.found:,} {what}{detail}{_WAYS.get(result.way, '')}{before}")
     for reason, number in Counter(result.kept.values()).most_common():

@@ -11,7 +11,8 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.folder import PREFIX, FolderFiles
 from lakebound.adapters.s3 import S3Store
-from lakebound.cli.output import AsJson, aws_client, bars, counted, echo, echo_json
+from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
+from lakebound.counts import count_text
 from lakebound.operate.file_check import CheckReport, Files, check
 from lakebound.operate.flatten_files import flatten_all
 from lakebound.operate.mirror import MirrorPlan, copy_missing, plan_mirror
@@ -84,9 +85,9 @@ def _print(source: Location, folder: Path, plan: MirrorPlan, *, dry_run: bool, a
         return
     if dry_run:
         for stored in plan.missing:
-            echo(f"would copy {stored.key} ({counted(stored.size, 'byte')})")
+            echo(f"would copy {stored.key} ({count_text(stored.size, 'byte')})")
     verb = "would copy" if dry_run else "copied"
-    amount = f"{counted(len(plan.missing), 'file')}, {counted(plan.size, 'byte')}"
+    amount = f"{count_text(len(plan.missing), 'file')}, {count_text(plan.size, 'byte')}"
     echo(f"{verb} {amount}, into {folder}; {_were_there(plan.present)}")
 
 
@@ -154,7 +155,7 @@ def flatten_files(
         verb = "would write" if dry_run else "wrote"
         where = "to stdout" if folder is None else f"into {folder}"
         lines = [f"{key}: {reason}" for key, reason in result.damaged.items()]
-        amount = f"{counted(result.files, 'file')}, {counted(result.records, 'record')}"
+        amount = f"{count_text(result.files, 'file')}, {count_text(result.records, 'record')}"
         lines.append(f"{verb} {amount}, {where}; {_were_there(result.present)}")
         for line in lines:
             typer.echo(line, err=folder is None)
@@ -194,6 +195,6 @@ def _print_check(source: str, report: CheckReport, *, as_json: bool) -> None:
         )
         return
     whole = report.files - len(report.damaged)
-    amount = f"{counted(report.records, 'record')}, {counted(report.bytes, 'byte')}"
-    files = counted(report.files, "file")
-    echo(f"{whole:,} of {files} whole, {amount}; {counted(report.others, 'other object')} passed over")
+    amount = f"{count_text(report.records, 'record')}, {count_text(report.bytes, 'byte')}"
+    files = count_text(report.files, "file")
+    echo(f"{whole:,} of {files} whole, {amount}; {count_text(report.others, 'other object')} passed over")

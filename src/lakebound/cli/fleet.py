@@ -15,6 +15,7 @@ from lakebound.adapters.tagged_stacks import STACK_TAG, tagged_stacks
 from lakebound.cli import deployed
 from lakebound.cli.output import echo, echo_table
 from lakebound.cli.tables import Column
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.fleet import FleetLine, Reading
 from lakebound.times import iso
@@ -107,7 +108,7 @@ def echo_lines(lines: Sequence[FleetLine], *, state: str = "state", since: bool 
 def end(lines: Sequence[FleetLine], good: str) -> None:
     """A last line with how many are well. Raises Exit 1 unless all are, as the verb does for one stack."""
     well = sum(line.is_well for line in lines)
-    echo(f"{well:,} of {len(lines):,} stacks {good}")
+    echo(f"{well:,} of {count_text(len(lines), 'stack')} {good}")
     leave(lines)
 
 

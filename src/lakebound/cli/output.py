@@ -145,8 +145,3 @@ def echo_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) 
 def echo(line: str) -> None:
     """A line of the result on stdout."""
     print(line, file=sys.stdout)
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 file`, `2 files`, `1,200 files`: of a noun whose plural ends in a plain s."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.cli.deployed import DryRun, StackName, find_stack, store_of
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, echo, echo_json
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.operate.replay import plan_replay, stage_replay
 from lakebound.times import format_time
@@ -68,6 +69,9 @@ def command(
         )
         return
     verb = "would put" if dry_run else "put"
-    echo(f"{verb} {len(plan.files):,} files with {plan.records:,} records, {plan.size:,} bytes, into {source}")
+    echo(
+        f"{verb} {count_text(len(plan.files), 'file')} with {count_text(plan.records, 'record')}, "
+        f"{count_text(plan.size, 'byte')}, into {source}"
+    )
     if plan.files:
         echo(command_line)

@@ -16,6 +16,7 @@ from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.cli.silver_table import table_facts
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.cost import measure
 from lakebound.operate.report import EVERY, Figures, SilverMinute, VerifyFigures, last_backfill, page, recent_files
@@ -69,7 +70,7 @@ def command(
         notes.append(f"Cost: {error.what}.")
     files = recent_files(store, found.prefix, now_ms - hours * HOUR_MS)
     if len(files) > MOST_FILES:
-        notes.append(f"Only the newest {MOST_FILES:,} of {len(files):,} files are shown.")
+        notes.append(f"The report has only the newest {MOST_FILES:,} of {count_text(len(files), 'file')}.")
     silver: tuple[SilverMinute, ...] = ()
     try:
         silver = _silver(found.table, now_ms, hours)
@@ -90,7 +91,10 @@ def command(
     if as_json:
         echo_json({"page": str(out), "state": figures.status.state, "files": len(figures.files)})
     else:
-        echo(f"wrote {out}: {figures.status.state}, {len(figures.files):,} batch files of the last {hours:,} hours")
+        echo(
+            f"wrote {out}: {figures.status.state}, {count_text(len(figures.files), 'batch file')} of the "
+            f"last {count_text(hours, 'hour')}"
+        )
 
 
 def _silver(table: str, now_ms: int, hours: int) -> tuple[SilverMinute, ...]:

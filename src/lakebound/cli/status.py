@@ -19,6 +19,7 @@ from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.fleet import OfAll, echo_lines, end, leave, read_all, refuse_beside_all
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.cli.silver_table import table_facts
+from lakebound.counts import count_text
 from lakebound.operate.fleet import FleetLine, status_line, worst_first
 from lakebound.operate.status import (
     BUFFER,
@@ -134,7 +135,7 @@ def figures(facts: PipelineFacts) -> list[tuple[str, str]]:
         behind = f"read {facts.iterator_age_ms / 1000:,.0f} s after the change, at most, in the newest five minutes"
     elif facts.is_known(LAG):
         behind = "no delivery in the last 15 minutes"
-    waiting = f"{facts.buffered:,} messages"
+    waiting = count_text(facts.buffered, "message")
     if facts.buffered and facts.oldest_message_s is not None:
         waiting += f", the oldest {facts.oldest_message_s:,} s old"
     file = "none in two hours"
@@ -148,9 +149,9 @@ def figures(facts: PipelineFacts) -> list[tuple[str, str]]:
         ("delivered", known(STREAM_CHECK, delivered)),
         ("buffer queue", known(BUFFER, waiting)),
         ("newest batch file", known(NEWEST_FILE, file)),
-        ("dead-letter queue", known(DEAD, f"{facts.dead:,} messages")),
+        ("dead-letter queue", known(DEAD, count_text(facts.dead, "message"))),
         ("failure objects", known(FAILURES, f"{facts.failure_objects:,} that nobody redrove")),
-        ("quarantine", known(QUARANTINE, f"{facts.quarantined:,} records")),
+        ("quarantine", known(QUARANTINE, count_text(facts.quarantined, "record"))),
         *_heartbeat_figures(facts),
         *_silver_figures(facts),
     ]
@@ -172,7 +173,7 @@ def _silver_figures(facts: PipelineFacts) -> Iterator[tuple[str, str]]:
             f"{seen.lag_s:,.0f} s behind the files, as published {(facts.now_ms - seen.published_ms) / 1000:,.0f} s ago"
         )
         if seen.pending_rows:
-            figure += f"; {seen.pending_rows:,} rows of _changes wait for a merge"
+            figure += f"; {count_text(seen.pending_rows, 'row', 'waits', 'wait')} in _changes for a merge"
     yield "silver", figure if facts.is_known(SILVER) else "not known"
     if waiting is not None:
         figure = f"none; all written until {_time(waiting.until_ms)} are taken"

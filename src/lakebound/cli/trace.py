@@ -13,6 +13,7 @@ from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.entity_tables import load_rules
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, bars, echo, echo_json
+from lakebound.counts import count_text
 from lakebound.operate.trace import KeySearch, Trace, read_bucket, trace
 from lakebound.operate.typed_key import KeyQuery
 from lakebound.record.attributes import parse_key
@@ -92,7 +93,9 @@ def placement_text(rules: EntityRules, key: str) -> str:
     if rule.is_rest:
         return f"table: {rule.table}, the rest, since no other `where` takes the key"
     before = rules.rules.index(rule)
-    others = f"; none of the {before} rules before it does" if before > 1 else "; the rule before it does not"
+    others = (
+        f"; none of the {count_text(before, 'rule')} before it does" if before > 1 else "; the rule before it does not"
+    )
     return f"table: {rule.table}, whose where {rule} takes the key{others if before else ''}"
 
 
@@ -102,9 +105,12 @@ def _print_nothing(search: KeySearch, where: str, since: Moment | None) -> None:
     for place, key in enumerate(query.looked_for[:_MOST_READINGS]):
         echo(f"  {'' if place else 'searched for':<12} {key}")
     written = "" if since is None else f" written since {_time(since.ms)}"
-    echo(f"  {'searched in':<12} {search.files:,} batch files{written} with {search.records:,} records, in {where}")
+    echo(
+        f"  {'searched in':<12} {count_text(search.files, 'batch file')}{written} with "
+        f"{count_text(search.records, 'record')}, in {where}"
+    )
     if where.startswith("s3:"):
-        echo(f"  {'':<12} {search.quarantined:,} records in quarantine")
+        echo(f"  {'':<12} {count_text(search.quarantined, 'record')} in quarantine")
     if query.schema is None:
         echo("  No record was there, so the table's key is not known. Is it the right stack or folder?")
         return
@@ -127,7 +133,7 @@ def _print(traced: Trace) -> None:
         for step in steps:
             mark = "►" if step == traced.winner else " "
             order = step.version if step.is_stream else f"label {_time(step.label_ms)}, run {step.run}"
-            copies = f"  {step.copies} copies" if step.copies > 1 else ""
+            copies = f"  {count_text(step.copies, 'copy')}" if step.copies > 1 else ""
             created = f"  created {_time(step.created_ms)}" if step.created_ms is not None else ""
             echo(f" {mark} {step.event_name:<8} {order}{created}{copies}")
             echo(f"     {step.file}")

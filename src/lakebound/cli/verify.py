@@ -31,6 +31,7 @@ from lakebound.cli.entity_tables import load_rules
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.silver_table import Engine, EngineName, Live
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.operate.entity_sides import MatchedSource, SeveralTables
 from lakebound.operate.first_look import PARTITIONS, parts_of
@@ -171,7 +172,7 @@ def command(
             spill, begun = kept.enter_context(open_spill(work, plan, Begun(clock.now_ms(), parts)))
             here, _ = parts_of(selection.stratum, begun.parts)
             if done := len([part for part in spill.whole_parts() if part.startswith("source-")]):
-                read = f"{done:,} of {len(here):,} parts of the source"
+                read = f"{done:,} of {count_text(len(here), 'part')} of the source"
                 print(f"goes on with what was read since {iso(begun.began_ms)}: {read}", file=sys.stderr)
             totals = {_SIDES["parts"]: len(here) - done, _SIDES["compared"]: PARTITIONS}
             count = opened.enter_context(bars(quiet=as_json, totals=totals))
@@ -203,7 +204,7 @@ def command(
             for line in report_lines(report, show, selection):
                 echo(line)
             if matched is not None and matched.left_out:
-                echo(f"  {matched.left_out:,} items of the source belong to no table and were not compared")
+                echo(f"  not compared: {count_text(matched.left_out, 'item')} of the source, of no table")
             if repair:
                 _print_repair(repaired, len(keys), dry_run=dry_run)
         # Only now: who loses the report to a kill can ask again.
@@ -269,7 +270,7 @@ def _patience(lag: float, limit: float, *, no_wait: bool, repair: bool) -> Patie
     if limit <= 2 * lag:
         raise Misconfigured(
             f"--limit {limit:g} leaves no key the time to rest for two lags of {lag:g} s",
-            hint=f"Give more than {2 * lag:g} seconds, or a smaller --lag",
+            hint=f"Give more than {count_text(2 * lag, 'second')}, or a smaller --lag",
         )
     return Patience(lag=lag, limit=limit)
 
@@ -299,11 +300,11 @@ class WaitLines:
 
 
 def _reason(wait: Wait) -> str:
-    keys = "1 key differs" if wait.keys == 1 else f"{wait.keys:,} keys differ"
+    keys = count_text(wait.keys, "key", "differs", "differ")
     rest = f"until nothing of it has changed for {wait.rest_s:,.0f} s"
     if not wait.in_flight:
         return f"{keys}: waiting {rest}"
-    messages = "1 message is" if wait.in_flight == 1 else f"{wait.in_flight:,} messages are"
+    messages = count_text(wait.in_flight, "message", "is", "are")
     return f"{keys}, and {messages} in the buffer queue: waiting {rest} with the queue empty"
 
 
@@ -346,11 +347,14 @@ class Subject:
 
 def _print_repair(repaired: RepairResult | None, keys: int, *, dry_run: bool) -> None:
     if dry_run:
-        echo(f"would read {keys:,} keys again and write a record of each")
+        echo(f"would read {count_text(keys, 'key')} again and write a record of each")
     elif repaired is None:
         echo("nothing to repair")
     else:
         poison = f", {repaired.quarantined:,} in quarantine" if repaired.quarantined else ""
-        written = f"{repaired.items:,} items and {repaired.absent:,} absent keys in {len(repaired.files)} files"
+        written = (
+            f"{count_text(repaired.items, 'item')} and {count_text(repaired.absent, 'absent key')} "
+            f"in {count_text(len(repaired.files), 'file')}"
+        )
         echo(f"run {repaired.run}: {written}{poison}")
         echo("merge them with spark/jobs/merge_changes.py, then verify again")

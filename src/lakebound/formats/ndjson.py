@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 from isal import igzip, igzip_lib
 
+from lakebound.counts import count_text
 from lakebound.errors import Poison
 from lakebound.record.envelope import decode_line
 
@@ -46,7 +47,7 @@ def read(body: bytes) -> Iterator[dict[str, Any]]:
         for line in lines:
             record = decode_line(line)
             if not _is_as_written(line, record):
-                raise Poison("undecodable", f"a line of {len(line)} bytes that is not as it was written")
+                raise Poison("undecodable", f"a line of {count_text(len(line), 'byte')} that is not as it was written")
             yield record
     if rest:
         raise Poison("undecodable", "the last line has no end")

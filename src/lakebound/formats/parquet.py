@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lakebound.counts import count_text
 from lakebound.errors import Poison, UnreadableMember
 from lakebound.formats import avro
 from lakebound.record.envelope import FIELDS
@@ -57,7 +58,7 @@ def convert(members: Sequence[tuple[bytes, int]]) -> bytes:
             try:
                 records = avro.read_block(block)
                 if len(records) != count:
-                    raise Poison("member_count", f"{len(records)} records, the member names {count}")
+                    raise Poison("member_count", f"{count_text(len(records), 'record')}, the member names {count}")
                 batch = pa.RecordBatch.from_pydict(
                     {name: [record[name] for record in records] for name in _NAMES}, ARROW_SCHEMA
                 )

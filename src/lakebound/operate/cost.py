@@ -12,6 +12,7 @@ from math import ceil, inf
 from typing import Final
 
 from lakebound import prices
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 
 HOURS_A_MONTH: Final = 730
@@ -189,7 +190,7 @@ def measure(usage: Usage) -> Bill:
     metrics = sum(many for runs, many in (*ran, (usage.look_requests, LOOK_METRICS)) if runs)
     metrics += HEARTBEAT_METRICS if usage.has_heartbeat else 0
     return _bill(
-        f"measured over {usage.hours:g} hours",
+        f"measured over {count_text(usage.hours, 'hour')}",
         [
             CostLine("Lambda requests", requests, "requests", requests * prices.LAMBDA_REQUEST, arrives),
             CostLine("Lambda compute", seconds, "GB-seconds", seconds * prices.LAMBDA_GB_SECOND, arrives),
@@ -242,7 +243,8 @@ def estimate(load: Workload) -> Bill:
     files = flushes * 1.05
     compute = ingest_seconds * load.ingest_mb / 1024 + flusher_seconds * load.flusher_mb / 1024
     return _bill(
-        f"estimated for {load.writes_per_second:g} writes a second of {load.item_bytes:,.0f} bytes",
+        f"estimated for {count_text(load.writes_per_second, 'write')} a second of "
+        f"{count_text(round(load.item_bytes), 'byte')}",
         [
             CostLine(
                 "Lambda requests", deliveries + flushes, "requests", (deliveries + flushes) * prices.LAMBDA_REQUEST
@@ -261,7 +263,7 @@ def estimate(load: Workload) -> Bill:
 def of_tables(bill: Bill, tables: int) -> Bill:
     """The bill of so many stacks like this one."""
     lines = tuple(replace(line, amount=line.amount * tables, dollars=line.dollars * tables) for line in bill.lines)
-    return replace(bill, lines=lines, way=f"{bill.way}, {tables:,} such tables" if tables > 1 else bill.way)
+    return replace(bill, lines=lines, way=f"{bill.way}, {count_text(tables, 'such table')}" if tables > 1 else bill.way)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError
 from lakebound.operate.nightly_share import fitting_share, keys_a_night
 from lakebound.ports import Clock
@@ -122,10 +123,10 @@ def _check_foreign_table(facts: TableFacts) -> Iterator[Check]:
 
 def _account(facts: TableFacts) -> Iterator[Check]:
     if facts.concurrency is not None and facts.concurrency < SMALLEST_CONCURRENCY:
-        what = f"only {facts.concurrency} concurrent executions are left in this account"
+        what = f"only {count_text(facts.concurrency, 'concurrent execution', 'is', 'are')} left in this account"
         yield Check("concurrency", BAD, what, "ask for more in Service Quotas (Lambda, concurrent executions)")
     elif facts.concurrency is not None:
-        yield Check("concurrency", GOOD, f"{facts.concurrency:,} concurrent executions are left")
+        yield Check("concurrency", GOOD, f"{count_text(facts.concurrency, 'concurrent execution', 'is', 'are')} left")
     if facts.key_enabled is False:
         yield Check("key", BAD, "the KMS key is not enabled", "enable it, or give another KmsKeyArn")
 
@@ -149,7 +150,10 @@ def _stream(facts: TableFacts) -> Iterator[Check]:
         what = f"the view {facts.view} carries no items: every record would go to quarantine"
         yield Check("stream", BAD, what, "switch the stream off, and on with NEW_AND_OLD_IMAGES")
     if len(facts.readers) >= READERS_A_SHARD:
-        what = f"{len(facts.readers)} mappings read the stream already, and a shard takes two readers"
+        what = (
+            f"{count_text(len(facts.readers), 'mapping', 'reads', 'read')} the stream already, and a "
+            "shard takes two readers"
+        )
         yield Check("readers", BAD, what, "remove one, or let one function feed both")
     elif not _names(facts.unknown) & {"readers"}:
         scope = ", as far as this account's mappings show" if facts.is_foreign else ""
@@ -241,7 +245,9 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
         yield _nightly(*facts.nightly)
     if facts.alarms is not None:
         none = facts.alarms == 0
-        yield Check("alarms", BAD if none else GOOD, f"{facts.alarms} alarms", "lakebound deploy" if none else "")
+        yield Check(
+            "alarms", BAD if none else GOOD, count_text(facts.alarms, "alarm"), "lakebound deploy" if none else ""
+        )
         if facts.alarms_gone:
             yield Check("alarms gone", BAD, _names_told(facts.alarms_gone), "docs/OPERATIONS.md#part-missing")
         if facts.alarms_off:
@@ -249,7 +255,7 @@ def check_stack(facts: StackFacts) -> Iterator[Check]:
             fix = f"aws cloudwatch enable-alarm-actions --alarm-names {' '.join(facts.alarms_off)}"
             yield Check("alarms off", WARN, what, fix)
         if facts.alarms_without_action:
-            what = f"{facts.alarms_without_action} alarms notify nobody"
+            what = f"{count_text(facts.alarms_without_action, 'alarm', 'notifies', 'notify')} nobody"
             yield Check("alarm topic", WARN, what, "deploy with AlarmTopicArn")
     if facts.is_tagged is False:
         what = "status --all, doctor --all and cost --all pass the stack over: no function of it bears the tag"
@@ -285,15 +291,17 @@ def _errors(name: str, counted: tuple[float, float] | None) -> Check:
         return Check(f"errors of {name}", WARN, what, "lakebound doctor --smoke tells which")
     invocations, errors = counted
     if not errors:
-        return Check(f"errors of {name}", GOOD, f"none in {invocations:,.0f} invocations of the last hour")
+        return Check(
+            f"errors of {name}", GOOD, f"none in {count_text(round(invocations), 'invocation')} of the last hour"
+        )
     fix = f"read the log group of {name}; docs/OPERATIONS.md#function-errors"
-    what = f"{errors:,.0f} of {max(invocations, errors):,.0f} invocations of the last hour failed"
+    what = f"{errors:,.0f} of {count_text(round(max(invocations, errors)), 'invocation')} of the last hour failed"
     return Check(f"errors of {name}", BAD, what, fix)
 
 
 def _nightly(items: int, of: int) -> Check:
     keys, fitting = keys_a_night(items, of), fitting_share(items)
-    told = f"VerifyShare 1/{of} compares about {keys:,} keys a night"
+    told = f"VerifyShare 1/{of} compares about {count_text(keys, 'key')} a night"
     if of >= fitting:
         return Check("nightly verify", GOOD, told)
     fix = f"lakebound deploy -p VerifyShare=1/{fitting}"

@@ -9,6 +9,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any, Final, Protocol
 
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, ObjectMissing, Poison, StoreUnavailable
 from lakebound.formats.registry import reader_of
 from lakebound.ports import StoredObject
@@ -73,7 +74,7 @@ def check_file(key: DataKey, body: bytes) -> None:
         if record["origin"] != key.origin:
             raise Poison("origin", f"record {count} is of another origin than the name says")
     if count != key.count:
-        raise Poison("count", f"{count} records, the name says {key.count}")
+        raise Poison("count", f"{count_text(count, 'record')}, the name says {key.count}")
     if newest != key.time_ms:
         raise Poison("time", "the greatest ingest_time_ms is not the time in the name")
 
@@ -133,5 +134,5 @@ def _damage(files: Files, stored: StoredObject, key: DataKey) -> Damage | None:
     except (StoreUnavailable, OSError) as error:
         return Damage(stored.key, "unread", f"could not be read ({type(error).__name__})")
     except LakeboundError:
-        return Damage(stored.key, "too_large", f"{stored.size} bytes, at most {MAX_FILE_BYTES} are ours")
+        return Damage(stored.key, "too_large", f"{count_text(stored.size, 'byte')}, at most {MAX_FILE_BYTES} are ours")
     return None

@@ -14,6 +14,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from lakebound.counts import count_text
 from lakebound.errors import Poison
 from lakebound.record.attributes import canonical_number
 from lakebound.record.column_names import RESERVED_COLUMNS, folded, unusable
@@ -215,9 +216,10 @@ class ColumnProposal:
         """The line of YAML with its comment."""
         how = {name: _scalar_or_list(value) for name, value in self.how.items()}
         value = how["type"] if len(how) == 1 else "{" + ", ".join(f"{name}: {one}" for name, one in how.items()) + "}"
-        fit = f"{self.exceptions:,} of {self.seen:,} values seen would be NULL"
+        seen = count_text(self.seen, "value")
+        fit = f"{self.exceptions:,} of {seen} seen would be NULL"
         if not self.exceptions:
-            fit = f"takes {'the one value' if self.seen == 1 else f'all {self.seen:,} values'} seen"
+            fit = "takes the one value seen" if self.seen == 1 else f"takes all {seen} seen"
         return f"  {yaml_key(path_text(self.path))}: {value}  # {fit}{self.remark and '; ' + self.remark}"
 
 
@@ -257,7 +259,8 @@ class Inference:
     def yaml(self, source_table: str) -> str:
         """The whole configuration file."""
         lines = [
-            f"# Proposed from {self.items:,} items. Each line says how many values its type was proposed from: what",
+            f"# Proposed from {count_text(self.items, 'item')}. Each line says how many values its type "
+            "was proposed from: what",
             "# comes later and does not fit is NULL in its column and counted, and whole in _item. A number whose name",
             "# tells no time stays a number: where one is a moment, write {type: timestamp, unit: ms} (or s, us).",
             "# Give a decimal more digits where you expect more: a type that is changed later needs a new target.",

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from lakebound.counts import count_text
 from lakebound.operate.infer_columns import (
     AttributeProfile,
     ColumnProposal,
@@ -141,7 +142,8 @@ class EntityInference:
         """The whole configuration file."""
         tables = self.tables()
         lines = [
-            f"# Proposed from {self.items:,} items. {tables[-1].items:,} of them have a key of no pattern: the rest.",
+            f"# Proposed from {count_text(self.items, 'item')}. {tables[-1].items:,} of them have a key "
+            "of no pattern: the rest.",
             "# The first rule that takes a key wins. A value that does not fit its column is NULL there and counted,",
             "# and whole in _item. Give the tables names of your own, and join kinds that belong together.",
             "# Give a decimal more digits where you expect more: a type that is changed later needs a new target.",

@@ -7,6 +7,7 @@ from math import ceil
 from typing import Final
 
 from lakebound import prices
+from lakebound.counts import count_text
 from lakebound.operate.sample import Selection
 
 _UNIT_BYTES: Final = 4_096
@@ -55,9 +56,12 @@ def cost_lines(cost: ReadCost) -> list[str]:
     """For a person."""
     lines = []
     if cost.scan_units:
-        lines.append(f"would scan about {cost.scanned:,} items: {cost.scan_units:,} read units")
+        lines.append(f"would scan about {count_text(cost.scanned, 'item')}: {count_text(cost.scan_units, 'read unit')}")
     if cost.looked_up:
-        lines.append(f"would look up about {cost.looked_up:,} keys of the lake: {cost.look_up_units:,} read units")
+        lines.append(
+            f"would look up about {count_text(cost.looked_up, 'key')} of the lake: "
+            f"{count_text(cost.look_up_units, 'read unit')}"
+        )
     return [
         *lines,
         f"${cost.dollars:,.2f} on demand ({prices.REGION}, prices of {prices.AS_OF}), and one unit or more for each "

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Misconfigured, ObjectMissing
 from lakebound.live.ingest import IngestResult, IngestRules, ingest, poison_code
 from lakebound.ports import Clock, ObjectStore, Queue, ReceivedMessage
@@ -171,7 +172,8 @@ def redrive_by_task(
         clock.sleep(1.0)
     if now.status != "COMPLETED":
         raise LakeboundError(
-            f"SQS's move task ended as {now.status} after {now.moved} messages ({now.why or 'no reason given'})",
+            f"SQS's move task ended as {now.status} after {count_text(now.moved, 'message')} "
+            f"({now.why or 'no reason given'})",
             hint="Run the command again, or with --by copy",
         )
     result.found, result.redriven, result.messages = now.expected, now.moved, now.moved

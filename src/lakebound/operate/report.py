@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from lakebound.counts import count_text
 from lakebound.operate.charts import bars, counts_over_time, seconds_over_time
 from lakebound.operate.cost import Bill, amount, dollars, headline
 from lakebound.operate.sample import Selection
@@ -166,10 +167,10 @@ def _picture(figures: Figures) -> str:
     side += f", {_count(facts, FAILURES, facts.failure_objects, 'failure objects')}"
     silver = "not compared"
     if figures.verified is not None:
-        silver = f"{figures.verified.keys:,} keys, {'equal' if figures.verified.is_equal else 'not equal'}"
-    written = f"in the last {figures.hours:,} hours"
+        silver = f"{count_text(figures.verified.keys, 'key')}, {'equal' if figures.verified.is_equal else 'not equal'}"
+    written = f"in the last {count_text(figures.hours, 'hour')}"
     if figures.files:
-        written = f"{records:,} records, {_bytes(sum(f.size for f in figures.files))} {written}"
+        written = f"{count_text(records, 'record')}, {_bytes(sum(f.size for f in figures.files))} {written}"
     stages = [
         ("Table", escape(facts.table), "source"),
         ("Stream", behind, side),
@@ -178,7 +179,7 @@ def _picture(figures: Figures) -> str:
             _count(facts, BUFFER, facts.buffered, "messages"),
             _count(facts, DEAD, facts.dead, "dead letters"),
         ),
-        ("Batch files", f"{len(figures.files):,} files", written),
+        ("Batch files", count_text(len(figures.files), "file"), written),
         ("Silver", silver, _latency(figures)),
     ]
     boxes = [
@@ -213,7 +214,7 @@ def _findings(figures: Figures) -> str:
 
 def _freshness(figures: Figures) -> str:
     if not figures.files:
-        return f"<p>Not measured: no batch file was written in the last {figures.hours:,} hours.</p>"
+        return f"<p>Not measured: no batch file was written in the last {count_text(figures.hours, 'hour')}.</p>"
     files = sorted(figures.files, key=lambda one: one.written_ms)
     lags = [max(0.0, one.lag_ms / 1000) for one in files]
     newest = (figures.status.facts.now_ms - files[-1].written_ms) / 1000
@@ -232,7 +233,7 @@ def _freshness(figures: Figures) -> str:
 def _silver(figures: Figures) -> str:
     if not figures.silver:
         return (
-            f"<p>Not measured: no merge job has published in the last {figures.hours:,} hours "
+            f"<p>Not measured: no merge job has published in the last {count_text(figures.hours, 'hour')} "
             "(<code>merge_changes --publish</code>).</p>"
         )
     points = sorted(figures.silver, key=lambda one: one.at_ms)
@@ -251,7 +252,7 @@ def _silver(figures: Figures) -> str:
 
 def _sizes(figures: Figures) -> str:
     if not figures.files:
-        return f"<p>Not measured: no batch file was written in the last {figures.hours:,} hours.</p>"
+        return f"<p>Not measured: no batch file was written in the last {count_text(figures.hours, 'hour')}.</p>"
     buckets: dict[int, int] = {}
     for one in figures.files:
         bucket = max(0, int(log2(max(1, one.size))) // 2 * 2)
@@ -261,7 +262,10 @@ def _sizes(figures: Figures) -> str:
         (f"{_bytes(2**size)} to {_bytes(2 ** (size + 2))}", buckets.get(size, 0)) for size in range(low, high + 1, 2)
     ]
     mean = sum(one.size for one in figures.files) / len(figures.files)
-    words = f"{len(figures.files):,} files of the last {figures.hours:,} hours, {_bytes(mean)} on average, as they lie."
+    words = (
+        f"{count_text(len(figures.files), 'file')} of the last {count_text(figures.hours, 'hour')}, "
+        f"{_bytes(mean)} on average, as they lie."
+    )
     return f"<p>{words}</p>{bars(sizes, 'size of a file', 'files')}"
 
 
@@ -273,7 +277,7 @@ def _verification(verified: VerifyFigures | None) -> str:
     rows = rows.replace("left_out", "left out")
     level = "ok" if verified.is_equal else "gap"
     only = "" if verified.compared == EVERY else f", only: {escape(verified.compared)}"
-    words = f'<strong class="state {level}">{word}</strong> {verified.keys:,} keys compared{only}.'
+    words = f'<strong class="state {level}">{word}</strong> {count_text(verified.keys, "key")} compared{only}.'
     return f"<p>{words}</p><table>{rows}</table>"
 
 
@@ -281,10 +285,15 @@ def _backfill(backfill: BackfillFigures | None) -> str:
     if backfill is None:
         return "<p>None was found: no run has ended with a manifest.</p>"
     shown = backfill.parts[:24]
-    some = f" The first {len(shown)} of {len(backfill.parts):,} files:" if len(shown) < len(backfill.parts) else ""
+    some = (
+        f" The first {len(shown)} of {count_text(len(backfill.parts), 'file')}:"
+        if len(shown) < len(backfill.parts)
+        else ""
+    )
     words = (
-        f"Run {escape(backfill.run)} ({escape(backfill.mode)}): {backfill.records:,} records "
-        f"in {len(backfill.parts):,} files, {backfill.seconds:,.0f}&nbsp;s from its start to its manifest.{some}"
+        f"Run {escape(backfill.run)} ({escape(backfill.mode)}): {count_text(backfill.records, 'record')} "
+        f"in {count_text(len(backfill.parts), 'file')}, {backfill.seconds:,.0f}&nbsp;s from its start to "
+        f"its manifest.{some}"
     )
     return f"<p>{words}</p>{bars([(f'file {n}', count) for n, count in enumerate(shown, 1)], 'file', 'records')}"
 

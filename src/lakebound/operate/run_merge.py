@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from lakebound.backfill.gap_closing import RunMergeCheck
 from lakebound.backfill.manifest import Manifest
+from lakebound.counts import count_text
 from lakebound.errors import ObjectMissing, Poison
 from lakebound.formats.registry import reader_of
 from lakebound.operate.file_check import MAX_FILE_BYTES, Files
@@ -84,7 +85,7 @@ def _base_records(files: Files, prefix: str, key: str, manifest: Manifest) -> It
                 base_register(record["snapshot_label_ms"], record["snapshot_run"], is_present=is_present),
             )
     if count != name.count:
-        raise Poison("count", f"{count} records, the name says {name.count}")
+        raise Poison("count", f"{count_text(count, 'record')}, the name says {name.count}")
 
 
 def _compare(silver: MergedTable, bases: dict[str, str], manifest: Manifest) -> tuple[int, int]:

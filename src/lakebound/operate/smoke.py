@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError
 from lakebound.operate.doctor import SMOKE_RECORDS, CountRecords, SmokeTable, smoke, write_item
 from lakebound.ports import Clock
@@ -137,7 +138,10 @@ def failed_delivery(
     landed = until(
         lambda: count_in_files(key) >= SMOKE_RECORDS, clock, limit_s, "the redriven records were in no file", EVERY_S
     )
-    return f"given up on after {came:.0f} s, {redriven} failure objects redriven, in files {landed:.0f} s later"
+    return (
+        f"given up on after {came:.0f} s, {count_text(redriven, 'failure object')} redriven, in files "
+        f"{landed:.0f} s later"
+    )
 
 
 class Runs(Protocol):
@@ -179,7 +183,7 @@ def stopped_export(runs: Runs, name: str, clock: Clock, limit_s: float, undo: Ex
     seconds = until(is_over, clock, limit_s, f"run {name} had not ended")
     if ended[0] != "SUCCEEDED":
         raise LakeboundError(f"redriven, run {name} ended as {ended[0]}")
-    return f"stopped, redriven, {runs.records(name):,} records after {seconds:.0f} s more"
+    return f"stopped, redriven, {count_text(runs.records(name), 'record')} after {seconds:.0f} s more"
 
 
 def alarms(wanted: Sequence[str], found: Mapping[str, bool]) -> str:
@@ -188,11 +192,11 @@ def alarms(wanted: Sequence[str], found: Mapping[str, bool]) -> str:
     if not wanted:
         raise LakeboundError("the stack has no alarms")
     if missing:
-        raise LakeboundError(f"{len(missing)} of {len(wanted)} alarms are gone: {', '.join(missing)}")
+        raise LakeboundError(f"gone of {count_text(len(wanted), 'alarm')}: {', '.join(missing)}")
     silent = sorted(name for name in wanted if not found[name])
     if silent:
-        raise LakeboundError(f"{len(silent)} of {len(wanted)} alarms notify nobody: {', '.join(silent)}")
-    return f"{len(wanted)} alarms, each notifies somebody"
+        raise LakeboundError(f"of {count_text(len(wanted), 'alarm')} these notify nobody: {', '.join(silent)}")
+    return f"{count_text(len(wanted), 'alarm')}, each notifies somebody"
 
 
 def customer_key(key: str, places: Mapping[str, str | None]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from lakebound.counts import count_text
 from lakebound.errors import ObjectMissing
 from lakebound.operate.silver_lag import SilverFacts, StaleMark, WaitingFiles
 from lakebound.ports import ObjectStore, StoredObject
@@ -271,7 +272,9 @@ class _Book:
         if facts.is_known(STREAM_CHECK) and not is_checked:
             problem = "no stream check is recorded"
             if facts.looked_ms is not None:
-                problem = f"the last stream check is {(facts.now_ms - facts.looked_ms) // 60_000:,} minutes old"
+                problem = (
+                    f"the last stream check is {count_text((facts.now_ms - facts.looked_ms) // 60_000, 'minute')} old"
+                )
             self.add(UNKNOWN, f"{problem}: nobody would notice a gap", "looks-missing", "lakebound doctor")
         if facts.iterator_age_ms is not None:
             return
@@ -293,16 +296,15 @@ class _Book:
             logs = f"aws logs filter-log-events --log-group-name {one.log_group} --filter-pattern ERROR"
             if one.errors:
                 # Errors and invocations are counted at different moments: errors may be the greater number.
-                many = (
-                    f"all {one.errors:,}" if one.errors >= one.invocations else f"{one.errors:,} of {one.invocations:,}"
-                )
-                what = f"{one.role} fails: {many} invocations in five minutes"
+                of_all = "all" if one.errors >= one.invocations else f"{one.errors:,} of"
+                ran = count_text(max(one.errors, one.invocations), "invocation")
+                what = f"{one.role} fails: {of_all} {ran} in five minutes"
                 # A backfill unit that fails is tried again and has its alarm; a stream check that fails grows old.
                 half = one.errors * 2 >= one.invocations and one.role != "backfill"
                 self.add(LAGGING if half else NOTE, what, "function-errors", logs)
             if one.throttles:
-                ran = f"and ran {one.invocations:,} times"
-                what = f"{one.role} was throttled {one.throttles:,} times in five minutes, {ran}"
+                ran = f"and ran {count_text(one.invocations, 'time')}"
+                what = f"{one.role} was throttled {count_text(one.throttles, 'time')} in five minutes, {ran}"
                 stands = not one.invocations and one.role != "backfill"
                 self.add(LAGGING if stands else NOTE, what, "function-throttles", "lakebound doctor")
 
@@ -331,16 +333,19 @@ class _Book:
         # Only where the metric may not be read. Where it has no value the queue was empty until a moment ago: SQS gives
         # one each minute for a queue that holds messages.
         if facts.buffered and not writes and not facts.is_known(OLDEST_MESSAGE):
-            what = f"how long {facts.buffered:,} messages have waited in the buffer queue cannot be seen: "
+            what = (
+                f"how long {count_text(facts.buffered, 'message', 'has', 'have')} waited in the buffer "
+                "queue cannot be seen: "
+            )
             self.add(UNKNOWN, what + self._why(OLDEST_MESSAGE), "buffer-old", "lakebound doctor")
 
     def dead(self) -> None:
         facts = self.facts
         if facts.dead:
-            what = f"{facts.dead:,} dead messages wait in the dead-letter queue"
+            what = f"{count_text(facts.dead, 'dead message', 'waits', 'wait')} in the dead-letter queue"
             self.add(LAGGING, what, "dead-letters", "lakebound dlq redrive --from buffer")
         if facts.failure_objects:
-            what = f"Lambda gave up on {facts.failure_objects:,} deliveries; their records lie in the bucket"
+            what = f"Lambda gave up on {count_text(facts.failure_objects, 'delivery')}; the records lie in the bucket"
             command = "lakebound dlq redrive --from stream"
             self.add(LAGGING, what, "failure-objects", command, facts.oldest_failure_ms)
             oldest = facts.oldest_failure_ms
@@ -349,7 +354,7 @@ class _Book:
                 what = "failure objects expire within a day; what is in them is then a gap"
                 self.add(LAGGING, what, "failure-objects", command, oldest + last_day)
         if facts.quarantined:
-            what = f"{facts.quarantined:,} records are in quarantine"
+            what = f"{count_text(facts.quarantined, 'record', 'is', 'are')} in quarantine"
             self.add(NOTE, what, "quarantine", "lakebound dlq list --from quarantine")
         for alarm in facts.alarms:
             self.add(NOTE, f"the alarm {alarm} is on", "alarms")
@@ -383,11 +388,11 @@ class _Book:
                 self.add(LAGGING, what, "silver-lag", since_ms=facts.now_ms - round(seen.lag_s * 1000))
             if seen.overdue_s > within_s:
                 overdue = f"was due {_ago(seen.overdue_s * 1000)} ago"
-                what = f"a merge of {seen.pending_rows:,} rows in _changes {overdue}, and has not ended"
+                what = f"a merge of {count_text(seen.pending_rows, 'row')} in _changes {overdue}, and has not ended"
                 self.add(LAGGING, what, "silver-pending", since_ms=facts.now_ms - round(seen.overdue_s * 1000))
         oldest = None if facts.waiting is None else facts.waiting.oldest_ms
         if facts.waiting is not None and oldest is not None and facts.now_ms - oldest > within_s * 1000:
-            many = f"{facts.waiting.count:,} batch files wait" if facts.waiting.count > 1 else "a batch file waits"
+            many = count_text(facts.waiting.count, "batch file", "waits", "wait")
             what = f"{many} that no run of the merge job has taken, the oldest {_ago(facts.now_ms - oldest)} old"
             self.add(LAGGING, what, "merge-missing", start, oldest)
 
@@ -422,7 +427,7 @@ def _ago(ms: float) -> str:
     seconds = ms / 1000
     if seconds < 600:
         return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} minutes" if seconds < 36_000 else f"{seconds / 3600:,.0f} hours"
+    return count_text(round(seconds / 60), "minute") if seconds < 36_000 else count_text(round(seconds / 3600), "hour")
 
 
 def _enable(mapping_id: str) -> str:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from lakebound.counts import count_text
 from lakebound.errors import Poison
 from lakebound.operate.first_look import FirstLook, HeldSpill, Progress, Spill, Suspect, take_first_look
 from lakebound.operate.sample import Selection
@@ -86,7 +87,7 @@ class Report:
 
     def __str__(self) -> str:
         counts = (
-            f"{self.keys:,} keys: {len(self.missing):,} missing, {len(self.ghost):,} ghost, "
+            f"{count_text(self.keys, 'key')}: {len(self.missing):,} missing, {len(self.ghost):,} ghost, "
             f"{len(self.stale):,} stale, {len(self.different):,} different"
         )
         return f"{counts}, {len(self.left_out):,} left out" if self.left_out else counts
@@ -116,7 +117,7 @@ def report_lines(report: Report, show: int, selection: Selection = EVERY_KEY) ->
     yield str(report) if selection == EVERY_KEY else f"{report} ({selection})"
     if report.from_base:
         share = report.from_base / report.rows
-        yield f"from the backfill alone: {report.from_base:,} of {report.rows:,} rows ({share:.0%})"
+        yield f"from the backfill alone: {report.from_base:,} of {count_text(report.rows, 'row')} ({share:.0%})"
     lists = {
         "missing": report.missing,
         "ghost": report.ghost,

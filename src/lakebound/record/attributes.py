@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Poison
 
 Image = dict[str, Any]
@@ -56,17 +57,17 @@ def canonical_number(text: str) -> str:
     """
     parts = _NUMBER(text) if len(text) <= _MAX_NUMBER_TEXT else None
     if parts is None:
-        raise Poison("number", f"not a decimal number ({len(text)} characters)")
+        raise Poison("number", f"not a decimal number ({count_text(len(text), 'character')})")
     sign, whole, fraction, exponent_text = parts.group(1), parts.group(2), parts.group(3) or "", parts.group(4)
     if not whole and not fraction:
-        raise Poison("number", f"not a decimal number ({len(text)} characters)")
+        raise Poison("number", f"not a decimal number ({count_text(len(text), 'character')})")
     padded = (whole + fraction).lstrip("0")
     digits = padded.rstrip("0")
     if not digits:
         return "0"
     exponent = int(exponent_text or 0) - len(fraction) + len(padded) - len(digits)
     if len(digits) > MAX_DIGITS:
-        raise Poison("number", f"{len(digits)} significant digits, at most {MAX_DIGITS} are legal")
+        raise Poison("number", f"{count_text(len(digits), 'significant digit')}, at most {MAX_DIGITS} are legal")
     magnitude = exponent + len(digits) - 1
     if not _MIN_MAGNITUDE <= magnitude <= _MAX_MAGNITUDE:
         raise Poison("number", "magnitude outside 1E-130 to 9.99E+125")
@@ -93,7 +94,9 @@ def check_names(image: object) -> None:
         if type(value) is dict:
             for name, inner in value.items():
                 if _java_length(name) > MAX_NAME_LENGTH:
-                    raise Poison("name_too_long", f"a name of {len(name)} characters, at most {MAX_NAME_LENGTH}")
+                    raise Poison(
+                        "name_too_long", f"a name of {count_text(len(name), 'character')}, at most {MAX_NAME_LENGTH}"
+                    )
                 if type(inner) is dict or type(inner) is list:
                     todo.append(inner)
         elif type(value) is list:
@@ -149,7 +152,7 @@ def _bytes_of(inner: object) -> bytes:
     try:
         return binascii.a2b_base64(inner.encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
-        raise Poison("binary", f"B is not base64 ({len(inner)} characters)") from None
+        raise Poison("binary", f"B is not base64 ({count_text(len(inner), 'character')})") from None
 
 
 def _string_of(inner: object) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 
+from lakebound.counts import count_text
 from lakebound.errors import Poison
 from lakebound.record.attributes import Image, canonical_key
 from lakebound.record.raw_items import ItemReader, RawItem, write_ms
@@ -107,5 +108,5 @@ def _values(item: object) -> Image:
 
 def _no_line(line: object, detail: str) -> Poison:
     if type(line) is bytes:
-        return Poison("undecodable", f"{len(line)} bytes that are not JSON")
+        return Poison("undecodable", f"{count_text(len(line), 'byte')} not in JSON")
     return Poison("record_shape", detail)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from lakebound.counts import count_text
 from lakebound.errors import Poison
 from lakebound.record.attributes import (
     MAX_NAME_LENGTH,
@@ -180,7 +181,7 @@ def decode_line(line: bytes) -> dict[str, Any]:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise Poison("undecodable", f"a line of {len(line)} bytes that is not JSON") from None
+        raise Poison("undecodable", f"a line of {count_text(len(line), 'byte')} that is not JSON") from None
     if type(record) is not dict or record.get("schema") != SCHEMA:
         raise Poison("undecodable", "a line that is not a record of this schema")
     return record

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from lakebound.counts import count_text
 from lakebound.errors import Misconfigured, Poison
 from lakebound.record.ascii_json import ascii_json
 from lakebound.record.attributes import Image, canonical_item, canonical_key, is_legal, parse_image
@@ -75,7 +76,8 @@ class Redaction:
                 _plant(tree, path, action)
         if hashed and len(key) < LEAST_KEY_BYTES:
             raise Misconfigured(
-                f"The key of HASH_ATTRIBUTES has {len(key)} bytes", hint=f"Use at least {LEAST_KEY_BYTES} random bytes"
+                f"The key of HASH_ATTRIBUTES has {count_text(len(key), 'byte')}",
+                hint=f"Use at least {LEAST_KEY_BYTES} random bytes",
             )
         return Redaction(tree, key)
 

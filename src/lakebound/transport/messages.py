@@ -17,6 +17,7 @@ from zlib import crc32
 
 import orjson
 
+from lakebound.counts import count_text
 from lakebound.errors import Poison
 from lakebound.formats.ndjson import EXTENSION as NDJSON
 from lakebound.formats.registry import TRAVEL_FORMATS, encoder_of
@@ -165,7 +166,7 @@ def decode_of(tables: Collection[str], body: str) -> tuple[str, list[Member] | C
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise Poison("message_shape", f"a body of {len(body)} characters that is not JSON") from None
+        raise Poison("message_shape", f"a body of {count_text(len(body), 'character')} that is not JSON") from None
     if type(document) is not dict or document.get("v") != VERSION or type(document.get("v")) is not int:
         raise Poison("message_shape", f"not a message of version {VERSION}")
     table = document.get("table")
