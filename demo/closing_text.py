@@ -17,6 +17,7 @@ from demo.local_stack import ROOT, STACK_NAME, Deployment, LocalStack
 from demo.measurements import Measured
 from demo.merge_process import JOB as MERGE
 from demo.paths import CONFIG, TABLE, Paths, shown
+from lakebound.counts import count_text
 
 ONE_MORE_KEY: Final = "flight_date=N:20130208|flight_id=S:UA1545#EWR"
 """The canonical key of the item that the closing text changes."""
@@ -59,7 +60,7 @@ def summary(paths: Paths, deployment: Deployment, measured: Measured, files: int
     twice = f", {measured.duplicates:,} of them twice" if measured.duplicates else ""
     rows = {
         "records": f"{streamed:,} of the stream{twice}, {measured.base:,} of the backfill",
-        "messages": f"{messages:,}, {streamed / max(1, messages):,.0f} records each",
+        "messages": f"{messages:,}, {count_text(round(streamed / max(1, messages)), 'record')} each",
         "batch files": f"{files:,}, {measured.file_bytes / 1e6:,.1f} MB, "
         f"{measured.file_bytes / files / 1e3:,.0f} kB each",
         "bytes per record": f"{measured.file_bytes / measured.records:,.0f} in files, "
@@ -71,7 +72,7 @@ def summary(paths: Paths, deployment: Deployment, measured: Measured, files: int
         "report": f"{shown(paths.report)}, for a browser",
     }
     if measured.unmatched:
-        rows["not timed"] = f"{measured.unmatched:,} keys have other than one record a write"
+        rows["not timed"] = f"{count_text(measured.unmatched, 'key', 'has', 'have')} other than one record a write"
     return rows
 
 
@@ -79,7 +80,10 @@ def backfill_summary(filled: FinishedRun, sent_ms: Mapping[str, Sequence[int]]) 
     """The backfill's line."""
     seconds = (filled.ended_ms - filled.began_ms) / 1000
     beside = filled.writes_beside(sent_ms)
-    return f"{filled.records:,} records in {filled.result['files']:,} files, {seconds:.0f} s, beside {beside:,} writes"
+    return (
+        f"{count_text(filled.records, 'record')} in {count_text(filled.result['files'], 'file')}, {seconds:.0f} s, "
+        f"beside {count_text(beside, 'write')}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

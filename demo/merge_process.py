@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from lakebound.counts import count_text
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 JOB: Final = ROOT / "spark" / "jobs" / "merge_changes.py"
 
@@ -85,7 +87,7 @@ class MergeProcess:
     def told(self) -> str:
         """How many micro-batches appended, and how many times what waited was merged."""
         appends = sum(1 for batch in self.micro_batches if batch["files"])
-        return f"{appends:,} appends, {len(self.micro_batches) - appends:,} merges"
+        return f"{count_text(appends, 'append')}, {count_text(len(self.micro_batches) - appends, 'merge')}"
 
     def check(self) -> None:
         """Raises MergeFailed when the job has ended."""

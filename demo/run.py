@@ -39,6 +39,7 @@ from demo.paths import CONFIG, TABLE, Paths, shown
 from demo.table import enable_stream, make_table
 from lakebound.adapters.executions import Machine
 from lakebound.adapters.s3 import S3Store
+from lakebound.counts import count_text
 from lakebound.errors import LakeboundError
 
 FOLDER: Final = ROOT / ".demo"
@@ -116,7 +117,8 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
     paths.clear()
     life = Life.of(size)
     console.print(
-        f"[bold]The flights that left New York in 2013[/]: {SIZES[size].told}, {life.writes:,} writes\n", soft_wrap=True
+        f"[bold]The flights that left New York in 2013[/]: {SIZES[size].told}, {count_text(life.writes, 'write')}\n",
+        soft_wrap=True,
     )
     with ExitStack() as ending, uninterrupted_ending():
         board = Board(console)
@@ -133,7 +135,7 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
             stack = ending.enter_context(LocalStack(paths.stack, outlive=keep))
         with board.step("fill the table") as told:
             items = fill(stack, life)
-            told(f"{life.before:,} writes, {items:,} items, no stream")
+            told(f"{count_text(life.before, 'write')}, {count_text(items, 'item')}, no stream")
         with board.step("enable the stream"):
             stream = enable_stream(stack.client("dynamodb"), TABLE)
         with board.step("sam build, sam deploy") as told:

@@ -10,17 +10,19 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.session import local_session
-from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.config import load_any_config, of_table
 from lakebound_spark.silver.merge_job import MergeJob
 from lakebound_spark.silver.merge_run import run_merge
 from lakebound_spark.silver.pending_merge import merge_pending
 from tests.e2e.runs import ROOT, DemoRun, Interrupted, demo, environment, processes_of
+
+FLIGHTS: Final = str(ROOT / "demo" / "flights.yaml")
 
 HERE = Path(__file__).parent
 
@@ -108,7 +110,7 @@ def merge(spark: SparkSession, tmp_path: Path) -> Callable[[Path, Path], list[di
             source=str(files),
             checkpoint=str(checkpoint),
             target=str(target),
-            config=load_config(str(ROOT / "demo" / "flights.yaml")),
+            config=of_table(load_any_config(FLIGHTS), FLIGHTS, ""),
             trigger={"availableNow": True},
             reader="files",
             files_per_micro_batch=256,

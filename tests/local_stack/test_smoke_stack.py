@@ -110,7 +110,7 @@ def test_a_delivery_is_made_to_fail_is_redriven_and_everything_is_as_it_was(plac
     status, told = run(place, "--only", "failure destination", "--limit", "60")
     lambdas_part.join()
     assert status == 0, told
-    assert "1 failure objects redriven" in told["failure destination"]["told"]
+    assert "1 failure object redriven" in told["failure destination"]["told"]
     assert (place.variables(), place.retries()) == before
     assert place.items() == []
 

@@ -106,5 +106,10 @@ def test_a_server_that_refuses_a_setting_gets_none(spark: SparkSession, monkeypa
     monkeypatch.setattr(bloom_filter, "_COPY_OF_SOURCE", "spark.sql.warehouse.dir")  # which no running session changes
     before = spark.conf.get(JOIN, None)
 
+    restored: list[dict[str, str | None]] = []
+    restore = bloom_filter._restore
+    monkeypatch.setattr(bloom_filter, "_restore", lambda spark, kept: restored.append(kept) or restore(spark, kept))
+
     with bloom_filter.allowed(spark, 10, 1000):
         assert spark.conf.get(JOIN, None) == before
+    assert [bool(kept) for kept in restored] == [True, False], "what was refused is put back once"

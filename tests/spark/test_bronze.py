@@ -19,7 +19,7 @@ from lakebound_spark.bronze.bronze_table import BRONZE_COLUMNS, bad_lines_of, br
 from lakebound_spark.bronze.flat_views import attribute_changes, flatten_images
 from lakebound_spark.jobs.ingest_bronze import main
 from lakebound_spark.reading.schema import BRONZE_RECORD, CORRUPT, RECORD
-from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.config import load_any_config, of_table
 from lakebound_spark.upkeep.maintenance import UpkeepJob, maintain, sort_by_key
 from tests.spark.bad_lines import BAD_LINES
 from tests.spark.jobs import Ran, bronze_frame, run_main
@@ -122,7 +122,7 @@ def test_bad_files_and_bad_lines_are_kept_and_counted_once(spark: SparkSession, 
 @pytest.mark.soak
 def test_maintenance_takes_bronze_and_sorts_the_day_that_has_ended(spark: SparkSession, ingested: Ingested) -> None:
     before = ingested.rows(spark)
-    job = UpkeepJob(BRONZE, load_config(str(ingested.config)), dry_run=True)
+    job = UpkeepJob(BRONZE, of_table(load_any_config(str(ingested.config)), str(ingested.config), BRONZE), dry_run=True)
     assert next(maintain(spark, job, 0)).table == BRONZE
     sort_by_key(spark, BRONZE, 2 * DAY_MS + 1)
     (commit,) = DeltaTable.forName(spark, BRONZE).history(1).collect()

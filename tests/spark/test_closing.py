@@ -80,7 +80,7 @@ def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed) -> None:
 
     status, told = healed.close()
     assert (status, told["closed"]) == (1, [])
-    assert told["refused"] == [{"what": "3 keys of the run are not merged", "command": "spark/jobs/merge_changes.py"}]
+    assert told["refused"] == [{"what": "the run has 3 keys not merged", "command": "spark/jobs/merge_changes.py"}]
     assert [gap.healed_by for gap in healed.book.all()] == [None]
 
     healed.silver.merge(run)
@@ -134,7 +134,7 @@ def test_files_that_are_gone_or_damaged_keep_the_gap_open(healed: Healed) -> Non
     healed.silver.merge(whole, other)
     body = other.read_bytes()
     other.write_bytes(body[:-9])
-    assert "files are not as they were written" in healed.close()[1]["refused"][0]["what"]
+    assert "not as written" in healed.close()[1]["refused"][0]["what"]
     other.unlink()
     assert "1 of 2 files are not there" in healed.close()[1]["refused"][0]["what"]
     other.write_bytes(body)

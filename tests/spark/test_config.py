@@ -12,7 +12,7 @@ from lakebound_spark.platform.session import local_settings
 from lakebound_spark.platform.spark_compat import IS_SPARK_35
 from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.silver.columns import parse_column, parse_path
-from lakebound_spark.silver.config import load_config, parse_config
+from lakebound_spark.silver.config import load_any_config, of_table, parse_config
 
 
 def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_the_example_of_the_contract_is_accepted(tmp_path: Path) -> None:
         "source_table: flights\ncolumns:\n  flight_id: string\n  dep_delay: decimal(10,2)\n"
         "deletes: soft\nhistory: none\n"
     )
-    config = load_config(str(path))
+    config = of_table(load_any_config(str(path)), str(path), "")
     assert config.source_table == "flights"
     assert [(c.name, c.path, c.sql_type) for c in config.columns] == [
         ("flight_id", ("flight_id",), "string"),
@@ -106,14 +106,14 @@ def test_a_mistake_is_refused_with_its_name(tmp_path: Path, text: str, says: str
     path = tmp_path / "silver.yaml"
     path.write_text(text)
     with pytest.raises(Misconfigured) as refusal:
-        load_config(str(path))
+        load_any_config(str(path))
     assert says in str(refusal.value)
     assert str(path) in str(refusal.value)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot read the configuration"):
-        load_config(str(tmp_path / "nowhere.yaml"))
+        load_any_config(str(tmp_path / "nowhere.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_what_the_table_keeps_of_a_column_reads_it_again(how: dict[str, Any]) ->
 def test_the_words_true_and_false_need_no_quotes_in_yaml(tmp_path: Path) -> None:
     path = tmp_path / "silver.yaml"
     path.write_text("source_table: t\ncolumns:\n  paid: {type: boolean, true: [1, Y], false: ['0', N]}\n")
-    (column,) = load_config(str(path)).columns
+    (column,) = of_table(load_any_config(str(path)), str(path), "").columns
     assert column == parse_column("paid", {"type": "boolean", "true": ["1", "Y"], "false": ["0", "N"]})
 
 

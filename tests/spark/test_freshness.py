@@ -22,7 +22,7 @@ from lakebound_spark.platform.streams import parse_trigger
 from lakebound_spark.platform.tables import read_table
 from lakebound_spark.reading.source import DataFile
 from lakebound_spark.silver.changes_table import Pending
-from lakebound_spark.silver.config import load_config
+from lakebound_spark.silver.config import load_any_config, of_table
 from lakebound_spark.silver.due_merge import MergeSchedule
 from lakebound_spark.silver.freshness import Freshness, Standing
 from lakebound_spark.silver.merge_job import MergeJob, files_until_ms
@@ -231,7 +231,8 @@ def test_the_job_puts_its_metrics_and_notes_until_when_files_are_taken(
 @pytest.mark.soak
 def test_a_stream_that_has_nothing_to_do_puts_zero(spark: SparkSession, tmp_path: Path) -> None:
     write_records(tmp_path / "source", [stream("a", 1, item("a"))])
-    config = load_config(str(write_config(tmp_path, ["id: string"])))
+    path = str(write_config(tmp_path, ["id: string"]))
+    config = of_table(load_any_config(path), path, "")
     stop, watch = threading.Event(), Watch()
 
     def put(table: str, values: Mapping[str, tuple[float, str]]) -> None:

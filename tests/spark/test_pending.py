@@ -79,7 +79,7 @@ def test_what_waits_is_live_until_a_run_without_an_interval_merges_it(lake: Lake
     assert pending(lake.spark, lake.target).rows == 0
     lake.deliver(change("b", 5))
     done = lake.run(*HOURLY)
-    assert done.sentence.startswith(f"appended 1 record into {lake.target}_changes, 1 appends, 0 merges")
+    assert done.sentence.startswith(f"appended 1 record into {lake.target}_changes, 1 append, 0 merges")
     assert lake.live() == lake.received()
 
 

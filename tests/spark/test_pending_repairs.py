@@ -45,7 +45,7 @@ def test_a_sweep_takes_back_nothing_that_waits(spark: SparkSession, tmp_path: Pa
     check = check_run_merge(spark, str(source), silver.path, manifest)
     if run_waits:
         assert (check.unmerged, check.ghosts) == (1, None), "nothing is closed on what only waits"
-        with pytest.raises(SweepRefusal, match="1 keys of run run-1 are not merged yet; run merge_changes"):
+        with pytest.raises(SweepRefusal, match="run run-1 has 1 key not merged yet; run merge_changes"):
             sweep(spark, job(tmp_path), NOW)
         silver.merge_pending()
     swept = sweep(spark, job(tmp_path), NOW)

@@ -56,7 +56,7 @@ def test_a_run_that_is_not_merged_yet_is_refused(spark: SparkSession, tmp_path: 
     silver.merge(write_records(tmp_path / "source", BEFORE))
     run = write_records(tmp_path / "source", [base("kept", LABEL, item("kept"))])
     keep(tmp_path, manifest_of([run]))
-    with pytest.raises(SweepRefusal, match="1 keys of run run-1 are not merged yet"):
+    with pytest.raises(SweepRefusal, match="run run-1 has 1 key not merged yet"):
         sweep(spark, job(tmp_path), NOW)
 
 
@@ -64,7 +64,7 @@ def test_a_run_that_is_not_merged_yet_is_refused(spark: SparkSession, tmp_path: 
 def test_a_run_whose_files_are_not_all_there_is_refused(swept_table: tuple[Silver, Path, Path]) -> None:
     silver, folder, run = swept_table
     run.unlink()
-    with pytest.raises(SweepRefusal, match="1 files of run run-1 are not below"):
+    with pytest.raises(SweepRefusal, match="run run-1 has 1 file not below"):
         sweep(silver.spark, job(folder), NOW)
 
 
@@ -73,7 +73,7 @@ def test_a_run_whose_files_are_not_all_there_is_refused(swept_table: tuple[Silve
     [
         ({"mode": "incremental_export"}, "did not read the whole table"),
         ({"consistent": False}, "not consistent"),
-        ({"quarantined": 3}, "3 items of run run-1 are in quarantine"),
+        ({"quarantined": 3}, "run run-1 has 3 items in quarantine"),
         ({"table": "other"}, "read table other"),
     ],
 )

@@ -89,7 +89,7 @@ def test_the_job_says_equal_and_names_what_is_not(
     assert (found.status, found.batches[0]["missing"], found.batches[0]["ghost"]) == (1, ["id=S:c"], ["id=S:b"])
     repairs.unlink()
     assert run_main(main, *arguments).status == 1
-    assert "1 files of run run-1 are not below" in capsys.readouterr().err
+    assert "run run-1 has 1 file not below" in capsys.readouterr().err
 
 
 @pytest.mark.soak

@@ -13,7 +13,7 @@ import pytest
 from lakebound.counts import count_text
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-SOURCES: Final = sorted(path for folder in ("src", "spark") for path in (ROOT / folder).rglob("*.py"))
+SOURCES: Final = sorted(path for folder in ("src", "spark", "demo") for path in (ROOT / folder).rglob("*.py"))
 
 VERBS: Final = re.compile(
     r"is|has|was|does|names|says|needs|belongs|gives|takes|refuses|holds|carries|lies|"

@@ -9,7 +9,7 @@ import yaml
 
 from lakebound.errors import Misconfigured
 from lakebound.record.entity_rules import EntityRules, parse_rules
-from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, load_config, parse_any_config
+from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, load_any_config, of_table, parse_any_config
 
 SHOP = """
 source_table: app
@@ -137,8 +137,8 @@ def test_a_mistake_in_the_tables_is_refused(text: str, says: str) -> None:
 def test_a_job_of_one_table_takes_its_part_of_the_file(tmp_path: Any) -> None:
     path = tmp_path / "app.yaml"
     path.write_text(SHOP)
-    assert load_config(str(path), "lake.orders").history == "scd2"
+    assert of_table(load_any_config(str(path)), str(path), "lake.orders").history == "scd2"
     with pytest.raises(Misconfigured, match="has several tables"):
-        load_config(str(path), "lake.app")
+        of_table(load_any_config(str(path)), str(path), "lake.app")
     path.write_text("source_table: app\ncolumns: {a: int}")
-    assert isinstance(load_config(str(path)), MergeConfig)
+    assert isinstance(load_any_config(str(path)), MergeConfig)

@@ -74,12 +74,18 @@ def test_a_gap_that_is_healed_already_is_left_as_it_is() -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], RunMergeCheck, tuple[int, int], str, str]] = {
-    "not merged": ({}, merged(unmerged=2), (0, 0), "2 keys of the run are not merged", "merge_changes"),
-    "not landed": ({}, merged(missing=("a",), records=3), (0, 0), "files are not there", "files mirror"),
-    "damaged": ({}, merged(damaged=("a",), records=3), (0, 0), "not as they were written", "files check"),
-    "left out": ({}, merged(left_out=("a",), unmerged=1), (0, 0), "the merge left out 1 files", "replay"),
+    "not merged": ({}, merged(unmerged=2), (0, 0), "the run has 2 keys not merged", "merge_changes"),
+    "not landed": (
+        {},
+        merged(missing=("a",), records=3),
+        (0, 0),
+        "files did not land",
+        "files mirror",
+    ),
+    "damaged": ({}, merged(damaged=("a",), records=3), (0, 0), "1 file is not as written", "files check"),
+    "left out": ({}, merged(left_out=("a",), unmerged=1), (0, 0), "the merge left out 1 file", "replay"),
     "another count": ({}, merged(records=6), (0, 0), "has 7 records, its files 6", "files mirror"),
-    "in quarantine": ({"quarantined": 1}, merged(), (0, 0), "1 records of the run are in quarantine", "dlq list"),
+    "in quarantine": ({"quarantined": 1}, merged(), (0, 0), "the run has 1 record in quarantine", "dlq list"),
     "dead letters": ({}, merged(), (4, 0), "4 messages wait", "--from buffer, then lakebound backfill start"),
     "failure objects": ({}, merged(), (0, 2), "2 failure objects", "--from stream, then lakebound backfill start"),
     "dead letters after a scan": ({"mode": "scan"}, merged(ghosts=0), (4, 0), "4 messages wait", "merge_changes"),
@@ -124,9 +130,9 @@ def test_a_heal_is_closed_without_spark_and_the_mark_is_the_merge_jobs(
 
     newest = f"{5:015d}|heal-1|1"
     status, told = close(k="")
-    assert (status, told.splitlines()[0]) == (1, "not closed: 1 keys of the run are not merged")
+    assert (status, told.splitlines()[0]) == (1, "not closed: the run has 1 key not merged")
     status, told = close(k=newest, ghost="")
-    assert (status, told.splitlines()[0]) == (1, "not closed: 1 rows are still there that the table no longer has")
+    assert (status, told.splitlines()[0]) == (1, "not closed: 1 row is still there that the table no longer has")
     assert [gap.healed_by for gap in book.all()] == [None]
     status, told = close(k=newest)
     assert (status, told.splitlines()) == (

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from lakebound.cli.app import app
 from lakebound.operate.infer_columns import Guess, Inference, path_text, type_of
 from lakebound_spark.silver.columns import parse_column
-from lakebound_spark.silver.config import load_config, parse_config
+from lakebound_spark.silver.config import load_any_config, of_table, parse_config
 from tests.support.independent_writer import item, stream, write_records
 
 
@@ -210,7 +210,8 @@ def test_the_command_proposes_from_files(tmp_path: Path) -> None:
     assert (done.exit_code, done.output) == (0, f"{target}: 2 columns from 1 item\n")
     told_of_v = "takes the one value seen; digits before and after the point: at most 1 and 1"
     assert f'  v: "decimal(12,2)"  # {told_of_v}\n' in target.read_text()
-    assert [column.sql_type for column in load_config(str(target)).columns] == ["string", "decimal(12,2)"]
+    config = of_table(load_any_config(str(target)), str(target), "")
+    assert [column.sql_type for column in config.columns] == ["string", "decimal(12,2)"]
     told = CliRunner().invoke(app, ["config", "infer", "--files", str(tmp_path / "data"), "--json"])
     assert [column["path"] for column in json.loads(told.output)["columns"]] == ["id", "v"]
 

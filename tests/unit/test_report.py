@@ -146,7 +146,7 @@ def test_the_verb_writes_the_page(lakebound: Lakebound, operated: Operated, tmp_
     out = tmp_path / "page.html"
     assert lakebound("report", "--out", str(out), "--verification", str(tmp_path / "v.json")) == 0
     text = out.read_text()
-    assert "1 files" in text
+    assert "1 file" in text
     assert "not equal" in text
     assert "5 keys compared.</p>" in text
     (tmp_path / "v.json").write_text(json.dumps(told | {"compared": "share 3 of 30"}))

@@ -102,7 +102,7 @@ def test_the_verb_sees_that_the_merge_job_has_stopped(lakebound: Lakebound, oper
     publish(operated, 1, SilverLagSeconds=0.0, SilverPendingRows=1_200, SilverMergeOverdueSeconds=0)
     said = lakebound.out("status")
     assert "70 s behind the files, as published " in said
-    assert "1,200 rows of _changes wait for a merge" in said
+    assert "1,200 rows wait in _changes for a merge" in said
 
 
 def test_the_verb_takes_its_limit_from_the_stack(lakebound: Lakebound, operated: Operated) -> None:

@@ -164,8 +164,8 @@ def test_an_export_that_does_not_end_is_a_failure_and_does_not_run_on(machine: M
 def test_every_alarm_is_looked_for_by_its_own_name() -> None:
     assert smoke.alarms(["lake-A", "lake-B"], {"lake-A": True, "lake-B": True, "lake-prod-A": False})
     for wanted, found, says in (
-        (["lake-A", "lake-B"], {"lake-A": True}, "1 of 2 alarms are gone: lake-B"),
-        (["lake-A"], {"lake-A": False}, "1 of 1 alarms notify nobody: lake-A"),
+        (["lake-A", "lake-B"], {"lake-A": True}, "gone of 2 alarms: lake-B"),
+        (["lake-A"], {"lake-A": False}, "of 1 alarm these notify nobody: lake-A"),
         ([], {}, "has no alarms"),
     ):
         with pytest.raises(LakeboundError, match=says):

@@ -127,7 +127,7 @@ def test_the_verb_reads_a_mirror_and_tells_no_value(lakebound: Lakebound, tmp_pa
         assert lakebound("trace", typed, "--files", str(tmp_path)) == 0, typed
         told = lakebound.out()
         assert told.startswith("id=S:k1\n")
-        assert "1 records of the stream" in told
+        assert "1 record of the stream" in told
         assert "visible: the greatest version of the stream" in told
         assert "canary" not in told
 
@@ -143,7 +143,7 @@ def test_nothing_found_says_what_was_sought_and_where(lakebound: Lakebound, tmp_
     for part in (
         "nothing found of OP1#JFK",
         "id=S:OP1#JFK",
-        "1 batch files with 1 records, in s3://lake-files/ddb/flights/",
+        "1 batch file with 1 record, in s3://lake-files/ddb/flights/",
         "0 records in quarantine",
         "id (S)",
     ):

@@ -79,6 +79,7 @@ def allowed(spark: SparkSession, keys: int, text: int) -> Iterator[None]:
             spark.conf.set(name, value)
     except PySparkException:  # such as CONFIG_NOT_AVAILABLE of serverless compute, to which this program may connect
         _restore(spark, before)
+        before = {}
     try:
         yield
     finally:

@@ -71,14 +71,6 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def load_config(path: str, target: str = "") -> MergeConfig:
-    """Read and check the file at ``path``: the configuration of one table, of several that of ``target``.
-
-    Raises Misconfigured with what to change.
-    """
-    return of_table(load_any_config(path), path, target)
-
-
 def of_table(config: MergeConfig | EntitiesConfig, path: str, target: str) -> MergeConfig:
     """The configuration of ``target`` where that at ``path`` has several. Raises Misconfigured where it is none."""
     if isinstance(config, MergeConfig):

@@ -70,27 +70,22 @@ class StackAlarms:
         """Those that notify nobody because their actions are switched off."""
         return tuple(sorted(alarm["AlarmName"] for alarm in self.found if _is_off(alarm)))
 
-    @property
-    def silent(self) -> tuple[str, ...]:
-        """Those that notify nobody, off or not: no topic, neither of their own nor of a composite alarm."""
-        if any(is_composite(alarm) and alarm.get("AlarmActions") for alarm in self.found):
-            return ()
-        return tuple(sorted(alarm["AlarmName"] for alarm in self.found if not alarm.get("AlarmActions")))
+    def notifying(self, *, once_on: bool = False) -> dict[str, bool]:
+        """Of each that exists, whether somebody is notified: by itself, or by the stack's composite alarm.
 
-    @property
-    def notifying(self) -> dict[str, bool]:
-        """Of each that exists, whether somebody is notified: by itself, or by the stack's composite alarm."""
-        composite = any(_notifies(alarm) for alarm in self.found if is_composite(alarm))
-        return {alarm["AlarmName"]: composite or _notifies(alarm) for alarm in self.found}
+        With ``once_on`` as if none was off: whether it has a topic at all.
+        """
+
+        def notifies(alarm: Mapping[str, Any]) -> bool:
+            return bool(alarm.get("AlarmActions")) and (once_on or not _is_off(alarm))
+
+        composite = any(notifies(alarm) for alarm in self.found if is_composite(alarm))
+        return {alarm["AlarmName"]: composite or notifies(alarm) for alarm in self.found}
 
 
 def _is_off(alarm: Mapping[str, Any]) -> bool:
     """`aws cloudwatch disable-alarm-actions`: its state goes on changing, and nobody hears of it."""
     return not alarm.get("ActionsEnabled", True)
-
-
-def _notifies(alarm: Mapping[str, Any]) -> bool:
-    return bool(alarm.get("AlarmActions")) and not _is_off(alarm)
 
 
 def names_of(cloudformation: Any, stack: str, kinds: Sequence[str]) -> list[str]:

@@ -131,7 +131,7 @@ def examine_stack(clients: Clients, stack: Stack, *, look_for_tag: bool = False)
         table_stream=described.get("LatestStreamArn") if specification.get("StreamEnabled") else None,
         table_refused=refused,
         alarms=None if alarms is None else len(alarms.found),
-        alarms_without_action=None if alarms is None else len(alarms.silent),
+        alarms_without_action=None if alarms is None else list(alarms.notifying(once_on=True).values()).count(False),
         alarms_gone=() if alarms is None else alarms.gone,
         alarms_off=() if alarms is None else alarms.off,
         drifted=probes.run("drift", lambda: _drifted(clients("cloudformation"), stack.name)) or (),

@@ -203,7 +203,7 @@ class ExportRuns:
 def alarm_actions(clients: Clients, stack: Stack) -> tuple[list[str], dict[str, bool]]:
     """(the names of the stack's alarms, those that exist with whether each notifies anybody). Raises LakeboundError."""
     alarms = StackAlarms.of(clients("cloudformation"), clients("cloudwatch"), stack.name)
-    return list(alarms.names), alarms.notifying
+    return list(alarms.names), alarms.notifying()
 
 
 def encryption_keys(clients: Clients, stack: Stack, newest_file: str | None) -> dict[str, str | None]:

@@ -82,7 +82,7 @@ def _refuse_files(manifest: Manifest, merged: RunMergeCheck) -> list[Refusal]:
         refusals.append(Refusal(what, "lakebound dlq list --from quarantine"))
     if merged.missing:
         what = (
-            f"not there of {count_text(len(manifest.files), 'file')}: {len(merged.missing):,}, the "
+            f"{len(merged.missing):,} of {count_text(len(manifest.files), 'file')} did not land, the "
             f"first is {merged.missing[0]}"
         )
         refusals.append(Refusal(what, f"lakebound files mirror, then {merge}"))

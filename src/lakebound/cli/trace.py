@@ -126,10 +126,10 @@ def _print_nothing(search: KeySearch, where: str, since: Moment | None) -> None:
 def _print(traced: Trace) -> None:
     echo(traced.key)
     for title, steps in (
-        ("records of the stream, by version", traced.stream),
-        ("records of backfills and reads, by label (the time that stands for their age)", traced.base),
+        ("of the stream, by version", traced.stream),
+        ("of backfills and reads, by label (the time that stands for their age)", traced.base),
     ):
-        echo(f"{len(steps):,} {title}")
+        echo(f"{count_text(len(steps), 'record')} {title}")
         for step in steps:
             mark = "►" if step == traced.winner else " "
             order = step.version if step.is_stream else f"label {_time(step.label_ms)}, run {step.run}"
