@@ -15,7 +15,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from lakebound.errors import Misconfigured
 from lakebound_spark.platform.failure_causes import micro_batch_error, portable_error
 from lakebound_spark.platform.intervals import interval_seconds
-from lakebound_spark.platform.metrics import Result, prepare_metrics, read_results, record_result
+from lakebound_spark.platform.metrics import Result, begin_results, prepare_metrics, read_results, record_result
 
 HOUSEKEEPING_SECONDS: Final = 60
 """How often a stream that goes on does what is to be done between two micro-batches."""
@@ -70,13 +70,15 @@ def run_micro_batches(
 ) -> None:
     """Give ``work`` each micro-batch until caught up (available-now) or until ``stop`` is set.
 
-    ``report`` gets each result, soon after its micro-batch has ended. ``between`` is called once a minute, also while
-    nothing comes in; a MERGE that it overtakes is tried again. ``idle`` is called each second while the newest look
-    of the stream at its source has found nothing. Raises Misconfigured and MicroBatchError of ``work``, and the error
-    of the others as it was: nothing is lost then, since the next run takes the same input again.
+    The id of ``work``'s run is a new one. ``report`` gets each result, soon after its micro-batch has ended.
+    ``between`` is called once a minute, also while nothing comes in; a MERGE that it overtakes is tried again. ``idle``
+    is called each second while the newest look of the stream at its source has found nothing. Raises Misconfigured and
+    MicroBatchError of ``work``, and the error of the others as it was: nothing is lost then, since the next run takes
+    the same input again.
     """
     spark = stream.sparkSession
     prepare_metrics(spark, work.target, work.kind)
+    begin_results(work.target, work.run)
     newest, seconds = None, 0
     # The newest micro-batch of which something was reported, and how many of its results: a stream that goes on for
     # months would else read every result of the run again after each micro-batch.
