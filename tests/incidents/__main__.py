@@ -28,6 +28,12 @@ and typing. `python -m tests.incidents` writes this page and the seconds.
 """
 
 _FOOT: Final = """
+A purge of the buffer queue is seen by comparison alone. Lambda counts the deliveries as done and the queue is empty,
+so `lakebound status` says OK, and no gap is recorded. The nightly verify sees a key that has not changed since in the
+night of its share: with `VerifyShare` 1/30 after 30 nights at most. Where something may have been purged (AWS
+CloudTrail records PurgeQueue with its time and who called it), `lakebound verify` without `--sample` tells at once. A
+key that changed since is right again in silver, and its history lacks a change: the Spark job `audit` finds that.
+
 A heal mostly waits: until a check of the stream has seen that the stream is whole, and has given the gap its end. The
 wrong type is repaired by a merge of all files into a new target, which takes as long as reading them does.
 

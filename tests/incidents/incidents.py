@@ -405,6 +405,36 @@ def night_finds_a_difference() -> Row:
     return end(made, call)
 
 
+def queue_purged() -> Row:
+    made, call = begin("buffer queue purged (PurgeQueue, by hand or by a tool)")
+    made.night = PlayedNight(made, of=2)
+    made.write("k1", "lost")
+    made.write("k2", None)
+    made.write("new", "lost")
+    made.deliver()
+    assert made.buffer.messages, "or nothing is lost"
+    made.buffer.messages.clear()
+    made.run(2 * HOUR, step=600)
+    # Lambda delivered them, so the stream is whole and the queue is empty: nothing is there to be seen.
+    assert (made.status().state, made.pages()) == (OK, set())
+    made.run(24 * HOUR, step=HOUR)
+    if not made.night.puts[-1][1]:
+        made.run(24 * HOUR, step=HOUR)  # this share was the other half
+    assert (made.status().state, made.pages()) == (OK, set())
+    call.called("Unequal")
+
+    def repair() -> None:
+        found = made.compare()
+        assert (found.missing, found.ghost) == (("id=S:new",), ("id=S:k2",))
+        repaired = made.repair([*found.missing, *found.ghost, *found.stale, *found.different])
+        assert (repaired.items, repaired.absent) == (2, 1)
+
+    call.follow(REPAIR, repair)
+    made.run(60)
+    call.follow(PUBLISH_VERIFY, lambda: made.night and made.night.publish(made.compare()))
+    return end(made, call)
+
+
 def night_does_not_end() -> Row:
     made, call = begin("the nightly verify does not end in time")
     made.night = PlayedNight(made, of=2)
@@ -437,5 +467,6 @@ INCIDENTS: Final[dict[str, Callable[[], Row]]] = {
     "merge fails": merge_fails,
     "heartbeat stops": heartbeat_stops,
     "night finds a difference": night_finds_a_difference,
+    "queue purged": queue_purged,
     "night does not end": night_does_not_end,
 }

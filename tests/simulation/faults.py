@@ -18,6 +18,8 @@ OPERATOR: Final = "operator"
 
 NO_LOSS: Final = "no loss; silver equals the source"
 HEALED: Final = "GAP is raised; a full or incremental heal makes silver equal again"
+COMPARED: Final = "nothing tells of it but a comparison, such as the nightly verify; a heal makes silver equal again"
+EXPIRED: Final = "its alarm is on for days before; a heal makes silver equal again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,8 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("empty_receive", SQS, "receive empty though there is a backlog", "ReceiveMessage", NO_LOSS),
     Fault("in_flight_limit", SQS, "in-flight limit reached", "ReceiveMessage", NO_LOSS, (1.0,)),
     Fault("foreign_message", SQS, "foreign or forged message", "queue", "dead letter; no file, others go on"),
-    Fault("purge", SQS, "queue purged by hand", "queue", HEALED, (0.05, 0.1)),
-    Fault("expiry", SQS, "messages past their retention", "queue, DLQ", HEALED, (0.05, 0.1)),
+    Fault("purge", SQS, "queue purged by hand", "queue", COMPARED, (0.05, 0.1)),
+    Fault("expiry", SQS, "messages past their retention", "queue, DLQ", EXPIRED, (0.05, 0.1)),
     Fault("s3_error", FLUSH, "500, 503, bad checksum", "PutObject, GetObject", NO_LOSS),
     Fault("s3_conflict", FLUSH, "409 on a conditional put", "PutObject", NO_LOSS),
     Fault("s3_lost_answer", FLUSH, "success with lost response", "PutObject", NO_LOSS),
