@@ -195,7 +195,10 @@ def test_unity_catalog_says_where_a_table_lies_and_gives_keys_to_it(server: Serv
         ((403, "{}"), r"does not let main\.lake\.cars-eu be read from outside\. Ask for SELECT on the table"),
         ((401, "{}"), r"does not know the token\. Set DATABRICKS_TOKEN"),
         ((200, "<html>"), "Unity Catalog does not answer at "),
-        ((200, '{"storage_location": "abfss://lake/x"}'), r"is no table in S3\. Read it with --engine spark"),
+        (
+            (200, '{"storage_location": "abfss://lake/x"}'),
+            r"is no table in S3, and only Databricks reads it\. Read it with --engine spark",
+        ),
     ],
 )
 def test_what_unity_catalog_refuses_is_a_sentence(server: Server, unity: None, reply: Reply, says: str) -> None:
@@ -240,6 +243,19 @@ def test_an_error_names_the_option_engine_only_of_a_verb_that_has_it(
         assert "--engine" not in str(told.value)
     with pytest.raises(Misconfigured, match="--engine spark"):
         open_silver("flights", Engine.DELTALAKE)
+
+
+def test_what_deltalake_cannot_read_gets_advice_that_its_verb_can_follow(server: Server, unity: None) -> None:
+    server.reply = lambda method, path: (200, '{"storage_location": "abfss://lake/x"}')
+    for read, advice in (
+        (silver_table.table_facts, r"Leave out --target"),
+        (silver_table.open_live, r"Read it in Spark"),
+        (open_silver, r"Read it with --engine spark"),
+    ):
+        with pytest.raises(Misconfigured, match=rf"is no table in S3, and only Databricks reads it\. {advice}$"):
+            read("main.lake.cars")
+        with pytest.raises(Misconfigured, match=rf"for its name holds a %\. {advice}, or rename the folder$"):
+            read("./100%")
 
 
 def test_a_folder_with_a_percent_sign_is_refused(tmp_path: Path) -> None:

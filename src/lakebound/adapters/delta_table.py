@@ -37,24 +37,29 @@ _PATIENCE: Final = {"max_retries": "4", "retry_timeout": "30s"}
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
+BY_SPARK: Final = "read it with --engine spark"
+"""For the verbs that have this option."""
+
+
 class DeltaVersion:
     """The version of a Delta table that is the newest when this is made.
 
     ``target`` is a folder or an address: `s3://`, `s3a://`, `uc://catalog.schema.table`, or what else deltalake knows.
     Endpoint, region and credentials of S3 come from the environment as for the AWS CLI; Unity Catalog gives keys of
-    its own to who has DATABRICKS_HOST and DATABRICKS_TOKEN.
+    its own to who has DATABRICKS_HOST and DATABRICKS_TOKEN. ``instead`` is what the calling verb can do about a table
+    that deltalake cannot read; the errors advise it.
 
     Raises Misconfigured where no Delta table is, or where it may not be read or needs a feature that deltalake lacks;
     LakeboundError where it cannot be read for another reason, and botocore's error for a profile that is unknown.
     """
 
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self, target: str, *, instead: str = BY_SPARK) -> None:
+        self._target, self._instead = target, instead
         options = _PATIENCE
         if _ADDRESS.match(target):
             address, keys = target, None
             if target.startswith("uc://"):
-                address, keys = find_table(target.removeprefix("uc://"))
+                address, keys = find_table(target.removeprefix("uc://"), instead)
             place = urlsplit(address)
             if place.scheme in ("s3", "s3a"):
                 options = _PATIENCE | _s3_options(place.netloc, keys)
@@ -63,9 +68,9 @@ class DeltaVersion:
             if "%" in address:
                 raise Misconfigured(
                     f"deltalake cannot read the folder {address}, for its name holds a %",
-                    hint="Read it with --engine spark, or rename the folder",
+                    hint=f"{_capitalized(instead)}, or rename the folder",
                 )
-        with _translated(target):
+        with _translated(target, instead):
             self._table = DeltaTable(address, storage_options=options)
 
     @property
@@ -90,7 +95,7 @@ class DeltaVersion:
         Rows stream: this process holds two row groups of Parquet and 256 rows, whatever the table's size. Raises
         LakeboundError where the table's files cannot be read.
         """
-        with _translated(self._target):
+        with _translated(self._target, self._instead):
             batches = self._execute(sql, others)
         yield from self._rows(batches)
 
@@ -103,7 +108,7 @@ class DeltaVersion:
         try:
             batches = self._execute(sql, others)
         except Exception as refused:
-            raise _missing_feature(self._target, str(refused)) or Misconfigured(
+            raise _missing_feature(self._target, self._instead, str(refused)) or Misconfigured(
                 f"The query cannot be run: {refused}"
             ) from None
         return tuple(batches.schema.names), self._rows(batches)
@@ -115,7 +120,7 @@ class DeltaVersion:
         return tables.execute(sql)
 
     def _rows(self, batches: Any) -> Iterator[tuple[Any, ...]]:
-        with _translated(self._target):
+        with _translated(self._target, self._instead):
             for batch in batches:
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
@@ -175,7 +180,7 @@ def _region_of(s3: Any, bucket: str) -> str:
 
 
 @contextmanager
-def _translated(target: str) -> Iterator[None]:
+def _translated(target: str, instead: str) -> Iterator[None]:
     """Turns deltalake's failures into ours, without its words: they may quote a value, or a request's address."""
     try:
         yield
@@ -183,20 +188,20 @@ def _translated(target: str) -> Iterator[None]:
         raise NotThere(f"There is no Delta table at {target}; run merge_changes first") from None
     # While it reads, deltalake raises bare Exceptions.
     except Exception as failure:
-        raise _known_error(target, str(failure)) or LakeboundError(
+        raise _known_error(target, instead, str(failure)) or LakeboundError(
             f"deltalake could not read {target} ({type(failure).__name__})",
-            hint="Is it the merge job's target? --engine spark reads it with Spark",
+            hint=f"Is it the merge job's target? If so, {instead}",
         ) from None
 
 
-def _known_error(target: str, text: str) -> LakeboundError | None:
+def _known_error(target: str, instead: str, text: str) -> LakeboundError | None:
     """What stands behind deltalake's words; None where they are of no kind that is known."""
     # S3's own word, or else the status: a HEAD and a proxy give no more.
     for pattern in (r"<Code>(\w+)</Code>", r"non-2xx status code\s+\S+\s*([45]\d\d)\b"):
         if found := re.search(pattern, text):
             refused = ClientError({"Error": {"Code": found[1]}}, "read")
             return failed_call(refused, "read", f"table {target}", urlsplit(target).netloc)
-    if missing := _missing_feature(target, text):
+    if missing := _missing_feature(target, instead, text):
         return missing
     if re.search(r"[Nn]ot found|No such file", text):
         return LakeboundError(
@@ -206,10 +211,14 @@ def _known_error(target: str, text: str) -> LakeboundError | None:
     return None
 
 
-def _missing_feature(target: str, text: str) -> Misconfigured | None:
+def _missing_feature(target: str, instead: str, text: str) -> Misconfigured | None:
     if found := re.search(r"[Uu]nsupported.*features?.*\[([\w, ]+)\]", text):
         return Misconfigured(
             f"{target} needs a feature of Delta that deltalake cannot read ({found[1]})",
-            hint="Read it with --engine spark",
+            hint=_capitalized(instead),
         )
     return None
+
+
+def _capitalized(advice: str) -> str:
+    return advice[:1].upper() + advice[1:]

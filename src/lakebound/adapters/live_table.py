@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from lakebound.adapters.delta_table import DeltaVersion
+from lakebound.adapters.delta_table import BY_SPARK, DeltaVersion
 from lakebound.adapters.live_sql import live_sql, quoted
 from lakebound.errors import Misconfigured
 from lakebound.record.column_names import SILVER_COLUMNS, STALE_SINCE
@@ -20,18 +20,18 @@ _STALE_SINCE: Final = "lakebound.stale_since"
 class LiveTable:
     """The versions of silver and of `_changes` that are the newest when this is made.
 
-    See DeltaVersion for ``target`` and for what is raised; Misconfigured too where the table is not silver.
+    See DeltaVersion for ``target``, ``instead`` and what is raised; Misconfigured too where the table is not silver.
     """
 
-    def __init__(self, target: str) -> None:
-        self.silver = DeltaVersion(target)
+    def __init__(self, target: str, *, instead: str = BY_SPARK) -> None:
+        self.silver = DeltaVersion(target, instead=instead)
         if not set(SILVER_COLUMNS) <= set(self.silver.column_names):
             raise Misconfigured(f"{target} is a Delta table without silver's columns; name the merge job's target")
         # Silver's version first: what the merge after it drops from `_changes` was merged by the one before (see the
         # Spark job's `live_rows`).
         self._changes = None
         if _CHANGES_ID in self.silver.properties:
-            self._changes = DeltaVersion(target.rstrip("/") + "_changes")
+            self._changes = DeltaVersion(target.rstrip("/") + "_changes", instead=instead)
 
     def query(self, sql: str, **more: DeltaVersion) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
         """The names of the columns and the rows of a query in DataFusion's SQL.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lakebound.adapters.aws_calls import NotThere
-from lakebound.adapters.delta_table import DeltaVersion, column_of_texts
+from lakebound.adapters.delta_table import BY_SPARK, DeltaVersion, column_of_texts
 from lakebound.adapters.live_sql import literal
 from lakebound.adapters.live_table import LiveTable
 from lakebound.operate.run_merge import Registers
@@ -39,11 +39,11 @@ def bad_files_of(target: str) -> frozenset[str]:
 class SilverTable:
     """The silver table at a folder, an address or a name; see DeltaVersion for all three and for what is raised.
 
-    With ``live``, changes that wait in `_changes` for a merge count as merged.
+    ``instead`` is its too. With ``live``, changes that wait in `_changes` for a merge count as merged.
     """
 
-    def __init__(self, target: str, *, live: bool = True) -> None:
-        self._target = target
+    def __init__(self, target: str, *, live: bool = True, instead: str = BY_SPARK) -> None:
+        self._target, self._instead = target, instead
         self._live = live
         self._newest()
 
@@ -89,4 +89,4 @@ class SilverTable:
             yield LakeRow(key, item, from_base)
 
     def _newest(self) -> LiveTable:
-        return LiveTable(self._target)
+        return LiveTable(self._target, instead=self._instead)

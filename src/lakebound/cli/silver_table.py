@@ -56,6 +56,9 @@ Live = Annotated[
     ),
 ]
 
+_WITHOUT_TARGET: Final = "leave out --target"
+"""What `status` and `report` can do without the table."""
+
 _PART: Final = r"(`[^`]+`|[^`./]+)"
 _UNITY_NAME: Final = re.compile(rf"{_PART}\.{_PART}\.{_PART}")
 
@@ -118,7 +121,7 @@ def open_live(target: str) -> LiveTable:
     target = _deltalake_address(target, has_engine=False)
     from lakebound.adapters.live_table import LiveTable
 
-    return LiveTable(target)
+    return LiveTable(target, instead="read it in Spark")
 
 
 def table_facts(target: str) -> TableFacts:
@@ -135,7 +138,7 @@ def _stale_mark(address: str) -> StaleMark | None:
     from lakebound.adapters.delta_table import DeltaVersion
 
     try:
-        noted = DeltaVersion(address)
+        noted = DeltaVersion(address, instead=_WITHOUT_TARGET)
     except NotThere:
         return None
     # The merge job replaces the one row.
@@ -147,7 +150,7 @@ def _stale_mark(address: str) -> StaleMark | None:
 def _taken_until_ms(address: str) -> int:
     from lakebound.adapters.delta_table import DeltaVersion
 
-    metrics, found = DeltaVersion(address), None
+    metrics, found = DeltaVersion(address, instead=_WITHOUT_TARGET), None
     if "files_until_ms" in metrics.column_names:
         ((found,),) = metrics.query("SELECT max(files_until_ms) FROM delta")
     if found is None:
