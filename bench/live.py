@@ -4,6 +4,7 @@ python -m bench.live --write                  all parts, into the docs (about tw
 python -m bench.live --write --rows 5000000 --minutes 120    the same on a larger table, with every round
 python -m bench.live --only reads --rows 1000000    one part of it, on a smaller table, printed only
 python -m bench.live --only wide --write      one part again; the page keeps the others as they were measured
+python -m bench.live --only merges --keys recent    appends and merges with one way of choosing keys, printed only
 
 Both sides of every ratio take turns within one run, on equal tables of the same layout. The bare MERGE is that of
 `bench.merge`: it is given the reduced, typed rows as Parquet. Ours begins with the batch file.
@@ -81,6 +82,8 @@ class Extent:
     wide_events: int = WIDE_EVENTS
     records: int = 64_000_000 // FILE_BYTES_PER_RECORD
     """In the files of each format."""
+    keys: tuple[str, ...] = KEYS
+    """How the events of appends and merges choose theirs."""
     seconds: float = math.inf
     """Of the rounds of each loop: after so many none begins, but for the first that counts."""
 
@@ -108,12 +111,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, default=usual.records, help="in the files of a format (%(default)s)")
     parser.add_argument("--minutes", type=float, default=10, help="of rounds, in all parts together (%(default)s)")
     parser.add_argument("--only", choices=list(PARTS), action="append", help="a part (all)")
+    parser.add_argument("--keys", choices=KEYS, help="of the events of appends and merges, printed only (both)")
     parser.add_argument(
         "--write", action="store_true", help="write the page, its picture and the table of docs/SCALE.md"
     )
     given = parser.parse_args(arguments)
+    if given.keys and given.write:
+        parser.error("--write needs both ways of choosing keys: leave out --keys")
     extent = Extent(given.rows, given.events, given.micro_batches, given.rounds, records=given.records)
-    extent = replace(extent, seconds=given.minutes * 60 / LOOPS)
+    extent = replace(extent, seconds=given.minutes * 60 / LOOPS, keys=(given.keys,) if given.keys else KEYS)
     with bench_session() as (spark, folder):
         for name in given.only or PARTS:
             part = measured_part(spark, folder / name, name, extent)
@@ -156,7 +162,7 @@ def filled_table(spark: SparkSession, folder: Path, rows: int, columns: int = le
 def measure_appends(spark: SparkSession, folder: Path, extent: Extent) -> list[Measured]:
     """Micro-batches appended, and merged together at the end of a round, against a bare MERGE of each."""
     filled, found = filled_table(spark, folder, extent.rows), []
-    for keys in KEYS:
+    for keys in extent.keys:
         against = Side("bare MERGE"), Side("ours")
         append = Measured("file to _live", keys, *against, APPEND_AIM[keys], events=extent.events)
         in_all = extent.events * extent.micro_batches
@@ -224,7 +230,7 @@ def _seconds(each: Sequence[float]) -> str:
 def measure_merges(spark: SparkSession, folder: Path, extent: Extent) -> list[Measured]:
     """The guarded MERGE against the bare one, of the same typed rows."""
     filled, found = filled_table(spark, folder, extent.rows), []
-    for keys in KEYS:
+    for keys in extent.keys:
         one = Measured("MERGE", keys, Side("bare MERGE"), Side("guarded"), MERGE_AIM[keys], events=extent.events)
         case = MergeCase(len(COLUMNS), extent.rows, extent.events, keys)
         guarded_against_bare(spark, filled, folder / keys, case, extent, one)
