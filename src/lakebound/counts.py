@@ -13,7 +13,8 @@ def count_text(number: float, noun: str, of_one: str = "", of_many: str = "") ->
     ``noun`` is in the singular; words before it stay as they are (`dead message`). Where a verb follows, ``of_one`` is
     its form after one and ``of_many`` its form after any other number. A number that is not whole has six digits.
     """
-    figure = f"{number:,.0f}" if number == int(number) else f"{number:,.6g}"
+    # The remainder of what a person typed as inf or nan is no number, and so not 0.
+    figure = f"{number:,}" if isinstance(number, int) else f"{number:,.0f}" if number % 1 == 0 else f"{number:,.6g}"
     if number == 1:
         return f"{figure} {noun} {of_one}".rstrip()
     return f"{figure} {_plural(noun)} {of_many}".rstrip()
