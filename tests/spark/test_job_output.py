@@ -69,6 +69,25 @@ def test_relative_paths_work_and_every_job_ends_with_a_sentence(spark: SparkSess
     assert kept.sentence.startswith(f"would look at 4 tables of {here}/lake/silver: 0 tombstones to purge")
 
 
+@pytest.mark.soak
+def test_of_several_silver_tables_bronze_is_maintained_by_itself(
+    spark: SparkSession, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bronze = ("--source", "files", "--checkpoint", "c/bronze", "--target", "lake/bronze", "--config", "silver.yaml")
+    assert run_main(bronze_main, *bronze).status == 0
+    Path("app.yaml").write_text("source_table: flights\ntables:\n  lake/silver: {where: rest}\n")
+    dry = ("--config", "app.yaml", "--dry-run")
+
+    kept = run_main(maintain_main, "--target", "lake/bronze", *dry)
+    looked_at = {Path(line["table"]).name for line in kept.batches}
+    assert (kept.status, "bronze" in looked_at, "silver" in looked_at) == (0, True, False)
+    assert run_main(maintain_main, "--target", "lake/silvr", *dry).status == 2
+    for name in ("silver_history", "silver_history_metrics"):
+        spark.range(1).write.format("delta").save(str(here / "lake" / name))
+    assert run_main(maintain_main, "--target", "lake/silver_history", *dry).status == 2
+    assert f"{here}/lake/silvr is none of the tables of app.yaml" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("place", "full"),
     [

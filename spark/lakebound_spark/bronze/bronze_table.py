@@ -175,6 +175,11 @@ def prepare_bronze(spark: SparkSession, target: str, source_table: str) -> str:
     return str(table_detail(spark, target)["id"])
 
 
+def is_bronze(spark: SparkSession, target: str) -> bool:
+    """Whether ingest_bronze made the Delta table at ``target``, which must be there."""
+    return SOURCE_TABLE_PROPERTY in properties(spark, target)
+
+
 def source_table_of(spark: SparkSession, target: str) -> str:
     """The source table whose records the bronze table at ``target`` holds. Raises Misconfigured if it is none."""
     if not exists(spark, target):

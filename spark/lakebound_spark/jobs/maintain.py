@@ -14,6 +14,7 @@ from typing import Final
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
+from lakebound_spark.bronze.bronze_table import is_bronze
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.refusals import Refusals
 from lakebound_spark.platform.tables import absolute_table, companion_table, exists
@@ -28,18 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     target = absolute_table(options.target)
     try:
-        jobs = _jobs(options, target)
+        config = load_any_config(options.config)
     except Misconfigured as error:
         return refuse("maintain", error)
 
+    def commits(spark: SparkSession) -> list[str]:
+        # Each has a driver of its own: the merge or bronze, the history, the audit.
+        tables = [job.target for job in _jobs(spark, options, config, target) if not job.is_whole]
+        return [companion_table(table, suffix) if suffix else table for table in tables for suffix in _LEASES]
+
     def work(spark: SparkSession, stop: threading.Event) -> int:
-        if jobs[-1].is_whole and not exists(spark, companion_table(target, "_metrics")):
-            # A name that is mistyped is neither one of the tables nor the name for all of them.
-            tables = ", ".join(job.target for job in jobs[:-1])
-            raise Misconfigured(
-                f"{target} is none of the tables of {options.config} ({tables}), and merge_changes has not run with it "
-                "as the name for all; name one of them as --target, or the --target of merge_changes"
-            )
+        jobs = _jobs(spark, options, config, target)
         refusals = Refusals(lambda sentence: print(f"maintain: {sentence}", file=sys.stderr, flush=True))
         for job in jobs:
             started, totals = time.monotonic(), UpkeepTotals()
@@ -49,20 +49,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(totals.sentence(job, time.monotonic() - started), flush=True)
         return 0
 
-    tables = [job.target for job in jobs if not job.is_whole]
-    # Each has a driver of its own: the merge or bronze, the history, the audit.
-    commits = [companion_table(table, suffix) if suffix else table for table in tables for suffix in _LEASES]
-    return run_job("maintain", work, target, *tables, commits=[] if options.dry_run else commits, again="goes on")
+    tables = list(config.tables) if isinstance(config, EntitiesConfig) else []
+    return run_job("maintain", work, target, *tables, commits=() if options.dry_run else commits, again="goes on")
 
 
-def _jobs(options: argparse.Namespace, target: str) -> list[UpkeepJob]:
-    """One job of one table. For several tables one of each, and one of what stands beside the name for all."""
+def _jobs(
+    spark: SparkSession, options: argparse.Namespace, config: MergeConfig | EntitiesConfig, target: str
+) -> list[UpkeepJob]:
+    """One job of one table. With the name for several tables one of each, and one of what stands beside that name.
+
+    Raises Misconfigured where the target is neither one of the tables, nor their bronze, nor the name for all.
+    """
     hours, dry_run = options.retain_hours, options.dry_run
-    config = load_any_config(options.config)
-    if isinstance(config, EntitiesConfig) and target not in config.tables:
-        each = [UpkeepJob(table, own, hours, dry_run) for table, own in config.tables.items()]
-        return [*each, UpkeepJob(target, MergeConfig(config.source_table), hours, dry_run, is_whole=True)]
-    return [UpkeepJob(target, of_table(config, options.config, target), hours, dry_run)]
+    if not isinstance(config, EntitiesConfig) or target in config.tables:
+        return [UpkeepJob(target, of_table(config, options.config, target), hours, dry_run)]
+    about_all = MergeConfig(config.source_table)
+    is_table = exists(spark, target)
+    if is_table and is_bronze(spark, target):
+        return [UpkeepJob(target, about_all, hours, dry_run)]
+    if is_table or not exists(spark, companion_table(target, "_metrics")):
+        # A name that is mistyped is none of the three; a history has a `_metrics` too, and is a table.
+        raise Misconfigured(
+            f"{target} is none of the tables of {options.config} ({', '.join(config.tables)}) and no bronze table, and "
+            "merge_changes has not run with it as the name for all; name one of them as --target, or the --target of "
+            "ingest_bronze or merge_changes"
+        )
+    each = [UpkeepJob(table, own, hours, dry_run) for table, own in config.tables.items()]
+    return [*each, UpkeepJob(target, about_all, hours, dry_run, is_whole=True)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--target",
         required=True,
-        help="silver table: a path (with a /) or a table's name; where --config has several tables, one of them, or "
-        "the name for all",
+        help="silver or bronze table: a path (with a /) or a table's name; where --config has several silver tables, "
+        "one of them, their bronze, or the name for all",
     )
     parser.add_argument("--config", required=True, help="the YAML of merge_changes: its deletes decide what is purged")
     parser.add_argument(

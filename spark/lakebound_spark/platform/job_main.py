@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from pyspark.sql import SparkSession
 
@@ -18,13 +19,16 @@ from lakebound_spark.platform.s3_client import s3_client
 from lakebound_spark.platform.session import default_log, job_session
 from lakebound_spark.platform.tables import in_spark_catalog, location
 
+Commits: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]]
+"""Tables, or groups of them by name."""
+
 
 def run_job(
     name: str,
     work: Callable[[SparkSession, threading.Event], int],
     at: str,
     *others: str,
-    commits: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    commits: Commits | Callable[[SparkSession], Commits] = (),
     leave_out: Callable[[str, Misconfigured], None] | None = None,
     again: str = "goes on from where it was",
     keeps_log: bool = False,
@@ -34,9 +38,9 @@ def run_job(
     The status is what ``work`` returns. It is 1 after a failure, which is printed with ``at``, the job's table. It is 2
     for a mistake: Misconfigured, and a failure that would recur until somebody corrects its cause. The session has a
     catalog that lasts when ``at`` or one of ``others``, the job's further tables, is a name in Spark's own. On S3 the
-    job holds a lease of each table that it ``commits`` to. Where ``leave_out`` is given these are groups by name: it
-    gets the name of a group of which another driver holds a lease, and the job goes on without it. ``again`` says what
-    the same command does the next time.
+    job holds a lease of each table that it ``commits`` to; a function tells them where it takes the session to know
+    them. Where ``leave_out`` is given these are groups by name: it gets the name of a group of which another driver
+    holds a lease, and the job goes on without it. ``again`` says what the same command does the next time.
     ``keeps_log`` leaves Spark's log where the status is not 0: the work told a failure, and went on.
     """
     spark: SparkSession | None = None
@@ -83,7 +87,7 @@ def end_session(spark: SparkSession) -> None:
 def _sole_driver(
     spark: SparkSession,
     name: str,
-    commits: Sequence[str] | Mapping[str, Sequence[str]],
+    commits: Commits | Callable[[SparkSession], Commits],
     leave_out: Callable[[str, Misconfigured], None] | None,
     stop: threading.Event,
 ) -> Iterator[list[str]]:
@@ -93,7 +97,8 @@ def _sole_driver(
     def setting(key: str) -> str | None:
         return spark.conf.get(key, None)
 
-    groups = commits if isinstance(commits, Mapping) else {"": commits}
+    told = commits(spark) if callable(commits) else commits
+    groups = told if isinstance(told, Mapping) else {"": told}
     places = {
         group: [place for table in tables if needs_lease(place := location(spark, table), setting)]
         for group, tables in groups.items()

@@ -131,7 +131,7 @@ def maintain(
         return
     require_silver(spark, job.target)
     table_properties = properties(spark, job.target)
-    is_bronze = SOURCE_TABLE_PROPERTY in table_properties
+    of_bronze = SOURCE_TABLE_PROPERTY in table_properties
     made_from = table_properties.get(SOURCE_TABLE_PROPERTY, table_properties.get("lakebound.source_table"))
     if made_from != job.config.source_table:
         raise Misconfigured(
@@ -140,11 +140,11 @@ def maintain(
             else f"{job.target} was made with source_table {made_from}, the configuration says "
             f"{job.config.source_table}; name another target"
         )
-    for suffix in BRONZE_SUFFIXES if is_bronze else SUFFIXES:
+    for suffix in BRONZE_SUFFIXES if of_bronze else SUFFIXES:
         table = companion_table(job.target, suffix) if suffix else job.target
         if exists(spark, table):
-            purged = 0 if suffix or is_bronze else purge(spark, job, now_ms, refusals)
-            if is_bronze and not suffix and not job.dry_run:
+            purged = 0 if suffix or of_bronze else purge(spark, job, now_ms, refusals)
+            if of_bronze and not suffix and not job.dry_run:
                 sort_by_key(spark, table, now_ms, refusals)
             yield _compact_and_vacuum(spark, table, job, purged, refusals)
 
