@@ -102,6 +102,22 @@ def test_small_appends_do_not_ask_each_time_what_waits() -> None:
     assert (merges.asked, merges.merged) == (5, 2), "a merge was due by time"
 
 
+def test_a_run_without_an_append_asks_once_what_waits() -> None:
+    merges = Merges(broken=False, merged_ms=NOW)
+    merges.due.start()
+    merges.due.look()
+    merges.due.look(last=True)
+    assert (merges.asked, merges.merged) == (1, 0)
+    merges.now_ms += 600_000
+    merges.due.look()
+    assert (merges.asked, merges.merged) == (1, 1), "what waited at the start was due by time"
+    merges.due.look()
+    assert merges.asked == 2, "what was told before the merge says nothing any more"
+    merges.rows = 100
+    merges.due.appended(1)
+    assert (merges.asked, merges.merged) == (3, 3), "an append came"
+
+
 @pytest.mark.parametrize(("rows", "last"), [(400, False), (1, True)])
 def test_it_is_raised_when_too_much_waits_and_at_the_end(rows: int, last: bool) -> None:
     with pytest.raises(MemoryError):

@@ -101,8 +101,19 @@ class DueMerge:
 
         Raises the merge's error. Otherwise each new start would add an append to what cannot be merged.
         """
-        if self.schedule.is_overdue(self.waiting()[0]):
+        if self.schedule.is_overdue(self._waiting_now()[0]):
             self.look()
+
+    def _waiting_now(self) -> tuple[Pending, int]:
+        """What waits, asked only where this job has appended since it was told last.
+
+        A table into which nothing comes would else cost three jobs of Spark at the end of each run, and once a minute.
+        What else changes `_changes` meanwhile takes from it, and a merge looks itself at what is left.
+        """
+        if self._seen is None or self._rows_since:
+            self._seen = self.waiting()
+            self._rows_since = 0
+        return self._seen
 
     def _is_early(self, seen: Pending, last_ms: int) -> bool:
         if not seen.rows or self.clock() - last_ms >= self.schedule.seconds * 1000:
@@ -127,8 +138,7 @@ class DueMerge:
         now_ms = self.clock()
         if not last and now_ms - self._failed_ms < _PAUSE_MS and not self._may_be_overdue():
             return
-        waiting, last_ms = self._seen = self.waiting()
-        self._rows_since = 0
+        waiting, last_ms = self._waiting_now()
         if not self.schedule.is_due(waiting, last_ms, now_ms):
             return
         try:

@@ -111,6 +111,11 @@ class EntityJob:
         """The table that was merged; lines without one are about all of them."""
         return {"table": target}
 
+    def appended(self, done: MicroBatch) -> dict[str, int]:
+        """The keys that a micro-batch appended to each table."""
+        assert isinstance(done, EntityMicroBatch)
+        return {one["table"]: one["appended"] for one in done.by_table if one["appended"]}
+
     def merge_row(self, target: str, row: MicroBatch) -> EntityMicroBatch:
         """The same with the table that was merged, as `<target>_metrics` of them all has it."""
         return EntityMicroBatch(**asdict(row), by_table=[_counts_of(target, row)])

@@ -80,6 +80,10 @@ class MergeJob:
         """Nothing: every line is about the one table."""
         return {}
 
+    def appended(self, done: MicroBatch) -> dict[str, int]:
+        """The keys that a micro-batch appended."""
+        return {self.target: done.appended} if done.appended else {}
+
     def merge_row(self, target: str, row: MicroBatch) -> MicroBatch:
         """The same: every row is about the one table."""
         return row

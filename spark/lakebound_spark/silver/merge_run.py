@@ -51,6 +51,9 @@ class SilverJob(Protocol[T]):
     def label(self, target: str) -> Mapping[str, str]:
         """What the line of a merge of what waited for a table says beside its counts."""
 
+    def appended(self, done: MicroBatch) -> Mapping[str, int]:
+        """The keys that a micro-batch appended to each table; a table without one is left out."""
+
     def merge_row(self, target: str, row: MicroBatch) -> MicroBatch:
         """The row of a merge of what waited for a table, as `<target>_metrics` of the whole has it."""
 
@@ -120,8 +123,10 @@ def run_merge(
         if done.stale:
             look()
         if done.appended:
+            keys = job.appended(done)
             for one in due:
-                one.appended(done.appended)  # of several tables at most: these are the keys of all
+                if one.target in keys:
+                    one.appended(keys[one.target])
         if freshness is not None:
             freshness.brought(done)
             publish()
