@@ -61,6 +61,8 @@ class PlayedMergeJob:
             self.live += files
             self._freshness.brought(self._result(files, now_ms))
         if self.schedule.appends:
+            if files:
+                self._due.appended(len(files))
             self._due.look()
         else:
             self._merge()
