@@ -12,11 +12,10 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakebound_spark.platform.tables import Counts, hold, properties, read_table, retry_on_conflict
+from lakebound_spark.platform.tables import Counts, hold, properties, retry_on_conflict
 from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.latest import latest_per_key, show_expired
 from lakebound_spark.reading.one_pass import Use
-from lakebound_spark.reading.schema import SILVER
 from lakebound_spark.silver.auto_columns import grow_table
 from lakebound_spark.silver.changes_table import (
     add_change_columns,
@@ -115,7 +114,7 @@ def reduce_held(to: Destination, latest: DataFrame, registers: Collection[str]) 
 def _merge_held(spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
     rows, columns = _typed(spark, held, registers, to)
     if not to.config.auto:
-        _require_silver_columns(spark, to.target, columns)
+        require_columns(to.target, json.loads(properties(spark, to.target)[COLUMNS_PROPERTY]), columns)
     else:
         rows = hold(rows, f"{to.staging}/rows")
     counts = rows.agg(
@@ -129,18 +128,6 @@ def _merge_held(spark: SparkSession, held: DataFrame, registers: Collection[str]
     names = [column.name for column in columns]
     merged = merge_rows(spark, to.target, rows, names, registers, bounds=counts, is_held=True, rescue=to.config.auto)
     return MergeResult(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
-
-
-def _require_silver_columns(spark: SparkSession, target: str, columns: Sequence[DeclaredColumn]) -> None:
-    """Raise Misconfigured as `require_columns` does, by the columns that the table's properties name.
-
-    These are asked only where the table has a column that is none of ``columns``, as one that a person added: every
-    column is in the table before it is in the properties, and SHOW TBLPROPERTIES after a MERGE takes three jobs of
-    Spark.
-    """
-    ours = {"_key", *SILVER.fieldNames(), *(column.name for column in columns)}
-    if not ours.issuperset(read_table(spark, target).columns):
-        require_columns(target, json.loads(properties(spark, target)[COLUMNS_PROPERTY]), columns)
 
 
 def _append_held(spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
