@@ -135,31 +135,54 @@ def test_the_verb_counts_the_files_that_no_run_has_taken(
     assert "files for silver   none; all written until " in lakebound.out("status", "--target", target)
 
 
+STALE = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def note_mark(target: str, since: datetime | None) -> None:
+    at = pa.timestamp("us", "UTC")
+    row = {
+        "_stale_since": pa.array([since], at),
+        "stale_because": pa.array([since and "records_stale"], pa.string()),
+        "looked_at": pa.array([datetime.now(UTC)], at),
+    }
+    write_deltalake(f"{target}_status", pa.table(row), mode="overwrite", schema_mode="overwrite")
+
+
 def test_the_verb_tells_the_mark_that_the_merge_job_noted(
     lakebound: Lakebound, operated: Operated, tmp_path: Path
 ) -> None:
-    now = datetime.now(UTC)
     target = str(tmp_path / "silver")
     write_deltalake(f"{target}_metrics", pa.table({"files_until_ms": pa.array([NOW_MS + 60_000], pa.int64())}))
-
-    def mark(since: datetime | None, causes: str | None) -> None:
-        at = pa.timestamp("us", "UTC")
-        row = {
-            "_stale_since": pa.array([since], at),
-            "stale_because": pa.array([causes], pa.string()),
-            "looked_at": pa.array([now], at),
-        }
-        write_deltalake(f"{target}_status", pa.table(row), mode="overwrite", schema_mode="overwrite")
-
     assert "stale mark" not in lakebound.out("status", "--target", target)
-    mark(None, None)
+    note_mark(target, None)
     assert "stale mark         none, as noted 20" in lakebound.out("status", "--target", target)
-    mark(datetime(2026, 11, 1, 12, tzinfo=UTC), "records_stale")
+    note_mark(target, STALE)
     lakebound.printed()
     status = lakebound.document("status", "--target", target, status=1)
     assert [(one["page"], one["since"]) for one in status["findings"]] == [
         ("docs/OPERATIONS.md#stale-mark", "2026-11-01T12:00:00Z")
     ]
+
+
+@pytest.mark.parametrize("stale", ["users", "orders"])
+def test_the_verb_tells_the_mark_of_any_of_several_tables(
+    lakebound: Lakebound, operated: Operated, tmp_path: Path, stale: str
+) -> None:
+    target, users, orders = (str(tmp_path / name) for name in ("app", "users", "orders"))
+    brought = pa.array([[{"table": users, "records": 1}], [{"table": orders, "records": 1}], []])
+    until = pa.array([NOW_MS + 60_000] * 3, pa.int64())
+    write_deltalake(f"{target}_metrics", pa.table({"files_until_ms": until, "by_table": brought}))
+    assert "stale mark" not in lakebound.out("status", "--target", target)
+    for one in (users, orders):
+        note_mark(one, None)
+    assert "stale mark         none, as noted 20" in lakebound.out("status", "--target", target)
+    note_mark(str(tmp_path / stale), STALE)
+    lakebound.printed()
+    (finding,) = lakebound.document("status", "--target", target, status=1)["findings"]
+    assert (finding["page"], finding["since"]) == ("docs/OPERATIONS.md#stale-mark", "2026-11-01T12:00:00Z")
+    said = lakebound.err("status", "--target", users)
+    assert f"no Delta table at {users}_metrics" in said
+    assert "Give --target as the merge job has it: of several tables from one source, the name for all" in said
 
 
 OPEN = Gap(NOW_MS - HOUR_MS, None, "mapping_disabled", NOW_MS)

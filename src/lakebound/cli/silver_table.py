@@ -26,6 +26,7 @@ from lakebound.record.entity_rules import EntityRules
 from lakebound.times import epoch_ms
 
 if TYPE_CHECKING:
+    from lakebound.adapters.delta_table import DeltaVersion
     from lakebound.adapters.live_table import LiveTable
     from lakebound.adapters.silver_table import SilverTable
 
@@ -127,10 +128,34 @@ def open_live(target: str) -> LiveTable:
 def table_facts(target: str) -> TableFacts:
     """Until when every batch file is taken, by `<target>_metrics`, and the stale mark of `<target>_status`.
 
+    Where the target is the name for all of several tables, the mark is that of the table that is stale the longest.
     Raises Misconfigured where the metrics do not tell it, and as `open_silver` does.
     """
+    from lakebound.adapters.delta_table import DeltaVersion
+
     base = _deltalake_address(target, has_engine=False).rstrip("/")
-    return TableFacts(_taken_until_ms(f"{base}_metrics"), _stale_mark(f"{base}_status"))
+    try:
+        metrics = DeltaVersion(f"{base}_metrics", instead=_WITHOUT_TARGET)
+    except NotThere as missing:
+        raise Misconfigured(
+            missing.what,
+            hint="Give --target as the merge job has it: of several tables from one source, the name for all",
+        ) from None
+    marks = [_stale_mark(f"{name}_status") for name in _marked_tables(metrics, base)]
+    noted = [mark for mark in marks if mark is not None]
+    stale = [mark for mark in noted if mark.since_ms is not None]
+    return TableFacts(
+        _taken_until_ms(f"{base}_metrics", metrics),
+        min(stale or noted, key=lambda mark: (mark.since_ms or 0, mark.looked_ms), default=None),
+    )
+
+
+def _marked_tables(metrics: DeltaVersion, base: str) -> list[str]:
+    """The addresses of the tables that the job merges: each of several once it got a key, else the target itself."""
+    if "by_table" not in metrics.column_names:
+        return [base]
+    names = metrics.query("SELECT DISTINCT one['table'] FROM (SELECT unnest(by_table) AS one FROM delta) ORDER BY 1")
+    return [_deltalake_address(name, has_engine=False).rstrip("/") for (name,) in names]
 
 
 def _stale_mark(address: str) -> StaleMark | None:
@@ -147,10 +172,8 @@ def _stale_mark(address: str) -> StaleMark | None:
     return None
 
 
-def _taken_until_ms(address: str) -> int:
-    from lakebound.adapters.delta_table import DeltaVersion
-
-    metrics, found = DeltaVersion(address, instead=_WITHOUT_TARGET), None
+def _taken_until_ms(address: str, metrics: DeltaVersion) -> int:
+    found = None
     if "files_until_ms" in metrics.column_names:
         ((found,),) = metrics.query("SELECT max(files_until_ms) FROM delta")
     if found is None:

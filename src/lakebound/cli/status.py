@@ -53,7 +53,8 @@ def command(
         typer.Option(
             "--target",
             help="Also count the batch files that no run of the merge job has taken, by its TARGET_metrics, and tell "
-            "silver's stale mark by TARGET_status: the silver table's folder, address or catalog.schema.table.",
+            "silver's stale mark by TARGET_status: the silver table's folder, address or catalog.schema.table; of "
+            "several tables from one source the name for all.",
         ),
     ] = "",
     as_json: AsJson = False,
