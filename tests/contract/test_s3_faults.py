@@ -101,7 +101,7 @@ DENIED = r"it is missing, or it may not be read\. With s3:ListBucket on lake"
         # S3 does not say which to a role that may not list the bucket; a bare 403 is what a HEAD or a proxy gives.
         (s3_error(403, "AccessDenied"), "get", ObjectDenied, DENIED),
         (Answer(403, b""), "get", ObjectDenied, DENIED),
-        (Answer(200, b"xx", (("Content-Length", "200000000"),)), "get", LakeboundError, "200000000 bytes"),
+        (Answer(200, b"xx", (("Content-Length", "200000000"),)), "get", LakeboundError, "200,000,000 bytes"),
         (Answer(200, b"half", (("Content-Length", "8"),)), "get", StoreUnavailable, "IncompleteReadError"),
         (Answer(200, b"{not xml"), "list", StoreUnavailable, "some/key"),
     ],
