@@ -55,6 +55,8 @@ DUE_BOUND = (
     HERE + "test_due_merge.py::test_an_append_that_passes_the_bound_does_not_wait_a_minute_for_a_merge_that_failed"
 )
 DUE_START = HERE + "test_due_merge.py::test_a_start_past_the_bound_merges_before_it_appends"
+DUE_IDLE = HERE + "test_due_merge.py::test_a_run_without_an_append_asks_once_what_waits"
+DUE_SMALL = HERE + "test_due_merge.py::test_small_appends_do_not_ask_each_time_what_waits"
 DUE_RAISES = HERE + "test_due_merge.py::test_it_is_raised_when_too_much_waits_and_at_the_end"
 GOING_ON = HERE + "test_history_table.py::test_a_key_that_continues_ends_as_if_it_were_computed_again"
 
@@ -124,9 +126,21 @@ PLAIN: Final = (
     *edits_of(
         DUE,
         DUE_START,
-        ("due merge: a start appends past the bound", "if self.schedule.is_overdue(self.waiting()[0]):", "if False:"),
-        ("due merge: a start merges what is only due", "if self.schedule.is_overdue(self.waiting()[0]):", "if True:"),
+        (
+            "due merge: a start appends past the bound",
+            "if self.schedule.is_overdue(self._waiting_now()[0]):",
+            "if False:",
+        ),
+        (
+            "due merge: a start merges what is only due",
+            "if self.schedule.is_overdue(self._waiting_now()[0]):",
+            "if True:",
+        ),
     ),
+    Mutant(
+        "due merge: a run asks though nothing came", DUE, "is None or self._rows_since:", "is None or True:", DUE_IDLE
+    ),
+    Mutant("due merge: what came is not asked for", DUE, "is None or self._rows_since:", "is None:", DUE_SMALL),
     Mutant(
         "due merge: an interval of another unit is taken",
         DUE,
