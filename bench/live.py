@@ -4,6 +4,7 @@ python -m bench.live --write                  all parts, into the docs (about tw
 python -m bench.live --write --rows 5000000 --minutes 120    the same on a larger table, with every round
 python -m bench.live --only reads --rows 1000000    one part of it, on a smaller table, printed only
 python -m bench.live --only wide --write      one part again; the page keeps the others as they were measured
+python -m bench.live --only formats --write   the table of docs/SCALE.md alone
 python -m bench.live --only merges --keys recent    appends and merges with one way of choosing keys, printed only
 
 Both sides of every ratio take turns within one run, on equal tables of the same layout. The bare MERGE is that of
@@ -28,7 +29,7 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 
 from bench import corpora
-from bench.live_page import Measured, Part, Side, load_parts, save_part, write_page
+from bench.live_page import Measured, Part, Side, load_parts, save_part, write_formats, write_page
 from bench.merge import (
     COLUMNS,
     WIDE,
@@ -126,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("\n".join(part.lines()), flush=True)
             if given.write:
                 save_part(part)
-    if given.write:
+            if given.write and name == "formats":
+                write_formats(part)
+    if given.write and given.only != ["formats"]:
         write_page(load_parts(list(PARTS)))
 
 

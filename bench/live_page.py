@@ -205,13 +205,17 @@ STEPS_HEADING: Final = "## Where an append goes"
 
 
 def write_page(parts: dict[str, Part]) -> None:
-    """The page, its picture, and the table of docs/SCALE.md."""
+    """The page and its picture."""
     page = DOCS / f"{PAGE}.md"
     steps = section_of(page.read_text("utf-8"), STEPS_HEADING)
     page.write_text(f"{markdown(parts)}\n{steps}" if steps else markdown(parts), "utf-8")
     plot(parts, DOCS / "bench-live.svg")
+
+
+def write_formats(part: Part) -> None:
+    """The table of docs/SCALE.md."""
     scale = DOCS / "SCALE.md"
-    scale.write_text(with_formats(scale.read_text("utf-8"), formats_section(parts["formats"])), "utf-8")
+    scale.write_text(with_formats(scale.read_text("utf-8"), formats_section(part)), "utf-8")
 
 
 def markdown(parts: dict[str, Part]) -> str:
