@@ -167,21 +167,18 @@ def _choose(scan: Option, export: Option, incremental: Option) -> tuple[str, str
         return "incremental_export", "less than a quarter of the table changed in these hours"
     if export.impossible:
         return "scan", f"an export {export.impossible}"
+    took = _minutes_text(scan.minutes)
     if scan.minutes <= export.minutes and scan.dollars <= max(export.dollars, _CHEAP_DOLLARS):
-        return (
-            "scan",
-            "it is done sooner than an export, within its share of the capacity "
-            f"({count_text(scan.minutes, 'minute')})",
-        )
+        return "scan", f"it is done sooner than an export, within its share of the capacity ({took})"
     if scan.minutes > _QUICK_MINUTES:
         return (
             "export",
             f"a scan within its share of the capacity would take {count_text(round(scan.minutes / 60), 'hour')}",
         )
     if scan.dollars < export.dollars:
-        return (
-            "scan",
-            f"it costs ${scan.dollars:.2f}, an export ${export.dollars:.2f}, and it takes "
-            f"{count_text(scan.minutes, 'minute')}",
-        )
+        return "scan", f"it costs ${scan.dollars:.2f}, an export ${export.dollars:.2f}, and it takes {took}"
     return "export", "it consumes no read capacity and costs no more than a scan"
+
+
+def _minutes_text(minutes: float) -> str:
+    return "less than a minute" if minutes < 1 else count_text(minutes, "minute")
