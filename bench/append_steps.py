@@ -2,6 +2,7 @@
 
 python -m bench.append_steps                               100,000 events of 10 columns, printed
 python -m bench.append_steps --columns 500 --events 2000   a wide table
+python -m bench.append_steps --format parquet              the same records in another format
 
 The steps of a line run on the same file, after rounds that warm up. Processor seconds, and not those of a clock, so
 that another program on the machine changes little. Those of the Java process hold its compiler and its collector too.
@@ -10,6 +11,7 @@ that another program on the machine changes little. Those of the Java process ho
 from __future__ import annotations
 
 import argparse
+import gzip
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,9 +19,13 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import orjson
 from pyspark.sql import DataFrame, Observation, SparkSession
 
-from bench.merge import COLUMNS, MergeCase, bench_session, config_of, write_events
+from bench.merge import COLUMNS, MergeCase, bench_session, config_of, put_file, write_events
+from lakebound.formats.registry import encoder_of
+from lakebound.record.stream_records import ChangeEvent
+from lakebound.transport.batch_files import FileBuilder
 from lakebound_spark.platform.tables import hold
 from lakebound_spark.reading.digests import files_of_other_bytes
 from lakebound_spark.reading.files import aggregates_of
@@ -45,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.append_steps", description="Where an append goes.")
     parser.add_argument("--events", type=int, default=100_000, help="in the micro-batch (%(default)s)")
     parser.add_argument("--columns", type=int, default=len(COLUMNS), help="of the table (%(default)s)")
+    parser.add_argument("--format", choices=("ndjson.gz", "avro", "parquet"), default="ndjson.gz", help="of the file")
     given = parser.parse_args(arguments)
     found: dict[str, list[Seconds]] = {}
     with bench_session() as (spark, folder):
@@ -53,16 +60,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         open_changes(spark, target, config.columns)
         case = MergeCase(given.columns, 1_000_000, given.events, "uniform")
         for number in range(ROUNDS):
-            file = write_events(folder, case, number)
+            file = in_format(folder, write_events(folder, case, number), given.format)
             for name, step in steps(spark, folder, file, config, target).items():
                 before = processor_seconds(java), time.process_time()
                 step()
                 after = processor_seconds(java), time.process_time()
                 if number >= ROUNDS // 2:
                     found.setdefault(name, []).append((after[0] - before[0], after[1] - before[1]))
-    print(f"| {given.events:,} events, {given.columns} columns | Java, s | Python, s |\n|---|---|---|")
+    print(f"| {given.events:,} events, {given.columns} columns, {given.format} | Java, s | Python, s |\n|---|---|---|")
     for name, each in found.items():
         print(f"| {name} | {median(one for one, _ in each):.2f} | {median(one for _, one in each):.2f} |")
+
+
+def in_format(folder: Path, file: DataFile, file_format: str) -> DataFile:
+    """The records of an NDJSON file in a file of this format, as the flusher writes it."""
+    if file_format == "ndjson.gz":
+        return file
+    encode, builder = encoder_of(file_format).encode, FileBuilder("data", "stream", file_format)
+    for line in gzip.decompress(Path(file.path.removeprefix("file:")).read_bytes()).splitlines():
+        record = orjson.loads(line)
+        event = ChangeEvent(**{name: record[name] for name in ChangeEvent._fields if name in record})
+        builder.add("dt=2026-11-18/HH=11", encode(event, record["ingest_time_ms"]), 1, record["ingest_time_ms"])
+    (written,) = builder.take_files()
+    return put_file(folder, written)
 
 
 def steps(

@@ -41,17 +41,18 @@ from bench.merge import (
     check_equal,
     config_of,
     fill,
+    put_file,
     stage,
     write_events,
 )
 from lakebound.formats.registry import encoder_of
 from lakebound.record.stream_records import StreamDecoder
-from lakebound.transport.batch_files import BatchFile, FileBuilder
+from lakebound.transport.batch_files import FileBuilder
 from lakebound_spark.platform.sql_text import literal
 from lakebound_spark.platform.tables import hold
 from lakebound_spark.reading.latest import latest_per_key
 from lakebound_spark.reading.one_pass import read_once
-from lakebound_spark.reading.source import DataFile, data_files
+from lakebound_spark.reading.source import DataFile
 from lakebound_spark.silver.changes_table import open_changes, pending
 from lakebound_spark.silver.merge import merge_rows, row_bounds
 from lakebound_spark.silver.merge_job import merge_micro_batch
@@ -378,16 +379,8 @@ def write_files(folder: Path, file_format: str, records: int) -> dict[int, list[
         for count, builder in builders.items():
             builder.add("dt=2026-11-18/HH=11", data, 1, now_ms)
             if number * count // records > (number - 1) * count // records:
-                written[count] += [_put(folder / str(count), file) for file in builder.take_files()]
+                written[count] += [put_file(folder / str(count), file) for file in builder.take_files()]
     return written
-
-
-def _put(folder: Path, file: BatchFile) -> DataFile:
-    path = folder / file.key
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(file.body)
-    (put,) = data_files([(f"file:{path}", f"file:{path}", len(file.body))])
-    return put
 
 
 PARTS: Final[dict[str, Callable[[SparkSession, Path, Extent], list[Measured]]]] = {

@@ -32,6 +32,7 @@ import pyspark
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakebound.transport.batch_files import BatchFile
 from lakebound_spark.platform.session import local_session
 from lakebound_spark.platform.sql_text import insert_clause, update_clause
 from lakebound_spark.platform.tables import merge_into, read_table
@@ -255,6 +256,15 @@ def write_events(folder: Path, measured: MergeCase, number: int) -> DataFile:
     path.write_bytes(content)
     (file,) = data_files([(f"file:{path}", f"file:{path}", len(content))])
     return file
+
+
+def put_file(folder: Path, file: BatchFile) -> DataFile:
+    """The file below the folder, under its key."""
+    path = folder / file.key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(file.body)
+    (put,) = data_files([(f"file:{path}", f"file:{path}", len(file.body))])
+    return put
 
 
 def _line(key: int, sequence: int, columns: int, chance: random.Random) -> str:
