@@ -183,7 +183,8 @@ almost nothing. Ask `_current` where the age of the last merge is good enough.
 """
 
 FORMATS_HEADING: Final = "## Reading batch files"
-FORMATS: Final = """{heading}
+FORMATS: Final = """<a id="formats"></a>
+{heading}
 
 The same {records:,} records of the flat corpus, read, checked and reduced to a row a key by the Spark job on {cores}
 cores; written by `make bench LIVE=1`. {load}
@@ -195,8 +196,8 @@ cores; written by `make bench LIVE=1`. {load}
 DEFAULT: Final = (
     "A gzip file is one task, however many cores there are; the other two are split. The default stays `ndjson.gz` in"
     " files of at most 64 MB: people can read it, and a micro-batch of a busy table has at least as many files as most"
-    " clusters have cores. Where one micro-batch has fewer files than cores, lower `MaxFileBytes` until it has as many,"
-    " or choose `parquet`."
+    " clusters have cores. Where one micro-batch has fewer files than cores, lower `MaxFileBytes` until it has as many."
+    " Where seconds or Spark's dollars count, choose `parquet`: it is read the fastest either way."
 )
 
 
@@ -251,7 +252,7 @@ def formats_section(part: Part) -> str:
 
 def with_formats(page: str, section: str) -> str:
     """docs/SCALE.md with this section as its last, in the place of the one before."""
-    before = page.partition(f"\n{FORMATS_HEADING}")[0].rstrip("\n") + "\n"
+    before = re.split(rf'\n(?:<a id="formats"></a>\n)?{FORMATS_HEADING}', page)[0].rstrip("\n") + "\n"
     return f"{before}\n{section}" if section else before
 
 
