@@ -59,7 +59,7 @@ class DeltaVersion:
         if _ADDRESS.match(target):
             address, keys = target, None
             if target.startswith("uc://"):
-                address, keys = find_table(target.removeprefix("uc://"), instead)
+                address, keys = find_table(target.removeprefix("uc://"), hint=_capitalized(instead))
             place = urlsplit(address)
             if place.scheme in ("s3", "s3a"):
                 options = _PATIENCE | _s3_options(place.netloc, keys)

@@ -21,19 +21,19 @@ from lakebound.errors import LakeboundError, Misconfigured
 _TIMEOUT_SECONDS: Final = 30
 
 
-def find_table(name: str, instead: str) -> tuple[str, ReadOnlyCredentials]:
+def find_table(name: str, *, hint: str) -> tuple[str, ReadOnlyCredentials]:
     """The address in S3 of the table `catalog.schema.table`, and keys to read it.
 
     Workspace and token come from DATABRICKS_HOST and DATABRICKS_TOKEN. Raises Misconfigured where they are not set, do
     not work or may not read the table, and where the table is not there or lies outside S3; for that,
-    ``instead`` is what the calling verb can do.
+    ``hint`` says what the calling verb can do.
     """
     table = _call(name, f"tables/{quote(name, safe='')}", None)
     location = str(table.get("storage_location", ""))
     if not location.startswith(("s3://", "s3a://")):
         raise Misconfigured(
             f"The table {name} of Unity Catalog is no table in S3, and only Databricks reads it",
-            hint=f"{instead[:1].upper()}{instead[1:]}",
+            hint=hint,
         )
     asked = {"table_id": table["table_id"], "operation": "READ"}
     keys = _call(name, "temporary-table-credentials", asked)["aws_temp_credentials"]
