@@ -252,12 +252,11 @@ class LocalStack:
         """Run the real `sam build` and `sam deploy` of template.yaml. Raises LocalStackError.
 
         `parameters` are the template's, over `local_parameters()`; at least TableName, and PartitionKeyName or
-        TableStreamArn. A build is used again while nothing that goes into the layer or the template has changed; the
-        functions' own folders are packed anew each time.
+        TableStreamArn. The functions' own folders are packed anew each time.
         """
         merged = local_parameters() | dict(parameters)
         started = time.monotonic()
-        build, built = self._build(root, merged["Runtime"], merged["Architecture"])
+        build, built = self.build(merged["Runtime"], merged["Architecture"], root=root)
         build_seconds = time.monotonic() - started
         # SAM leaves a parameter that the template does not have out without a word.
         known = yaml.safe_load((build / "template.yaml").read_text())["Parameters"]
@@ -268,7 +267,11 @@ class LocalStack:
         outputs = self._outputs(stack_name)
         return Deployment(outputs, built, build_seconds, time.monotonic() - started)
 
-    def _build(self, root: Path, runtime: str, architecture: str) -> tuple[Path, bool]:
+    def build(self, runtime: str, architecture: str, *, root: Path = ROOT) -> tuple[Path, bool]:
+        """Run the real `sam build`; where the build is, and whether it was made now. Raises LocalStackError.
+
+        A build is used again while nothing that goes into the layer or the template has changed.
+        """
         builds = root / BUILDS.relative_to(ROOT)
         build = builds / _digest(root, runtime, architecture)
         if (build / "template.yaml").exists():

@@ -15,7 +15,8 @@ import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +33,7 @@ from demo.commands import LAKEBOUND, DemoFailed, run
 from demo.file_mirror import Mirror
 from demo.flight_writer import LANES, FlightWriter
 from demo.flights import SIZES, Write, count_writes, writes_of
-from demo.local_stack import STACK_NAME, WINDOWS, Deployment, LocalStack, LocalStackError
+from demo.local_stack import STACK_NAME, WINDOWS, Deployment, LocalStack, LocalStackError, local_parameters
 from demo.measurements import Measured, measure, shown_by_file
 from demo.merge_process import MERGE_EVERY, ROOT, MergeFailed, MergePaths, MergeProcess
 from demo.paths import CONFIG, TABLE, Paths, shown
@@ -133,14 +134,17 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         job.start()
         with board.step("start the local stack"):
             stack = ending.enter_context(LocalStack(paths.stack, outlive=keep))
-        with board.step("fill the table") as told:
-            items = fill(stack, life)
+        with board.step("fill the table, sam build") as told:
+            filled_items = fill(stack, life, ending)
+            built = build(stack)
+            items = filled_items()
             told(f"{count_text(life.before, 'write')}, {count_text(items, 'item')}, no stream")
+            told("built" if built else "built before")
         with board.step("enable the stream"):
             stream = enable_stream(stack.client("dynamodb"), TABLE)
-        with board.step("sam build, sam deploy") as told:
+        with board.step("sam deploy") as told:
             deployment = deploy(stack, stream)
-            told(f"{stack.endpoint}, {'built' if deployment.built else 'built before'}")
+            told(stack.endpoint)
         with board.step("lakebound backfill estimate"):
             estimated = estimate(os.environ | stack.env())
         console.print(estimated, markup=False, soft_wrap=True)
@@ -157,7 +161,9 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
         with board:
             mirror.start()
             backfill.start()
-            sent_ms = write(stack, life.rest(backfill), board.adder("written"), a_second=WRITES_A_SECOND)
+            writer = writer_of(stack, written=board.adder("written"), a_second=WRITES_A_SECOND)
+            writer.write_all(life.rest(backfill))
+            sent_ms = writer.sent_ms
             filled = backfill.ended()
             for bar in ("in files", "in _live"):
                 board.total(bar, life.streamed + filled.records)
@@ -201,12 +207,28 @@ def live(size: str, paths: Paths, console: Console, *, keep: bool) -> int:
 # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def fill(stack: LocalStack, life: Life) -> int:
-    """Make the table and live its first part; how many items it holds then."""
+def fill(stack: LocalStack, life: Life, ending: ExitStack) -> Callable[[], int]:
+    """Make the table and begin to live its first part; the returned function waits, and tells how many items it holds.
+
+    `ending` ends the writes, however the run ends.
+    """
     client = stack.client("dynamodb")
     make_table(client, TABLE)
-    write(stack, life.first(), lambda count: None, a_second=None)
-    return int(client.describe_table(TableName=TABLE)["Table"]["ItemCount"])
+    writer = writer_of(stack, written=lambda count: None, a_second=None)
+    filling = ending.enter_context(ThreadPoolExecutor(1)).submit(writer.write_all, life.first())
+    ending.callback(writer.stop)
+
+    def filled_items() -> int:
+        filling.result()
+        return int(client.describe_table(TableName=TABLE)["Table"]["ItemCount"])
+
+    return filled_items
+
+
+def build(stack: LocalStack) -> bool:
+    """`sam build`, which needs no table yet; whether there was no build to use again."""
+    known = local_parameters()
+    return stack.build(known["Runtime"], known["Architecture"])[1]
 
 
 def deploy(stack: LocalStack, stream: str) -> Deployment:
@@ -214,17 +236,13 @@ def deploy(stack: LocalStack, stream: str) -> Deployment:
     return stack.deploy({"TableName": TABLE, "TableStreamArn": stream, "SnapshotMarginSeconds": str(MARGIN_SECONDS)})
 
 
-def write(
-    stack: LocalStack, writes: Iterable[Write], written: Callable[[int], None], *, a_second: int | None
-) -> Mapping[str, list[int]]:
-    """Make these writes, at most so many a second; when each was sent, by key."""
+def writer_of(stack: LocalStack, *, written: Callable[[int], None], a_second: int | None) -> FlightWriter:
+    """A writer to the table: at most so many writes a second, each count of them told to `written`."""
     client = stack.client(
         "dynamodb",
         config=Config(max_pool_connections=LANES, parameter_validation=False, retries={"mode": "standard"}),
     )
-    writer = FlightWriter(TABLE, client, written=written, a_second=a_second)
-    writer.write_all(writes)
-    return writer.sent_ms
+    return FlightWriter(TABLE, client, written=written, a_second=a_second)
 
 
 def wait_until_quiet(
