@@ -1,7 +1,8 @@
-"""Moments: UTC in milliseconds since the epoch, and every text that stands for one in keys, documents and output."""
+"""Moments: UTC in milliseconds since the epoch, and every text that stands for one or for an interval."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 MAX_TIME_MS: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z: the last time that a four-digit year can name."""
 
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,3 +61,11 @@ def parse_time(text: str) -> int:
     """Milliseconds of `format_time`'s text. Raises ValueError."""
     moment = datetime.strptime(text[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
     return epoch_ms(moment) + int(text[15:18])
+
+
+def interval_seconds(text: str) -> int | None:
+    """The seconds of `30s`, `10m`, `2h` or `1d`, 0 for `0`; None for any other text, also for `0s`."""
+    if text == "0":
+        return 0
+    found = re.fullmatch(r"(\d+)([smhd])", text)
+    return (int(found[1]) * _UNITS[found[2]] or None) if found else None

@@ -128,6 +128,26 @@ def test_a_query_that_cannot_be_planned_is_refused_in_its_own_words(target: str,
     assert word in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        (
+            "SELECT * FROM live JOIN nowhere ON true",
+            "no table nowhere; the tables are live, current, live_rows",
+        ),
+        ("SELECT sum(_key) FROM live", "No function matches"),
+        ("SELEKT 1", "found: SELEKT at Line: 1, Column: 1"),
+        ("\n\n  SELEKT 1", "at Line: 3, Column: 3"),
+        ("WITH few AS (SELECT 1) SELEKT 1", "at Line: 1, Column: 24"),
+        ("\n-- few\nwith few AS (SELECT 1)\nSELEKT 1", "at Line: 4, Column: 1"),
+    ],
+)
+def test_a_refusal_speaks_of_the_persons_own_query(target: str, sql: str, told: str) -> None:
+    words = str(query(target, sql).exception)
+    assert told in words
+    assert not any(inside in words for inside in ("datafusion", "DataFusion", "Error during", "ParserError", "bug"))
+
+
 @pytest.mark.parametrize("sql", ["DROP TABLE live", "INSERT INTO live VALUES (1)", "COPY live TO 'copy.parquet'"])
 def test_a_query_only_reads(target: str, sql: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)

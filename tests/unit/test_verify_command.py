@@ -1,6 +1,7 @@
 """`lakebound verify` with a share, a moment, a folder and a dry run: a table of moto, a Delta table on the disk."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import boto3
 import orjson
 import pyarrow as pa
 import pytest
+import typer
 from deltalake import write_deltalake
 
+from lakebound.cli.moment import Moment
 from tests.support.operator_stack import Lakebound
 
 KEYS = [f"k{number}" for number in range(120)]
@@ -65,6 +68,20 @@ def test_a_share_of_each_day_finds_all_in_as_many_days(lakebound: Lakebound, tar
         assert told["compared"].endswith(" of 3")
         found.update(told["missing"], told["ghost"], told["different"])
     assert found == {"id=S:k7", "id=S:k8", "id=S:k900"}
+
+
+@pytest.mark.parametrize(("text", "ago_ms"), [("30s", 30_000), ("10m", 600_000), ("2h", 7_200_000), ("1d", 86_400_000)])
+def test_a_moment_may_be_told_by_how_long_ago_it_was(text: str, ago_ms: int) -> None:
+    before = time.time_ns() // 1_000_000
+    moment = Moment.parse(text).ms
+    assert before <= moment + ago_ms <= time.time_ns() // 1_000_000
+    assert Moment.parse(f"{10**30}d").ms == 0, "before all that can be stored"
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "1h30m", "1w", "-1h", "h", "", "yesterday"])
+def test_another_moment_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="neither a time like 2026-11-24T03:00:00Z nor so long ago"):
+        Moment.parse(text)
 
 
 def test_since_compares_what_changed(lakebound: Lakebound, target: str) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pyspark.sql import SparkSession
 
 from lakebound.errors import Misconfigured
+from lakebound.times import interval_seconds
 from lakebound_spark.lake.driver import plan_lake, run_lake
 from lakebound_spark.lake.fleet_config import LeftOut, load_fleet
 from lakebound_spark.lake.telling import tell_left_out
-from lakebound_spark.platform.intervals import interval_seconds
 from lakebound_spark.platform.job_main import refuse, run_job
 from lakebound_spark.platform.tables import absolute_path
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakebound.errors import Misconfigured
+from lakebound.times import interval_seconds
 from lakebound_spark.lake.schedule import Daily, Every
-from lakebound_spark.platform.intervals import interval_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lakebound.errors import Misconfigured
+from lakebound.times import interval_seconds
 from lakebound_spark.platform.failure_causes import micro_batch_error, portable_error
-from lakebound_spark.platform.intervals import interval_seconds
 from lakebound_spark.platform.metrics import Result, begin_results, prepare_metrics, read_results, record_result
 
 HOUSEKEEPING_SECONDS: Final = 60

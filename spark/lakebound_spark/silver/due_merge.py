@@ -9,8 +9,8 @@ from typing import Final
 
 from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
+from lakebound.times import interval_seconds
 from lakebound_spark.platform.failure_causes import cause_of
-from lakebound_spark.platform.intervals import interval_seconds
 from lakebound_spark.silver.changes_table import Pending
 
 MERGE_ROWS: Final = 1_000_000

@@ -22,6 +22,7 @@ from deltalake.schema import StructType
 
 from lakebound.adapters.aws_calls import FAILURES, NotThere, failed_call
 from lakebound.adapters.clients import client, credentials
+from lakebound.adapters.query_refusal import refusal_words
 from lakebound.adapters.unity_catalog import find_table
 from lakebound.errors import LakeboundError, Misconfigured
 
@@ -99,17 +100,20 @@ class DeltaVersion:
             batches = self._execute(sql, others)
         yield from self._rows(batches)
 
-    def named_query(self, sql: str, **others: DeltaVersion) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
-        """As `query`, for SQL that a person wrote: the columns' names, and the rows.
+    def named_query(
+        self, before: str, sql: str, **others: DeltaVersion
+    ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
+        """As `query`, for ``sql`` that a person wrote, after ``before`` of ours: the columns' names, and the rows.
 
         Raises Misconfigured, with the words of DataFusion, where it cannot plan the query. Its plan is made of names
         alone, so these words quote no value of the table.
         """
         try:
-            batches = self._execute(sql, others)
+            batches = self._execute(f"{before}\n{sql}", others)
         except Exception as refused:
+            words = refusal_words(str(refused), before.count("\n") + 1)
             raise _missing_feature(self._target, self._instead, str(refused)) or Misconfigured(
-                f"The query cannot be run: {refused}"
+                f"The query cannot be run: {words}"
             ) from None
         return tuple(batches.schema.names), self._rows(batches)
 

@@ -55,7 +55,8 @@ class LiveTable:
             f"live AS ({there} live_rows WHERE NOT _is_deleted), "
             f"current AS ({there} silver_rows WHERE NOT _is_deleted)"
         )
-        # A query that begins with tables of its own goes on after ours.
-        own = re.match(r"\s*with\s", sql, re.IGNORECASE)
-        whole = f"WITH {tables}, {sql[own.end() :]}" if own else f"WITH {tables} {sql}"
-        return self.silver.named_query(whole, **others)
+        # A query that begins with tables of its own goes on after ours. Each of its words keeps its line and column,
+        # which a refusal names.
+        if own := re.match(r"((?:\s|--.*\n)*)with\s", sql, re.IGNORECASE):
+            return self.silver.named_query(f"WITH {tables},", f"{own[1]}     {sql[own.end() :]}", **others)
+        return self.silver.named_query(f"WITH {tables}", sql, **others)

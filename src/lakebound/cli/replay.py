@@ -23,7 +23,8 @@ def command(
     ] = None,
     stack: StackName = "",
     since: Annotated[
-        Moment | None, typer.Option("--from", parser=Moment.parse, help="Files written from then on.")
+        Moment | None,
+        typer.Option("--from", parser=Moment.parse, help="Files written from then on: a time, or 2h for so long ago."),
     ] = None,
     to: Annotated[Moment | None, typer.Option(parser=Moment.parse, help="… and before then.")] = None,
     target: Annotated[

@@ -43,7 +43,8 @@ def command(
         ),
     ] = None,
     since: Annotated[
-        Moment | None, typer.Option(parser=Moment.parse, help="Read only files written from this moment on.")
+        Moment | None,
+        typer.Option(parser=Moment.parse, help="Read only files written from then on: a time, or 2h for so long ago."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

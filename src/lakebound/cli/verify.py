@@ -105,7 +105,7 @@ def command(
         typer.Option(
             parser=Moment.parse,
             metavar="TIME",
-            help="Compare only keys of which the lake has a change since this time, like 2026-11-24T03:00:00Z.",
+            help="Compare only keys of which the lake has a change since then: a time, or 2h for so long ago.",
         ),
     ] = None,
     work: Annotated[
