@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from lakebound_spark.silver.config import EntitiesConfig, MergeConfig, parse_any_config
 from lakebound_spark.silver.entity_batch import Destinations
@@ -75,6 +75,6 @@ def destinations(
     return Destinations(TABLE, config.rules, own_places, str(folder / "staging")), config
 
 
-def reader_of(spark: SparkSession, folder: Path, *files: Path, keep_expired: bool = False) -> Read:
+def reader_of(spark: SparkSession, folder: Path, *files: Path, keep_expired: bool = False) -> Read[DataFrame]:
     config = MergeConfig(TABLE, keep_expired=keep_expired)
     return reader_of_files(spark, data_files_at(files), str(folder / "app"), config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -20,15 +20,17 @@ from lakebound_spark.reading.files import (
 from lakebound_spark.reading.schema import FILE, RECORD, WHOLE
 from lakebound_spark.reading.source import DataFile, read_records
 
-Use = Callable[[DataFrame, Collection[str]], DataFrame]
+T = TypeVar("T")
+
+Use = Callable[[DataFrame, Collection[str]], T]
 """Computes rows from the records and the registers that they feed, and holds them. Has no other effect."""
 
 _WEIGHT_DIGITS: Final = 7
 
 
 def read_once(
-    spark: SparkSession, files: Sequence[DataFile], source_table: str, use: Use, record: StructType = RECORD
-) -> tuple[CheckedRecords, DataFrame | None]:
+    spark: SparkSession, files: Sequence[DataFile], source_table: str, use: Use[T], record: StructType = RECORD
+) -> tuple[CheckedRecords, T | None]:
     """Give ``use`` the table's records of whole files. Returns the counts, and what ``use`` returned.
 
     The digests are checked first, so only a fault of the writer remains to be found. Then ``use`` is called, and the
@@ -49,9 +51,9 @@ def _read_and_count(
     files: Sequence[DataFile],
     bad_files: Sequence[BadFile],
     source_table: str,
-    use: Use,
+    use: Use[T],
     record: StructType,
-) -> tuple[CheckedRecords, DataFrame | None] | None:
+) -> tuple[CheckedRecords, T | None] | None:
     """The same for files that hold what their names say. None when one of them does not."""
     ours = F.col(WHOLE) & (F.col("source_table") == source_table)
     counted = Observation()

@@ -17,7 +17,7 @@ from lakebound_spark.reading.files import CheckedRecords
 from lakebound_spark.reading.latest import latest_per_key, show_expired
 from lakebound_spark.reading.one_pass import Use
 from lakebound_spark.silver.entity_sql import entity_sql
-from lakebound_spark.silver.micro_batch import Destination, MergeResult, Read, bring_records, reduce_held
+from lakebound_spark.silver.micro_batch import Destination, Held, MergeResult, Read, bring_records, reduce_held
 
 _ENTITY = "entity"
 _RECORDS = "records"
@@ -43,7 +43,7 @@ class Brought:
     unmatched_records: int = 0
 
 
-def bring_entities(spark: SparkSession, read: Read, to: Destinations) -> tuple[CheckedRecords, Brought]:
+def bring_entities(spark: SparkSession, read: Read[DataFrame], to: Destinations) -> tuple[CheckedRecords, Brought]:
     """Merge or append the records into their tables, one table after the other.
 
     Killed between two of them it leaves some tables ahead of the others, until the same records come again: in the
@@ -93,8 +93,8 @@ def _reduce(to: Destinations, records: DataFrame, registers: Collection[str]) ->
     return hold(latest.withColumn(_ENTITY, _entity(to.rules)), f"{to.staging}/latest")
 
 
-def _reader(table: Destination, checked: CheckedRecords, rows: DataFrame) -> Read:
-    def read(_: Use) -> tuple[CheckedRecords, DataFrame]:
+def _reader(table: Destination, checked: CheckedRecords, rows: DataFrame) -> Read[Held]:
+    def read(_: Use[Held]) -> tuple[CheckedRecords, Held]:
         return checked, reduce_held(table, rows, checked.registers)
 
     return read

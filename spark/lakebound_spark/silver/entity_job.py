@@ -47,7 +47,7 @@ from lakebound_spark.silver.merge_job import (
     reader_of_files,
     record_gap,
 )
-from lakebound_spark.silver.micro_batch import MergeResult
+from lakebound_spark.silver.micro_batch import MergeResult, Read
 from lakebound_spark.silver.preparation import prepare_silver
 from lakebound_spark.silver.purge_horizon import purge_floor_ms
 from lakebound_spark.silver.silver_table import extent_of, extent_property, require_own
@@ -295,7 +295,7 @@ class EntityWork(MicroBatchWork):
         waiting = list(files)
         for some in split_by_bytes(files, whole.bytes_per_merge):
             started = time.monotonic()
-            read = reader_of_files(spark, some, whole.target, whole.config)
+            read: Read[DataFrame] = reader_of_files(spark, some, whole.target, whole.config)
             checked, brought = bring_entities(spark, read, self._destinations())
             del waiting[: len(some)]
             row = replace(

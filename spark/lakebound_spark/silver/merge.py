@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -31,7 +31,7 @@ def merge_rows(
     columns: Sequence[str],
     registers: Collection[str] = REGISTERS,
     *,
-    bounds: Row | None = None,
+    bounds: Mapping[str, Any] | Row | None = None,
     is_held: bool = False,
     rescue: bool = False,
 ) -> Counts:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
@@ -31,6 +31,8 @@ from lakebound_spark.silver.pending_merge import PendingMerge
 from lakebound_spark.silver.preparation import prepare_silver
 from lakebound_spark.silver.purge_horizon import StaleRecords
 from lakebound_spark.silver.stale_mark import record_stale_gap
+
+T = TypeVar("T")
 
 BRONZE = "bronze"
 """The reader whose source is a bronze table instead of files."""
@@ -178,10 +180,10 @@ def merge_micro_batch(
     return replace(row, oldest_file_ms=min(file.modified_ms for file in files))
 
 
-def reader_of_files(spark: SparkSession, files: list[DataFile], target: str, config: MergeConfig) -> Read:
+def reader_of_files(spark: SparkSession, files: list[DataFile], target: str, config: MergeConfig) -> Read[T]:
     """Reads the files, and records those that are left out in `<target>_bad_files`."""
 
-    def read(use: Use) -> tuple[CheckedRecords, DataFrame | None]:
+    def read(use: Use[T]) -> tuple[CheckedRecords, T | None]:
         checked, held = read_once(spark, files, config.source_table, use, record_schema(config))
         if checked.bad_files:
             record_bad_files(spark, target, checked.bad_files)
@@ -190,10 +192,10 @@ def reader_of_files(spark: SparkSession, files: list[DataFile], target: str, con
     return read
 
 
-def reader_of_bronze(batch: DataFrame, config: MergeConfig) -> Read:
+def reader_of_bronze(batch: DataFrame, config: MergeConfig) -> Read[T]:
     """Reads rows of a bronze table."""
 
-    def read(use: Use) -> tuple[CheckedRecords, DataFrame | None]:
+    def read(use: Use[T]) -> tuple[CheckedRecords, T | None]:
         checked = bronze_records(batch, config.source_table, record_schema(config))
         return checked, None if checked.records is None else use(checked.records, checked.registers)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.platform.tables import Counts, hold, properties, retry_on_conflict
@@ -59,11 +59,21 @@ class MergeResult:
     append: str = ""
 
 
-Read = Callable[[Use], tuple[CheckedRecords, DataFrame | None]]
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Rows of a micro-batch, one a key, in files that do not change; `_totals` of them where they were counted."""
+
+    rows: DataFrame
+    totals: Mapping[str, Any] | None = None
+
+
+T = TypeVar("T")
+
+Read = Callable[[Use[T]], tuple[CheckedRecords, T | None]]
 """Gives what it is called with the records of a micro-batch; what was counted, and the rows that were held."""
 
 
-def bring_records(spark: SparkSession, read: Read, to: Destination) -> tuple[CheckedRecords, MergeResult]:
+def bring_records(spark: SparkSession, read: Read[Held], to: Destination) -> tuple[CheckedRecords, MergeResult]:
     """Merge or append the records; those older than what has been purged go to `<target>_stale_records` instead.
 
     Tried again from the start when another writer's commit came between: a purge may have been the other writer.
@@ -71,7 +81,7 @@ def bring_records(spark: SparkSession, read: Read, to: Destination) -> tuple[Che
     return retry_on_conflict(lambda: _bring_fresh_records(spark, read, to))
 
 
-def _bring_fresh_records(spark: SparkSession, read: Read, to: Destination) -> tuple[CheckedRecords, MergeResult]:
+def _bring_fresh_records(spark: SparkSession, read: Read[Held], to: Destination) -> tuple[CheckedRecords, MergeResult]:
     checked, held = read(partial(_reduce, to))
     if held is None or checked.records is None or not checked.count:
         return checked, MergeResult()
@@ -94,44 +104,58 @@ def _bring_fresh_records(spark: SparkSession, read: Read, to: Destination) -> tu
     return checked, replace(brought, stale=stale)
 
 
-def _reduce(to: Destination, records: DataFrame, registers: Collection[str]) -> DataFrame:
+def _reduce(to: Destination, records: DataFrame, registers: Collection[str]) -> Held:
     """One row a key, held: typed where the columns are declared; with `columns: auto` they depend on the rows."""
     latest = latest_per_key(show_expired(records) if to.config.keep_expired else records)
     if to.config.auto:
-        return hold(latest, f"{to.staging}/latest")
-    return hold(typed_rows(latest, to.config.columns, registers), f"{to.staging}/rows")
+        return Held(hold(latest, f"{to.staging}/latest"))
+    rows = typed_rows(latest, to.config.columns, registers)
+    return Held(hold(rows, f"{to.staging}/rows")) if to.append_as else _hold_to_merge(rows, to)
 
 
-def reduce_held(to: Destination, latest: DataFrame, registers: Collection[str]) -> DataFrame:
+def reduce_held(to: Destination, latest: DataFrame, registers: Collection[str]) -> Held:
     """What a `Read` has to give as its rows where those of ``latest``, one a key, are held already."""
     if to.config.auto:
-        return latest
+        return Held(latest)
     rows = typed_rows(latest, to.config.columns, registers)
     # An append computes its rows once; a MERGE reads them several times.
-    return rows if to.append_as else hold(rows, f"{to.staging}/rows")
+    return Held(rows) if to.append_as else _hold_to_merge(rows, to)
 
 
-def _merge_held(spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
-    rows, columns = _typed(spark, held, registers, to)
+def _hold_to_merge(rows: DataFrame, to: Destination) -> Held:
+    """The typed rows held, and their `_totals`, which the MERGE has to know first: counted as they pass.
+
+    A query for them took a job of Spark for each table of a micro-batch.
+    """
+    counted = Observation()
+    held = hold(rows.observe(counted, *_totals(to)), f"{to.staging}/rows")
+    # A busy server of Spark Connect sends no counts, because it waits for them for a tenth of a second only.
+    return Held(held, counted.get or None)
+
+
+def _totals(to: Destination) -> list[Column]:
+    """Aggregates of typed rows: their `row_bounds`, and how much of them has no place in a column."""
+    rescued = F.sum("rescued" if to.config.auto else F.lit(0)).alias("rescued")
+    return [*row_bounds(), F.sum("inexact").alias("inexact"), rescued]
+
+
+def _merge_held(spark: SparkSession, held: Held, registers: Collection[str], to: Destination) -> MergeResult:
+    rows, columns = _typed(spark, held.rows, registers, to)
     if not to.config.auto:
         require_columns(to.target, json.loads(properties(spark, to.target)[COLUMNS_PROPERTY]), columns)
     else:
-        rows = hold(rows, f"{to.staging}/rows")
-    counts = rows.agg(
-        *row_bounds(),
-        F.sum("inexact").alias("inexact"),
-        F.sum("rescued" if to.config.auto else F.lit(0)).alias("rescued"),
-    ).head()
-    assert counts is not None
-    if not counts["keys"]:
+        held = _hold_to_merge(rows, to)
+        rows = held.rows
+    totals = held.totals or rows.agg(*_totals(to)).head(1)[0].asDict()
+    if not totals["keys"]:
         return MergeResult()
     names = [column.name for column in columns]
-    merged = merge_rows(spark, to.target, rows, names, registers, bounds=counts, is_held=True, rescue=to.config.auto)
-    return MergeResult(counts["keys"], counts["inexact"], counts["rescued"], None, merged)
+    merged = merge_rows(spark, to.target, rows, names, registers, bounds=totals, is_held=True, rescue=to.config.auto)
+    return MergeResult(totals["keys"], totals["inexact"], totals["rescued"], None, merged)
 
 
-def _append_held(spark: SparkSession, held: DataFrame, registers: Collection[str], to: Destination) -> MergeResult:
-    rows, columns = _typed(spark, held, registers, to)
+def _append_held(spark: SparkSession, held: Held, registers: Collection[str], to: Destination) -> MergeResult:
+    rows, columns = _typed(spark, held.rows, registers, to)
     done = append_changes(spark, to.target, rows, columns, registers, to.append_as, rescue=to.config.auto)
     return MergeResult(done.keys, done.inexact, done.rescued, append=done.append)
 
