@@ -23,6 +23,7 @@ from lakebound_spark.upkeep.sweep import SweepRefusal
 from tests.simulation.mutants import Mutant, applied, edits_of
 
 MERGE, LATEST = "lakebound_spark.silver.merge", "lakebound_spark.reading.latest"
+BLOOM_FILTER = "lakebound_spark.silver.bloom_filter"
 HISTORY, HISTORY_TABLE = "lakebound_spark.history.stretches", "lakebound_spark.history.history_table"
 SWEEP, HORIZON, FILES = (
     "lakebound_spark.upkeep.sweep",
@@ -58,6 +59,10 @@ DUE_START = HERE + "test_due_merge.py::test_a_start_past_the_bound_merges_before
 DUE_IDLE = HERE + "test_due_merge.py::test_a_run_without_an_append_asks_once_what_waits"
 DUE_SMALL = HERE + "test_due_merge.py::test_small_appends_do_not_ask_each_time_what_waits"
 DUE_RAISES = HERE + "test_due_merge.py::test_it_is_raised_when_too_much_waits_and_at_the_end"
+FILTERED = HERE + "test_bloom_filter.py::test_a_merge_tests_the_rows_of_the_table_by_a_bloom_filter"
+TWO_MERGES = (
+    HERE + "test_bloom_filter.py::test_the_session_has_its_settings_back_after_the_last_of_two_merges_at_a_time"
+)
 GOING_ON = HERE + "test_history_table.py::test_a_key_that_continues_ends_as_if_it_were_computed_again"
 
 PLAIN: Final = (
@@ -172,6 +177,47 @@ ON_SPARK: Final = (
         ("merge: the scan wins ties", "_time_ms']} >= {label}", "_time_ms']} > {label}"),
         ("merge: no guard on the stream image", 'f"s.version > t._version AND {t.', 'f"{t.'),
         ("merge: no guard on the base image", 'f"s.base > t._base AND NOT (', 'f"NOT ('),
+    ),
+    *edits_of(
+        MERGE,
+        FILTERED,
+        ("bloom filter: it is of all rows but the first", '"key") >= bounds', '"key") > bounds'),
+        ("bloom filter: Spark sees no smaller source", 'rows = rows.where(F.col("key") >= bounds["first"])', "pass"),
+    ),
+    Mutant(
+        "bloom filter: its MERGE has no settings",
+        BLOOM_FILTER,
+        "            for name, value in settings.items():\n                spark.conf.set(name, value)\n",
+        "",
+        FILTERED,
+    ),
+    Mutant(
+        "bloom filter: a few files are worth it",
+        BLOOM_FILTER,
+        "return size * len(read) >= _LARGE * files",
+        "return True",
+        HERE + "test_bloom_filter.py::test_keys_of_a_few_files_are_merged_without_one",
+    ),
+    Mutant(
+        "bloom filter: a MERGE that fails leaves its settings",
+        BLOOM_FILTER,
+        "    finally:\n",
+        "    except ValueError:\n        pass\n    else:\n",
+        HERE + "test_bloom_filter.py::test_the_session_has_its_settings_back_after_a_failure",
+    ),
+    *edits_of(
+        BLOOM_FILTER,
+        TWO_MERGES,
+        (
+            "bloom filter: the first MERGE to end takes the other's settings",
+            "        else:\n            _restore(spark, before)",
+            "        _restore(spark, before)",
+        ),
+        (
+            "bloom filter: the second MERGE takes the first's settings for the session's",
+            "if not merges:\n                before |=",
+            "if True:\n                before |=",
+        ),
     ),
     Mutant(
         "merge: the last batch's time counts",

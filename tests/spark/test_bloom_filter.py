@@ -12,10 +12,11 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.tables import table_detail
 from lakebound_spark.silver import bloom_filter
+from tests.spark.filtered import filter_tables_of_any_size, is_filtered, newest_statement, plans_of_writes
 from tests.spark.silver import Silver
 from tests.support.independent_writer import item, stream, write_records
 
-_FILTER = "might_contain"
+pytestmark = pytest.mark.classic("reads Spark's own plans, which a server does not tell")
 
 
 @contextmanager
@@ -24,45 +25,36 @@ def no_settings(*_: Any) -> Iterator[None]:
     yield
 
 
-def plans_of_writes(spark: SparkSession) -> list[str]:
-    """The plans by which MERGEs of this session have written rows so far."""
-    executions = spark._jsparkSession.sharedState().statusStore().executionsList()
-    found = [executions.apply(at) for at in range(executions.size())]
-    named = [one for one in found if "Writing modified data" in one.description()]
-    return [one.physicalPlanDescription() for one in named if "LeftOuter" in one.physicalPlanDescription()]
-
-
 @pytest.fixture
 def silver(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Silver:
     """A table that counts as large. Holds `a` and `b`; `b` and `c` of later changes wait in `_changes`."""
     silver = Silver.create(spark, tmp_path / "silver", {"id": "string", "v": "int"}, appends=True)
     silver.merge(write_records(tmp_path / "first", [stream(key, 1, item(key, v={"N": "1"})) for key in "ab"]))
     silver.append(write_records(tmp_path / "later", [stream(key, 2, item(key, v={"N": "2"})) for key in "bc"]))
-    monkeypatch.setattr(bloom_filter, "_LARGE", 1)
-    monkeypatch.setattr(bloom_filter, "_SIZES", {})
+    filter_tables_of_any_size(monkeypatch)
     return silver
 
 
 def test_a_merge_tests_the_rows_of_the_table_by_a_bloom_filter(silver: Silver) -> None:
-    before = len(plans_of_writes(silver.spark))
+    before = newest_statement(silver.spark)
 
     silver.merge_pending()
 
-    plans = plans_of_writes(silver.spark)[before:]
+    plans = plans_of_writes(silver.spark, before)
     assert plans
-    assert all(f"{_FILTER}(Subquery" in plan and "xxhash64(_key" in plan for plan in plans)
+    assert all(map(is_filtered, plans))
     assert {key: row["v"] for key, row in silver.rows().items()} == {"id=S:a": 1, "id=S:b": 2, "id=S:c": 2}
 
 
 def test_a_merge_without_the_settings_is_seen(silver: Silver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bloom_filter, "allowed", no_settings)
-    before = len(plans_of_writes(silver.spark))
+    before = newest_statement(silver.spark)
 
     silver.merge_pending()
 
-    plans = plans_of_writes(silver.spark)[before:]
+    plans = plans_of_writes(silver.spark, before)
     assert plans
-    assert not any(_FILTER in plan for plan in plans)
+    assert not any(map(is_filtered, plans))
 
 
 def test_a_small_table_is_merged_without_one(silver: Silver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +81,7 @@ COPY = "spark.databricks.delta.merge.materializeSource"
 
 
 def test_the_session_has_its_settings_back_after_a_failure(spark: SparkSession) -> None:
+    spark = spark.newSession()
     before = [spark.conf.get(name, None) for name in (JOIN, COPY)]
 
     def fail() -> None:
@@ -102,14 +95,33 @@ def test_the_session_has_its_settings_back_after_a_failure(spark: SparkSession) 
     assert [spark.conf.get(name, None) for name in (JOIN, COPY)] == before
 
 
+def test_the_session_has_its_settings_back_after_the_last_of_two_merges_at_a_time(spark: SparkSession) -> None:
+    """As two tables of `run --parallel 2 --merge-every` have it: the first to begin ends first."""
+    spark = spark.newSession()
+    before = [spark.conf.get(name, None) for name in (JOIN, COPY)]
+    first = bloom_filter.allowed(spark, 10, 1000)
+    first.__enter__()
+
+    with bloom_filter.allowed(spark, 10, 1000):
+        first.__exit__(None, None, None)
+        assert [spark.conf.get(name) for name in (JOIN, COPY)] == ["-1", "none"], "the other MERGE still needs them"
+
+    assert [spark.conf.get(name, None) for name in (JOIN, COPY)] == before
+
+
 def test_a_server_that_refuses_a_setting_gets_none(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bloom_filter, "_COPY_OF_SOURCE", "spark.sql.warehouse.dir")  # which no running session changes
     before = spark.conf.get(JOIN, None)
 
     restored: list[dict[str, str | None]] = []
     restore = bloom_filter._restore
-    monkeypatch.setattr(bloom_filter, "_restore", lambda spark, kept: restored.append(kept) or restore(spark, kept))
+
+    def restore_and_note(session: SparkSession, kept: dict[str, str | None]) -> None:
+        restored.append(kept)
+        restore(session, kept)
+
+    monkeypatch.setattr(bloom_filter, "_restore", restore_and_note)
 
     with bloom_filter.allowed(spark, 10, 1000):
         assert spark.conf.get(JOIN, None) == before
-    assert [bool(kept) for kept in restored] == [True, False], "what was refused is put back once"
+    assert [bool(kept) for kept in restored] == [True], "what was refused is put back once"

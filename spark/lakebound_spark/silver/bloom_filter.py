@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -26,6 +27,14 @@ _LASTS_S: Final = 600.0
 
 _SIZES: Final[dict[str, tuple[float, int, int]]] = {}
 """For each target of this process, when it was asked last, and its bytes and files."""
+
+_MERGING: Final[dict[SparkSession, tuple[int, dict[str, str | None]]]] = {}
+"""How many MERGEs of a session have the settings now, and its values before the first of them.
+
+`run --parallel` merges several tables at a time in one session. If each put back what it had found, the first to begin
+and to end would leave the settings of the second behind for good, and every later MERGE would read its source twice.
+"""
+_LOCK: Final = threading.Lock()
 
 
 def pays(spark: SparkSession, target: str, first: str, last: str) -> bool:
@@ -58,7 +67,8 @@ def allowed(spark: SparkSession, keys: int, text: int) -> Iterator[None]:
 
     The source is read again for each pass of the MERGE, so it must not change: held rows, no query. ``text`` is the
     number of characters of its images; its files, which are compressed, have fewer bytes than twice that. Nothing is
-    set on a server that refuses one of the settings; the MERGE is right without them.
+    set on a server that refuses one of the settings; the MERGE is right without them. Of MERGEs at the same time in one
+    session, the last to end puts back what the session had before the first.
     """
     settings = {
         f"{_PREFIX}enabled": "true",
@@ -72,18 +82,40 @@ def allowed(spark: SparkSession, keys: int, text: int) -> Iterator[None]:
         # A copy of the source in memory has no filter over files.
         _COPY_OF_SOURCE: "none",
     }
-    before: dict[str, str | None] = {}
-    try:
-        before |= {name: spark.conf.get(name, None) for name in settings}
-        for name, value in settings.items():
-            spark.conf.set(name, value)
-    except PySparkException:  # such as CONFIG_NOT_AVAILABLE of serverless compute, to which this program may connect
-        _restore(spark, before)
-        before = {}
+    is_set = _begin(spark, settings)
     try:
         yield
     finally:
-        _restore(spark, before)
+        if is_set:
+            _end(spark)
+
+
+def _begin(spark: SparkSession, settings: Mapping[str, str]) -> bool:
+    """Set them for one MERGE more; False, and none is set, when the server refuses one."""
+    with _LOCK:
+        merges, before = _MERGING.get(spark, (0, {}))
+        try:
+            if not merges:
+                before |= {name: spark.conf.get(name, None) for name in settings}
+            for name, value in settings.items():
+                spark.conf.set(name, value)
+        except (
+            PySparkException
+        ):  # such as CONFIG_NOT_AVAILABLE of serverless compute, to which this program may connect
+            if not merges:
+                _restore(spark, before)
+            return False
+        _MERGING[spark] = merges + 1, before
+        return True
+
+
+def _end(spark: SparkSession) -> None:
+    with _LOCK:
+        merges, before = _MERGING.pop(spark)
+        if merges > 1:
+            _MERGING[spark] = merges - 1, before
+        else:
+            _restore(spark, before)
 
 
 def _restore(spark: SparkSession, before: dict[str, str | None]) -> None:
