@@ -2,6 +2,7 @@
 
 python -m bench            the whole run, into docs/BENCH.md, docs/SCALE.md and docs/bench.svg
 python -m bench --quick    two rounds, printed only
+python -m bench --from FILE    the pages and the picture once more from the results that a run kept (docs/bench.json)
 python -m bench --only backfill    the stages whose name holds that word, printed only
 python -m bench.merge      the merge on real Delta, against the engine's bare MERGE; --write puts it into docs
 python -m bench.live       appends, merges and reads of `_live`; --write puts them into docs
@@ -15,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -34,7 +36,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rounds of everything, printed only")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where BENCH.md and bench.svg go")
     parser.add_argument("--only", metavar="WORD", default="", help="stages with this word in their name, printed only")
+    parser.add_argument("--from", dest="kept", metavar="FILE", type=Path, help="write the pages of a run's results")
+    parser.add_argument("--keep", metavar="FILE", type=Path, help="where the results go (bench.json beside BENCH.md)")
     arguments = parser.parse_args()
+    if arguments.kept:
+        write(msgspec.json.decode(arguments.kept.read_bytes(), type=report.Results), arguments.docs)
+        return
     rounds = 2 if arguments.quick else 15
     heavy = 2 if arguments.quick else 7
     results = report.Results()
@@ -88,15 +95,22 @@ def main() -> None:
         tables = (report.table, report.segment_table, report.bill_table, report.artefact_table)
         print("\n".join(line for one in tables for line in ["", *one(results)]))
         return
-    text = report.markdown(results)
-    print(text)
+    keep = arguments.keep or (None if arguments.quick else arguments.docs / "bench.json")
+    if keep:
+        keep.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+    print(report.markdown(results))
     if not arguments.quick:
-        (arguments.docs / "BENCH.md").write_text(text, "utf-8")
-        scale = arguments.docs / "SCALE.md"
-        kept = section_of(scale.read_text("utf-8"), FORMATS_HEADING) if scale.exists() else ""
-        scale.write_text(with_formats(report.scale(results), kept), "utf-8")
-        report.plot(results, arguments.docs / "bench.svg")
-        print(f"\nwritten to BENCH.md, SCALE.md and bench.svg in {arguments.docs}")
+        write(results, arguments.docs)
+
+
+def write(results: report.Results, docs: Path) -> None:
+    """The pages and the picture in the folder ``docs``."""
+    (docs / "BENCH.md").write_text(report.markdown(results), "utf-8")
+    scale = docs / "SCALE.md"
+    kept = section_of(scale.read_text("utf-8"), FORMATS_HEADING) if scale.exists() else ""
+    scale.write_text(with_formats(report.scale(results), kept), "utf-8")
+    report.plot(results, docs / "bench.svg")
+    print(f"written to BENCH.md, SCALE.md and bench.svg in {docs}")
 
 
 if __name__ == "__main__":
