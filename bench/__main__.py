@@ -16,17 +16,15 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench import artefacts, billing, report, stages
+from bench.figures import DOCS, keep, kept
 from bench.live_page import FORMATS_HEADING, section_of, with_formats
-from bench.loopback import ROOT
 from demo.local_stack import LocalStack
 from lakebound.adapters.sqs import SqsQueue
 
-DOCS: Final = ROOT / "docs"
 CORPORA: Final = ("flat", "nested", "large")
 
 
@@ -40,7 +38,9 @@ def main() -> None:
     parser.add_argument("--keep", metavar="FILE", type=Path, help="where the results go (bench.json beside BENCH.md)")
     arguments = parser.parse_args()
     if arguments.kept:
-        write(msgspec.json.decode(arguments.kept.read_bytes(), type=report.Results), arguments.docs)
+        if not arguments.kept.is_file():
+            parser.error(f"there is no file {arguments.kept}: a run keeps its results in bench.json beside BENCH.md")
+        write(kept(arguments.kept, report.Results), arguments.docs)
         return
     rounds = 2 if arguments.quick else 15
     heavy = 2 if arguments.quick else 7
@@ -95,9 +95,8 @@ def main() -> None:
         tables = (report.table, report.segment_table, report.bill_table, report.artefact_table)
         print("\n".join(line for one in tables for line in ["", *one(results)]))
         return
-    keep = arguments.keep or (None if arguments.quick else arguments.docs / "bench.json")
-    if keep:
-        keep.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+    if place := arguments.keep or (None if arguments.quick else arguments.docs / "bench.json"):
+        keep(place, results)
     print(report.markdown(results))
     if not arguments.quick:
         write(results, arguments.docs)
@@ -107,8 +106,8 @@ def write(results: report.Results, docs: Path) -> None:
     """The pages and the picture in the folder ``docs``."""
     (docs / "BENCH.md").write_text(report.markdown(results), "utf-8")
     scale = docs / "SCALE.md"
-    kept = section_of(scale.read_text("utf-8"), FORMATS_HEADING) if scale.exists() else ""
-    scale.write_text(with_formats(report.scale(results), kept), "utf-8")
+    formats = section_of(scale.read_text("utf-8"), FORMATS_HEADING) if scale.exists() else ""
+    scale.write_text(with_formats(report.scale(results), formats), "utf-8")
     report.plot(results, docs / "bench.svg")
     print(f"written to BENCH.md, SCALE.md and bench.svg in {docs}")
 

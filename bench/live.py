@@ -4,6 +4,7 @@ python -m bench.live --write                  all parts, into the docs (about tw
 python -m bench.live --write --rows 5000000 --minutes 120    the same on a larger table, with every round
 python -m bench.live --only reads --rows 1000000    one part of it, on a smaller table, printed only
 python -m bench.live --only wide --write      one part again; the page keeps the others as they were measured
+python -m bench.live --page                   the page and its picture from what was kept, without a run
 python -m bench.live --only formats --write   the table of docs/SCALE.md alone
 python -m bench.live --only merges --keys recent    appends and merges with one way of choosing keys, printed only
 
@@ -29,7 +30,8 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 
 from bench import corpora
-from bench.live_page import Measured, Part, Side, load_parts, save_part, write_formats, write_page
+from bench.figures import keep, kept
+from bench.live_page import KEPT, Measured, Part, Side, conditions, write_formats, write_page
 from bench.merge import (
     COLUMNS,
     WIDE,
@@ -117,32 +119,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--write", action="store_true", help="write the page, its picture and the table of docs/SCALE.md"
     )
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the page from what was kept")
     given = parser.parse_args(arguments)
     if given.keys and given.write:
         parser.error("--write needs both ways of choosing keys: leave out --keys")
     extent = Extent(given.rows, given.events, given.micro_batches, given.rounds, records=given.records)
     extent = replace(extent, seconds=given.minutes * 60 / LOOPS, keys=(given.keys,) if given.keys else KEYS)
+    if given.page:
+        write_page(kept(KEPT, dict[str, Part]))
+        return
     with bench_session() as (spark, folder):
         for name in given.only or PARTS:
             part = measured_part(spark, folder / name, name, extent)
             print("\n".join(part.lines()), flush=True)
-            if given.write:
-                save_part(part)
-            if given.write and name == "formats":
+            if not given.write:
+                continue
+            parts = kept(KEPT, dict[str, Part]) | {name: part}
+            keep(KEPT, parts)
+            if name == "formats":
                 write_formats(part)
-    if given.write and given.only != ["formats"]:
-        write_page(load_parts(list(PARTS)))
+            else:
+                write_page(parts)
 
 
 def measured_part(spark: SparkSession, folder: Path, name: str, extent: Extent) -> Part:
     """One part of the page, measured now; ``folder`` is gone afterwards."""
     folder.mkdir()
-    part = Part(name, extent.rows, os.getloadavg()[0])
-    part.measured = PARTS[name](spark, folder, extent)
-    part.rounds = len(part.measured[-1].ours.seconds)
-    part.load_after = os.getloadavg()[0]
+    load = os.getloadavg()[0]
+    measured = PARTS[name](spark, folder, extent)
     shutil.rmtree(folder)
-    return part
+    rounds = len(measured[-1].ours.seconds)
+    rows = {"wide": extent.wide_rows, "formats": 0}.get(name, extent.rows)
+    return Part(name, conditions(rows, rounds, load, os.getloadavg()[0]), measured)
 
 
 @contextmanager

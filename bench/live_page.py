@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
 import pyspark
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-DOCS: Final = ROOT / "docs"
-PAGE: Final = "BENCH-LIVE"
-KEPT: Final = ROOT / ".build" / "bench-live"
+from bench.figures import DOCS, put
+from bench.pictures import Bar, draw
+
+PAGE: Final = DOCS / "BENCH-LIVE.md"
+PICTURE: Final = DOCS / "bench-live.svg"
+KEPT: Final = DOCS / "bench-live.json"
+"""The parts, each as it was measured last."""
 
 
 @dataclass(slots=True)
@@ -49,16 +50,20 @@ class Measured:
         return min(each), median(each), max(each)
 
     @property
+    def missed(self) -> bool:
+        """Whether the median is on the wrong side of the aim; False where none was set."""
+        if self.most_seconds is not None:
+            return median(self.ours.seconds) > self.most_seconds
+        mid = self.ratios()[1]
+        return self.aim is not None and (mid < self.aim if self.faster else mid > self.aim)
+
+    @property
     def verdict(self) -> str:
         """The aim, and whether it was missed."""
+        missed = " missed" if self.missed else ""
         if self.most_seconds is not None:
-            missed = median(self.ours.seconds) > self.most_seconds
-            return f"≤ {self.most_seconds:g} s{' missed' if missed else ''}"
-        if self.aim is None:
-            return "–"
-        mid = self.ratios()[1]
-        missed = mid < self.aim if self.faster else mid > self.aim
-        return f"{'≥' if self.faster else '≤'} {self.aim:g} ×{' missed' if missed else ''}"
+            return f"≤ {self.most_seconds:g} s{missed}"
+        return "–" if self.aim is None else f"{'≥' if self.faster else '≤'} {self.aim:g} ×{missed}"
 
     def line(self) -> str:
         """A row of the table."""
@@ -69,13 +74,10 @@ class Measured:
 
 @dataclass(slots=True)
 class Part:
-    """What one part of the run measured, on how large a table, and how busy the machine was before and after."""
+    """What one part of the run measured, and in what conditions: a sentence on the rows, the rounds and the machine."""
 
     name: str
-    rows: int
-    load_before: float
-    load_after: float = 0.0
-    rounds: int = 0
+    conditions: str
     measured: list[Measured] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -85,16 +87,18 @@ class Part:
         base, ours = self.measured[0].base.name, self.measured[0].ours.name
         head = f"| what | keys | {base} | {ours} | ratio min – median – max | aim |"
         if self.name == "reads":
-            head = head.replace("keys", "")
+            head = head.replace("keys", "changes")
         return [head, "|---|---|---|---|---|---|", *(one.line() for one in self.measured)]
 
-    @property
-    def conditions(self) -> str:
-        """A sentence on the machine."""
-        return (
-            f"Load of the machine when it was measured: {self.load_before:.1f} before, {self.load_after:.1f} after, of"
-            f" which this run makes about {os.cpu_count()}."
-        )
+
+def conditions(rows: int, rounds: int, load_before: float, load_after: float) -> str:
+    """A sentence on what was measured and how busy the machine was."""
+    of = f"{rows:,} rows of silver, " if rows else ""
+    return (
+        f"{of}{rounds} rounds that count, on {os.cpu_count()} cores (Spark {pyspark.__version__},"
+        f" Delta on the local disk). Load of the machine: {load_before:.1f} before, {load_after:.1f} after, of which"
+        f" this run makes about {os.cpu_count()}."
+    )
 
 
 def format_lines(measured: Sequence[Measured]) -> list[str]:
@@ -106,81 +110,6 @@ def format_lines(measured: Sequence[Measured]) -> list[str]:
         lines.append(f"| {one.what} | {one.case} | {figures} | {low:.2f} – **{mid:.2f}** – {high:.2f} |")
     return lines
 
-
-def save_part(part: Part) -> None:
-    """Keep a part for the page."""
-    KEPT.mkdir(parents=True, exist_ok=True)
-    (KEPT / f"{part.name}.json").write_text(json.dumps(asdict(part), indent=1), "utf-8")
-
-
-def load_parts(names: Sequence[str]) -> dict[str, Part]:
-    """The parts that were kept. Raises SystemExit where one was never measured here."""
-    if missing := [name for name in names if not (KEPT / f"{name}.json").exists()]:
-        raise SystemExit(f"the page needs {', '.join(missing)} too: run python -m bench.live --only … --write for each")
-    return {name: _part(json.loads((KEPT / f"{name}.json").read_text("utf-8"))) for name in names}
-
-
-def _part(kept: dict[str, object]) -> Part:
-    lines = kept.pop("measured")
-    assert isinstance(lines, list)
-    measured = [Measured(**{**one, "base": Side(**one["base"]), "ours": Side(**one["ours"])}) for one in lines]
-    return Part(**kept, measured=measured)  # type: ignore[arg-type]  # as `asdict` wrote it
-
-
-ABOUT: Final = """# Appending first against merging at once
-
-For people who choose `--merge-every`. After it you know how soon a change is visible, what the merges then cost, and
-how much longer a query over `_live` takes than one over the table.
-
-`make bench LIVE=1` wrote this page on {cores} cores (Spark {spark}, Delta on the local disk). Rounds that count, after
-those that warm up: {rounds}. Both sides take turns within one run. Quote the ratios: absolute figures depend on the
-machine.
-The bare MERGE is given the reduced, typed rows as Parquet and updates or inserts them without a condition. Ours begins
-with the batch file. `uniform` draws keys from the whole table, `recent` takes the newest; one event in ten is of a new
-key.
-
-![ratios against their aims](bench-live.svg)
-
-## From a file in the bucket to `_live`, and what a day of it costs
-
-*File to `_live`*: a micro-batch of {events:,} events against one bare MERGE of the same rows into {rows:,} rows. The
-ratio is the share of the MERGE's time for which a reader waits. *Sustained*: {micro_batches} such micro-batches and
-the one merge of them all, against a bare MERGE of each. The ratio is how many times as many events the same machine
-brings in.
-
-{appends}
-
-{appends_load}
-
-## The merge itself
-
-The guarded MERGE against the bare one, of the same typed rows: below 1 the guard costs nothing.
-
-{merges}
-
-{merges_load}
-
-## What a query over `_live` costs
-
-The same query over `<table>_live` with one change pending for every hundred rows, and over `<table>_current`, which
-shows nothing of what is pending. *Whole rows* reads and hashes all columns of all rows. *Aggregate* groups
-{reads_rows:,} rows by one column. The lookups are of one key.
-
-{reads}
-
-{reads_load}
-
-A query over `_live` has to look up each row among the pending ones, so it costs most for queries that otherwise read
-almost nothing. Ask `_current` where the age of the last merge is good enough.
-
-## A table of 500 columns
-
-{wide_events:,} events until `_live` shows them.
-
-{wide}
-
-{wide_load}
-"""
 
 FORMATS_HEADING: Final = "## Reading batch files"
 FORMATS: Final = """<a id="formats"></a>
@@ -201,41 +130,82 @@ DEFAULT: Final = (
 )
 
 
-STEPS_HEADING: Final = "## Where an append goes"
-"""The last section of the page, from `bench.append_steps`; it stays as somebody wrote it."""
+def write_page(parts: Mapping[str, Part]) -> None:
+    """The figures of docs/BENCH-LIVE.md and its picture, of the parts that were measured at some time."""
+    shown = {name: parts[name] for name in SECTIONS if name in parts}
+    blocks = {name: "\n".join([part.conditions, "", *part.lines()]) for name, part in shown.items()}
+    rows = [one for part in shown.values() for one in part.measured]
+    about = title(rows)
+    said = "\n".join(f"- {sentence}" for sentence in meaning(rows))
+    put(PAGE, {**blocks, "meaning": f"![{about}](bench-live.svg)\n\n{said}"})
+    axis = "times as long as a bare MERGE, or as the same query over silver; shorter is better"
+    draw(PICTURE, about, axis, [bar(one) for one in rows])
 
 
-def write_page(parts: dict[str, Part]) -> None:
-    """The page and its picture."""
-    page = DOCS / f"{PAGE}.md"
-    steps = section_of(page.read_text("utf-8"), STEPS_HEADING)
-    page.write_text(f"{markdown(parts)}\n{steps}" if steps else markdown(parts), "utf-8")
-    plot(parts, DOCS / "bench-live.svg")
+SECTIONS: Final = ("appends", "merges", "wide", "reads")
+TOLD: Final = {
+    "file to _live": "Until a change is visible",
+    "sustained": "All changes, with the merge",
+    "MERGE": "The merge itself",
+    "500 columns": "Until visible, 500 columns",
+    "whole rows": "All rows of _live",
+    "aggregate": "Sums by group of _live",
+    "lookup by _key": "One row of _live, by _key",
+    "lookup by the key's column": "One row of _live, by its column",
+}
+CHOSEN: Final = {"uniform": ", keys anywhere", "recent": ", newest keys"}
+
+
+def bar(one: Measured) -> Bar:
+    """The share of the other side's time."""
+    mid, aim = one.ratios()[1], one.aim
+    if one.faster:
+        mid, aim = 1 / mid, aim and 1 / aim
+    seconds = [f"{median(side.seconds):.1f} s" for side in (one.ours, one.base)]
+    name = TOLD.get(one.what, one.what) + CHOSEN.get(one.case, "")
+    return Bar(name, mid, f"{mid:.2f} × ({seconds[0]} for {seconds[1]})", aim, one.missed)
+
+
+def title(rows: Sequence[Measured]) -> str:
+    """What the picture says, in a sentence."""
+    found = {(one.what, one.case): one.ratios()[1] for one in rows}
+    said = []
+    if share := found.get(("file to _live", "uniform")):
+        said.append(f"A change is visible in {share:.2f} of a MERGE's time")
+    if times := next((ratio for (what, _), ratio in found.items() if what == "lookup by _key"), None):
+        said.append(f"a lookup in _live takes {times:.1f} times as long")
+    return ", and ".join(said) or "Appending first, against merging at once"
+
+
+def meaning(rows: Sequence[Measured]) -> Iterator[str]:
+    """What the figures mean for a person who chooses: computed, for what was measured."""
+    for one in rows:
+        base, ours = (median(side.seconds) for side in (one.base, one.ours))
+        where = {"uniform": "anywhere in the table", "recent": "among the newest keys"}.get(one.case, "")
+        if one.what == "file to _live":
+            yield (
+                f"**Changes {where}.** {one.events:,} of them are visible in `_live` {ours:.1f} s after their file is"
+                f" read; merged at once by a bare MERGE they would be in {base:.1f} s."
+            )
+        if one.what == "sustained":
+            yield (
+                f"**Many changes {where}.** With the merge that follows, one machine brings in"
+                f" {one.events / ours:,.0f} a second, or {one.events / ours * 0.0864:,.0f} million a day. By bare"
+                f" MERGEs it is {one.events / base:,.0f} a second."
+            )
+        if one.what == "lookup by _key":
+            yield (
+                f"**A reader of one row** waits {ours:.1f} s in `_live`, and {base:.1f} s in silver, which lacks what"
+                " waits for the merge."
+            )
+        if one.what == "whole rows":
+            yield f"**A reader of all rows** waits {ours:.1f} s in `_live`, and {base:.1f} s in silver."
 
 
 def write_formats(part: Part) -> None:
     """The table of docs/SCALE.md."""
     scale = DOCS / "SCALE.md"
     scale.write_text(with_formats(scale.read_text("utf-8"), formats_section(part)), "utf-8")
-
-
-def markdown(parts: dict[str, Part]) -> str:
-    """The page."""
-    appends = parts["appends"]
-    append, sustained = appends.measured[:2]
-    filled = {name: "\n".join(part.lines()) for name, part in parts.items()}
-    filled |= {f"{name}_load": part.conditions for name, part in parts.items()}
-    return ABOUT.format(
-        **filled,
-        cores=os.cpu_count(),
-        spark=pyspark.__version__,
-        rounds=", ".join(f"{part.rounds} of {name}" for name, part in parts.items()),
-        rows=appends.rows,
-        reads_rows=parts["reads"].rows,
-        events=append.events,
-        micro_batches=sustained.events // append.events,
-        wide_events=parts["wide"].measured[0].events,
-    )
 
 
 def formats_section(part: Part) -> str:
@@ -260,29 +230,3 @@ def section_of(page: str, heading: str) -> str:
     """The last section of a page if it has this heading, else ""."""
     found = re.search(rf"^{re.escape(heading)}$.*\Z", page, re.MULTILINE | re.DOTALL)
     return found[0] if found else ""
-
-
-def plot(parts: dict[str, Part], path: Path) -> None:
-    """One bar a line: its median ratio, least and greatest, and the aim."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "lakebound"
-    from matplotlib import pyplot
-
-    rows = [one for part in parts.values() for one in part.measured if one.aim is not None][::-1]
-    figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(rows) + 1.2))
-    for place, one in enumerate(rows):
-        low, mid, high = one.ratios()
-        colour = "#2a9d8f" if one.faster else "#2a6f97"
-        axes.barh(place, mid, color=colour, xerr=[[mid - low], [high - mid]], ecolor="#999999", height=0.6)
-        axes.annotate(f" {mid:.2f}×", (high, place), va="center", fontsize=8)
-        axes.plot([one.aim, one.aim], [place - 0.4, place + 0.4], color="#e07a5f", linewidth=2)
-    axes.set_yticks(range(len(rows)), [f"{one.what} ({one.case})" for one in rows], fontsize=8)
-    axes.axvline(1, color="black", linewidth=0.8)
-    told = "blue: share of the other side's time, less is better; green: times as fast, more is better; red: aim"
-    axes.set_xlabel(told, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)

@@ -55,7 +55,7 @@ def draw(path: Path, title: str, axis: str, bars: Sequence[Bar], *, powers: bool
         axes.margins(x=0.3)
         if any(bar.aim is not None for bar in bars):
             axis += "; grey stroke: aim; orange: aim missed"
-        axes.set_xlabel(axis, fontsize=9)
+        figure.supxlabel(axis, x=0.01, horizontalalignment="left", fontsize=9)
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12)
         axes.spines[["top", "right"]].set_visible(False)
         figure.tight_layout()

@@ -126,8 +126,8 @@ def table(results: Results) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for one in results.rows():
-        low, mid, high = one.ratios()
-        unit = one.unit
+        low, mid, high = (f"{ratio:.{1 + one.is_share}f}" for ratio in one.ratios())
+        ratios, unit = f"{low} – **{mid}** – {high}", one.unit
         if one.unit == "starts/s":
             sides = f"{median(one.base) * 1000:.0f} ms | {median(one.ours) * 1000:.0f} ms"
         else:
@@ -136,7 +136,7 @@ def table(results: Results) -> list[str]:
         if one.aim:
             told = f"≤ {one.aim:g} of its time" if one.is_share else f"≥ {one.aim:g}×"
             aim = f"{told} {'missed' if one.missed else '✓'}"
-        lines.append(f"| {one.stage} | {one.corpus} | {sides} | {low:.1f} – **{mid:.1f}** – {high:.1f} | {aim} |")
+        lines.append(f"| {one.stage} | {one.corpus} | {sides} | {ratios} | {aim} |")
     return lines
 
 
@@ -371,7 +371,7 @@ def plot(results: Results, path: Path) -> None:
 def _bar(name: str, one: Measured) -> Bar:
     mid = one.ratios()[1]
     aim = 1 / one.aim if one.is_share else one.aim
-    return Bar(name, mid, f"{mid:.1f} ×", aim or None, one.missed)
+    return Bar(name, mid, f"{mid:.{1 + one.is_share}f} ×", aim or None, one.missed)
 
 
 def meaning(results: Results) -> Iterator[str]:

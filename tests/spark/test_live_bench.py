@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from bench import live, live_page
-from bench.live_page import Measured, Part, Side
+from bench.live_page import Measured, Side
 
 TINY = live.Extent(
     rows=500, events=100, micro_batches=1, rounds=1, wide_columns=12, wide_rows=200, wide_events=50, records=1_000
@@ -25,10 +25,6 @@ def test_a_part_runs_and_gives_both_sides_the_same_rows(spark: SparkSession, tmp
     assert len(part.lines()) == 2 + len(part.measured)
 
 
-def a_part(name: str, *measured: Measured) -> Part:
-    return Part(name, 1_000, 0.5, 2.5, 3, list(measured))
-
-
 def measured(what: str, base: list[float], ours: list[float], **how: float) -> Measured:
     return Measured(what, "uniform", Side("bare MERGE", base), Side("ours", ours), **how)  # type: ignore[arg-type]
 
@@ -43,26 +39,6 @@ def test_the_table_says_what_was_missed() -> None:
     assert times.line().endswith("1.00 – **2.00** – 3.00 | ≥ 2.5 × missed |")
     seconds = measured("500 columns", [20.0], [8.5], most_seconds=8.0)
     assert seconds.line().endswith("≤ 8 s missed |")
-
-
-def test_the_page_is_made_of_parts_that_were_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_page, "KEPT", tmp_path)
-    append, sustained = measured("append", [10.0], [2.0], aim=0.2), measured("sustained", [9.0], [3.0], aim=2.5)
-    append.events, sustained.events = 100, 1_000
-    for name in live.PARTS:
-        if name == "formats":
-            continue
-        live_page.save_part(a_part(name, append, sustained))
-    with pytest.raises(SystemExit, match="the page needs formats too"):
-        live_page.load_parts(list(live.PARTS))
-    read = Measured("avro", "16", Side("one ndjson.gz", [4.0]), Side("ours", [1.0]), events=2_000, bytes=3_000_000)
-    live_page.save_part(a_part("formats", read))
-    parts = live_page.load_parts(list(live.PARTS))
-    assert parts["appends"].measured == [append, sustained]
-    page = live_page.markdown(parts)
-    assert "10 such micro-batches" in page
-    assert page.count("| append | uniform | 10.00 s | 2.00 s | 0.20 – **0.20** – 0.20 | ≤ 0.2 × |") == 4
-    assert "| avro | 16 | 3 | 2,000 | 0.25 – **0.25** – 0.25 |" in live_page.formats_section(parts["formats"])
 
 
 def test_the_section_of_the_page_on_scale_takes_the_place_of_the_one_before() -> None:
