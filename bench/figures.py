@@ -6,7 +6,7 @@ So one part can be measured again, a page can be worded anew without a run, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -36,3 +36,8 @@ def put(page: Path, blocks: Mapping[str, str]) -> None:
             raise SystemExit(f"{page.name} needs the lines {begin} and {end} once each: the figures go between them")
         text = f"{begin}\n\n{block}\n\n{end}".join(parts)
     page.write_text(text, "utf-8")
+
+
+def meaning_of(title: str, picture: str, sentences: Iterable[str]) -> str:
+    """The block that a reader needs who skips the table: the picture, and what its figures mean."""
+    return "\n".join([f"![{title}]({picture})", "", *(f"- {sentence}" for sentence in sentences)])

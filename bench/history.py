@@ -1,6 +1,7 @@
 """What a micro-batch of the history costs while bronze and the history grow, going on and recomputed, in one run.
 
 python -m bench.history --write         the whole run, into docs/BENCH-HISTORY.md (ten minutes)
+python -m bench.history --page          the page from what was kept, without a run
 python -m bench.history --records 200000 --records 400000   other lengths, printed only
 
 Bronze holds the same keys each time, with ever more records of each. One micro-batch follows what was told of its
@@ -11,7 +12,6 @@ would cost if every key were recomputed from bronze. Afterwards the history is c
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,11 +20,12 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-import pyspark
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from bench.merge import DOCS, LABEL, bench_session
+from bench.figures import DOCS, keep, kept, meaning_of, put
+from bench.merge import LABEL, bench_session, conditions
+from bench.pictures import Bar, draw
 from lakebound_spark.bronze.bronze_table import INGEST_DATE, prepare_bronze
 from lakebound_spark.history.history_table import differences, prepare_history, rebuild, update_history
 from lakebound_spark.history.stretches import stretches
@@ -38,20 +39,9 @@ WARM_UPS: Final = 1
 START_MS: Final = 1_795_000_000_000
 MINUTE_MS: Final = 60_000
 ITEM: Final = '{"id":{"S":"%010d"},"step":{"N":"%d"},"pad":{"S":"' + "x" * 200 + '"}}'
-ABOUT: Final = """# The history while bronze grows
-
-For engineers who run `build_history`. After it you know how its time grows with bronze.
-
-`make bench HISTORY=1` wrote this page on {cores} cores (Spark {spark}, Delta on the local disk), in {rounds} rounds
-after {warm_ups} that warms up. Each micro-batch has {touched:,} records, each of another key, of {keys:,} keys in all.
-
-- *Going on*: the records are newer than all that the history holds of their keys.
-- *Recomputed*: the records are late, so each of their keys is computed from all of its records.
-
-The factor compares with the shortest bronze in the same run. Quote it: absolute figures depend on the machine.
-
-{table}
-"""
+PAGE: Final = DOCS / "BENCH-HISTORY.md"
+PICTURE: Final = DOCS / "bench-history.svg"
+KEPT: Final = DOCS / "bench-history.json"
 
 
 @dataclass(slots=True)
@@ -71,6 +61,14 @@ class Growing:
         )
 
 
+@dataclass(slots=True)
+class HistoryFigures:
+    """What the page is written from: a sentence on the machine and the rounds, and each length of bronze."""
+
+    conditions: str = ""
+    lengths: list[Growing] = field(default_factory=list)
+
+
 HEAD: Final = "| records in bronze | going on, s | factor | recomputed, s | factor |\n|---|---|---|---|---|"
 
 
@@ -80,7 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, action="append", help="records in bronze (200000 and 2000000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count (%(default)s)")
     parser.add_argument("--write", action="store_true", help="write docs/BENCH-HISTORY.md")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the page from what was kept")
     given = parser.parse_args(arguments)
+    if given.page:
+        write_page(kept(KEPT, HistoryFigures))
+        return
     found: list[Growing] = []
     with bench_session() as (spark, folder):
         for records in given.records or RECORDS:
@@ -88,19 +90,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measure(spark, folder / str(records), growing, given.rounds, keys=KEYS, touched=TOUCHED)
             found.append(growing)
             print(growing.line(found[0]), file=sys.stderr, flush=True)
-    table = "\n".join([HEAD, *(one.line(found[0]) for one in found)])
-    print(table)
+    print("\n".join(table(found)))
     if given.write:
-        about = ABOUT.format(
-            cores=os.cpu_count(),
-            spark=pyspark.__version__,
-            rounds=given.rounds,
-            warm_ups=WARM_UPS,
-            keys=KEYS,
-            touched=TOUCHED,
-            table=table,
+        figures = HistoryFigures(conditions(given.rounds, WARM_UPS), found)
+        keep(KEPT, figures)
+        write_page(figures)
+
+
+def table(lengths: Sequence[Growing]) -> list[str]:
+    """Its lines."""
+    return [HEAD, *(one.line(lengths[0]) for one in lengths)]
+
+
+def write_page(figures: HistoryFigures) -> None:
+    """The figures of docs/BENCH-HISTORY.md and its picture."""
+    lengths = figures.lengths
+    least, most = lengths[0], lengths[-1]
+    longer = median(most.on) / median(least.on)
+    about = (
+        f"With {most.records / least.records:g} times as many records in bronze, a micro-batch of the history takes"
+        f" {longer:.2f} times as long"
+    )
+    pairs = (most.on, least.on), (most.anew, least.anew)
+    on, anew = ([f"{median(seconds):.0f} s" for seconds in pair] for pair in pairs)
+    said = [
+        f"**Records in order**, as a live table brings them: {TOUCHED:,} take {on[0]} where bronze holds"
+        f" {most.records:,} records, and {on[1]} where it holds {least.records:,}.",
+        f"**Records that come late**: as many take {anew[0]} and {anew[1]}. Their keys are computed from all of their"
+        " records, so this grows with bronze.",
+    ]
+    lines = [figures.conditions, "", *table(lengths)]
+    put(PAGE, {"meaning": meaning_of(about, PICTURE.name, said), "table": "\n".join(lines)})
+    bars = [
+        Bar(f"{name}, {one.records:,} records in bronze", median(seconds), f"{median(seconds):.0f} s")
+        for name, sides in (
+            ("In order", [(one, one.on) for one in lengths]),
+            ("Late", [(one, one.anew) for one in lengths]),
         )
-        (DOCS / "BENCH-HISTORY.md").write_text(about, "utf-8")
+        for one, seconds in sides
+    ]
+    draw(PICTURE, about, f"seconds for {TOUCHED:,} records; shorter is better", bars)
 
 
 def measure(spark: SparkSession, folder: Path, growing: Growing, rounds: int, *, keys: int, touched: int) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import pyspark
 
-from bench.figures import DOCS, put
+from bench.figures import DOCS, meaning_of, put
 from bench.pictures import Bar, draw
 
 PAGE: Final = DOCS / "BENCH-LIVE.md"
@@ -136,8 +136,7 @@ def write_page(parts: Mapping[str, Part]) -> None:
     blocks = {name: "\n".join([part.conditions, "", *part.lines()]) for name, part in shown.items()}
     rows = [one for part in shown.values() for one in part.measured]
     about = title(rows)
-    said = "\n".join(f"- {sentence}" for sentence in meaning(rows))
-    put(PAGE, {**blocks, "meaning": f"![{about}](bench-live.svg)\n\n{said}"})
+    put(PAGE, {**blocks, "meaning": meaning_of(about, "bench-live.svg", meaning(rows))})
     axis = "times as long as a bare MERGE, or as the same query over silver; shorter is better"
     draw(PICTURE, about, axis, [bar(one) for one in rows])
 

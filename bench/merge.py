@@ -2,6 +2,7 @@
 
 python -m bench.merge --write                         the whole run, into docs/BENCH-MERGE.md (half an hour)
 python -m bench.merge --rows 1000000 --keys uniform   a part of it, printed only
+python -m bench.merge --page                          the page from what was kept, without a run
 python -m bench.merge --wide                          the table of 500 columns, printed only
 
 Both sides start from equal tables of the same layout, clustered by key. Ours reads the batch file, checks it, reduces
@@ -21,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ import pyspark
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from bench.figures import DOCS, keep, kept, meaning_of, put
+from bench.pictures import Bar, draw
 from lakebound.transport.batch_files import BatchFile
 from lakebound_spark.platform.session import local_session
 from lakebound_spark.platform.sql_text import insert_clause, update_clause
@@ -47,29 +50,11 @@ from lakebound_spark.silver.silver_table import prepare_target
 
 AIM: Final = 1.2
 WARM_UPS: Final = 2
-DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 # A job that runs for days is compiled by the second tier, which `local.conf` leaves out for short runs.
 SETTINGS: Final = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC", "spark.driver.memory": "3g"}
-ABOUT: Final = """# The merge against the engine's bare MERGE
-
-For engineers who judge the speed of the merge job. After it you know what its checks, casts and guards cost over a
-MERGE that does nothing else.
-
-`make bench MERGE=1` wrote this page on {cores} cores (Spark {spark}, Delta on the local disk), in {rounds} rounds after
-{warm_ups} that warm up. Both sides take turns within one run. Quote the ratios: absolute figures depend on the machine.
-
-Ours is the whole micro-batch: it reads the batch file, checks it, reduces it to one row a key, parses and casts the
-columns, and runs the guarded MERGE. The bare MERGE gets the reduced, typed rows as Parquet, and updates or inserts them
-without a condition.
-
-{table}
-
-One event in ten is of a new key and one in ten a second change of a key. `uniform` draws the keys from the whole
-table, `recent` takes the newest. Rows written anew are those that a MERGE updated or copied; with deletion vectors
-none is copied. Half of our time on the wide table is the planning and compiling of Delta's MERGE, which the bare
-MERGE needs too. It grows with the columns and hardly with the events, so give a wide table fewer and larger
-micro-batches.
-"""
+PAGE: Final = DOCS / "BENCH-MERGE.md"
+PICTURE: Final = DOCS / "bench-merge.svg"
+KEPT: Final = DOCS / "bench-merge.json"
 LABEL: Final = "2026-11-01T00:00:00.000"
 COLUMNS: Final = {
     "id": "string",
@@ -119,6 +104,14 @@ class MergeCase:
     bare: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
     rewritten: list[int] = field(default_factory=list)
+    conditions: str = ""
+    """A sentence on the machine and the rounds."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other cases, in words."""
+        chosen = {"uniform": "keys anywhere", "recent": "newest keys"}[self.keys]
+        return f"{self.rows:,} rows, {self.columns} columns, {chosen}"
 
     def ratios(self) -> tuple[float, float, float]:
         """Least, median and greatest of ours / bare."""
@@ -153,7 +146,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--wide", action="store_true", help="the wide table only")
     parser.add_argument("--write", action="store_true", help="write docs/BENCH-MERGE.md")
     parser.add_argument("--json", action="store_true", help="the rounds as JSON")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the page from what was kept")
     given = parser.parse_args(arguments)
+    if given.page:
+        write_page(kept(KEPT, dict[str, MergeCase]).values())
+        return
     if given.wide and given.rows:
         parser.error("--wide is a table of its own size; leave out --rows")
     found: list[MergeCase] = []
@@ -168,16 +165,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for keys in given.keys or ("uniform", "recent"):
                 case = MergeCase(columns, rows, WIDE_EVENTS if columns == WIDE else given.events, keys)
                 measure(spark, filled, folder / keys, case, given.rounds)
+                case.conditions = conditions(given.rounds, WARM_UPS)
                 found.append(case)
                 print(case.line(), file=sys.stderr, flush=True)
                 shutil.rmtree(folder / keys)
     table = "\n".join([HEAD, *(one.line() for one in found)])
     print(json.dumps([asdict(one) for one in found], indent=2) if given.json else table)
     if given.write:
-        about = ABOUT.format(
-            cores=os.cpu_count(), spark=pyspark.__version__, rounds=given.rounds, warm_ups=WARM_UPS, table=table
-        )
-        (DOCS / "BENCH-MERGE.md").write_text(about, "utf-8")
+        cases = kept(KEPT, dict[str, MergeCase]) | {one.name: one for one in found}
+        keep(KEPT, cases)
+        write_page(cases.values())
+
+
+def conditions(rounds: int, warm_ups: int) -> str:
+    """A sentence on the machine and the rounds."""
+    return (
+        f"Measured on {os.cpu_count()} cores (Spark {pyspark.__version__}, Delta on the local disk), in rounds that"
+        f" count and rounds that warm up: {rounds} and {warm_ups}."
+    )
+
+
+def write_page(cases: Collection[MergeCase]) -> None:
+    """The figures of docs/BENCH-MERGE.md and its picture, of the cases that were measured at some time."""
+    said = list(dict.fromkeys(one.conditions for one in cases))
+    if len(said) > 1:
+        said = [f"- {one.name}: {one.conditions}" for one in cases]
+    most = max(one.ratios()[1] for one in cases)
+    about = f"A whole micro-batch takes up to {most:.1f} times as long as the engine's bare MERGE of the same rows"
+    table = "\n".join([*said, "", HEAD, *(one.line() for one in cases)])
+    put(PAGE, {"meaning": meaning_of(about, PICTURE.name, meaning(cases)), "table": table})
+    draw(PICTURE, about, "times as long as the bare MERGE; shorter is better", [bar(one) for one in cases])
+
+
+def bar(one: MergeCase) -> Bar:
+    """The ratio of the case, with the seconds of both sides."""
+    mid = one.ratios()[1]
+    return Bar(one.name, mid, f"{mid:.2f} × ({median(one.ours):.0f} s for {median(one.bare):.0f} s)", AIM, mid > AIM)
+
+
+def meaning(cases: Collection[MergeCase]) -> Iterator[str]:
+    """What the figures mean for a person who has a table: computed, for what was measured."""
+    for one in cases:
+        if one.keys == "uniform":
+            rate = one.events / median(one.ours)
+            yield (
+                f"**{one.rows:,} rows of {one.columns} columns.** {one.events:,} changes anywhere in the table are in"
+                f" it {median(one.ours):.0f} s after their file is read. So on the machine of this run the job keeps up"
+                f" with {rate:,.0f} changes a second, in micro-batches as large as this."
+            )
 
 
 def measure(spark: SparkSession, filled: Path, folder: Path, measured: MergeCase, rounds: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from bench import live_page
-from bench.figures import DOCS, keep, kept, put
+from bench import history, live_page, merge
+from bench.figures import keep, kept, put
 from bench.live_page import Measured, Part, Side
 
 PARTS = dict[str, Part]
@@ -92,11 +93,40 @@ def test_a_number_of_times_is_drawn_as_a_share_of_time() -> None:
     assert live_page.bar(one).missed
 
 
-def test_the_pages_show_what_is_kept_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+PAGES = {
+    live_page: (live_page.write_page, PARTS),
+    merge: (lambda cases: merge.write_page(cases.values()), dict[str, merge.MergeCase]),
+    history: (history.write_page, history.HistoryFigures),
+}
+
+
+@pytest.mark.parametrize("module", [live_page, merge, history], ids=lambda module: module.__name__)
+def test_a_page_shows_what_is_kept_beside_it(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A figure typed into a page, or kept and not written, would differ from a page that is written now."""
-    page = tmp_path / "live-page.md"
-    page.write_text(live_page.PAGE.read_text("utf-8"), "utf-8")
-    monkeypatch.setattr(live_page, "PAGE", page)
-    monkeypatch.setattr(live_page, "PICTURE", tmp_path / "live.svg")
-    live_page.write_page(kept(live_page.KEPT, PARTS))
-    assert page.read_text("utf-8") == (DOCS / "BENCH-LIVE.md").read_text("utf-8")
+    before, write = module.PAGE.read_text("utf-8"), PAGES[module]
+    page = tmp_path / "page.md"
+    spoilt = re.sub(r"(<!-- figures: \w+ -->).*?(<!-- end)", r"\1 typed by somebody \2", before, flags=re.DOTALL)
+    page.write_text(spoilt, "utf-8")
+    monkeypatch.setattr(module, "PAGE", page)
+    monkeypatch.setattr(module, "PICTURE", tmp_path / module.PICTURE.name)
+    write[0](kept(module.KEPT, write[1]))
+    assert page.read_text("utf-8") == before
+    picture = (tmp_path / module.PICTURE.name).read_text("utf-8")
+    assert len(picture) < 30_000
+    assert f"]({module.PICTURE.name})" in before
+
+
+def test_a_case_measured_again_tells_its_own_conditions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(marks("meaning", "table"), "utf-8")
+    monkeypatch.setattr(merge, "PAGE", page)
+    monkeypatch.setattr(merge, "PICTURE", tmp_path / "merge.svg")
+    one = merge.MergeCase(10, 1_000, 100, "uniform", [1.0], [2.0], [80], "Then.")
+    other = merge.MergeCase(10, 1_000, 100, "recent", [1.0], [1.1], [80], "Then.")
+    merge.write_page([one, other])
+    assert page.read_text("utf-8").count("Then.") == 1
+    assert "100 changes anywhere in the table are in it 2 s after their file is read" in page.read_text("utf-8")
+    assert "keeps up with 50 changes a second" in page.read_text("utf-8")
+    other.conditions = "Now."
+    merge.write_page([one, other])
+    assert "- 1,000 rows, 10 columns, newest keys: Now." in page.read_text("utf-8")
