@@ -42,7 +42,7 @@ bench: setup ## benchmarks against the obvious implementation, as ratios of one 
 	@$(if $(MERGE),exec $(BIN)/python -m bench.merge --write)
 	@$(if $(HISTORY),exec $(BIN)/python -m bench.history --write)
 	@$(if $(LIVE),exec $(BIN)/python -m bench.live --write $(if $(ROWS),--rows $(ROWS)) $(if $(MINUTES),--minutes $(MINUTES)))
-	@$(if $(ENTITIES),exec $(BIN)/python -m bench.entities)
+	@$(if $(ENTITIES),exec $(BIN)/python -m bench.entities --write)
 
 test-connect: setup ## the Spark tests through a Spark Connect server, but for those that need a classic session
 	@exec $(BIN)/python -m tests.spark.connect_server $(BIN)/pytest -q -m "spark and not soak" tests/spark

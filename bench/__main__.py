@@ -6,7 +6,7 @@ python -m bench --from FILE    the pages and the picture once more from the resu
 python -m bench --only backfill    the stages whose name holds that word, printed only
 python -m bench.merge      the merge on real Delta, against the engine's bare MERGE; --write puts it into docs
 python -m bench.live       appends, merges and reads of `_live`; --write puts them into docs
-python -m bench.entities   one table against ten of the same files, printed only
+python -m bench.entities   one table against ten of the same files; --write puts it into docs
 python -m bench.history    the history on real Delta, while bronze grows; --write puts it into docs
 """
 

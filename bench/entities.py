@@ -1,6 +1,7 @@
 """One table against ten of the same files: what a micro-batch costs when the rules of its keys split it.
 
-python -m bench.entities                    printed; docs/ENTITIES.md says what was seen (ten minutes)
+python -m bench.entities --write            into docs/ENTITIES.md, with its picture (ten minutes)
+python -m bench.entities --page             the page's figures from what was kept, without a run
 python -m bench.entities --events 100000    larger micro-batches
 
 Both sides take turns within one run, on the same files: the whole work of a micro-batch, with its rows of `_metrics`.
@@ -15,7 +16,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
@@ -27,7 +28,9 @@ from unittest.mock import patch
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from bench.merge import COLUMNS, MergeCase, bench_session, fill, write_events
+from bench.figures import DOCS, keep, kept, meaning_of, put
+from bench.merge import COLUMNS, MergeCase, bench_session, conditions, fill, write_events
+from bench.pictures import Bar, draw
 from lakebound_spark.platform.metrics import MicroBatch, prepare_metrics
 from lakebound_spark.platform.tables import read_table
 from lakebound_spark.reading.source import BYTES_PER_MERGE, DataFile
@@ -39,6 +42,9 @@ from lakebound_spark.silver.entity_job import EntityJob, EntityMicroBatch
 from lakebound_spark.silver.merge_job import MergeJob
 from lakebound_spark.silver.silver_table import prepare_target
 
+PAGE: Final = DOCS / "ENTITIES.md"
+PICTURE: Final = DOCS / "bench-entities.svg"
+KEPT: Final = DOCS / "bench-entities.json"
 AIM: Final = 1.5
 TABLES: Final = 10
 ROWS: Final = 100_000
@@ -98,6 +104,43 @@ def row(name: str, one: tuple[float, float], ten: tuple[float, float], aim: str)
     return f"| {name} | {a:.1f} | {c:.1f} | {b:.1f} | {d:.1f} | **{d / b:.2f}** | {aim}{missed} |"
 
 
+@dataclass(slots=True)
+class Way:
+    """What was measured of one way of bringing rows in, and in what conditions: a sentence."""
+
+    conditions: str
+    one: Spent
+    ten: Spent
+
+
+TITLES: Final = {"appended": "Appended (`--merge-every`)", "merged": "Merged at once"}
+
+
+def write_page(ways: Mapping[str, Way]) -> None:
+    """The figures of docs/ENTITIES.md and its picture, of the ways that were measured at some time."""
+    times = sorted(way.ten.whole()[1] / way.one.whole()[1] for way in ways.values())
+    span = " to ".join(f"{each:.1f}" for each in dict.fromkeys((times[0], times[-1])))
+    about = f"Ten tables from the same files take {span} times the processor seconds of one"
+    said = [
+        f"{TITLES[name]}, a micro-batch takes {way.one.whole()[1]:.1f} processor seconds with one table and"
+        f" {way.ten.whole()[1]:.1f} with ten: a further table adds"
+        f" {(way.ten.whole()[1] - way.one.whole()[1]) / (TABLES - 1):.1f}."
+        for name, way in ways.items()
+    ]
+    table = [HEAD, *(lines(name, way.one, way.ten) for name, way in ways.items())]
+    measured_on = list(dict.fromkeys(way.conditions for way in ways.values()))
+    if len(measured_on) > 1:
+        measured_on = [f"- {TITLES[name]}: {way.conditions}" for name, way in ways.items()]
+    block = [meaning_of(about, PICTURE.name, said), "", *measured_on, "", *table]
+    put(PAGE, {"ten tables": "\n".join(block)})
+    bars = [
+        Bar(f"{TITLES[name].replace('`', '')}, {tables}", spent.whole()[1], f"{spent.whole()[1]:.0f} s")
+        for name, way in ways.items()
+        for tables, spent in (("one table", way.one), ("ten tables", way.ten))
+    ]
+    draw(PICTURE, about, "processor seconds of a micro-batch; shorter is better", bars)
+
+
 def processor_seconds() -> float:
     """Of this process and of all that it started, so far."""
     parents: dict[int, int] = {}
@@ -152,16 +195,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=int, default=20_000, help="events a micro-batch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count (%(default)s)")
     parser.add_argument("--only", choices=list(WAYS), help="one way (both)")
+    parser.add_argument("--write", action="store_true", help="write the figures of docs/ENTITIES.md and their picture")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write them from what was kept")
     given = parser.parse_args(arguments)
-    table = [HEAD]
+    if given.page:
+        write_page(kept(KEPT, dict[str, Way]))
+        return
+    table, ways = [HEAD], kept(KEPT, dict[str, Way])
     with bench_session() as (spark, folder):
         for name in [given.only] if given.only else WAYS:
             one, ten = measured(
                 spark, folder / name, name, MergeCase(len(COLUMNS), ROWS, given.events, "uniform"), given.rounds
             )
             table.append(lines(name, one, ten))
+            about = f"{given.events:,} events, {len(COLUMNS)} columns a table. {conditions(given.rounds, 1)}"
+            ways[name] = Way(about, one, ten)
             shutil.rmtree(folder / name)
     print("\n".join(table))
+    if given.write:
+        keep(KEPT, ways)
+        write_page(ways)
 
 
 def measured(spark: SparkSession, folder: Path, name: str, case: MergeCase, rounds: int) -> tuple[Spent, Spent]:
