@@ -27,6 +27,7 @@ from tests.support.registers import visible_items
 
 JOB: Final = Path(__file__).parents[2] / "spark" / "jobs" / "merge_changes.py"
 CARELESS: Final = Path(__file__).with_name("careless_job.py")
+FILTERED: Final = Path(__file__).with_name("filtered_job.py")
 FILES: Final = 3
 _LOOK_SECONDS: Final = 0.002
 

@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakebound_spark.silver.silver_reader import read_silver
-from tests.spark.killed import CARELESS, Killed, Lake
+from tests.spark.filtered import joins_told
+from tests.spark.killed import CARELESS, FILTERED, Killed, Lake
 from tests.spark.silver import run_job
 
 SEEDS = 25
@@ -73,6 +74,25 @@ def test_a_job_killed_around_deltas_commit_ends_right(
     killed = lake.run(lambda paths: lake.numbered(folder, paths) >= (2 if "offsets" in folder else 3))
     assert killed is not None
     assert killed.where == where, killed
+    assert lake.run() is None
+    assert shown(spark, lake) == lake.expected(), killed
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("folder", ["checkpoint/offsets/", "silver/_delta_log/"])
+def test_a_job_killed_around_a_commit_with_the_bloom_filter_ends_right(
+    spark: SparkSession, tmp_path: Path, folder: str
+) -> None:
+    """In the third micro-batch, so that the second has told of its filter: the first finds an empty table."""
+    lake = Lake.of(tmp_path / "lake", 0, FILTERED)
+    killed = lake.run(lambda paths: lake.numbered(folder, paths) >= (3 if "offsets" in folder else 4))
+    assert killed is not None
+    assert (killed.offsets, killed.commits) == (3, 2), killed
+    assert killed.merged == (2 if "offsets" in folder else 3), killed
+    told = joins_told(lake.folder / "log")
+    assert sum(made for made, _ in told) > 0
+    assert all(made == filtered for made, filtered in told)
+    assert shown(spark, lake) != lake.expected() or killed.merged == 3, "nothing was left to do"
     assert lake.run() is None
     assert shown(spark, lake) == lake.expected(), killed
 
