@@ -24,6 +24,7 @@ from lakebound_spark.silver.live_rows import key_columns, live_query, told_colum
 from lakebound_spark.silver.silver_table import prepare_target
 from lakebound_spark.silver.stale_mark import mark_stale
 from lakebound_spark.silver.views import create_views
+from tests.spark.filtered import filter_tables_of_any_size, is_filtered, newest_statement, plans_of_writes
 from tests.spark.generated_code import generated_code
 from tests.spark.histories import MARGIN_MS, deliver, history, two_registers
 from tests.spark.shown_rows import Shown, expected, shown
@@ -158,7 +159,14 @@ def test_live_equals_the_received_records_at_every_moment(
 def test_a_read_of_two_moments_equals_one_between(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    """Each odd seed has the filter that a MERGE gets in a large table."""
+    if seed % 2:
+        filter_tables_of_any_size(monkeypatch)
+    before = newest_statement(spark)
     story = live(spark, tmp_path, seed, monkeypatch)
+    plans = plans_of_writes(spark, before)
+    assert len(plans) > 1
+    assert {is_filtered(plan) for plan in plans} == {bool(seed % 2)}
     assert len(story.moments) > 12
     assert story.wrong_reads(farthest=4) == []
 
@@ -185,9 +193,17 @@ def drop_first(real: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("step", "careless"), [("close_merge", drop_at_once), ("merge_rows", drop_first)])
+@pytest.mark.parametrize("is_large", [False, True], ids=["small", "filtered"])
 def test_red_control_a_careless_merge_is_found(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, careless: Callable[[Any], Any]
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    careless: Callable[[Any], Any],
+    is_large: bool,
 ) -> None:
+    if is_large:
+        filter_tables_of_any_size(monkeypatch)
     monkeypatch.setattr(pending_merge, step, careless(getattr(pending_merge, step)))
     assert live(spark, tmp_path, 1, monkeypatch).wrong_reads(farthest=4)
 
