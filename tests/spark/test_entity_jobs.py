@@ -50,6 +50,7 @@ def bronze(spark: SparkSession, tmp_path: Path) -> DataFrame:
     return spark.read.format("delta").load(str(tmp_path / "bronze"))
 
 
+@pytest.mark.spark35
 def test_the_sink_of_a_pipeline_brings_bronze_into_all_tables(
     spark: SparkSession, bronze: DataFrame, tmp_path: Path
 ) -> None:
