@@ -7,18 +7,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.cli.deployed import table_named
-from lakebound.cli.files import open_source
+from lakebound.cli.files import named, open_source
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.counts import count_text
-from lakebound.errors import Misconfigured
-from lakebound.formats.registry import reader_of
-from lakebound.operate.file_check import MAX_FILE_BYTES
+from lakebound.errors import LakeboundError, Misconfigured, Poison
+from lakebound.operate.file_check import MAX_FILE_BYTES, whole_records
 from lakebound.operate.infer_columns import ColumnProposal, Inference, path_text
 from lakebound.operate.infer_entities import EntityInference
 from lakebound.transport.object_keys import DataKey
@@ -128,14 +126,19 @@ def _items_of_table(table: str, segments: int) -> _Items:
 
 
 def _items_of_files(source: str) -> _Items:
-    """New images of the records, with their source table; deletes have none. A damaged file ends the look at it."""
+    """New images of the records, with their source table; deletes have none. Raises LakeboundError for damage."""
     store, prefix = open_source(source)
     for stored in store.list(prefix + "/"):
         key = DataKey.parse(prefix, stored.key)
         if key is None:
             continue
-        for record in reader_of(key.ext)(store.get(stored.key, MAX_FILE_BYTES)):
-            image = record["new_image"]
-            if image is not None:
-                keys = record["keys"] if isinstance(record["keys"], dict) else orjson.loads(record["keys"])
-                yield record["source_table"], image if isinstance(image, dict) else orjson.loads(image), tuple(keys)
+        try:
+            for record in whole_records(key.ext, store.get(stored.key, MAX_FILE_BYTES)):
+                if record["new_image"] is not None:
+                    yield record["source_table"], record["new_image"], tuple(record["keys"])
+        except Poison as poison:
+            raise LakeboundError(
+                f"{named(source, stored.key)} is damaged ({poison.code}: {poison.detail})",
+                hint=f"`lakebound files check {source}` names every such file; look at a folder without them, or at the"
+                " table",
+            ) from None

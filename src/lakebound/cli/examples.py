@@ -54,7 +54,7 @@ lakebound dlq redrive --from quarantine --reason creation_time --rate 100
 lakebound dlq discard --from buffer --all --dry-run
 lakebound dlq discard --from quarantine --reason view_type --yes
 lakebound config infer --table cars --output cars.yaml
-lakebound config infer --files s3://lake/ddb/cars --sample 100000
+lakebound config infer --files s3://lake/ddb/cars --entities --output cars.yaml
 lakebound spark-conf
 lakebound spark-conf --platform s3a
 """.splitlines()

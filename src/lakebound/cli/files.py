@@ -154,7 +154,7 @@ def flatten_files(
     else:
         verb = "would write" if dry_run else "wrote"
         where = "to stdout" if folder is None else f"into {folder}"
-        lines = [f"{key}: {reason}" for key, reason in result.damaged.items()]
+        lines = [f"{named(source, key)}: {reason}" for key, reason in result.damaged.items()]
         amount = f"{count_text(result.files, 'file')}, {count_text(result.records, 'record')}"
         lines.append(f"{verb} {amount}, {where}; {_were_there(result.present)}")
         for line in lines:
@@ -168,9 +168,15 @@ def open_source(source: str) -> tuple[Files, str]:
     if "://" in source:
         location = Location.parse(source)
         return S3Store(location.bucket, aws_client("s3")), location.prefix
-    if not Path(source).is_dir():
-        raise typer.BadParameter(f"{source} is neither s3://bucket/prefix nor a folder")
+    # An empty text, as a shell makes it of a variable that is not set, would be the folder of the process.
+    if not source or not Path(source).is_dir():
+        raise typer.BadParameter(f"{source or 'an empty text'} is neither s3://bucket/prefix nor a folder")
     return FolderFiles(Path(source)), PREFIX
+
+
+def named(source: str, key: str) -> str:
+    """What a person calls the file of this key: its path in their folder, or its key in the bucket."""
+    return key if "://" in source else str(Path(source) / key.removeprefix(f"{PREFIX}/"))
 
 
 def _print_check(source: str, report: CheckReport, *, as_json: bool) -> None:
@@ -187,8 +193,7 @@ def _print_check(source: str, report: CheckReport, *, as_json: bool) -> None:
         )
         return
     for one in report.damaged:
-        where = one.key if "://" in source else Path(source) / one.key.removeprefix(f"{PREFIX}/")
-        echo(f"{where}: {one.code}, {one.detail}")
+        echo(f"{named(source, one.key)}: {one.code}, {one.detail}")
     if not report.files:
         echo(
             f"no batch file below {source}; the data prefix of a stack is its output DataPrefix, s3://BUCKET/ddb/TABLE"

@@ -53,9 +53,17 @@ class CheckReport:
 def records_before_damage(ext: str, body: bytes) -> Iterator[dict[str, Any]]:
     """The records of a batch file up to its first damage, which only `check_file` reports."""
     try:
-        yield from reader_of(ext)(body)
+        yield from whole_records(ext, body)
     except Poison:
         return  # what was read before that place is good
+
+
+def whole_records(ext: str, body: bytes) -> Iterator[dict[str, Any]]:
+    """Each record of a batch file. Raises Poison (`record_shape`, and what the format's reader raises)."""
+    for number, record in enumerate(reader_of(ext)(body), 1):
+        if not _is_record(record):
+            raise Poison("record_shape", f"record {number} has not the fields of a record")
+        yield record
 
 
 def check_file(key: DataKey, body: bytes) -> None:
@@ -66,10 +74,7 @@ def check_file(key: DataKey, body: bytes) -> None:
     if sha256(body).hexdigest()[: len(key.digest)] != key.digest:
         raise Poison("digest", "the content is not the one that the name was made from")
     count, newest = 0, 0
-    for record in reader_of(key.ext)(body):
-        count += 1
-        if not _is_record(record):
-            raise Poison("record_shape", f"record {count} has not the fields of a record")
+    for count, record in enumerate(whole_records(key.ext, body), 1):
         newest = max(newest, record["ingest_time_ms"])
         if record["origin"] != key.origin:
             raise Poison("origin", f"record {count} is of another origin than the name says")

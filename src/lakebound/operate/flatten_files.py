@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakebound.errors import Poison
-from lakebound.formats.registry import reader_of
-from lakebound.operate.file_check import MAX_FILE_BYTES, Files
+from lakebound.operate.file_check import MAX_FILE_BYTES, Files, whole_records
 from lakebound.record.plain_json import flatten
 from lakebound.transport.object_keys import DataKey
 
@@ -38,15 +37,17 @@ def flatten_all(
         if place is not None and place.exists():
             result.present += 1
             continue
+        count = key.count
         if not dry_run:
             try:
-                lines = b"".join(map(flatten, reader_of(key.ext)(files.get(stored.key, MAX_FILE_BYTES))))
+                lines = [flatten(record) for record in whole_records(key.ext, files.get(stored.key, MAX_FILE_BYTES))]
             except Poison as poison:
                 result.damaged[stored.key] = poison.code
                 continue
-            _write(place, lines)
+            _write(place, b"".join(lines))
+            count = len(lines)
         result.files += 1
-        result.records += key.count
+        result.records += count
         flattened()
     return result
 

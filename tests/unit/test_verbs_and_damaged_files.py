@@ -1,0 +1,85 @@
+"""What the verbs that read batch files say where one is damaged: a sentence that names it, never a traceback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.independent_writer import item, line, stream, write_bytes, write_lines
+from tests.support.operator_stack import Lakebound
+
+GOOD = stream("k", 1, item("k", n={"N": "1"}), ingest_time_ms=1000)
+
+
+def without(name: str) -> str:
+    return json.dumps({field: value for field, value in GOOD.items() if field != name}) + "\n"
+
+
+DAMAGES: dict[str, Callable[[Path], Path]] = {
+    "no gzip": lambda source: write_bytes(source, 1, b"rubbish"),
+    "a member cut short": lambda source: write_bytes(source, 1, gzip.compress(line(GOOD).encode())[:-9]),
+    "no JSON": lambda source: write_lines(source, ["rubbish\n"]),
+    **{
+        f"the JSON {text}": lambda source, t=text: write_lines(source, [f"{t}\n"])
+        for text in ("null", "[1]", "7", "{}")
+    },  # type: ignore[misc]
+    **{f"no {name}": lambda source, n=name: write_lines(source, [without(n)]) for name in GOOD},  # type: ignore[misc]
+    **{
+        f"{name} a list": lambda source, n=name: write_lines(source, [line({**GOOD, n: [1]})])  # type: ignore[misc]
+        for name in ("keys", "new_image", "key", "source_table")
+    },
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named_in_a_sentence(damage: str, lakebound: Lakebound, tmp_path: Path) -> None:
+    source = tmp_path / "files"
+    path = DAMAGES[damage](source)
+    for more in ((), ("--entities",)):
+        said = lakebound.err("config", "infer", "--files", str(source), *more, status=1)
+        assert said.startswith(f"lakebound: {path} is damaged (")
+        assert f"`lakebound files check {source}` names every such file" in said
+    assert str(path) in lakebound.out("files", "check", str(source), status=1)
+    said = lakebound.out("files", "flatten", str(source), str(tmp_path / "flat"), status=1)
+    assert said.startswith(f"{path}: ")
+    assert "wrote 0 files, 0 records" in said
+    # What stands before the place that is cut short is good.
+    found = damage == "a member cut short"
+    assert lakebound("trace", "id=k", "--files", str(source)) == (0 if found else 1)
+    assert ("nothing found of id=k" in lakebound.printed().out) is not found
+
+
+def test_records_before_the_damage_are_traced(lakebound: Lakebound, tmp_path: Path) -> None:
+    write_lines(tmp_path / "files", [line(GOOD), "{}\n", line(GOOD)])
+    assert lakebound("trace", "id=k", "--files", str(tmp_path / "files")) == 0
+    assert "1 record" in lakebound.printed().out
+
+
+def test_a_whole_file_is_read_by_each_verb(lakebound: Lakebound, tmp_path: Path) -> None:
+    """Else the refusals above would say nothing of the damage."""
+    source = tmp_path / "files"
+    write_lines(source, [line(GOOD)])
+    assert "n: bigint" in lakebound.out("config", "infer", "--files", str(source)).replace('"', "")
+    assert "1 of 1 file whole" in lakebound.out("files", "check", str(source))
+    assert "wrote 1 file, 1 record" in lakebound.out("files", "flatten", str(source), str(tmp_path / "flat"))
+    assert "1 record" in lakebound.out("trace", "id=k", "--files", str(source))
+
+
+def test_flatten_counts_what_it_wrote_and_not_what_the_name_says(lakebound: Lakebound, tmp_path: Path) -> None:
+    write_lines(tmp_path / "files", [line(GOOD)], count=5)
+    said = lakebound.out("files", "flatten", str(tmp_path / "files"), str(tmp_path / "flat"))
+    assert "wrote 1 file, 1 record" in said
+
+
+@pytest.mark.parametrize("verb", [("config", "infer", "--files"), ("files", "check"), ("files", "flatten")])
+def test_an_empty_text_is_no_folder(
+    verb: tuple[str, ...], lakebound: Lakebound, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell gives one for a variable that is not set; the verb would read whatever folder it runs in."""
+    monkeypatch.chdir(tmp_path)
+    write_lines(tmp_path, [line(GOOD)])
+    assert "an empty text is neither s3://bucket/prefix nor a folder" in lakebound.err(*verb, "")
