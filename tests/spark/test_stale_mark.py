@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import replace
 from datetime import datetime
@@ -89,10 +90,26 @@ def test_a_look_that_finds_nothing_new_is_noted_now_and_then(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = str(tmp_path / "silver")
-    for minutes, version in ((15, 1), (15, 1), (0, 2), (0, 3)):
+    read: list[str] = []
+    read_table = status_table.read_table
+    monkeypatch.setattr(status_table, "read_table", lambda spark, place: read.append(place) or read_table(spark, place))
+
+    def look(minutes: int, *gaps: Gap) -> tuple[int, int]:
+        """The table's version after a look, and how often the row has been read so far."""
         monkeypatch.setattr(status_table, "LOOK_MINUTES", minutes)
-        write_status(spark, target, [GAP], "")
-        assert newest_version(spark, f"{target}_status") == version
+        write_status(spark, target, gaps, "")
+        return newest_version(spark, f"{target}_status"), len(read)
+
+    assert look(15, GAP) == (1, 1)
+    assert look(15, GAP) == (1, 1), "this process knows the row"
+    status_table._LAST.clear()  # as in a new one
+    assert look(15, GAP) == (1, 2)
+    assert look(15, GAP) == (1, 2), "it knows the row that it read, too"
+    assert look(0, GAP) == (2, 3)
+    assert look(0, GAP) == (3, 4)
+    assert look(15) == (4, 5), "something changed"
+    shutil.rmtree(f"{target}_status")
+    assert look(15) == (1, 6), "somebody dropped the table"
 
 
 def test_a_stream_that_goes_on_looks_between_its_micro_batches(
