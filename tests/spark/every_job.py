@@ -74,12 +74,16 @@ def every_job(folder: Path, silver: str) -> dict[str, tuple[str, ...]]:
 
 
 def run_jobs(
-    start: Sequence[str], commands: Mapping[str, Sequence[str]], folder: Path, environment: Mapping[str, str]
+    start: Sequence[str],
+    commands: Mapping[str, Sequence[str]],
+    folder: Path,
+    environment: Mapping[str, str],
+    runner: Path = RUNNER,
 ) -> dict[str, Answer]:
     """What each job answered. ``start`` is the command that runs the runner's script, with Python or spark-submit."""
     asked, told = folder / "commands.json", folder / "answers.json"
     asked.write_text(json.dumps(list(commands.values())))
-    command = [*start, str(RUNNER), str(asked), str(told)]
+    command = [*start, str(runner), str(asked), str(told)]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return {name: Answer(**one) for name, one in zip(commands, json.loads(told.read_text()), strict=True)}
