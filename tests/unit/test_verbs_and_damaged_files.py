@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lakebound.cli import silver_table
+from lakebound.errors import Misconfigured
 from tests.support.independent_writer import item, line, stream, write_bytes, write_lines
 from tests.support.operator_stack import Lakebound
 
@@ -83,3 +85,25 @@ def test_an_empty_text_is_no_folder(
     monkeypatch.chdir(tmp_path)
     write_lines(tmp_path, [line(GOOD)])
     assert "an empty text is neither s3://bucket/prefix nor a folder" in lakebound.err(*verb, "")
+
+
+def test_a_place_without_rights_is_not_called_a_wrong_path(lakebound: Lakebound, tmp_path: Path) -> None:
+    """/sys, which takes a new file of nobody, stands for a folder of another person: a superuser may write there."""
+    write_lines(tmp_path / "files", [line(GOOD)])
+    infer = ("config", "infer", "--files", str(tmp_path / "files"), "--output")
+    said = lakebound.err(*infer, "/sys/cars.yaml")
+    assert said.endswith(": /sys/cars.yaml. Check your rights there, or give another path\n")
+    assert lakebound.err(*infer, str(tmp_path / "none" / "cars.yaml")).endswith("cars.yaml. Check the path\n")
+
+
+@pytest.mark.parametrize(
+    ("has_engine", "told"),
+    [
+        (False, "its address, or catalog.schema.table of Unity Catalog"),
+        (True, "its address, catalog.schema.table of Unity Catalog, or --engine spark"),
+    ],
+)
+def test_the_choices_for_a_name_end_with_or(has_engine: bool, told: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        silver_table._deltalake_address("nowhere", has_engine=has_engine)
+    assert str(refused.value).endswith(told)

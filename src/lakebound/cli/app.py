@@ -108,6 +108,8 @@ def _drop_output() -> None:
 def _advice(failure: OSError) -> str:
     if failure.errno in (errno.ENOSPC, errno.EDQUOT):
         return "Free some, then repeat the command: it goes on"
+    if failure.filename and failure.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Check your rights there, or give another path"
     return "Check the path" if failure.filename else "Check the paths, and where the output goes"
 
 

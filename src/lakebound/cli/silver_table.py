@@ -199,7 +199,7 @@ def _deltalake_address(target: str, *, has_engine: bool = True) -> str:
     otherwise = ", or give --engine spark" if has_engine else ""
     if find_spec("deltalake") is None and (missing := missing_package("deltalake", otherwise)):
         raise missing
-    return target if "/" in target else _unity_address(target, ", or --engine spark" if has_engine else "")
+    return target if "/" in target else _unity_address(target, has_engine=has_engine)
 
 
 def _engine_of(target: str) -> Engine:
@@ -209,12 +209,13 @@ def _engine_of(target: str) -> Engine:
     return Engine.DELTALAKE if "/" in target or _UNITY_NAME.fullmatch(target) else Engine.SPARK
 
 
-def _unity_address(name: str, otherwise: str) -> str:
+def _unity_address(name: str, *, has_engine: bool) -> str:
+    unity = "catalog.schema.table of Unity Catalog"
     parts = _UNITY_NAME.fullmatch(name)
     if parts is None:
         raise Misconfigured(
             f"{name} is a name that only Spark's own catalog knows",
-            hint="Give the table's folder (one of this folder as ./NAME), its address, catalog.schema.table of Unity"
-            f" Catalog{otherwise}",
+            hint="Give the table's folder (one of this folder as ./NAME), its address,"
+            f" {f'{unity}, or --engine spark' if has_engine else f'or {unity}'}",
         )
     return "uc://" + ".".join(part.strip("`") for part in parts.groups())
