@@ -81,6 +81,14 @@ def objects(target: str, sql: str) -> list[Any]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_the_help_tells_the_json_that_is_written(target: str) -> None:
+    """Two rows are no JSON document, which the help of the other verbs' --json promises."""
+    told = " ".join(CliRunner().invoke(app, ["query", "--help"], env={"COLUMNS": "300"}).output.split())
+    assert len(objects(target, "SELECT _key FROM live")) == 2
+    assert "Tell each row as a JSON object on a line of its own." in told
+    assert "one JSON document" not in told
+
+
 def test_live_has_what_waits_and_current_has_not(target: str) -> None:
     assert objects(target, "SELECT _key, soc FROM live ORDER BY _key") == [
         {"_key": "vin=S:a", "soc": "12345678901234567890.5000000000"},

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from lakebound.cli.output import AsJson, echo, echo_table
+from lakebound.cli.output import echo, echo_table
 from lakebound.cli.silver_table import open_live
 from lakebound.cli.tables import Column
 
@@ -33,13 +33,15 @@ def command(
     limit: Annotated[
         int, typer.Option(min=1, help="Print at most this many rows. With --json every row is printed.")
     ] = 1_000,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Tell each row as a JSON object on a line of its own.")
+    ] = False,
 ) -> None:
     """Print what a query of silver gives, without Spark and Java.
 
     `live` has the rows of <table>_live, with the changes that wait for a merge; `current` those of <table>_current.
-    `live_rows` and `silver_rows` have tombstones too. With --json each row is an object on a line of its own: decimals
-    and times as text, binary values in base64.
+    `live_rows` and `silver_rows` have tombstones too. With --json decimals and times are text, and binary values are in
+    base64.
     """
     names, rows = open_live(target).query(sql)
     if as_json:
