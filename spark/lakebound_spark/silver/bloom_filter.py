@@ -99,9 +99,8 @@ def _begin(spark: SparkSession, settings: Mapping[str, str]) -> bool:
                 before |= {name: spark.conf.get(name, None) for name in settings}
             for name, value in settings.items():
                 spark.conf.set(name, value)
-        except (
-            PySparkException
-        ):  # such as CONFIG_NOT_AVAILABLE of serverless compute, to which this program may connect
+        except PySparkException:
+            # Such as CONFIG_NOT_AVAILABLE of serverless compute, to which this program may connect.
             if not merges:
                 _restore(spark, before)
             return False
