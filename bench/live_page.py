@@ -226,6 +226,6 @@ def with_formats(page: str, section: str) -> str:
 
 
 def section_of(page: str, heading: str) -> str:
-    """The last section of a page if it has this heading, else ""."""
-    found = re.search(rf"^{re.escape(heading)}$.*\Z", page, re.MULTILINE | re.DOTALL)
+    """The last section of a page with its anchor if it has this heading, else ""."""
+    found = re.search(rf'^(?:<a id="\w+"></a>\n)?{re.escape(heading)}$.*\Z', page, re.MULTILINE | re.DOTALL)
     return found[0] if found else ""

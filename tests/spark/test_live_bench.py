@@ -48,3 +48,9 @@ def test_the_section_of_the_page_on_scale_takes_the_place_of_the_one_before() ->
     again = live_page.with_formats(first, f"{live_page.FORMATS_HEADING}\n\nnew\n")
     assert again == f"# Scale\n\nFigures.\n\n{live_page.FORMATS_HEADING}\n\nnew\n"
     assert live_page.section_of(page, live_page.FORMATS_HEADING) == ""
+
+
+def test_a_section_keeps_the_anchor_by_which_other_pages_name_it() -> None:
+    page = live_page.with_formats("# Scale\n", f'<a id="formats"></a>\n{live_page.FORMATS_HEADING}\n\nfigures\n')
+    section = live_page.section_of(page, live_page.FORMATS_HEADING)
+    assert live_page.with_formats("# Scale\n", section) == page

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from lakebound.adapters.doctor_facts import VersionCounter
 from lakebound.cli import silver_table
 from lakebound.errors import Misconfigured
+from lakebound.transport.object_keys import partitioner
 from tests.support.independent_writer import item, line, stream, write_bytes, write_lines
+from tests.support.local_ports import ManualClock, MemoryStore
 from tests.support.operator_stack import Lakebound
 
 GOOD = stream("k", 1, item("k", n={"N": "1"}), ingest_time_ms=1000)
@@ -59,6 +62,16 @@ def test_records_before_the_damage_are_traced(lakebound: Lakebound, tmp_path: Pa
     write_lines(tmp_path / "files", [line(GOOD), "{}\n", line(GOOD)])
     assert lakebound("trace", "id=k", "--files", str(tmp_path / "files")) == 0
     assert "1 record" in lakebound.printed().out
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_smoke_test_counts_past_a_damaged_file(damage: str, tmp_path: Path) -> None:
+    store, clock, hour = MemoryStore(), ManualClock(1_000), partitioner("dt=%Y-%m-%d/HH=%H")
+    count = VersionCounter(store, "ddb", hour, clock)
+    for path in (DAMAGES[damage](tmp_path), write_lines(tmp_path, [line(GOOD)])):
+        store.put_if_absent(f"ddb/{hour(1_000, False)}/{path.name}", path.read_bytes(), {})
+    assert len(store.objects) == 2
+    assert count(GOOD["key"]) == 1
 
 
 def test_a_whole_file_is_read_by_each_verb(lakebound: Lakebound, tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from lakebound.adapters.raw_answers import request_key
 from lakebound.adapters.stack import Stack
 from lakebound.adapters.tagged_stacks import STACK_TAG
 from lakebound.errors import Misconfigured
-from lakebound.formats.registry import reader_of
 from lakebound.operate.doctor import StackFacts, TableFacts
-from lakebound.operate.file_check import MAX_FILE_BYTES
+from lakebound.operate.file_check import MAX_FILE_BYTES, records_before_damage
 from lakebound.operate.sample import parse_share
 from lakebound.ports import Clock, ObjectStore
 from lakebound.record.attributes import Image
@@ -225,7 +224,7 @@ class VersionCounter:
                 if data is None or data.time_ms < self._since_ms - 60_000 or stored.key in self._read:
                     continue
                 self._read.add(stored.key)
-                for record in reader_of(data.ext)(self._store.get(stored.key, MAX_FILE_BYTES)):
+                for record in records_before_damage(data.ext, self._store.get(stored.key, MAX_FILE_BYTES)):
                     if record["key"] == key and record["version"]:
                         self._versions.add(record["version"])
         return len(self._versions)
