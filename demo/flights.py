@@ -60,7 +60,7 @@ class Span:
 
 SIZES: Mapping[str, Span] = {
     "small": Span(date(2013, 2, 8), 1, "the day of the February blizzard"),
-    "demo": Span(date(2013, 2, 1), 14, "the first two weeks of February, a blizzard among them"),
+    "demo": Span(date(2013, 2, 1), 12, "the first twelve days of February, a blizzard among them"),
     "full": Span(date(2013, 1, 1), 365, "the whole year"),
 }
 
