@@ -29,7 +29,7 @@ def types_in(attribute: Attribute) -> Iterator[str]:
 def test_the_same_size_always_gives_the_same_writes() -> None:
     assert list(writes_of("small")) == SMALL
     assert count_writes("small") == len(SMALL) == 2523
-    assert count_writes("demo") == 37575
+    assert count_writes("demo") == 31720
 
 
 def test_writes_come_in_the_order_of_time() -> None:
