@@ -23,6 +23,7 @@ from lakebound_spark.upkeep.sweep import SweepRefusal
 from tests.simulation.mutants import Mutant, applied, edits_of
 
 MERGE, LATEST = "lakebound_spark.silver.merge", "lakebound_spark.reading.latest"
+ENTITY_JOB = "lakebound_spark.silver.entity_job"
 BLOOM_FILTER = "lakebound_spark.silver.bloom_filter"
 HISTORY, HISTORY_TABLE = "lakebound_spark.history.stretches", "lakebound_spark.history.history_table"
 SWEEP, HORIZON, FILES = (
@@ -63,6 +64,7 @@ FILTERED = HERE + "test_bloom_filter.py::test_a_merge_tests_the_rows_of_the_tabl
 TWO_MERGES = (
     HERE + "test_bloom_filter.py::test_the_session_has_its_settings_back_after_the_last_of_two_merges_at_a_time"
 )
+RULES_CHANGED = HERE + "test_entity_jobs.py::test_rules_that_change_and_change_back_end_at_the_oracles"
 GOING_ON = HERE + "test_history_table.py::test_a_key_that_continues_ends_as_if_it_were_computed_again"
 
 PLAIN: Final = (
@@ -465,6 +467,16 @@ ON_SPARK: Final = (
         ASKED,
         ("_live: its key columns are asked for at each look", "asked[0] != followed", "asked[0] is not None"),
         ("_live: its key columns are asked for once", "asked[0] != followed", "asked[0] is None"),
+    ),
+    *edits_of(
+        ENTITY_JOB,
+        RULES_CHANGED,
+        ("rules changed: keys that have left stay", "<> {place}, true)", "<> {place}, true) AND false"),
+        (
+            "rules changed: `_changes` keeps keys that have left",
+            "        if has_changes(spark, target):\n            # It",
+            "        if False:\n            # It",
+        ),
     ),
     Mutant(
         "_live: the view is not made again for another query",

@@ -158,6 +158,40 @@ def test_tables_dropped_after_a_change_of_rules_are_made_anew_from_the_files(
     assert wrong_keys(shown(list(by_hand)), moved, RECORDS) == set()
 
 
+@pytest.mark.parametrize("more", [(), ("--merge-every", "1h")], ids=["merged", "appended"])
+def test_rules_that_change_and_change_back_end_at_the_oracles(
+    spark: SparkSession, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """Keys leave a table for a new one while records of theirs are still to come, and come back later."""
+
+    def run(checkpoint: str, tables: dict[str, dict[str, Any]], *word: str) -> int:
+        places = (tmp_path / "source", tmp_path / checkpoint, tmp_path / "app")
+        return run_job(*places, write_tables(tmp_path, tables), *more, *word).status
+
+    def wrong(names: Sequence[str], owners: dict[str, str], records: list[Record]) -> set[str]:
+        rows = {name: live_rows(spark, str(tmp_path / name)).collect() for name in names}
+        items = {name: items_of({row["_key"]: row for row in found}) for name, found in rows.items()}
+        return wrong_keys(items, owners, records)
+
+    first = RECORDS[::2]
+    write_records(tmp_path / "source", first, hour="dt=2013-01-01/HH=00")
+    assert run("first", RULES) == 0
+    assert wrong(KINDS, OWNERS, first) == set()
+
+    write_records(tmp_path / "source", RECORDS[1::2], hour="dt=2013-01-01/HH=01")
+    by_hand = {"K0": RULES["K0"], "moved": {"where": {"id": "K1-3*"}}, "K1": RULES["K1"]}
+    moved = {key: "moved" if key.startswith("id=S:K1-3") else owner for key, owner in OWNERS.items()}
+    assert set(moved.values()) == set(by_hand), "no key moves, so that nothing could be wrong"
+    assert run("first", by_hand) == 2
+    assert wrong(KINDS, OWNERS, first) == set(), "a refused run changes nothing"
+    assert run("second", by_hand, "--rules-changed") == 0
+    assert wrong(list(by_hand), moved, RECORDS) == set()
+
+    assert run("second", RULES) == 2
+    assert run("third", RULES, "--rules-changed") == 0
+    assert wrong(KINDS, OWNERS, RECORDS) == set()
+
+
 def lives(prefix: str) -> Sequence[Record]:
     """A key that stays, one that is deleted, and one that TTL removed; all decades ago."""
     old: Item = item(f"{prefix}expired", v={"N": "7"})
