@@ -66,7 +66,10 @@ class Secrets(Protocol):
 
 
 class Queue(Protocol):
-    """One queue. The caller keeps each batch to 10 entries and 1 MiB of bodies."""
+    """One queue. The caller keeps each batch to 10 entries and 1 MiB of bodies.
+
+    A message has a body and nothing else: SQS encrypts no message attribute (docs/adr/0011-members-in-the-body.md).
+    """
 
     def send(self, bodies: Sequence[str]) -> list[int]:
         """Send one batch; the positions that were not accepted. Raises QueueUnavailable: assume that none was."""
