@@ -15,14 +15,12 @@ from bench.artefacts import Size
 from bench.billing import MESSAGE_BYTES, Bill
 from bench.pictures import Bar, draw
 from bench.stages import PAGES, Ingested, Measured, Segment
+from lakebound import prices
 
 SEGMENT_ITEMS: Final = 15_000
 """About so many flat items does DynamoDB send a second to one segment of a scan: a figure taken over, not measured."""
 
-SQS_PER_MILLION: Final = 0.40
-LAMBDA_PER_MILLION: Final = 0.20
-LAMBDA_PER_GB_SECOND: Final = 0.0000166667
-PUT_PER_THOUSAND: Final = 0.005
+LAMBDA_PER_GB_SECOND: Final = prices.LAMBDA_GB_SECOND[prices.ARCHITECTURE]
 INGEST_GB: Final = 0.5
 FLUSHER_GB: Final = 1.0
 FEWER_REQUESTS: Final = 25
@@ -119,19 +117,18 @@ def costs(results: Results, corpus: str) -> tuple[Cost, Cost]:
     flushed = results.find("flusher to ndjson.gz", corpus)
     deliveries_6mb = 1e6 * per_record / 6_000_000
     ours = Cost(
-        requests * SQS_PER_MILLION / 1e6,
-        million * (LAMBDA_PER_MILLION / 1e6 + median(one.wall.ours) * INGEST_GB * LAMBDA_PER_GB_SECOND),
-        deliveries_6mb * LAMBDA_PER_MILLION / 1e6
-        + 1e6 / flushed.rate(flushed.ours) * FLUSHER_GB * LAMBDA_PER_GB_SECOND,
-        1e6 * results.bytes[corpus]["ndjson.gz"] / FILE_BYTES * PUT_PER_THOUSAND / 1000,
+        requests * prices.SQS_REQUEST,
+        million * (prices.LAMBDA_REQUEST + median(one.wall.ours) * INGEST_GB * LAMBDA_PER_GB_SECOND),
+        deliveries_6mb * prices.LAMBDA_REQUEST + 1e6 / flushed.rate(flushed.ours) * FLUSHER_GB * LAMBDA_PER_GB_SECOND,
+        1e6 * results.bytes[corpus]["ndjson.gz"] / FILE_BYTES * prices.S3_PUT,
     )
     base_bytes = one.base_sent.body_bytes / one.records
     base = Cost(
-        base_requests * SQS_PER_MILLION / 1e6,
-        million * (LAMBDA_PER_MILLION / 1e6 + median(one.wall.base) * INGEST_GB * LAMBDA_PER_GB_SECOND),
-        1e6 * base_bytes / 6_000_000 * LAMBDA_PER_MILLION / 1e6
+        base_requests * prices.SQS_REQUEST,
+        million * (prices.LAMBDA_REQUEST + median(one.wall.base) * INGEST_GB * LAMBDA_PER_GB_SECOND),
+        1e6 * base_bytes / 6_000_000 * prices.LAMBDA_REQUEST
         + 1e6 / flushed.rate(flushed.base) * FLUSHER_GB * LAMBDA_PER_GB_SECOND,
-        1e6 * results.bytes[corpus]["ndjson.gz"] / FILE_BYTES * PUT_PER_THOUSAND / 1000,
+        1e6 * results.bytes[corpus]["ndjson.gz"] / FILE_BYTES * prices.S3_PUT,
     )
     return base, ours
 
@@ -225,9 +222,10 @@ def markdown(results: Results) -> str:
         "",
         "## Cost of a million changes",
         "",
-        f"us-east-1 prices, from the bytes and times above; {INGEST_GB:g} GB stream_ingest, {FLUSHER_GB:g} GB flusher,"
-        f" files of {FILE_BYTES / 1e6:g} MB. SQS: the requests counted"
-        " above. Lambda: times of this machine, without the waits of the flusher's top-up.",
+        f"Prices of {prices.REGION} for {prices.ARCHITECTURE}, the template's default, from the bytes and times above;"
+        f" {INGEST_GB:g} GB stream_ingest, {FLUSHER_GB:g} GB flusher, files of {FILE_BYTES / 1e6:g} MB. SQS: the"
+        f" requests counted above. Lambda: times of this machine ({results.machine}), without the waits of the"
+        " flusher's top-up.",
         "",
         "| corpus | | SQS | stream_ingest | flusher | S3 puts | sum | aim |",
         "|---|---|---|---|---|---|---|---|",

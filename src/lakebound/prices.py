@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 AS_OF: Final = "2026-11"
+ARCHITECTURE: Final = "arm64"
+"""Whose prices hold where no stack says another: the template's default."""
 REGION: Final = "us-east-1"
 
 ON_DEMAND_READ_UNIT: Final = 0.125 / 1_000_000
@@ -12,7 +14,8 @@ ON_DEMAND_WRITE_UNIT: Final = 0.625 / 1_000_000
 """Not verified."""
 EXPORT_GB: Final = 0.10
 """Full and incremental exports: per GB of table, and per GB of changes."""
-LAMBDA_GB_SECOND: Final = 0.0000166667
+LAMBDA_GB_SECOND: Final = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
+"""By the stack's parameter Architecture. That of arm64 by others' pages only."""
 LAMBDA_REQUEST: Final = 0.20 / 1_000_000
 S3_PUT: Final = 0.005 / 1_000
 """Not verified."""

@@ -272,14 +272,18 @@ def test_a_measured_month_is_the_hours_scaled_by_the_prices() -> None:
     did = Usage(73, 1e6, 1e6, 600_000, 0, 0, 0, 0, 0, 1_000, 0)
     dollars = {line.part: line.dollars for line in measure(did).lines}
     assert dollars["Lambda requests"] == pytest.approx(10 * 1e6 * 0.20 / 1e6)
-    assert dollars["Lambda compute"] == pytest.approx(10 * 600_000 * 0.0000166667)
+    assert dollars["Lambda compute"] == pytest.approx(10 * 600_000 * 0.0000133334)
     assert dollars["S3 puts"] == pytest.approx(10 * 0.005)
+    # A stack that was deployed for the other processor pays that one's price, and the same for all else.
+    other = {line.part: line.dollars for line in measure(replace(did, architecture="x86_64")).lines}
+    assert other["Lambda compute"] == pytest.approx(10 * 600_000 * 0.0000166667)
+    assert other == dollars | {"Lambda compute": other["Lambda compute"]}
 
 
 def test_an_estimate_grows_with_the_rate_and_costs_little_when_idle() -> None:
     idle, some, many = (estimate(Workload(rate, 1_000)).dollars for rate in (0, 10, 1_000))
     # Twenty alarms, a dashboard, two metrics, and a stream check each five minutes.
-    assert idle == pytest.approx(20 * 0.10 + 3 + 2 * 0.30 + 0.82, abs=0.01)
+    assert idle == pytest.approx(20 * 0.10 + 3 + 2 * 0.30 + 0.74, abs=0.01)
     assert idle < some < many
     # A hundred times the writes fill deliveries and messages better: far less than a hundred times the price.
     assert many < 50 * some
@@ -302,7 +306,7 @@ def test_what_watches_a_stack_is_paid_by_kind() -> None:
     parts = {line.part: line for line in measure(looked).lines}
     looks = 288 * 730 / 24
     assert parts["stream checks and backfills"].amount == pytest.approx(looks)
-    assert parts["stream checks and backfills"].dollars == pytest.approx(looks * (0.0000166667 + 2e-7 + 5 * 1e-5))
+    assert parts["stream checks and backfills"].dollars == pytest.approx(looks * (0.0000133334 + 2e-7 + 5 * 1e-5))
     assert parts["custom metrics"].amount == 2
     busy = replace(looked, ingest_requests=1.0, flusher_requests=1.0)
     assert {line.part: line.amount for line in measure(busy).lines}["custom metrics"] == 17
@@ -316,10 +320,10 @@ def test_what_runs_by_a_schedule_is_paid_where_it_was_deployed() -> None:
     (line,) = [line for line in measure(beating).lines if line.part == "heartbeat"]
     month = 730 / 24
     assert (line.amount, line.measured) == (pytest.approx(288 * month), True)
-    assert line.dollars == pytest.approx(month * (588 * 2e-7 + 864 * 0.625e-6 + 90 * 0.0000166667))
+    assert line.dollars == pytest.approx(month * (588 * 2e-7 + 864 * 0.625e-6 + 90 * 0.0000133334))
     nightly = replace(rest, has_nightly=True, nights=1.0, night_gb_seconds=2_700.0)
     (line,) = [line for line in measure(nightly).lines if line.part == "nightly verify"]
-    assert line.dollars == pytest.approx(month * (2e-7 + 2_700 * 0.0000166667))
+    assert line.dollars == pytest.approx(month * (2e-7 + 2_700 * 0.0000133334))
     assert not {"heartbeat", "nightly verify"} & {line.part for line in measure(rest).lines}
     silent = measure(replace(rest, has_heartbeat=True, has_nightly=True))
     assert {"heartbeat", "nightly verify"} <= set(silent.unmeasured)
@@ -382,7 +386,7 @@ def test_what_rounds_to_nothing_is_not_called_free() -> None:
 
 def test_the_verb_finds_the_functions_of_the_schedules(lakebound: Lakebound, operated: Operated) -> None:
     operated.outputs |= {"HeartbeatName": "beat", "HeartbeatIngestName": "beat-reader", "VerifyName": "nightly"}
-    operated.parameters["HeartbeatMinutes"] = "5"
+    operated.parameters |= {"HeartbeatMinutes": "5", "Architecture": "x86_64"}
     operated.answers["get_function_configuration"] = lambda **_: {"MemorySize": 1024}
     for function, runs in (("beat", 10), ("beat-reader", 20), ("nightly", 1)):
         operated.measure("Invocations", runs, function=function)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from lakebound import prices
 from lakebound.adapters.alarms import ALARMS, DASHBOARDS, described_alarms, is_composite, resources_of
 from lakebound.adapters.aws_calls import call
 from lakebound.adapters.cloudwatch import total
@@ -68,6 +69,7 @@ def measure_usage(clients: Clients, stack: Stack, hours: int) -> Usage:
         has_nightly=bool(nightly),
         nights=of_lambda("Invocations", nightly) if nightly else None,
         night_gb_seconds=gb_seconds(nightly) if nightly else None,
+        architecture=stack.parameters.get("Architecture") or prices.ARCHITECTURE,
     )
 
 

@@ -145,7 +145,7 @@ def _scan(facts: TableDescription, request: BackfillRequest) -> Option:
     work = facts.size / _CONVERT_BYTES_PER_SECOND
     seconds = max(seconds, work / how.concurrency)
     dollars = 0.0 if facts.read_capacity else units * prices.ON_DEMAND_READ_UNIT
-    dollars += seconds * how.concurrency * _READER_GB * prices.LAMBDA_GB_SECOND
+    dollars += seconds * how.concurrency * _READER_GB * prices.LAMBDA_GB_SECOND[prices.ARCHITECTURE]
     dollars += how.segments * 10 * prices.STATE_TRANSITION
     return Option("scan", facts.items, facts.size, units, round(dollars, 2), round(seconds / 60, 1))
 
@@ -153,7 +153,7 @@ def _scan(facts: TableDescription, request: BackfillRequest) -> Option:
 def _export(mode: str, facts: TableDescription, items: int, size: int) -> Option:
     work = size / _CONVERT_BYTES_PER_SECOND
     minutes = _EXPORT_MINUTES + size / _GB / _EXPORT_GB_PER_MINUTE + work / FILE_READERS / 60
-    dollars = size / _GB * prices.EXPORT_GB + work * _READER_GB * prices.LAMBDA_GB_SECOND
+    dollars = size / _GB * prices.EXPORT_GB + work * _READER_GB * prices.LAMBDA_GB_SECOND[prices.ARCHITECTURE]
     option = Option(mode, items, size, 0, round(dollars, 2), round(minutes, 1))
     if facts.is_foreign:
         return replace(option, impossible=FOREIGN)

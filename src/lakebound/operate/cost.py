@@ -20,7 +20,7 @@ _SECONDS_A_MONTH: Final = HOURS_A_MONTH * 3600
 _GB: Final = 1024**3
 _MESSAGE_BYTES: Final = 262_144
 _COMPRESSION: Final = 6.0
-"""How many times lines of typed JSON with both images shrink at isal's level 1 (measured on the flights table)."""
+"""How many times lines of typed JSON with both images shrink at isal's level 2 (measured on the flights table)."""
 
 _BASE64: Final = 4 / 3
 _INGEST_MS_PER_1000: Final = 120.0
@@ -157,9 +157,10 @@ class Usage:
     nights: float | None = None
     """Its invocations, and what they took."""
     night_gb_seconds: float | None = None
+    architecture: str = prices.ARCHITECTURE
 
 
-_COUNTED: Final = ("hours", "alarms", "composite_alarms", "dashboards", "has_heartbeat", "has_nightly")
+_COUNTED: Final = ("hours", "alarms", "composite_alarms", "dashboards", "has_heartbeat", "has_nightly", "architecture")
 """What of a Usage comes from no metric."""
 
 
@@ -182,6 +183,7 @@ def measure(usage: Usage) -> Bill:
     # Sent, received and deleted: a delete is one request of ten messages, the bytes count twice.
     sqs = (units * 2 + messages / 10 + (usage.empty_receives or 0)) * month
     requests = ((usage.ingest_requests or 0) + (usage.flusher_requests or 0)) * month
+    gb_second = prices.LAMBDA_GB_SECOND[usage.architecture]
     seconds = ((usage.ingest_gb_seconds or 0) + (usage.flusher_gb_seconds or 0)) * month
     files, size = (usage.files or 0) * month, (usage.file_bytes or 0) * month
     watched = None if usage.alarms is None else Watched(usage.alarms, usage.composite_alarms, usage.dashboards)
@@ -193,14 +195,14 @@ def measure(usage: Usage) -> Bill:
         f"measured over {count_text(usage.hours, 'hour')}",
         [
             CostLine("Lambda requests", requests, "requests", requests * prices.LAMBDA_REQUEST, arrives),
-            CostLine("Lambda compute", seconds, "GB-seconds", seconds * prices.LAMBDA_GB_SECOND, arrives),
+            CostLine("Lambda compute", seconds, "GB-seconds", seconds * gb_second, arrives),
             CostLine("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST, sqs_known),
             CostLine("S3 puts", files, "puts", files * prices.S3_PUT, files_known),
             replace(_storage(size), measured=files_known),
             *_watch_lines(watched),
-            replace(_looks(looks, look_seconds), measured=usage.look_requests is not None),
+            replace(_looks(looks, look_seconds, gb_second), measured=usage.look_requests is not None),
             replace(_metrics(metrics), measured=arrives),
-            *_of_schedules(usage, month),
+            *_of_schedules(usage, month, gb_second),
         ],
     )
 
@@ -241,6 +243,7 @@ def estimate(load: Workload) -> Bill:
     )
     sqs = units * 2 + messages / 10 + flusher_seconds / 20
     files = flushes * 1.05
+    gb_second = prices.LAMBDA_GB_SECOND[prices.ARCHITECTURE]
     compute = ingest_seconds * load.ingest_mb / 1024 + flusher_seconds * load.flusher_mb / 1024
     return _bill(
         f"estimated for {count_text(load.writes_per_second, 'write')} a second of "
@@ -249,12 +252,12 @@ def estimate(load: Workload) -> Bill:
             CostLine(
                 "Lambda requests", deliveries + flushes, "requests", (deliveries + flushes) * prices.LAMBDA_REQUEST
             ),
-            CostLine("Lambda compute", compute, "GB-seconds", compute * prices.LAMBDA_GB_SECOND),
+            CostLine("Lambda compute", compute, "GB-seconds", compute * gb_second),
             CostLine("SQS", sqs, "requests of 64 KiB", sqs * prices.SQS_REQUEST),
             CostLine("S3 puts", files, "puts", files * prices.S3_PUT),
             _storage(records * packed),
             *_watch_lines(WATCHES[load.watch]),
-            _looks(LOOKS_A_MONTH, LOOKS_A_MONTH * _LOOK_SECONDS * load.backfill_mb / 1024),
+            _looks(LOOKS_A_MONTH, LOOKS_A_MONTH * _LOOK_SECONDS * load.backfill_mb / 1024, gb_second),
             _metrics(LOOK_METRICS + (INGEST_METRICS + FLUSHER_METRICS if records else 0)),
         ],
     )
@@ -315,13 +318,13 @@ def _watch_lines(watched: Watched | None) -> list[CostLine]:
     return lines
 
 
-def _looks(looks: float, gb_seconds: float) -> CostLine:
+def _looks(looks: float, gb_seconds: float, gb_second: float) -> CostLine:
     read = looks * METRICS_A_LOOK * prices.METRIC_READ
-    spent = looks * prices.LAMBDA_REQUEST + gb_seconds * prices.LAMBDA_GB_SECOND + read
+    spent = looks * prices.LAMBDA_REQUEST + gb_seconds * gb_second + read
     return CostLine("stream checks and backfills", looks, "invocations", spent)
 
 
-def _of_schedules(usage: Usage, month: float) -> list[CostLine]:
+def _of_schedules(usage: Usage, month: float, gb_second: float) -> list[CostLine]:
     """What the stack does of itself, beside the stream check, where it was deployed to do so.
 
     A heartbeat's message, its file and the flusher that writes it are in the lines of those. A night's reads of the
@@ -331,11 +334,11 @@ def _of_schedules(usage: Usage, month: float) -> list[CostLine]:
     if usage.has_heartbeat:
         beats, reads = (usage.heartbeats or 0) * month, (usage.heartbeat_reads or 0) * month
         spent = (beats + reads) * prices.LAMBDA_REQUEST + beats * WRITES_A_HEARTBEAT * prices.ON_DEMAND_WRITE_UNIT
-        spent += (usage.heartbeat_gb_seconds or 0) * month * prices.LAMBDA_GB_SECOND
+        spent += (usage.heartbeat_gb_seconds or 0) * month * gb_second
         lines.append(CostLine("heartbeat", beats, "heartbeats", spent, usage.heartbeats is not None))
     if usage.has_nightly:
         nights = (usage.nights or 0) * month
-        spent = nights * prices.LAMBDA_REQUEST + (usage.night_gb_seconds or 0) * month * prices.LAMBDA_GB_SECOND
+        spent = nights * prices.LAMBDA_REQUEST + (usage.night_gb_seconds or 0) * month * gb_second
         lines.append(CostLine("nightly verify", nights, "invocations", spent, usage.nights is not None))
     return lines
 
