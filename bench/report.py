@@ -47,11 +47,6 @@ WHY: Final[dict[tuple[str, str], str]] = {
         "the aim is older than those of the other rows; DynamoDB sends a segment's pages more slowly than this, as the"
         " next table shows."
     ),
-    (DOLLARS, "flat"): (
-        "SQS takes $0.0042 of it, whatever the machine: 5 units of 64 KiB a delivery, and 4 if the members travelled"
-        " raw in a message attribute, which SQS does not encrypt (ADR 11). The rest is puts, and Lambda's time, which"
-        " differs from run to run by more than what is missing."
-    ),
     (DOLLARS, "nested"): (
         "400 records are 4.7 units of 64 KiB and are billed as 5. The aim needs 3: members raw in a message attribute,"
         " which SQS does not encrypt, would make 4, and gzip at its level 9 still 5 (ADR 11)."

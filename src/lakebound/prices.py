@@ -15,7 +15,7 @@ ON_DEMAND_WRITE_UNIT: Final = 0.625 / 1_000_000
 EXPORT_GB: Final = 0.10
 """Full and incremental exports: per GB of table, and per GB of changes."""
 LAMBDA_GB_SECOND: Final = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
-"""By the stack's parameter Architecture. That of arm64 by others' pages only."""
+"""By the stack's parameter Architecture. That of arm64 was read on pages of others only."""
 LAMBDA_REQUEST: Final = 0.20 / 1_000_000
 S3_PUT: Final = 0.005 / 1_000
 """Not verified."""
