@@ -156,6 +156,14 @@ def test_a_refusal_speaks_of_the_persons_own_query(target: str, sql: str, told: 
     assert not any(inside in words for inside in ("datafusion", "DataFusion", "Error during", "ParserError", "bug"))
 
 
+def test_each_table_that_a_refusal_names_can_be_read(target: str) -> None:
+    named = str(query(target, "SELECT * FROM nowhere").exception).split("the tables are ")[1]
+    tables = named.replace(" and ", ", ").split(", ")
+    assert len(tables) == 4
+    for name in tables:
+        assert objects(target, f"SELECT count(*) > 0 AS any FROM {name}") == [{"any": True}]
+
+
 @pytest.mark.parametrize("sql", ["DROP TABLE live", "INSERT INTO live VALUES (1)", "COPY live TO 'copy.parquet'"])
 def test_a_query_only_reads(target: str, sql: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)

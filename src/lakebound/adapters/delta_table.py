@@ -101,9 +101,10 @@ class DeltaVersion:
         yield from self._rows(batches)
 
     def named_query(
-        self, before: str, sql: str, **others: DeltaVersion
+        self, before: str, sql: str, tables: Sequence[str], **others: DeltaVersion
     ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
-        """As `query`, for ``sql`` that a person wrote, after ``before`` of ours: the columns' names, and the rows.
+        """As `query`, for ``sql`` that a person wrote, after ``before`` of ours, which defines ``tables``: the columns'
+        names, and the rows.
 
         Raises Misconfigured, with the words of DataFusion, where it cannot plan the query. Its plan is made of names
         alone, so these words quote no value of the table.
@@ -111,7 +112,7 @@ class DeltaVersion:
         try:
             batches = self._execute(f"{before}\n{sql}", others)
         except Exception as refused:
-            words = refusal_words(str(refused), before.count("\n") + 1)
+            words = refusal_words(str(refused), before.count("\n") + 1, tables)
             raise _missing_feature(self._target, self._instead, str(refused)) or Misconfigured(
                 f"The query cannot be run: {words}"
             ) from None

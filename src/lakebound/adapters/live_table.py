@@ -50,13 +50,16 @@ class LiveTable:
         since = self.silver.properties.get(_STALE_SINCE, "")
         shown = f"TIMESTAMP '{since}'" if since else "CAST(NULL AS TIMESTAMP)"
         there = f"SELECT *, {shown} AS {quoted(STALE_SINCE)} FROM"
-        tables = (
-            f"live_rows AS ({rows}), silver_rows AS (SELECT * FROM delta), "
-            f"live AS ({there} live_rows WHERE NOT _is_deleted), "
-            f"current AS ({there} silver_rows WHERE NOT _is_deleted)"
-        )
+        # In the order in which a person wants them; DataFusion takes a table only after those that it names.
+        tables = {
+            "live": f"{there} live_rows WHERE NOT _is_deleted",
+            "current": f"{there} silver_rows WHERE NOT _is_deleted",
+            "live_rows": rows,
+            "silver_rows": "SELECT * FROM delta",
+        }
+        before = f"WITH {', '.join(f'{name} AS ({sql})' for name, sql in reversed(tables.items()))}"
         # A query that begins with tables of its own goes on after ours. Each of its words keeps its line and column,
         # which a refusal names.
         if own := re.match(r"((?:\s|--.*\n)*)with\s", sql, re.IGNORECASE):
-            return self.silver.named_query(f"WITH {tables},", f"{own[1]}     {sql[own.end() :]}", **others)
-        return self.silver.named_query(f"WITH {tables}", sql, **others)
+            return self.silver.named_query(f"{before},", f"{own[1]}     {sql[own.end() :]}", [*tables], **others)
+        return self.silver.named_query(before, sql, [*tables], **others)
