@@ -5,8 +5,10 @@ So one part can be measured again, a page can be worded anew without a run, and 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -36,6 +38,11 @@ def put(page: Path, blocks: Mapping[str, str]) -> None:
             raise SystemExit(f"{page.name} needs the lines {begin} and {end} once each: the figures go between them")
         text = f"{begin}\n\n{block}\n\n{end}".join(parts)
     page.write_text(text, "utf-8")
+
+
+def on_this_machine() -> str:
+    """Where a run of Spark measured, as every page words it."""
+    return f"on {os.cpu_count()} cores (Spark {version('pyspark')}, Delta on the local disk)"
 
 
 def meaning_of(title: str, picture: str, sentences: Iterable[str]) -> str:

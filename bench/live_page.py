@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-import pyspark
-
-from bench.figures import DOCS, meaning_of, put
+from bench.figures import DOCS, meaning_of, on_this_machine, put
 from bench.pictures import Bar, draw
+from lakebound.counts import count_text
 
 PAGE: Final = DOCS / "BENCH-LIVE.md"
 PICTURE: Final = DOCS / "bench-live.svg"
@@ -94,10 +93,10 @@ class Part:
 def conditions(rows: int, rounds: int, load_before: float, load_after: float) -> str:
     """A sentence on what was measured and how busy the machine was."""
     of = f"{rows:,} rows of silver, " if rows else ""
+    counted = f"{count_text(rounds, 'round')} that {'counts' if rounds == 1 else 'count'}"
     return (
-        f"{of}{rounds} rounds that count, on {os.cpu_count()} cores (Spark {pyspark.__version__},"
-        f" Delta on the local disk). Load of the machine: {load_before:.1f} before, {load_after:.1f} after, of which"
-        f" this run makes about {os.cpu_count()}."
+        f"{of}{counted}, {on_this_machine()}. Load of the machine: {load_before:.1f} before, {load_after:.1f} after, of"
+        f" which this run makes about {os.cpu_count()}."
     )
 
 

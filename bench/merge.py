@@ -16,7 +16,6 @@ import argparse
 import gzip
 import hashlib
 import json
-import os
 import random
 import shutil
 import sys
@@ -29,11 +28,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import pyspark
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from bench.figures import DOCS, keep, kept, meaning_of, put
+from bench.figures import DOCS, keep, kept, meaning_of, on_this_machine, put
 from bench.pictures import Bar, draw
 from lakebound.transport.batch_files import BatchFile
 from lakebound_spark.platform.session import local_session
@@ -179,10 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def conditions(rounds: int, warm_ups: int) -> str:
     """A sentence on the machine and the rounds."""
-    return (
-        f"Measured on {os.cpu_count()} cores (Spark {pyspark.__version__}, Delta on the local disk), in rounds that"
-        f" count and rounds that warm up: {rounds} and {warm_ups}."
-    )
+    return f"Measured {on_this_machine()}, in rounds that count and rounds that warm up: {rounds} and {warm_ups}."
 
 
 def write_page(cases: Collection[MergeCase]) -> None:
