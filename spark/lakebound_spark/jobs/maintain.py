@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import threading
@@ -33,15 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Misconfigured as error:
         return refuse("maintain", error)
 
+    @functools.cache  # the leases and the work ask for them, and each answer costs questions to the catalog
+    def jobs(spark: SparkSession) -> list[UpkeepJob]:
+        return _jobs(spark, options, config, target)
+
     def commits(spark: SparkSession) -> list[str]:
         # Each has a driver of its own: the merge or bronze, the history, the audit.
-        tables = [job.target for job in _jobs(spark, options, config, target) if not job.is_whole]
+        tables = [job.target for job in jobs(spark) if not job.is_whole]
         return [companion_table(table, suffix) if suffix else table for table in tables for suffix in _LEASES]
 
     def work(spark: SparkSession, stop: threading.Event) -> int:
-        jobs = _jobs(spark, options, config, target)
         refusals = Refusals(lambda sentence: print(f"maintain: {sentence}", file=sys.stderr, flush=True))
-        for job in jobs:
+        for job in jobs(spark):
             started, totals = time.monotonic(), UpkeepTotals()
             for kept in maintain(spark, job, time.time_ns() // 1_000_000, refusals):
                 print(json.dumps(asdict(kept)), flush=True)
