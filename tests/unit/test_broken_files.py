@@ -31,7 +31,8 @@ def test_a_broken_samconfig_is_named_by_who_needs_it_and_passed_over_by_who_does
     file.write_bytes(content)
     with pytest.raises(Misconfigured, match=why) as refused:
         read(file)
-    assert "lakebound init writes another" in str(refused.value)
+    # Most who read it build and deploy nothing anyway, so the error does not say that they have not.
+    assert str(refused.value).endswith("lakebound init writes another")
     assert configured_table(file) == ("", "")
 
 

@@ -1,6 +1,8 @@
 """`doctor` finds each thing that is wrong and nothing else; `init` writes what `deploy` reads; `cost` adds up."""
 
+import io
 import re
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -266,6 +268,15 @@ def test_an_init_dry_run_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert lakebound("init", "--table", "new", "--partition-key", "id", "--dry-run") == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_init_asks_for_the_table_and_says_so_where_nobody_answers(
+    lakebound: Lakebound, operated: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert "No table is named, and there is nobody to ask. Give --table TABLE" in lakebound.err("init")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("flights\n"))
+    assert 'TableName="flights"' in lakebound.out("init", "--dry-run", "--stack", "other").replace("\\", "")
 
 
 def test_a_measured_month_is_the_hours_scaled_by_the_prices() -> None:

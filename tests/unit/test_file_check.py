@@ -121,8 +121,10 @@ def test_the_command_tells_the_path_of_what_is_gone_or_a_link_to_nowhere(tmp_pat
 
 def test_the_command_says_so_where_there_is_no_batch_file(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    told = RUN.invoke(app, ["files", "check", str(tmp_path)])
-    assert (told.exit_code, told.stdout.split(";")[0]) == (0, f"no batch file below {tmp_path}")
+    for verb in (["check"], ["flatten"], ["flatten", "--dry-run"], ["flatten", str(tmp_path / "plain")]):
+        told = RUN.invoke(app, ["files", verb[0], str(tmp_path), *verb[1:]])
+        assert (told.exit_code, told.output.split(";")[0]) == (0, f"no batch file below {tmp_path}")
+        assert "DataPrefix" in told.output
 
 
 def test_the_command_reads_a_bucket_and_exits_1_with_the_list(monkeypatch: pytest.MonkeyPatch) -> None:

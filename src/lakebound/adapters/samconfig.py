@@ -18,7 +18,7 @@ import tomlkit
 
 from lakebound.adapters.clients import region
 from lakebound.errors import Misconfigured
-from lakebound.operate.sam_parameters import overrides, refused
+from lakebound.operate.sam_parameters import overrides
 
 _MAX_NAME: Final = 128
 """Characters of a stack's name, as CloudFormation takes them."""
@@ -51,9 +51,9 @@ def read(path: Path) -> Kept:
     except FileNotFoundError:
         return Kept()
     except UnicodeDecodeError:
-        raise refused(f"{path.name} is no TOML: it is not UTF-8 text", _ANEW) from None
+        raise Misconfigured(f"{path.name} is no TOML: it is not UTF-8 text", hint=_ANEW) from None
     except tomllib.TOMLDecodeError as broken:
-        raise refused(f"{path.name} is no TOML: {broken}", _ANEW) from None
+        raise Misconfigured(f"{path.name} is no TOML: {broken}", hint=_ANEW) from None
     return Kept(_parameters(path, document, "deploy"), _parameters(path, document, "global"))
 
 
@@ -62,7 +62,7 @@ def _parameters(path: Path, document: Mapping[str, Any], command: str) -> dict[s
     for name in ("default", command, "parameters"):
         at = at.get(name, {})
         if not isinstance(at, dict):
-            raise refused(f"[default.{command}.parameters] of {path.name} is no table", _ANEW)
+            raise Misconfigured(f"[default.{command}.parameters] of {path.name} is no table", hint=_ANEW)
     return dict(at)
 
 

@@ -86,9 +86,16 @@ def _print(source: Location, folder: Path, plan: MirrorPlan, *, dry_run: bool, a
     if dry_run:
         for stored in plan.missing:
             echo(f"would copy {stored.key} ({count_text(stored.size, 'byte')})")
+    if not (plan.missing or plan.present):
+        echo(_none_below(source))
+        return
     verb = "would copy" if dry_run else "copied"
     amount = f"{count_text(len(plan.missing), 'file')}, {count_text(plan.size, 'byte')}"
     echo(f"{verb} {amount}, into {folder}; {_were_there(plan.present)}")
+
+
+def _none_below(source: str | Location) -> str:
+    return f"no batch file below {source}; the data prefix of a stack is its output DataPrefix, s3://BUCKET/ddb/TABLE"
 
 
 def _were_there(number: int) -> str:
@@ -157,6 +164,8 @@ def flatten_files(
         lines = [f"{named(source, key)}: {reason}" for key, reason in result.damaged.items()]
         amount = f"{count_text(result.files, 'file')}, {count_text(result.records, 'record')}"
         lines.append(f"{verb} {amount}, {where}; {_were_there(result.present)}")
+        if not (result.files or result.present or result.damaged):
+            lines = [_none_below(source)]
         for line in lines:
             typer.echo(line, err=folder is None)
     if result.damaged:
@@ -195,9 +204,7 @@ def _print_check(source: str, report: CheckReport, *, as_json: bool) -> None:
     for one in report.damaged:
         echo(f"{named(source, one.key)}: {one.code}, {one.detail}")
     if not report.files:
-        echo(
-            f"no batch file below {source}; the data prefix of a stack is its output DataPrefix, s3://BUCKET/ddb/TABLE"
-        )
+        echo(_none_below(source))
         return
     whole = report.files - len(report.damaged)
     amount = f"{count_text(report.records, 'record')}, {count_text(report.bytes, 'byte')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +30,9 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}").fullmatch
 
 
 def command(
-    table: Annotated[str, typer.Option(prompt="Source table", help="The DynamoDB table, by name or ARN.")],
+    table: Annotated[
+        str, typer.Option(help="The DynamoDB table, by name or ARN; asked for when not given.", show_default=False)
+    ] = "",
     stream: Annotated[str, typer.Option(help="ARN of its stream, where the table cannot be asked for it yet.")] = "",
     stack: Annotated[str, typer.Option(help="Name of the stack; lakebound-<table> when not given.")] = "",
     bucket: Annotated[str, typer.Option(help="An existing bucket; a new one when not given.")] = "",
@@ -50,6 +53,7 @@ def command(
     An existing table gives its stream and its key; a new one needs --partition-key. For a table of another account
     (--table with its ARN, or --stream) the policies are printed that its owner has to put first.
     """
+    table = table or _asked_table()
     arn = TableArn.parse(table) or TableArn.of_stream(stream)
     bare = arn.table if arn and table == str(arn) else table
     name = stack or stack_name(bare)
@@ -115,3 +119,13 @@ def _print_policies(shared: OwnerPolicies, table: str, *, is_whole: bool) -> Non
     if not is_whole:
         echo("Nothing is written yet, for the stream's ARN is not known: run this again when the policy is there, or")
         echo("with --stream ARN (aws dynamodb describe-table: LatestStreamArn), which prints the stream's policy too.")
+
+
+def _asked_table() -> str:
+    try:
+        return str(typer.prompt("Source table", err=True))
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        # A scheduler's standard input is empty: its log would end with "Aborted." and no reason.
+        raise Misconfigured("No table is named, and there is nobody to ask", hint="Give --table TABLE") from None
