@@ -10,7 +10,6 @@ import typer
 from lakebound.cli.app import app
 
 GIVEN = {
-    ("init", "table"): "flights",
     ("query", "sql"): "SELECT 1",
     ("query", "target"): "/nowhere/silver",
     ("trace", "key"): "id=S:1",
@@ -26,6 +25,7 @@ GIVEN = {
 """What a required parameter is given, by its verb's or its group's name."""
 
 EXTRA = {
+    ("init",): ["--table", "flights"],
     ("replay",): ["one.ndjson.gz"],
     ("config", "infer"): ["--table", "flights"],
     ("dlq", "discard"): ["--all", "--yes"],

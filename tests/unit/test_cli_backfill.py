@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from lakebound.adapters.executions import ExecutionState, Machine
@@ -106,3 +107,22 @@ def test_a_file_gets_a_line_at_each_phase_and_each_minute(monkeypatch: pytest.Mo
     told = console.export_text().splitlines()
     assert told[0] == "waiting until the stream covers the run (1 s since its start)"
     assert told[1:] == [f"reading ({elapsed(at)} since its start)" for at in (21, 81, 141)]
+
+
+@pytest.mark.parametrize("code", ["ExecutionDoesNotExist", "ExecutionAlreadyExists"])
+def test_a_refused_run_is_named(code: str) -> None:
+    def refuse(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": ""}}, "StartExecution")
+
+    client = SimpleNamespace(start_execution=refuse, describe_execution=refuse, stop_execution=refuse)
+    asked = Machine(ARN, client)
+    for ask in (
+        (lambda: asked.start({}, "first"),)
+        if code.endswith("Exists")
+        else (
+            lambda: asked.state("first"),
+            lambda: asked.stop("first"),
+        )
+    ):
+        with pytest.raises(LakeboundError, match=r"There is (a|no) run first( already)?\. .+"):
+            ask()

@@ -121,13 +121,14 @@ class Machine:
         def error_of(failure: Exception) -> LakeboundError:
             match code_of(failure):
                 case "ExecutionDoesNotExist":
-                    return Misconfigured("there is no such run", hint="`lakebound backfill list` names them")
+                    run = str(arguments.get("executionArn", "")).rpartition(":")[2]
+                    return Misconfigured(f"There is no run {run}", hint="`lakebound backfill list` names them")
                 case "StateMachineDoesNotExist" | "InvalidArn":
                     return Misconfigured(
-                        f"there is no state machine {self.arn}", hint="The stack's output BackfillMachineArn names it"
+                        f"There is no state machine {self.arn}", hint="The stack's output BackfillMachineArn names it"
                     )
                 case "ExecutionAlreadyExists":
-                    return Misconfigured("a run of that name exists", hint="Give another --name")
+                    return Misconfigured(f"There is a run {arguments['name']} already", hint="Give another --name")
                 case _:
                     where = self._client.meta.endpoint_url
                     return failed_call(failure, operation, f"the state machine {self.arn}", where)

@@ -14,6 +14,7 @@ from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, table_named
 from lakebound.cli.fleet import OfAll, echo_lines, leave, read_all, refuse_beside_all
+from lakebound.cli.given_options import refuse_without
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
 from lakebound.counts import count_text
@@ -91,21 +92,21 @@ def command(
         )
         _of_all(hours, as_json=as_json)
         return
+    if writes is None:
+        refuse_without(context, "--writes", "table", "item_bytes", "watch", "tables")
+    if spark_hours is None:
+        refuse_without(context, "--spark-hours", "instance", "machines", "dbus")
     if watch not in WATCHES:
         raise Misconfigured(f"Watch is full or lean, not {watch}", hint="Give --watch lean, or leave it out")
     if writes is not None:
         item_bytes = item_bytes or mean_item_bytes(aws_client("dynamodb"), table_named(table) if table else None)
         bill = of_tables(estimate(Workload(writes, item_bytes, watch=watch)), tables)
         records = writes * HOURS_A_MONTH * 3600 * tables
-    elif table or item_bytes or tables > 1 or watch != FULL:
-        raise Misconfigured("An estimate needs a write rate", hint="Give --writes")
     else:
         usage = measure_usage(deployed.clients, find_stack(stack), hours)
         bill, records = measure(usage), (usage.records or 0) * HOURS_A_MONTH / hours
     if spark_hours is not None:
         bill = with_spark(bill, SparkCluster(spark_hours, instance, machines, dbus))
-    elif dbus or machines > 1:
-        raise Misconfigured("--machines and --dbus are of Spark's machines", hint="Give --spark-hours too")
     per_million = bill.per_million(records)
     if as_json:
         echo_json(asdict(bill) | {"dollars": bill.dollars, "records": records, "per_million": per_million})

@@ -18,7 +18,7 @@ from lakebound.cli.deployed import DryRun, StackName, buffer_of, dead_letters_of
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.tables import Column, listing
 from lakebound.counts import count_text
-from lakebound.errors import Misconfigured
+from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.operate.discard import (
     DiscardResult,
     Undelivered,
@@ -38,6 +38,7 @@ from lakebound.operate.redrive import (
     redrive_failures,
     redrive_quarantine,
 )
+from lakebound.ports import ObjectStore
 from lakebound.times import iso
 from lakebound.transport.dead_letters import MAX_LETTERS, peek_dead_letters
 from lakebound.transport.object_keys import QUARANTINE
@@ -217,20 +218,27 @@ def show(
             raise Misconfigured("A message's body is compressed", hint="Redrive it and read its file instead")
         echo_json(asdict(letter))
     elif source is WaitingPlace.STREAM:
-        failure = FailureObject.decode(name, store.get(name, MAX_FAILURE_BYTES))
+        failure = FailureObject.decode(name, _waiting(store, name, MAX_FAILURE_BYTES, source))
         if payload:
-            sys.stdout.buffer.write(store.get(name, MAX_FAILURE_BYTES))
+            sys.stdout.buffer.write(_waiting(store, name, MAX_FAILURE_BYTES, source))
             return
         facts = {key: getattr(failure, key) for key in failure.__slots__ if key != "records"}
         echo_json(facts | {"records": len(failure.records)})
     else:
         key = QUARANTINE.key(found.table, name.removesuffix(".json").rpartition("/")[2])
-        record = QuarantinedRecord.decode(key, store.get(key, MAX_QUARANTINE_BYTES))
+        record = QuarantinedRecord.decode(key, _waiting(store, key, MAX_QUARANTINE_BYTES, source))
         if payload:
             sys.stdout.buffer.write(record.payload + b"\n")
             return
         facts = {key: getattr(record, key) for key in record.__slots__ if key != "payload"}
         echo_json(facts | {"payload_bytes": len(record.payload)})
+
+
+def _waiting(store: ObjectStore, key: str, max_bytes: int, source: WaitingPlace) -> bytes:
+    try:
+        return store.get(key, max_bytes)
+    except ObjectMissing as missing:
+        raise Misconfigured(missing.what, hint=f"`lakebound dlq list --from {source}` names what waits") from None
 
 
 @app.command()

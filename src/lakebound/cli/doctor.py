@@ -17,6 +17,7 @@ from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed, silver_table
 from lakebound.cli.deployed import SAMCONFIG, StackName, find_stack, followed_table, ingest_pipeline
 from lakebound.cli.fleet import OfAll, echo_lines, end, leave, read_all, refuse_beside_all
+from lakebound.cli.given_options import refuse_without
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.cli.silver_table import Engine, EngineName
 from lakebound.errors import Misconfigured
@@ -63,10 +64,12 @@ def command(
         )
         _of_all(as_json=as_json)
         return
-    if is_new and not is_before:
-        raise Misconfigured("--new-table is about the time before a deployment", hint="Give --before")
+    if not is_before:
+        refuse_without(context, "--before", "table", "stream", "is_new", "key")
     if is_before and is_smoke:
         raise Misconfigured("--smoke needs a deployed stack", hint="Leave --before out")
+    if not is_smoke:
+        refuse_without(context, "--smoke", "target", "engine", "limit")
     timed: Smoke | None = None
     if is_before:
         checks = _before(table, stream, stack, key, is_new=is_new)

@@ -13,6 +13,7 @@ from lakebound.adapters.probes import Clients
 from lakebound.adapters.stack import Stack, describe_stack
 from lakebound.adapters.tagged_stacks import STACK_TAG, tagged_stacks
 from lakebound.cli import deployed
+from lakebound.cli.given_options import given_flag
 from lakebound.cli.output import echo, echo_table
 from lakebound.cli.tables import Column
 from lakebound.counts import count_text
@@ -37,11 +38,8 @@ _AT_A_TIME: Final = 8
 
 def refuse_beside_all(context: typer.Context, *options: str) -> None:
     """Raises Misconfigured where one of these parameters was given on the command line; `stack` always is one."""
-    for name in ("stack", *options):
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            flag = next(one.opts[0] for one in context.command.params if one.name == name)
-            raise Misconfigured(f"{flag} is about one stack", hint="Leave it or --all out")
+    if flag := given_flag(context, "stack", *options):
+        raise Misconfigured(f"{flag} is about one stack", hint="Leave it or --all out")
 
 
 def read_all(read: Callable[[Stack, Clients], T]) -> list[Reading[T]]:
