@@ -159,12 +159,16 @@ class Function:
 
 
 @contextmanager
-def responding(*bodies: bytes) -> Iterator[int]:
-    """A server that answers requests with these JSON bodies in turn, dated and with DynamoDB's checksum; its port."""
+def responding(*bodies: bytes, seconds: float = 0.0) -> Iterator[int]:
+    """A server that answers requests with these JSON bodies in turn, dated and with DynamoDB's checksum; its port.
+
+    Each answer takes it so many `seconds`.
+    """
     turns = itertools.cycle((body, b"x-amz-crc32: %d" % crc32(body)) for body in bodies)
 
     def answer(head: bytes, request: bytes) -> bytes:
         body, checksum = next(turns)
+        time.sleep(seconds)
         date = b"Date: " + formatdate(usegmt=True).encode()
         return response(body, b"Content-Type: application/x-amz-json-1.0", checksum, date)
 

@@ -22,6 +22,7 @@ from bench.baseline import flusher as obvious_flusher
 from bench.baseline import stream_ingest as obvious_ingest
 from bench.local_ports import ManualClock, MemoryDocuments, MemoryStore
 from bench.loopback import ROOT, Function, Sent, responding, running
+from lakebound.adapters.backfill_ports import in_thread
 from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.clock import SystemClock
 from lakebound.backfill.checkpoints import Checkpoint
@@ -34,6 +35,7 @@ from lakebound.backfill.segment_worker import (
     SegmentRules,
     SegmentWorker,
     encode_page,
+    when_taken,
 )
 from lakebound.formats import ndjson
 from lakebound.formats.registry import encoder_of
@@ -226,18 +228,33 @@ def compression(corpus: str, rounds: int) -> tuple[Measured, float]:
     return turns(stage, rounds, lambda: gzip.compress(text, 9), lambda: ndjson.compress(text)), larger
 
 
+SEGMENT_BYTES: Final = 11_300_000
+"""Bytes of pages that DynamoDB sends a second to one segment of a scan, or 15,000 flat items: taken over, not measured.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment of a scan, from requests to files: items, their bytes as DynamoDB sends them, seconds a round."""
+    """One segment of a scan, from requests to files: items, their bytes as DynamoDB sends them, seconds a round.
+
+    `seconds` where the pages come at once. The others where they come at DynamoDB's pace, and the next one is asked for
+    when it is taken, as it was before, or ahead.
+    """
 
     items: int
     bytes: int
-    seconds: list[float]
+    seconds: list[float] = field(default_factory=list)
+    when_taken: list[float] = field(default_factory=list)
+    ahead: list[float] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
         """Items a second at the median."""
         return self.items / median(self.seconds)
+
+    def share(self, seconds: list[float]) -> float:
+        """What these rounds took longer than DynamoDB, of its time."""
+        return median(seconds) * SEGMENT_BYTES / self.bytes - 1
 
 
 def segment(corpus: str, rounds: int) -> Segment:
@@ -248,18 +265,21 @@ def segment(corpus: str, rounds: int) -> Segment:
     key = {name: items[-1][name] for name in [corpora.CORPORA[corpus][1]]}
     more = orjson.dumps(page | {"LastEvaluatedKey": key})
     rules = SegmentRules(corpora.TABLE, "ddb/cars", partitioner("dt=%Y-%m-%d/HH=%H"), 0, 64 * 1024 * 1024, 300)
-    measured = Segment(len(items) * PAGES, len(last) * PAGES, [])
-    with responding(*[more] * (PAGES - 1), last) as port:
+    measured = Segment(len(items) * PAGES, len(last) * PAGES)
+    pages = [more] * (PAGES - 1) + [last]
+    # The pages of a segment as DynamoDB would send them; the last column of the table is what is left beside that.
+    with responding(*pages) as at_once, responding(*pages, seconds=len(last) / SEGMENT_BYTES) as paced:
+        ways = (at_once, in_thread, measured.seconds), (paced, when_taken, measured.when_taken)
         for turn in range(rounds + 1):
-            clock = SystemClock()
-            source = _scan_segment(corpus, port)
-            worker = SegmentWorker(rules, source, MemoryStore(), MemoryDocuments(), clock, lambda: 900.0)
-            started = time.perf_counter()
-            done = worker.read("segment", Checkpoint("run", 0, 1, "id"))
-            if turn:
-                measured.seconds.append(time.perf_counter() - started)
-            if not (done.done and done.records == measured.items):
-                raise RuntimeError("items are missing")
+            for port, ahead, seconds in (*ways, (paced, in_thread, measured.ahead)):
+                source, clock = _scan_segment(corpus, port), SystemClock()
+                worker = SegmentWorker(rules, source, MemoryStore(), MemoryDocuments(), clock, lambda: 900.0, ahead)
+                started = time.perf_counter()
+                done = worker.read("segment", Checkpoint("run", 0, 1, "id"))
+                if turn:
+                    seconds.append(time.perf_counter() - started)
+                if not (done.done and done.records == measured.items):
+                    raise RuntimeError("items are missing")
     return measured
 
 

@@ -54,7 +54,7 @@ def made_up(*, slower: float = 1.0) -> report.Results:
         results.larger[corpus], results.item_bytes[corpus] = 1.3, 540
         ours = Bill(1_000, round(3 * slower), round(3 * slower), 0)
         results.billed[corpus] = (Bill(1_000, 100, 100, 100), ours)
-        results.segments[corpus] = Segment(60_000, 25_000_000, [2.0 * slower])
+        results.segments[corpus] = Segment(60_000, 45_200_000, [2.0], [5.0], [4.2 * slower])
     results.measured.append(stage("backfill, a page to lines", "flat", 30, 1.0, 0.02))
     results.measured.append(stage("cold start of stream_ingest", "–", 0.9, 0.3, 0.24, is_share=True))
     return results
@@ -66,11 +66,11 @@ def test_what_a_figure_means_is_computed_from_the_run() -> None:
     assert "keep 2.0 invocations of stream_ingest computing" in told
     assert "the baseline keeps 10.0" in told
     assert "so 5 run at once, the baseline's 10" in told
-    # 100 million items at 15,000 a second, and at 30,000.
-    assert "DynamoDB needs 1.9 hours in one segment, at its own 15,000 items a second; our part is 0.9 hours" in told
-    assert "DynamoDB is the bound" in told
+    # 100 million items at 15,000 a second: 4 s of DynamoDB's, to which we add 0.2.
+    assert "DynamoDB needs 1.9 hours in one segment, at its own 11.3 MB a second; we add 5%" in told
     assert "432 million changes a day" in told
-    assert "Our part is the bound" in "\n".join(report.meaning(made_up(slower=3)))
+    assert "| flat | 30,000 | 23 | 25% | 5% | ≤ 10% ✓ |" in report.segment_table(made_up())
+    assert "| flat | 30,000 | 23 | 25% | 26% | ≤ 10% missed |" in report.segment_table(made_up(slower=1.2))
     assert [*report.meaning(report.Results())] == [], "nothing is said of what was not measured"
 
 

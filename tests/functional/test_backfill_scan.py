@@ -11,8 +11,9 @@ import pytest
 from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.finish_state import finish
 from lakebound.backfill.segment_states import plan_scan
+from lakebound.backfill.segment_worker import Ahead, when_taken
 from lakebound.errors import LakeboundError
-from tests.support.backfill_world import STREAM, World, mapped, unavailable, world
+from tests.support.backfill_world import STREAM, World, at_once, mapped, unavailable, world
 from tests.support.state_machine import Failed, start
 from tests.support.use_case_world import Killed, at_calls, killed
 
@@ -84,9 +85,10 @@ def test_the_label_is_the_time_before_the_page_less_the_margin() -> None:
 
 @pytest.mark.parametrize("moment", range(12))
 @pytest.mark.parametrize("after", [False, True])
-def test_a_kill_at_any_write_loses_nothing(moment: int, after: bool) -> None:
+@pytest.mark.parametrize("ahead", [when_taken, at_once])
+def test_a_kill_at_any_write_loses_nothing(moment: int, after: bool, ahead: Ahead) -> None:
     """Killed before or after each write in turn; the platform's retry, then nothing is missing and counts agree."""
-    made = filled(60, max_records=20)
+    made = filled(60, max_records=20, ahead=ahead)
     setattr(made.bucket, "after" if after else "before", at_calls({moment}, killed))
     execution = start(made.function, {"segments": 2})
     try:

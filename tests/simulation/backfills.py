@@ -19,7 +19,7 @@ from lakebound.backfill.exports import FULL, ExportState
 from lakebound.backfill.manifest import Manifest
 from lakebound.backfill.run_context import Ports, RunContext, RunRules
 from lakebound.backfill.run_state import RunState
-from lakebound.backfill.segment_worker import Page, PageSource, Throttled
+from lakebound.backfill.segment_worker import Page, PageSource, Throttled, when_taken
 from lakebound.backfill.start_states import no_windows
 from lakebound.backfill.state_machine import perform
 from lakebound.errors import LakeboundError
@@ -32,6 +32,7 @@ from lakebound.transport.object_keys import GapKey
 from tests.simulation.source import TABLE
 from tests.simulation.turns import Crash, Turn, Violated
 from tests.support.backfill_world import TABLE_ARN as LAID_OUT_ARN
+from tests.support.backfill_world import at_once
 from tests.support.export_files import layout
 from tests.support.state_machine import Execution, Failed, start
 
@@ -322,6 +323,8 @@ class BackfillRun:
             clock=one,
             upstream=upstream,
             pool=InTurn,
+            # Half of the segments have read a page before the one ahead of it is written.
+            ahead=at_once if event.get("unit", 0) % 2 else when_taken,
         )
         context = RunContext(rules, ports)
         answer: dict[str, Any] = orjson.loads(orjson.dumps(perform(context, event, one.seconds_left)))

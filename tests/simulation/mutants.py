@@ -133,6 +133,16 @@ save the checkpoint before the file | for file in files.take_files() |
     tag = self.documents.save(key, state.encode(), tag)\n        for file in files.take_files()
 take an empty page for the end | done=page.next is None | done=page.next is None or not page.values
 @ lakebound.backfill.segment_worker |
+    tests/functional/test_pages_ahead.py::test_a_page_that_was_asked_for_is_taken_though_the_time_is_up
+drop a page that was asked for | if asked is None:\n | if True:\n
+@ lakebound.backfill.segment_worker |
+    tests/functional/test_pages_ahead.py::test_no_page_is_asked_for_ahead_of_the_rate
+ask for a page ahead of the rate | may_ask = not self._wait_seconds(limiter) and | may_ask =
+@ lakebound.backfill.segment_worker |
+    tests/functional/test_pages_ahead.py::test_a_label_is_the_time_of_the_request_however_late_the_page_is_taken
+take the page ahead for the one that is added | state = self._add_page(state, page, files, now) |
+    state = self._add_page(state, asked() if asked else page, files, now)
+@ lakebound.backfill.segment_worker |
     tests/functional/test_backfill_scan.py::test_two_invocations_of_one_segment_agree_with_whoever_saved_first
 save over another writer's checkpoint | self.documents.save(key, state.encode(), tag) |
     self.documents.save(key, state.encode(), (self.documents.load(key) or (b"", None))[1])

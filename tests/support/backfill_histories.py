@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from lakebound.backfill.segment_worker import when_taken
 from lakebound.backfill.state_machine import ACTIONS
 from lakebound.source.gaps import Gap, GapBook
-from tests.support.backfill_world import START_MS, World, world
+from tests.support.backfill_world import START_MS, World, at_once, world
 from tests.support.export_files import exports_of
 from tests.support.registers import visible_items
 from tests.support.state_machine import start
@@ -62,7 +63,7 @@ def before_the_stream(made: World, chance: random.Random) -> None:
 def beside_writes(mode: str, seed: int) -> World:
     """A filled table is backfilled while it is written to."""
     chance = random.Random(seed)
-    made = exporting(page_items=2)
+    made = exporting(page_items=2, ahead=(when_taken, at_once)[seed % 2])
     made.table.page_ms = 2_000
     before_the_stream(made, chance)
     now = made.clock.ms

@@ -14,10 +14,10 @@ from lakebound.backfill.exports import ExportState
 from lakebound.backfill.run_context import Ports, RunContext, RunRules
 from lakebound.backfill.run_state import RunState
 from lakebound.backfill.segment_states import plan_scan
-from lakebound.backfill.segment_worker import ClockSkewed, Page, PageSource, Throttled
+from lakebound.backfill.segment_worker import Ahead, Ask, ClockSkewed, Page, PageSource, Throttled, when_taken
 from lakebound.backfill.start_states import estimate, validate
 from lakebound.backfill.state_machine import perform
-from lakebound.errors import ObjectMissing, StoreUnavailable
+from lakebound.errors import LakeboundError, ObjectMissing, StoreUnavailable
 from lakebound.formats.registry import reader_of
 from lakebound.ports import Overtaken, StoredObject
 from lakebound.record.attributes import Image
@@ -286,6 +286,20 @@ class Segment:
         return self.decoder.item(value, label_ms, event_id)
 
 
+def at_once(ask: Ask) -> Ask:
+    """Port Ahead: the page is read as soon as it is asked for, so all that comes between finds it read already."""
+    try:
+        page = ask()
+    except LakeboundError as error:
+        failure = error
+
+        def fail() -> Page:
+            raise failure
+
+        return fail
+    return lambda: page
+
+
 @dataclass
 class StreamMapping:
     facts: MappingFacts = field(default_factory=lambda: MappingFacts("m", STREAM, "Enabled", START_MS - 3_600_000))
@@ -344,6 +358,7 @@ def world(
     scan: Callable[[Table], Callable[[SnapshotDecoder, int, int, bool, int], PageSource]] | None = None,
     clock: Clock | None = None,
     account: Account | None = None,
+    ahead: Ahead = when_taken,
 ) -> World:
     clock = clock or Clock()
     table = Table(clock, capacity=capacity, page_items=page_items)
@@ -378,6 +393,7 @@ def world(
         metrics=metrics,
         upstream=MemoryUpstream(buffer, dead, clock),
         account=account,
+        ahead=ahead,
     )
     return World(clock, table, bucket, RunContext(rules, ports), mapping, timeout, metrics, buffer, dead)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 from lakebound.adapters.account import LambdaAccount
 from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
@@ -14,9 +15,17 @@ from lakebound.adapters.exports import TableExporter
 from lakebound.adapters.s3 import S3Store
 from lakebound.adapters.stream_mapping import LambdaMapping
 from lakebound.backfill.run_context import Ports
-from lakebound.backfill.segment_worker import PageSource
+from lakebound.backfill.segment_worker import Ask, PageSource
 from lakebound.record.base_records import SnapshotDecoder
 from lakebound.settings import BackfillSettings
+
+_THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="page")
+"""An invocation reads one segment, one page at a time, so one thread is enough. It starts with the first page."""
+
+
+def in_thread(ask: Ask) -> Ask:
+    """Ask now, in a thread beside the caller's: DynamoDB reads the page while the one before is encoded."""
+    return _THREAD.submit(ask).result
 
 
 def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
@@ -50,4 +59,5 @@ def ports_of(settings: BackfillSettings, client: Callable[[str], Any]) -> Ports:
             else None
         ),
         account=LambdaAccount(client("lambda"), client("cloudwatch"), clock) if settings.mapping_id else None,
+        ahead=in_thread,
     )

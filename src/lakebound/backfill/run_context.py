@@ -20,7 +20,7 @@ from lakebound.backfill.key_reread import KeyReader
 from lakebound.backfill.margin import wait_ms
 from lakebound.backfill.run_plan import RunPlan
 from lakebound.backfill.run_state import RunState
-from lakebound.backfill.segment_worker import PageSource, SegmentRules
+from lakebound.backfill.segment_worker import Ahead, PageSource, SegmentRules, when_taken
 from lakebound.errors import Misconfigured, ObjectMissing
 from lakebound.ports import Clock, Documents, ObjectStore, StoredObject
 from lakebound.record.base_records import SnapshotDecoder
@@ -75,6 +75,8 @@ class Ports:
     upstream: Upstream | None = None
     account: Account | None = None
     """None: a run takes as many readers as it wants."""
+    ahead: Ahead = when_taken
+    """How a scan asks for the next page of a segment."""
     pool: Callable[[], Executor] = lambda: ThreadPoolExecutor(16)
     """Loads many documents side by side."""
 

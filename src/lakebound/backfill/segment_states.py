@@ -12,7 +12,7 @@ from lakebound.backfill.key_reread import KeyReread, RereadUnit
 from lakebound.backfill.run_context import RunContext, free_readers, load_plan, load_work, save_plan
 from lakebound.backfill.run_plan import RunPlan
 from lakebound.backfill.run_state import RunState
-from lakebound.backfill.segment_worker import PageSource, SegmentWorker
+from lakebound.backfill.segment_worker import PageSource, SegmentWorker, when_taken
 from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
 from lakebound.ports import SecondsLeft
@@ -38,7 +38,9 @@ def read_segment(context: RunContext, run: str, unit: int, seconds_left: Seconds
     source = _page_source(context, plan, described, unit)
     # Export files consume no read capacity, so nothing limits their rate.
     rules = replace(context.rules, share=0.0 if isinstance(source, ExportFiles) else plan.share)
-    worker = SegmentWorker(rules, source, ports.store, ports.documents, ports.clock, seconds_left)
+    # Only a scan waits for another service page by page; what an export's file takes is the processor.
+    ahead = ports.ahead if plan.mode == "scan" else when_taken
+    worker = SegmentWorker(rules, source, ports.store, ports.documents, ports.clock, seconds_left, ahead)
     # A scan's segments belong to their number; the units of files are fixed by the document that lists them.
     start = Checkpoint(run, unit, plan.units, plan.table_id)
     checkpoint = worker.read(context.folder(run).segment(unit), start)

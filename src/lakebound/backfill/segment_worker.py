@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, islice
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -70,6 +71,18 @@ class PageSource(Protocol):
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
         """A value's base record. Raises Poison."""
+
+
+Ask = Callable[[], Page]
+"""Asks for one page."""
+
+Ahead = Callable[[Ask], Ask]
+"""Begins to ask for a page, and gives what waits for it: that returns the page, or raises what asking raised."""
+
+
+def when_taken(ask: Ask) -> Ask:
+    """Ask when the page is taken, and not before."""
+    return ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +187,8 @@ class SegmentWorker:
     documents: Documents
     clock: Clock
     seconds_left: SecondsLeft
+    ahead: Ahead = when_taken
+    """How the next page is asked for while this one is encoded and written."""
 
     def read(self, key: str, fresh: Checkpoint) -> Checkpoint:
         """Go on from the checkpoint under `key`, or start with `fresh`; the checkpoint now.
@@ -202,14 +217,18 @@ class SegmentWorker:
     def _read_pages(self, key: str, state: Checkpoint, tag: str | None, limiter: RateLimiter) -> Checkpoint:
         files = FileBuilder(self.rules.prefix, self.source.origin, self.rules.file_format)
         pages, skewed = 0, 0
+        asked: Ask | None = None
         while True:
-            wait = limiter.wait_seconds(self.clock.now_ms()) if self.rules.share else 0.0
-            if self.seconds_left() < RESERVE_SECONDS + wait:
-                break
-            if wait:
-                self.clock.sleep(wait)
+            # A page that was asked for is taken however little time is left: its read units are spent.
+            if asked is None:
+                wait = self._wait_seconds(limiter)
+                if self.seconds_left() < RESERVE_SECONDS + wait:
+                    break
+                if wait:
+                    self.clock.sleep(wait)
+            take, asked = asked or self._ask(state.start, limiter), None
             try:
-                page = self.source.page(state.start, limiter.page_limit() if self.rules.share else None)
+                page = take()
             except Throttled:
                 limiter.throttled(self.clock.now_ms())
                 state = replace(state, throttles=state.throttles + 1)
@@ -223,6 +242,11 @@ class SegmentWorker:
             pages += 1
             now = self.clock.now_ms()
             limiter.spent(page.units, len(page.values), now)
+            # Its label is the time of its own request. The checkpoint moves past a page once the page is added, so what
+            # a crash leaves asked for is asked for again.
+            may_ask = not self._wait_seconds(limiter) and self.seconds_left() >= RESERVE_SECONDS
+            if may_ask and page.next is not None:
+                asked = self.ahead(self._ask(page.next, limiter))
             state = self._add_page(state, page, files, now)
             if state.done or self._is_full(files):
                 state, tag = self._save(key, state, tag, files, limiter)
@@ -235,6 +259,12 @@ class SegmentWorker:
             )
         state, _ = self._save(key, state, tag, files, limiter)
         return state
+
+    def _wait_seconds(self, limiter: RateLimiter) -> float:
+        return limiter.wait_seconds(self.clock.now_ms()) if self.rules.share else 0.0
+
+    def _ask(self, start: Any, limiter: RateLimiter) -> Ask:
+        return partial(self.source.page, start, limiter.page_limit() if self.rules.share else None)
 
     def _add_page(self, state: Checkpoint, page: Page, files: FileBuilder, now_ms: int) -> Checkpoint:
         run, number = state.run, state.number

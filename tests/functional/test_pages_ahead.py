@@ -1,0 +1,190 @@
+"""The page that a segment asks for while the one before is encoded and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+from typing import Any
+
+import pytest
+
+from lakebound.adapters.backfill_ports import in_thread
+from lakebound.backfill.checkpoints import Checkpoint
+from lakebound.backfill.segment_worker import Ahead, Ask, Page, PageSource, when_taken
+from lakebound.errors import LakeboundError
+from lakebound.record.base_records import SnapshotDecoder
+from tests.support.backfill_world import Segment, Table, World, at_once, world
+
+SEGMENT = "_lakebound/cars/backfills/run-1/segments/0.json"
+Scan = Callable[[SnapshotDecoder, int, int, bool, int], PageSource]
+
+
+class Asked(Segment):
+    """A segment that is told each request: where it starts and when it was made."""
+
+    asked: list[tuple[Any, int]]
+
+    def page(self, start: Any, limit: int | None) -> Page:
+        self.asked.append((start, self.table.clock.ms))
+        return super().page(start, limit)
+
+
+def asking(into: list[tuple[Any, int]]) -> Callable[[Table], Scan]:
+    def of_table(table: Table) -> Scan:
+        def scan(decoder: SnapshotDecoder, number: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
+            segment = Asked(table, decoder, number, total, margin_ms)
+            segment.asked = into
+            return segment
+
+        return scan
+
+    return of_table
+
+
+def filled(count: int, **options: Any) -> World:
+    made = world(**options)
+    for number in range(count):
+        made.table.put(f"car-{number:04}", number)
+    return made
+
+
+def carry(made: World) -> dict[str, Any]:
+    return made.function({"action": "carry", "run": "run-1", "unit": 0})
+
+
+def checkpoint(made: World) -> Checkpoint:
+    return Checkpoint.decode(SEGMENT, made.bucket.objects[SEGMENT])
+
+
+@pytest.mark.parametrize("ahead", [when_taken, at_once, in_thread])
+def test_each_page_is_asked_for_once_and_none_after_the_last(ahead: Ahead) -> None:
+    asked: list[tuple[Any, int]] = []
+    made = filled(30, scan=asking(asked), ahead=ahead)
+    made.plan(1)
+    assert carry(made)["records"] == 30
+    starts = [start and start["id"]["S"] for start, _ in asked]
+    assert starts == [None, *(f"car-{number:04}" for number in range(2, 27, 3))]
+    assert {one["keys"]["id"]["S"]: one["new_image"] for one in made.bucket.records()} == made.table.items
+
+
+def test_a_page_is_asked_for_before_the_one_ahead_of_it_is_written() -> None:
+    """Every page fills a file here, and a file is not put before the next page has been asked for."""
+    second, put_first = Event(), Event()
+
+    class Waiting(Segment):
+        def page(self, start: Any, limit: int | None) -> Page:
+            if start is not None:
+                second.set()
+                # The first file can be put while this page is on its way: were it not, this would end in an error.
+                if not put_first.wait(30):
+                    raise LakeboundError("nothing was written meanwhile")
+            return super().page(start, limit)
+
+    def scan(table: Table) -> Scan:
+        return lambda decoder, number, total, consistent, margin_ms: Waiting(table, decoder, number, total, margin_ms)
+
+    made = filled(6, scan=scan, max_records=1, ahead=in_thread)
+    made.plan(1)
+
+    def before(key: str) -> None:
+        if key.startswith("ddb/"):
+            assert second.wait(30), "the first page was written before the second was asked for"
+            put_first.set()
+
+    made.bucket.before = before
+    assert carry(made)["records"] == 6
+
+
+def test_a_label_is_the_time_of_the_request_however_late_the_page_is_taken() -> None:
+    for ahead in (at_once, in_thread):
+        asked: list[tuple[Any, int]] = []
+        made = filled(9, scan=asking(asked), max_records=1, ahead=ahead)
+        made.plan(1)
+        passing_a_minute_a_file(made)
+        carry(made)
+        labels = {one["keys"]["id"]["S"]: one["snapshot_label_ms"] + 60_000 for one in made.bucket.records()}
+        for place, (_, at) in enumerate(asked):
+            assert [labels[f"car-{3 * place + number:04}"] for number in range(3)] == [at] * 3
+
+
+def passing_a_minute_a_file(made: World) -> None:
+    """Each file takes a minute to put, in which the next page has long been read."""
+    made.bucket.before = lambda key: made.clock.pass_ms(60_000) if key.startswith("ddb/") else None
+
+
+def test_a_page_that_was_asked_for_is_taken_though_the_time_is_up() -> None:
+    """Its read units are spent; the checkpoint tells them, and no page is asked for after it."""
+    made = filled(60, timeout=21, max_seconds=0, ahead=at_once)
+    made.table.page_ms = 400
+    made.plan(1)
+    answer = carry(made)
+    assert not answer["done"]
+    assert (checkpoint(made).pages, checkpoint(made).consumed) == (made.table.pages, 3.0 * made.table.pages)
+    while not carry(made)["done"]:
+        pass
+    assert (checkpoint(made).pages, checkpoint(made).consumed) == (made.table.pages, 60.0)
+
+
+def test_no_page_is_asked_for_ahead_of_the_rate() -> None:
+    """Where the capacity makes a reader wait, it asks at the moments at which it asked before."""
+
+    def moments(way: Ahead) -> list[int]:
+        asked: list[tuple[Any, int]] = []
+        made = filled(60, scan=asking(asked), capacity=20, ahead=way)
+        made.plan(1, read_capacity=10)
+        while not carry(made)["done"]:
+            pass
+        assert made.table.throttles == 0
+        return [at for _, at in asked]
+
+    paced = moments(when_taken)
+    assert paced[-1] - paced[0] > 4_000
+    assert moments(at_once) == moments(in_thread) == paced
+
+
+@pytest.mark.parametrize("ahead", [at_once, in_thread])
+def test_a_throttled_page_ahead_is_asked_for_again_and_the_one_before_is_kept(ahead: Ahead) -> None:
+    made = filled(30, ahead=ahead)
+    made.table.unit_of = lambda item: 0.0
+    made.plan(1)
+    made.table.capacity, made.table.stored_units = 1.0, 1.0
+    made.table.unit_of = lambda item: 1.0
+    answer = carry(made)
+    assert answer["throttles"] == made.table.throttles > 0
+    while not answer["done"]:
+        answer = carry(made)
+    assert {one["keys"]["id"]["S"]: one["new_image"] for one in made.bucket.records()} == made.table.items
+
+
+@pytest.mark.parametrize("ahead", [at_once, in_thread])
+def test_an_error_of_the_page_ahead_is_raised_when_that_page_is_taken(ahead: Ahead) -> None:
+    """The page before was whole and full, so its file and its checkpoint stand."""
+
+    class Failing(Segment):
+        def page(self, start: Any, limit: int | None) -> Page:
+            if start is not None:
+                raise LakeboundError("scan of table cars failed")
+            return super().page(start, limit)
+
+    def scan(table: Table) -> Scan:
+        return lambda decoder, number, total, consistent, margin_ms: Failing(table, decoder, number, total, margin_ms)
+
+    made = filled(6, scan=scan, max_records=1, ahead=ahead)
+    made.plan(1)
+    with pytest.raises(LakeboundError, match="scan of table cars failed"):
+        carry(made)
+    assert (checkpoint(made).records, len(made.bucket.records())) == (3, 3)
+
+
+def test_whatever_ends_an_invocation_leaves_a_page_that_nobody_takes() -> None:
+    """A red control of the ports: what asks at once raises an error late, and every other exception at once."""
+    with pytest.raises(KeyboardInterrupt):
+        at_once(_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        in_thread(_interrupted)()
+    waiting: Ask = in_thread(lambda: Page(0, 0, (), 0.0, None))
+    assert waiting() == waiting() == Page(0, 0, (), 0.0, None)
+
+
+def _interrupted() -> Page:
+    raise KeyboardInterrupt
