@@ -46,6 +46,8 @@ PAGE: Final = DOCS / "ENTITIES.md"
 PICTURE: Final = DOCS / "bench-entities.svg"
 KEPT: Final = DOCS / "bench-entities.json"
 AIM: Final = 1.5
+WARM_UPS: Final = 4
+"""Rounds before those that count: in the first ones Java compiles more than in all that a job of days does later."""
 TABLES: Final = 10
 ROWS: Final = 100_000
 """Of all tables together: the sixth of the ten digits of a key is then that of its table."""
@@ -208,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 spark, folder / name, name, MergeCase(len(COLUMNS), ROWS, given.events, "uniform"), given.rounds
             )
             table.append(lines(name, one, ten))
-            about = f"{given.events:,} events, {len(COLUMNS)} columns a table. {conditions(given.rounds, 1)}"
+            about = f"{given.events:,} events, {len(COLUMNS)} columns a table. {conditions(given.rounds, WARM_UPS)}"
             ways[name] = Way(about, one, ten)
             shutil.rmtree(folder / name)
     print("\n".join(table))
@@ -218,15 +220,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(spark: SparkSession, folder: Path, name: str, case: MergeCase, rounds: int) -> tuple[Spent, Spent]:
-    """What one table and ten take, in turns; the first round warms up."""
+    """What one table and ten take, in turns; the first rounds warm up."""
     folder.mkdir()
     one, ten = jobs(folder, WAYS[name])
     prepared(spark, one, ten)
     sides = (one.work("bench"), Spent()), (ten.work("bench"), Spent())
-    for number in range(1 + rounds):
+    for number in range(WARM_UPS + rounds):
         batch = batch_of(spark, write_events(folder, case, number))
         for work, took in sides[:: 1 if number % 2 else -1]:
-            with spent(took, counts=number > 0):
+            with spent(took, counts=number >= WARM_UPS):
                 work(batch, number)
     check_equal(spark, one, ten)
     return sides[0][1], sides[1][1]
