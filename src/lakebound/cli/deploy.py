@@ -112,8 +112,9 @@ def _deploy(todo: Plan, root: Path, kept: Path, program: SamCli, layer: dict[str
     if status == 0 and not program.has_bytecode:
         runtime = layer["LAKEBOUND_RUNTIME"]
         print(
-            f"lakebound deploy: there is no {runtime} on the path to compile the layer with, so cold starts take about"
-            f" twice as long. With one (uv python install {runtime.removeprefix('python')}) deploy again.",
+            f"lakebound deploy: there is no {runtime} on the path to compile the layer with, so cold starts take two"
+            " to three times the processor time. With one (uv python install"
+            f" {runtime.removeprefix('python')}) deploy again.",
             file=sys.stderr,
         )
     if status == 0:
