@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.silver.changes_table import pending
 from lakebound_spark.silver.live_rows import live_rows
-from tests.spark.killed import CARELESS, Lake
+from tests.spark.filtered import joins_told
+from tests.spark.killed import CARELESS, FILTERED, Lake
 from tests.spark.shown_rows import expected, shown
 from tests.spark.silver import run_job
 
@@ -65,6 +66,42 @@ def test_a_job_killed_after_a_commit_ends_right(
     assert killed is not None, "the job ended before it was killed"
     assert left(lake), killed
     require_all(spark, lake)
+
+
+@pytest.mark.parametrize(
+    ("is_there", "merges"),
+    [
+        # What waits is held for the MERGE, which takes seconds.
+        (lambda lake: (lake.folder / "checkpoint/lakebound_staging/pending/_SUCCESS").exists(), 2),
+        # The MERGE is committed, and no property says so yet.
+        (lambda lake: lake.commits("silver", "MERGE") == 3, 3),
+    ],
+    ids=["held", "merged"],
+)
+def test_a_job_killed_around_a_merge_with_the_bloom_filter_ends_right(
+    spark: SparkSession, tmp_path: Path, is_there: Callable[[Lake], bool], merges: int
+) -> None:
+    """The next start merges the same rows again, and tells of its filter.
+
+    Silver has two of the three files before: a MERGE into an empty table has no join and so no filter, and of three
+    appends that follow each other fast only two MERGEs may come.
+    """
+    lake = Lake.of(tmp_path / "lake", 0, FILTERED)
+    silver, last = str(lake.folder / "silver"), lake.folder / "source" / "dt=2013-01-01" / "HH=02"
+    last.rename(lake.folder / "later")
+    start_again(lake)
+    (lake.folder / "later").rename(last)
+    killed = lake.run(lambda paths: is_there(lake), *EVERY_SECOND)
+    assert killed is not None, "the job ended before it was killed"
+    assert lake.commits("silver", "MERGE") == merges, killed
+    assert lake.commits("silver", "SET TBLPROPERTIES") == 1, "only the one that names `_changes`"
+    is_whole = shown(spark.read.format("delta").load(silver).collect()) == expected(lake.records)
+    assert is_whole == (merges == 3), "what the third file brings is in silver by the MERGE alone"
+    assert joins_told(lake.folder / "log") == []
+    assert lake.run(lambda paths: False, *EVERY_SECOND) is None
+    assert joins_told(lake.folder / "log") == [(1, 1)]
+    assert pending(spark, silver).rows == 0
+    assert shown(spark.read.format("delta").load(silver).collect()) == expected(lake.records)
 
 
 @pytest.fixture(scope="module")
