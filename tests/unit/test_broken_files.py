@@ -79,3 +79,15 @@ def test_a_reader_that_has_enough_is_no_failure_to_tell(unbuffered: str) -> None
     done = subprocess.run(COMMAND, stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [("cost --writes 1 --item-bytes 1", 0), ("spark-conf --platform local", 0), ("init", 2), ("deploy", 2)],
+)
+def test_a_closed_stream_is_no_traceback(tmp_path: Path, verb: str, status: int, closed: str) -> None:
+    program = f"{sys.executable} -c 'from lakebound.cli.entry import main; main()' {verb} {closed}"
+    done = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

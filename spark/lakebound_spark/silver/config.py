@@ -128,7 +128,7 @@ def load_yaml(path: str, parse: Callable[[Any], T], example: str) -> T:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise Misconfigured(f"cannot read the configuration {path}: {reason}") from None
+        raise Misconfigured(f"cannot read the configuration {path}: {reason}; check its path") from None
     try:
         return parse(yaml.load(text, Loader=_StrictLoader))
     except yaml.YAMLError as error:

@@ -23,6 +23,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, _interrupt)
     # What a library logs for its own people (a broken link to Spark, a retry) is no part of what a verb tells.
     logging.disable(logging.CRITICAL)
+    _fill_closed_streams()
     try:
         # The verbs' libraries take a second to load: Ctrl-C in that second ends in one line too.
         from lakebound.cli.app import run
@@ -37,6 +38,14 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(INTERRUPTED)
     sys.exit(status)
+
+
+def _fill_closed_streams() -> None:
+    # A service may start a verb with closed streams, as `>&-` does. Python has None for these, and the next file that
+    # is opened would get their number.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - it stays open to the end
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
