@@ -200,7 +200,7 @@ def test_a_large_table_is_healed_by_windows_and_the_result_says_why() -> None:
     result = heal(made).run()
     assert result["mode"] == "incremental_export"
     assert result["reason"] == told["reason"] == "less than a quarter of the table changed in these hours"
-    assert result["next"].endswith("lakebound backfill close --run heal-1")
+    assert result["next"].endswith("lakebound backfill close --run heal-1 --source DATA --target TARGET")
     assert "sweep" not in result["next"]
 
 
@@ -211,7 +211,7 @@ def test_a_tiny_table_is_read_whole_and_swept() -> None:
     result = heal(made).run()
     assert result["mode"] == "scan"
     assert "done sooner than an export" in result["reason"]
-    assert "sweep.py --run heal-1, merge once more, then close" in result["next"]
+    assert "--aside ASIDE --target TARGET, merge once more, then close" in result["next"]
 
 
 def test_a_gap_from_before_the_recovery_period_is_not_healed_by_windows() -> None:

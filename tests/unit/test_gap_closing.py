@@ -1,5 +1,6 @@
 """A gap is closed by a heal that is fully merged, and by nothing less: each thing that is missing is seen to refuse."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,8 +19,11 @@ from lakebound.backfill.gap_closing import RunMergeCheck, decide_closing
 from lakebound.backfill.manifest import Manifest, digest_of
 from lakebound.source.gaps import Gap, GapBook
 from lakebound.transport.object_keys import RunFolder
+from lakebound_spark.jobs.sweep import _parser as sweep_parser
+from tests.support.command_verbs import VERBS
 from tests.support.independent_writer import base, item, write_records
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
+from tests.support.wheel import ROOT
 
 W = 180_000
 GAP = Gap(1_000_000, 2_000_000, "mapping_behind", detected_at_ms=2_100_000)
@@ -58,13 +62,25 @@ def test_a_heal_by_windows_that_is_merged_closes_its_gap_and_no_other() -> None:
     assert (closing.gaps, closing.refusals) == ((GAP,), ())
 
 
+def test_each_command_that_a_run_tells_has_what_the_command_requires() -> None:
+    told = manifest(mode="scan")
+    script, *sweep = shlex.split(told.sweep_command)
+    assert (ROOT / script).is_file()
+    assert sweep_parser().parse_args(sweep).table == told.table
+    _, *verb, run, name, source, data, target, silver = shlex.split(told.close_command)
+    command = VERBS[tuple(verb)]
+    command.make_context("close", [run, name, source, data, target, silver])
+    with pytest.raises(Exception, match="source"):
+        command.make_context("close", [run, name])
+
+
 @pytest.mark.parametrize("mode", ["scan", "export"])
 def test_a_heal_that_read_the_whole_table_closes_its_gap_once_no_ghost_is_left(mode: str) -> None:
     whole = manifest(mode=mode)
     assert decide_closing(whole, [GAP], W, merged(ghosts=0), 0, 0).gaps == (GAP,)
     (refused,) = decide_closing(whole, [GAP], W, merged(ghosts=3), 0, 0).refusals
     assert refused.what.startswith("3 rows are still there")
-    assert refused.command == "spark/jobs/sweep.py --run heal-1, then spark/jobs/merge_changes.py"
+    assert refused.command == f"{whole.sweep_command}, then spark/jobs/merge_changes.py"
     assert decide_closing(whole, [GAP], W, merged(ghosts=None), 0, 0).is_refused
 
 

@@ -130,12 +130,11 @@ def result_of(manifest: Manifest, key: str, reason: str = "") -> dict[str, Any]:
 def next_step(manifest: Manifest) -> str:
     """What an operator does after the run: merge, sweep where the whole table was read, close what it healed."""
     merge = "merge its files with spark/jobs/merge_changes.py"
-    sweep = f"remove ghosts: spark/jobs/sweep.py --run {manifest.run}"
-    close = f"lakebound backfill close --run {manifest.run}"
+    sweep = f"remove ghosts: {manifest.sweep_command}"
     if manifest.heals and manifest.is_complete:
-        return f"{merge}, then {sweep}, merge once more, then close the gap: {close}"
+        return f"{merge}, then {sweep}, merge once more, then close the gap: {manifest.close_command}"
     if manifest.heals:
-        return f"{merge}, then close the gap: {close}"
+        return f"{merge}, then close the gap: {manifest.close_command}"
     if manifest.is_complete:
         return f"{merge}, then {sweep}"
     return f"{merge}; no sweep: the run did not read the whole table consistently"

@@ -103,7 +103,7 @@ def _refuse_files(manifest: Manifest, merged: RunMergeCheck) -> list[Refusal]:
         refusals.append(Refusal("ghosts were not counted", "the same command again"))
     if merged.ghosts:
         what = f"{count_text(merged.ghosts, 'row', 'is', 'are')} still there that the table no longer has"
-        refusals.append(Refusal(what, f"spark/jobs/sweep.py --run {manifest.run}, then {merge}"))
+        refusals.append(Refusal(what, f"{manifest.sweep_command}, then {merge}"))
     return refusals
 
 

@@ -40,6 +40,16 @@ class Manifest:
     """(from, cause) of each gap that the run heals once all of it is merged."""
 
     @property
+    def sweep_command(self) -> str:
+        """What removes the ghosts that the run found, with the names of docs/OPERATIONS.md#status-gap to fill in."""
+        return f"spark/jobs/sweep.py --run {self.run} --table {self.table} --source DATA --aside ASIDE --target TARGET"
+
+    @property
+    def close_command(self) -> str:
+        """What closes the gaps that the run heals, as `sweep_command` has its names."""
+        return f"lakebound backfill close --run {self.run} --source DATA --target TARGET"
+
+    @property
     def is_complete(self) -> bool:
         """Whether the run read every item consistently. Only such a run may be swept from."""
         return self.mode in ("scan", "export") and self.consistent
