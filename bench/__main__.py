@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -40,7 +41,12 @@ def main() -> None:
     if arguments.kept:
         if not arguments.kept.is_file():
             parser.error(f"there is no file {arguments.kept}: a run keeps its results in bench.json beside BENCH.md")
-        write(kept(arguments.kept, report.Results), arguments.docs)
+        try:
+            results = kept(arguments.kept, report.Results)
+        except msgspec.ValidationError as error:
+            # A run of an older bench kept no figures of pages that were asked for ahead.
+            parser.error(f"{arguments.kept} is of another bench ({error}): measure again with python -m bench")
+        write(results, arguments.docs)
         return
     rounds = 2 if arguments.quick else 15
     heavy = 2 if arguments.quick else 7

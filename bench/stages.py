@@ -243,9 +243,9 @@ class Segment:
 
     items: int
     bytes: int
-    seconds: list[float] = field(default_factory=list)
-    when_taken: list[float] = field(default_factory=list)
-    ahead: list[float] = field(default_factory=list)
+    seconds: list[float]
+    when_taken: list[float]
+    ahead: list[float]
 
     @property
     def rate(self) -> float:
@@ -265,7 +265,7 @@ def segment(corpus: str, rounds: int) -> Segment:
     key = {name: items[-1][name] for name in [corpora.CORPORA[corpus][1]]}
     more = orjson.dumps(page | {"LastEvaluatedKey": key})
     rules = SegmentRules(corpora.TABLE, "ddb/cars", partitioner("dt=%Y-%m-%d/HH=%H"), 0, 64 * 1024 * 1024, 300)
-    measured = Segment(len(items) * PAGES, len(last) * PAGES)
+    measured = Segment(len(items) * PAGES, len(last) * PAGES, [], [], [])
     pages = [more] * (PAGES - 1) + [last]
     # The pages of a segment as DynamoDB would send them; the last column of the table is what is left beside that.
     with responding(*pages) as at_once, responding(*pages, seconds=len(last) / SEGMENT_BYTES) as paced:

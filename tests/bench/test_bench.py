@@ -113,6 +113,18 @@ def test_the_pages_are_written_once_more_from_what_a_run_kept(tmp_path: Path, mo
     assert report.TITLE in (tmp_path / "bench.svg").read_text("utf-8")
 
 
+def test_what_an_older_bench_kept_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_bytes(msgspec.json.encode({"segments": {"flat": {"items": 1, "bytes": 1, "seconds": [1.0]}}}))
+    monkeypatch.setattr(sys, "argv", ["bench", "--from", str(kept), "--docs", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert "missing required field `when_taken`" in capsys.readouterr().err
+    assert not (tmp_path / "BENCH.md").exists()
+
+
 def test_a_picture_is_small_and_its_words_are_text(tmp_path: Path) -> None:
     place = tmp_path / "picture.svg"
     draw(place, "A title", "times", [Bar(f"bar {n}", n + 1, f"{n + 1} ×", 2, n < 1) for n in range(10)], powers=True)
