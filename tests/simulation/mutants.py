@@ -149,6 +149,10 @@ save over another writer's checkpoint | self.documents.save(key, state.encode(),
 @ lakebound.backfill.segment_worker |
     tests/functional/test_backfill_scan.py::test_the_label_is_the_time_before_the_page_less_the_margin
 let a manifest's least label be its last | min(least, page.label_ms) | page.label_ms
+@ lakebound.adapters.backfill_table | tests/unit/test_backfill_pages.py::test_a_pages_time_is_taken_before_its_request
+take a page's time after its request |
+    before = self._clock.now_ms()\n        answer = self._call(operation, **arguments) |
+    answer = self._call(operation, **arguments)\n        before = self._clock.now_ms()
 @ lakebound.backfill.export_states | BACKFILLS
 label an export after its moment | return export.export_time_ms - plan.margin_ms |
     return export.export_time_ms + plan.margin_ms

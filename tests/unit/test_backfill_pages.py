@@ -42,8 +42,10 @@ def said(value: Any) -> bytes:
 
 
 class Fixed:
+    ms = NOW
+
     def now_ms(self) -> int:
-        return NOW
+        return self.ms
 
     def sleep(self, seconds: float) -> None:
         raise AssertionError("nothing waits here")
@@ -58,18 +60,20 @@ class Body:
 
 
 def segment(
-    *, pass_through: bool, off_ms: int = 0, status: int = 200, answer: Any = PAGE
+    *, pass_through: bool, off_ms: int = 0, status: int = 200, answer: Any = PAGE, takes_ms: int = 0
 ) -> tuple[ScanSegment, list[Any]]:
     client = boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
     asked: list[Any] = []
+    clock = Fixed()
 
     def send(request: Any, **_: Any) -> AWSResponse:
         asked.append(json.loads(request.body))
+        clock.ms += takes_ms
         headers = {"Date": formatdate((NOW + off_ms) / 1000, usegmt=True)}
         return AWSResponse(request.url, status, headers, Body(answer if type(answer) is bytes else said(answer)))
 
     client.meta.events.register("before-send.dynamodb", send)
-    table = BackfillTable("cars", client, Fixed(), pass_through=pass_through)
+    table = BackfillTable("cars", client, clock, pass_through=pass_through)
     return ScanSegment(table, SnapshotDecoder("cars", "r", "scan", ["id"]), 1, 4, True, 60_000), asked
 
 
@@ -87,6 +91,12 @@ def test_records_are_identical_with_and_without_the_hook() -> None:
         lines.append([encode_line(source.decode(value, page.label_ms, "e"), NOW) for value in page.values])
     assert lines[0] == lines[1]
     assert json.loads(lines[0][0])["new_image"] == PAGE["Items"][0]
+
+
+def test_a_pages_time_is_taken_before_its_request() -> None:
+    """With a later time, a stale item could hide the change that came while its page was on the way."""
+    page = segment(pass_through=True, takes_ms=3_000)[0].page(None, None)
+    assert (page.asked_ms, page.label_ms) == (NOW, NOW - 60_000)
 
 
 @pytest.mark.parametrize("off_ms", [-7_001, 6_000, 3_600_000])
