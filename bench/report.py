@@ -197,7 +197,8 @@ def markdown(results: Results) -> str:
         f"A scan's segment of {PAGES} pages of 1 MB, from the requests to a loopback DynamoDB to batch files in memory:"
         " how fast one worker is where neither side makes it wait, and what it adds to DynamoDB's own time where that"
         f" sends {SEGMENT_BYTES / 1e6:g} MB a second, or about 15,000 flat items (a figure taken over: the loopback"
-        " waits so long before each page). The worker asks for a page while it encodes the one before.",
+        " waits so long before each page). That time is measured by a client that looks at no page. The worker asks for"
+        " a page before it reads the one that it has.",
         "",
         *segment_table(results),
     ]

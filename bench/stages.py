@@ -7,9 +7,10 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from hashlib import md5
+from http.client import HTTPConnection
 from statistics import median
 from typing import Any, Final
 
@@ -237,13 +238,14 @@ SEGMENT_BYTES: Final = 11_300_000
 class Segment:
     """One segment of a scan, from requests to files: items, their bytes as DynamoDB sends them, seconds a round.
 
-    `seconds` where the pages come at once. The others where they come at DynamoDB's pace, and the next one is asked for
-    when it is taken, as it was before, or ahead.
+    `seconds` where the pages come at once. The others where they come at DynamoDB's pace: `alone` to a client that only
+    receives them; and to ours, which asks for the next one when it is taken, as it once did, or ahead.
     """
 
     items: int
     bytes: int
     seconds: list[float]
+    alone: list[float]
     when_taken: list[float]
     ahead: list[float]
 
@@ -254,7 +256,7 @@ class Segment:
 
     def share(self, seconds: list[float]) -> float:
         """What these rounds took longer than DynamoDB, of its time."""
-        return median(seconds) * SEGMENT_BYTES / self.bytes - 1
+        return median(seconds) / median(self.alone) - 1
 
 
 def segment(corpus: str, rounds: int) -> Segment:
@@ -265,12 +267,15 @@ def segment(corpus: str, rounds: int) -> Segment:
     key = {name: items[-1][name] for name in [corpora.CORPORA[corpus][1]]}
     more = orjson.dumps(page | {"LastEvaluatedKey": key})
     rules = SegmentRules(corpora.TABLE, "ddb/cars", partitioner("dt=%Y-%m-%d/HH=%H"), 0, 64 * 1024 * 1024, 300)
-    measured = Segment(len(items) * PAGES, len(last) * PAGES, [], [], [])
+    measured = Segment(len(items) * PAGES, len(last) * PAGES, [], [], [], [])
     pages = [more] * (PAGES - 1) + [last]
-    # The pages of a segment as DynamoDB would send them; the last column of the table is what is left beside that.
     with responding(*pages) as at_once, responding(*pages, seconds=len(last) / SEGMENT_BYTES) as paced:
         ways = (at_once, in_thread, measured.seconds), (paced, when_taken, measured.when_taken)
         for turn in range(rounds + 1):
+            started = time.perf_counter()
+            _receive_pages(paced)
+            if turn:
+                measured.alone.append(time.perf_counter() - started)
             for port, ahead, seconds in (*ways, (paced, in_thread, measured.ahead)):
                 source, clock = _scan_segment(corpus, port), SystemClock()
                 worker = SegmentWorker(rules, source, MemoryStore(), MemoryDocuments(), clock, lambda: 900.0, ahead)
@@ -281,6 +286,14 @@ def segment(corpus: str, rounds: int) -> Segment:
                 if not (done.done and done.records == measured.items):
                     raise RuntimeError("items are missing")
     return measured
+
+
+def _receive_pages(port: int) -> None:
+    """Ask for a segment's pages and look at none."""
+    with closing(HTTPConnection("127.0.0.1", port)) as connection:
+        for _ in range(PAGES):
+            connection.request("POST", "/", b"{}")
+            connection.getresponse().read()
 
 
 def _page_items(corpus: str) -> list[corpora.Item]:
@@ -351,7 +364,7 @@ def _lines_of_page(source: PageSource) -> Iterator[Any]:
     """Every page's lines, as the backfill's worker makes them."""
     start: Any = None
     while True:
-        page = source.page(start, None)
+        page = source.page(start, None).read()
         place = EventIds(f"run|0|{page.asked_ms}|", 0)
         yield from encode_page(page, source.decode, encoder_of("ndjson.gz"), None, place, NOW_MS)
         start = page.next

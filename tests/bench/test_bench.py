@@ -54,7 +54,7 @@ def made_up(*, slower: float = 1.0) -> report.Results:
         results.larger[corpus], results.item_bytes[corpus] = 1.3, 540
         ours = Bill(1_000, round(3 * slower), round(3 * slower), 0)
         results.billed[corpus] = (Bill(1_000, 100, 100, 100), ours)
-        results.segments[corpus] = Segment(60_000, 45_200_000, [2.0], [5.0], [4.2 * slower])
+        results.segments[corpus] = Segment(60_000, 45_200_000, [2.0], [4.0], [5.0], [4.2 * slower])
     results.measured.append(stage("backfill, a page to lines", "flat", 30, 1.0, 0.02))
     results.measured.append(stage("cold start of stream_ingest", "–", 0.9, 0.3, 0.24, is_share=True))
     return results
@@ -121,7 +121,7 @@ def test_what_an_older_bench_kept_is_refused_in_a_sentence(
     monkeypatch.setattr(sys, "argv", ["bench", "--from", str(kept), "--docs", str(tmp_path)])
     with pytest.raises(SystemExit):
         program.main()
-    assert "missing required field `when_taken`" in capsys.readouterr().err
+    assert "missing required field `alone`" in capsys.readouterr().err
     assert not (tmp_path / "BENCH.md").exists()
 
 

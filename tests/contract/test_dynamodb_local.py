@@ -60,7 +60,7 @@ AS_STORED = {
 def pages(source: PageSource, limit: int | None = None) -> list[Page]:
     found, at = [], None
     while True:
-        page = source.page(at, limit)
+        page = source.page(at, limit).read()
         found.append(page)
         at = page.next
         if at is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -110,6 +111,34 @@ def test_a_label_is_the_time_of_the_request_however_late_the_page_is_taken() -> 
 def passing_a_minute_a_file(made: World) -> None:
     """Each file takes a minute to put, in which the next page has long been read."""
     made.bucket.before = lambda key: made.clock.pass_ms(60_000) if key.startswith("ddb/") else None
+
+
+def test_the_next_page_is_asked_for_before_this_one_is_read() -> None:
+    """What makes records of a page's text takes the processor, and DynamoDB reads the next page meanwhile."""
+    done: list[str] = []
+
+    class Text(Segment):
+        def page(self, start: Any, limit: int | None) -> Page:
+            done.append("ask")
+            page = super().page(start, limit)
+            return replace(page, values=[str(number) for number in range(len(page.values))], reader=read(page.values))
+
+    def read(values: Sequence[Any]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+        def once(texts: Sequence[Any]) -> Sequence[Any]:
+            assert len(texts) == len(values)
+            done.append("read")
+            return values
+
+        return once
+
+    def scan(table: Table) -> Scan:
+        return lambda decoder, number, total, consistent, margin_ms: Text(table, decoder, number, total, margin_ms)
+
+    made = filled(9, scan=scan, ahead=at_once)
+    made.plan(1)
+    assert carry(made)["records"] == 9
+    assert done == ["ask", "ask", "read", "ask", "read", "read"]
+    assert {one["keys"]["id"]["S"]: one["new_image"] for one in made.bucket.records()} == made.table.items
 
 
 def test_a_page_that_was_asked_for_is_taken_though_the_time_is_up() -> None:

@@ -81,7 +81,7 @@ def test_records_are_identical_with_and_without_the_hook() -> None:
     lines = []
     for pass_through in (True, False):
         source, asked = segment(pass_through=pass_through)
-        page = source.page({"id": {"B": "AA=="}}, 7)
+        page = source.page({"id": {"B": "AA=="}}, 7).read()
         assert page.next == {"id": {"B": "AP8="}}
         assert (page.units, page.asked_ms, page.label_ms) == (2.5, NOW, NOW - 60_000)
         assert asked[0]["ExclusiveStartKey"] == {"id": {"B": "AA=="}}
@@ -115,7 +115,7 @@ def test_a_throttle_is_told_from_other_refusals() -> None:
     source, _ = segment(pass_through=True, status=400, answer=answer)
     source.table._client.meta.config.retries = {"total_max_attempts": 1}
     with pytest.raises(Throttled) as told:
-        source.page(None, None)
+        source.page(None, None).read()
     assert "CANARY" not in str(told.value)
 
 
@@ -150,7 +150,7 @@ def test_a_page_with_line_breaks_between_its_tokens_is_parsed_and_gives_the_same
     lines = []
     for body in (said(PAGE), json.dumps(PAGE, indent=1).encode()):
         source, _ = segment(pass_through=True, answer=body)
-        page = source.page(None, None)
+        page = source.page(None, None).read()
         assert (page.units, page.next) == (2.5, PAGE["LastEvaluatedKey"])
         lines.append([encode_line(source.decode(value, page.label_ms, "e"), NOW) for value in page.values])
     assert lines[0] == lines[1]
@@ -160,7 +160,7 @@ def test_a_page_with_line_breaks_between_its_tokens_is_parsed_and_gives_the_same
 def test_half_a_surrogate_pair_costs_its_item_and_not_the_page(pass_through: bool) -> None:
     body = b'{"Items":[{"id":{"S":"a"}},{"id":{"S":"b"},"v":{"S":"\\ud800"}}],"Count":2}'
     source, _ = segment(pass_through=pass_through, answer=body)
-    page = source.page(None, None)
+    page = source.page(None, None).read()
     assert page.next is None
     events = [source.decode(value, page.label_ms, "e") for value in page.values]
     assert json.loads(encode_line(events[0], NOW))["key"] == "id=S:a"
@@ -172,12 +172,12 @@ def test_half_a_surrogate_pair_costs_its_item_and_not_the_page(pass_through: boo
 def test_an_answer_that_is_no_page_is_an_error_and_not_an_empty_one(body: bytes) -> None:
     source, _ = segment(pass_through=True, answer=body)
     with pytest.raises(LakeboundError, match="DynamoDB's answer"):
-        source.page(None, None)
+        source.page(None, None).read()
 
 
 @pytest.mark.parametrize("pass_through", [True, False])
 def test_an_empty_page_with_a_start_key_goes_on(pass_through: bool) -> None:
     answer = {"Items": [], "Count": 0, "LastEvaluatedKey": {"id": {"B": ""}}}
     source, _ = segment(pass_through=pass_through, answer=answer)
-    page = source.page(None, None)
+    page = source.page(None, None).read()
     assert (list(page.values), page.next, page.units) == ([], {"id": {"B": ""}}, 0)

@@ -145,9 +145,10 @@ class ScanSegment:
 
     def page(self, start: Any, limit: int | None) -> Page:
         answer, asked = self.table.scan_page(self.segment, self.total, start, limit, self.consistent)
-        values = answer.values if answer.texts is None else self.decoder.reader.read_all(answer.texts)
+        reader = None if answer.texts is None else self.decoder.reader.read_all
+        values = answer.values if answer.texts is None else answer.texts
         # A page can be empty and still have a start key. Only a page without one ends the segment.
-        return Page(asked, asked - self.margin_ms, values, answer.units, answer.next)
+        return Page(asked, asked - self.margin_ms, values, answer.units, answer.next, reader)
 
     def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
         return self.decoder.item(value, label_ms, event_id)

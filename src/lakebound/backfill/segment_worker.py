@@ -57,6 +57,12 @@ class Page:
     values: Sequence[Any]
     units: float
     next: Any
+    reader: Callable[[Sequence[Any]], Sequence[Any]] | None = None
+    """What has to be made of `values` first. It takes the processor, so it waits until the next page is asked for."""
+
+    def read(self) -> Page:
+        """The page with values that the source can decode."""
+        return self if self.reader is None else replace(self, values=self.reader(self.values), reader=None)
 
 
 class PageSource(Protocol):
@@ -247,7 +253,7 @@ class SegmentWorker:
             may_ask = not self._wait_seconds(limiter) and self.seconds_left() >= RESERVE_SECONDS
             if may_ask and page.next is not None:
                 asked = self.ahead(self._ask(page.next, limiter))
-            state = self._add_page(state, page, files, now)
+            state = self._add_page(state, page.read(), files, now)
             if state.done or self._is_full(files):
                 state, tag = self._save(key, state, tag, files, limiter)
             if state.done:
