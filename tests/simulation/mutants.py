@@ -140,8 +140,8 @@ drop a page that was asked for | if asked is None:\n | if True:\n
 ask for a page ahead of the rate | may_ask = not self._wait_seconds(limiter) and | may_ask =
 @ lakebound.backfill.segment_worker |
     tests/functional/test_pages_ahead.py::test_a_label_is_the_time_of_the_request_however_late_the_page_is_taken
-take the page ahead for the one that is added | state = self._add_page(state, page, files, now) |
-    state = self._add_page(state, asked() if asked else page, files, now)
+take the page ahead for the one that is added | self._add_page(state, page.read(), files, now) |
+    self._add_page(state, (asked() if asked else page).read(), files, now)
 @ lakebound.backfill.segment_worker |
     tests/functional/test_backfill_scan.py::test_two_invocations_of_one_segment_agree_with_whoever_saved_first
 save over another writer's checkpoint | self.documents.save(key, state.encode(), tag) |

@@ -18,8 +18,9 @@ from lakebound.adapters.sam_cli import SamCli
 from lakebound.adapters.stack import stack_status
 from lakebound.cli.deployed import DryRun
 from lakebound.cli.output import AsJson, echo, echo_json
+from lakebound.errors import Misconfigured
 from lakebound.operate.deploy_plan import SAMCONFIG, Asked, Plan, plan, refuse_stuck
-from lakebound.operate.sam_parameters import given, named
+from lakebound.operate.sam_parameters import given, named, refused
 
 _FOLDER: Final = Path(".lakebound") / "stack"
 
@@ -61,7 +62,7 @@ def command(
         yes,
         "PARAMETERS" if parameters else "-p",
     )
-    settings = samconfig.read(kept)
+    settings = _kept_settings(kept)
     todo = plan(asked, settings.deploy, parts, terminal=sys.stdin.isatty())
     program = SamCli(root, sam)
     if dry_run or as_json:
@@ -71,6 +72,13 @@ def command(
         raise typer.Exit(
             _deploy(todo, root, kept, program, todo.layer(parts), str(settings.deploy.get("stack_name", "")))
         )
+
+
+def _kept_settings(kept: Path) -> samconfig.Kept:
+    try:
+        return samconfig.read(kept)
+    except Misconfigured as broken:
+        raise refused(broken.what, broken.hint) from None
 
 
 def _look_first(todo: Plan, settings: samconfig.Kept, program: SamCli) -> None:
