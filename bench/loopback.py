@@ -6,6 +6,7 @@ Written on bare sockets: they answer in tens of microseconds, so that what is ti
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import queue
 import re
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 from zlib import crc32
@@ -162,8 +164,23 @@ class Function:
 def responding(*bodies: bytes, seconds: float = 0.0) -> Iterator[int]:
     """A server that answers requests with these JSON bodies in turn, dated and with DynamoDB's checksum; its port.
 
-    Each answer takes it so many `seconds`.
+    Each answer takes it so many `seconds`. It is a process of its own, so that it takes nothing of the interpreter of
+    what is timed.
     """
+    ours, theirs = _SPAWN.Pipe()
+    server = _SPAWN.Process(target=_respond, args=(theirs, bodies, seconds), daemon=True)
+    server.start()
+    try:
+        yield int(ours.recv())
+    finally:
+        server.terminate()
+        server.join()
+
+
+_SPAWN: Final = multiprocessing.get_context("spawn")
+
+
+def _respond(to: Connection, bodies: tuple[bytes, ...], seconds: float) -> None:
     turns = itertools.cycle((body, b"x-amz-crc32: %d" % crc32(body)) for body in bodies)
 
     def answer(head: bytes, request: bytes) -> bytes:
@@ -173,10 +190,9 @@ def responding(*bodies: bytes, seconds: float = 0.0) -> Iterator[int]:
         return response(body, b"Content-Type: application/x-amz-json-1.0", checksum, date)
 
     listener, port = serve(answer)
-    try:
-        yield port
-    finally:
-        listener.close()
+    to.send(port)
+    with listener:
+        threading.Event().wait()
 
 
 @contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
 from http.client import HTTPConnection
@@ -23,7 +24,7 @@ from bench.baseline import flusher as obvious_flusher
 from bench.baseline import stream_ingest as obvious_ingest
 from bench.local_ports import ManualClock, MemoryDocuments, MemoryStore
 from bench.loopback import ROOT, Function, Sent, responding, running
-from lakebound.adapters.backfill_ports import in_thread
+from lakebound.adapters.backfill_ports import in_thread, switch_threads_soon
 from lakebound.adapters.backfill_table import BackfillTable, ScanSegment
 from lakebound.adapters.clock import SystemClock
 from lakebound.backfill.checkpoints import Checkpoint
@@ -269,7 +270,11 @@ def segment(corpus: str, rounds: int) -> Segment:
     rules = SegmentRules(corpora.TABLE, "ddb/cars", partitioner("dt=%Y-%m-%d/HH=%H"), 0, 64 * 1024 * 1024, 300)
     measured = Segment(len(items) * PAGES, len(last) * PAGES, [], [], [], [])
     pages = [more] * (PAGES - 1) + [last]
-    with responding(*pages) as at_once, responding(*pages, seconds=len(last) / SEGMENT_BYTES) as paced:
+    with (
+        responding(*pages) as at_once,
+        responding(*pages, seconds=len(last) / SEGMENT_BYTES) as paced,
+        _switching_as_the_function(),
+    ):
         ways = (at_once, in_thread, measured.seconds), (paced, when_taken, measured.when_taken)
         for turn in range(rounds + 1):
             started = time.perf_counter()
@@ -286,6 +291,16 @@ def segment(corpus: str, rounds: int) -> Segment:
                 if not (done.done and done.records == measured.items):
                     raise RuntimeError("items are missing")
     return measured
+
+
+@contextmanager
+def _switching_as_the_function() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    switch_threads_soon()
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _receive_pages(port: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from lakebound.adapters.backfill_ports import ports_of
+from lakebound.adapters.backfill_ports import ports_of, switch_threads_soon
 from lakebound.adapters.bootstrap import run_rules
 from lakebound.adapters.clients import client
 from lakebound.adapters.telemetry import report_backfill
@@ -20,6 +20,7 @@ CONTEXT = RunContext(run_rules(SETTINGS, client), ports_of(SETTINGS, client))
 logger = Logger()
 metrics = Metrics()
 metrics.set_default_dimensions(table=SETTINGS.table)
+switch_threads_soon()
 
 
 @metrics.log_metrics
