@@ -48,12 +48,6 @@ WHY: Final[dict[tuple[str, str], str]] = {
         "the aim is older than those of the other rows; DynamoDB sends a segment's pages more slowly than this, as the"
         " next table shows."
     ),
-    **dict.fromkeys(
-        ((SEGMENT, "flat"), (SEGMENT, "nested"), (SEGMENT, "large")),
-        "the next page can be asked for once this one has been received and split into items, and so long DynamoDB"
-        " reads nothing for the segment: signing, receiving and splitting a megabyte take 4 to 5 ms of its 90. Reading"
-        " its items, encoding and compressing them is hidden by the next page's time, on one processor too.",
-    ),
     (DOLLARS, "nested"): (
         "400 records are 4.7 units of 64 KiB and are billed as 5. The aim needs 3: members raw in a message attribute,"
         " which SQS does not encrypt, would make 4, and gzip at its level 9 still 5 (ADR 11)."
