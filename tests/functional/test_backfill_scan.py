@@ -13,18 +13,11 @@ from lakebound.backfill.finish_state import finish
 from lakebound.backfill.segment_states import plan_scan
 from lakebound.backfill.segment_worker import Ahead, when_taken
 from lakebound.errors import LakeboundError
-from tests.support.backfill_world import STREAM, World, at_once, mapped, unavailable, world
+from tests.support.backfill_world import STREAM, World, at_once, filled, mapped, unavailable
 from tests.support.state_machine import Failed, start
 from tests.support.use_case_world import Killed, at_calls, killed
 
 SEGMENT = "_lakebound/cars/backfills/run-1/segments/0.json"
-
-
-def filled(count: int = 100, **options: Any) -> World:
-    made = world(**options)
-    for number in range(count):
-        made.table.put(f"car-{number:04}", number)
-    return made
 
 
 def half_read(segments: int) -> World:

@@ -14,39 +14,30 @@ from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.segment_worker import Ahead, Ask, Page, PageSource, when_taken
 from lakebound.errors import LakeboundError
 from lakebound.record.base_records import SnapshotDecoder
-from tests.support.backfill_world import Segment, Table, World, at_once, world
+from tests.support.backfill_world import Segment, Table, World, at_once, filled
 
 SEGMENT = "_lakebound/cars/backfills/run-1/segments/0.json"
 Scan = Callable[[SnapshotDecoder, int, int, bool, int], PageSource]
 
 
-class Asked(Segment):
-    """A segment that is told each request: where it starts and when it was made."""
+def scan_of(kind: type[Segment]) -> Callable[[Table], Scan]:
+    """A scan whose segments are of this kind."""
 
-    asked: list[tuple[Any, int]]
-
-    def page(self, start: Any, limit: int | None) -> Page:
-        self.asked.append((start, self.table.clock.ms))
-        return super().page(start, limit)
-
-
-def asking(into: list[tuple[Any, int]]) -> Callable[[Table], Scan]:
     def of_table(table: Table) -> Scan:
-        def scan(decoder: SnapshotDecoder, number: int, total: int, consistent: bool, margin_ms: int) -> PageSource:
-            segment = Asked(table, decoder, number, total, margin_ms)
-            segment.asked = into
-            return segment
-
-        return scan
+        return lambda decoder, number, total, consistent, margin_ms: kind(table, decoder, number, total, margin_ms)
 
     return of_table
 
 
-def filled(count: int, **options: Any) -> World:
-    made = world(**options)
-    for number in range(count):
-        made.table.put(f"car-{number:04}", number)
-    return made
+def asking(into: list[tuple[Any, int]]) -> Callable[[Table], Scan]:
+    """A scan that notes each request: where it starts and when it was made."""
+
+    class Asked(Segment):
+        def page(self, start: Any, limit: int | None) -> Page:
+            into.append((start, self.table.clock.ms))
+            return super().page(start, limit)
+
+    return scan_of(Asked)
 
 
 def carry(made: World) -> dict[str, Any]:
@@ -81,10 +72,7 @@ def test_a_page_is_asked_for_before_the_one_ahead_of_it_is_written() -> None:
                     raise LakeboundError("nothing was written meanwhile")
             return super().page(start, limit)
 
-    def scan(table: Table) -> Scan:
-        return lambda decoder, number, total, consistent, margin_ms: Waiting(table, decoder, number, total, margin_ms)
-
-    made = filled(6, scan=scan, max_records=1, ahead=in_thread)
+    made = filled(6, scan=scan_of(Waiting), max_records=1, ahead=in_thread)
     made.plan(1)
 
     def before(key: str) -> None:
@@ -101,16 +89,12 @@ def test_a_label_is_the_time_of_the_request_however_late_the_page_is_taken() -> 
     asked: list[tuple[Any, int]] = []
     made = filled(9, scan=asking(asked), max_records=1, ahead=at_once)
     made.plan(1)
-    passing_a_minute_a_file(made)
+    # Each file takes a minute to put, in which the next page has long been read.
+    made.bucket.before = lambda key: made.clock.pass_ms(60_000) if key.startswith("ddb/") else None
     carry(made)
     labels = {one["keys"]["id"]["S"]: one["snapshot_label_ms"] + 60_000 for one in made.bucket.records()}
     for place, (_, at) in enumerate(asked):
         assert [labels[f"car-{3 * place + number:04}"] for number in range(3)] == [at] * 3
-
-
-def passing_a_minute_a_file(made: World) -> None:
-    """Each file takes a minute to put, in which the next page has long been read."""
-    made.bucket.before = lambda key: made.clock.pass_ms(60_000) if key.startswith("ddb/") else None
 
 
 def test_the_next_page_is_asked_for_before_this_one_is_read() -> None:
@@ -131,10 +115,7 @@ def test_the_next_page_is_asked_for_before_this_one_is_read() -> None:
 
         return once
 
-    def scan(table: Table) -> Scan:
-        return lambda decoder, number, total, consistent, margin_ms: Text(table, decoder, number, total, margin_ms)
-
-    made = filled(9, scan=scan, ahead=at_once)
+    made = filled(9, scan=scan_of(Text), ahead=at_once)
     made.plan(1)
     assert carry(made)["records"] == 9
     assert done == ["ask", "ask", "read", "ask", "read", "read"]
@@ -174,10 +155,8 @@ def test_no_page_is_asked_for_ahead_of_the_rate() -> None:
 @pytest.mark.parametrize("ahead", [at_once, in_thread])
 def test_a_throttled_page_ahead_is_asked_for_again_and_the_one_before_is_kept(ahead: Ahead) -> None:
     made = filled(30, ahead=ahead)
-    made.table.unit_of = lambda item: 0.0
     made.plan(1)
     made.table.capacity, made.table.stored_units = 1.0, 1.0
-    made.table.unit_of = lambda item: 1.0
     answer = carry(made)
     assert answer["throttles"] == made.table.throttles > 0
     while not answer["done"]:
@@ -195,10 +174,7 @@ def test_an_error_of_the_page_ahead_is_raised_when_that_page_is_taken(ahead: Ahe
                 raise LakeboundError("scan of table cars failed")
             return super().page(start, limit)
 
-    def scan(table: Table) -> Scan:
-        return lambda decoder, number, total, consistent, margin_ms: Failing(table, decoder, number, total, margin_ms)
-
-    made = filled(6, scan=scan, max_records=1, ahead=ahead)
+    made = filled(6, scan=scan_of(Failing), max_records=1, ahead=ahead)
     made.plan(1)
     with pytest.raises(LakeboundError, match="scan of table cars failed"):
         carry(made)

@@ -398,6 +398,14 @@ def world(
     return World(clock, table, bucket, RunContext(rules, ports), mapping, timeout, metrics, buffer, dead)
 
 
+def filled(count: int = 100, **options: Any) -> World:
+    """A world of these options, with so many items in its table."""
+    made = world(**options)
+    for number in range(count):
+        made.table.put(f"car-{number:04}", number)
+    return made
+
+
 def mapped(made: World, **changed: Any) -> None:
     """Lambda describes the stream's mapping so, changed at this moment."""
     made.mapping.facts = replace(made.mapping.facts, **{"modified_ms": made.clock.ms} | changed)
