@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lakebound.errors import Misconfigured
+from lakebound.yaml_file import load_yaml
 from lakebound_spark.lake.lake_config import ENTRY, LakeTable, Places, read_table, read_tables
 from lakebound_spark.lake.schedule import STEPS
 from lakebound_spark.lake.section import Section
-from lakebound_spark.silver.config import load_yaml
 
 PLACEHOLDER: Final = "{table}"
 _SHARED: Final = (*ENTRY, "aside", *STEPS)

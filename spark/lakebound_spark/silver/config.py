@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import yaml
+from typing import Any, Final
 
 from lakebound.errors import Misconfigured
 from lakebound.record.entity_rules import EntityRules, parse_rules
+from lakebound.yaml_file import load_yaml
 from lakebound_spark.platform.tables import absolute_table
 from lakebound_spark.silver.columns import DeclaredColumn, parse_columns
 from lakebound_spark.silver.purge_horizon import Horizon, parse_horizon
@@ -23,8 +21,6 @@ _SETTINGS = (
 _OF_A_TABLE: Final = tuple(name for name in _SETTINGS if name != "source_table")
 _OF_ALL_TABLES: Final = ("source_table", "tables")
 HISTORIES = ("none", "scd2")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +50,6 @@ class EntitiesConfig:
     rules: EntityRules
     tables: Mapping[str, MergeConfig]
     """By the table's path or name, in the order of the rules."""
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without silent surprises: a key written twice is an error instead of the last one winning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                break  # the parent refuses it as YAML
-            if key in seen:
-                raise Misconfigured(f"{key!r} is written twice; keep one of them")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def of_table(config: MergeConfig | EntitiesConfig, path: str, target: str) -> MergeConfig:
@@ -120,23 +101,6 @@ def _parse_entities(document: Mapping[Any, Any]) -> EntitiesConfig:
         rule.table: replace(configs[rule.table], extent=tuple(rules.extent_of(rule.table))) for rule in rules.rules
     }
     return EntitiesConfig(str(document["source_table"]), rules, ordered)
-
-
-def load_yaml(path: str, parse: Callable[[Any], T], example: str) -> T:
-    """What ``parse`` makes of the document at ``path``. Raises Misconfigured, which names the file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise Misconfigured(f"cannot read the configuration {path}: {reason}; check its path") from None
-    try:
-        return parse(yaml.load(text, Loader=_StrictLoader))
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" near line {where.line + 1}" if where is not None else ""
-        raise Misconfigured(f"{path} is not YAML{line}; compare it with {example}") from None
-    except Misconfigured as error:
-        raise Misconfigured(f"{path}: {error}") from None
 
 
 def parse_config(document: Any) -> MergeConfig:
