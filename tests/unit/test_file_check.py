@@ -8,6 +8,7 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
+from lakebound.adapters.clock import SystemClock
 from lakebound.cli.app import app
 from lakebound.formats import ndjson
 from lakebound.operate.file_check import check
@@ -15,6 +16,7 @@ from lakebound.transport import batch_files
 from lakebound.transport.object_keys import DataKey
 from tests.support.batch_files import FORMATS, event, pack, write
 from tests.support.local_ports import MemoryStore
+from tests.support.operator_stack import Lakebound
 
 RUN = CliRunner()
 
@@ -120,11 +122,54 @@ def test_the_command_tells_the_path_of_what_is_gone_or_a_link_to_nowhere(tmp_pat
 
 
 def test_the_command_says_so_where_there_is_no_batch_file(tmp_path: Path) -> None:
+    """With status 1: a cron job with a letter wrong in its prefix would call the lake whole, night after night."""
     (tmp_path / "notes.txt").write_text("x")
     for verb in (["check"], ["flatten"], ["flatten", "--dry-run"], ["flatten", str(tmp_path / "plain")]):
         told = RUN.invoke(app, ["files", verb[0], str(tmp_path), *verb[1:]])
-        assert (told.exit_code, told.output.split(";")[0]) == (0, f"no batch file below {tmp_path}")
+        assert (told.exit_code, told.output.split(";")[0]) == (1, f"no batch file below {tmp_path}")
         assert "DataPrefix" in told.output
+        assert RUN.invoke(app, ["files", verb[0], str(tmp_path), *verb[1:], "--json"]).exit_code == 1
+
+
+FILE_VERBS = ("mirror", "mirror --dry-run", "check", "flatten", "flatten --dry-run")
+
+
+@pytest.mark.parametrize("verb", FILE_VERBS)
+@pytest.mark.parametrize("json", [(), ("--json",)], ids=["text", "json"])
+def test_a_letter_wrong_in_a_prefix_is_no_success(
+    json: tuple[str, ...], verb: str, lakebound: Lakebound, aws: None, tmp_path: Path
+) -> None:
+    file = write([event({}, 1)], "ndjson.gz")
+    boto3.resource("s3").create_bucket(Bucket="lake").put_object(Key=file.key, Body=file.body)
+    name, *more = verb.split()
+    more += [*([] if name == "check" else [str(tmp_path / "into")]), *json]
+    for wrong in ("ddb/car", "ddb/carss", "dbd/cars", "ddb/Cars", "cars"):
+        assert lakebound("files", name, f"s3://lake/{wrong}", *more) == 1
+        assert json or f"no batch file below s3://lake/{wrong};" in lakebound.printed().out
+    assert lakebound("files", name, "s3://lake/ddb/cars", *more) == 0
+    assert lakebound("files", name, "s3://lake/ddb/cars", *more) == 0, "nothing new is no problem"
+    assert "no batch file" not in lakebound.printed().out
+
+
+def test_a_mirror_that_follows_says_that_it_waits_and_goes_on(
+    lakebound: Lakebound, aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write([event({}, 1)], "ndjson.gz")
+    bucket = boto3.resource("s3").create_bucket(Bucket="lake")
+    naps: list[float] = []
+
+    def nap(self: SystemClock, seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+        if len(naps) == 2:
+            bucket.put_object(Key=file.key, Body=file.body)
+
+    monkeypatch.setattr(SystemClock, "sleep", nap)
+    assert lakebound("files", "mirror", "s3://lake/ddb/cars", str(tmp_path), "--follow") == 130
+    first, second = lakebound.printed().out.splitlines()
+    assert first.startswith("no batch file below s3://lake/ddb/cars; ")
+    assert second.startswith("copied 1 file, ")
 
 
 def test_the_command_reads_a_bucket_and_exits_1_with_the_list(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,19 +53,23 @@ def mirror(
 ) -> None:
     """Copy a stack's batch files that FOLDER lacks, each whole or not at all.
 
-    Files never change, so this can be repeated at any time and Spark can read FOLDER meanwhile.
+    Files never change, so this can be repeated at any time and Spark can read FOLDER meanwhile. Exit status 1 when
+    there is no batch file below the prefix; --follow waits for the first.
     """
     store = S3Store(source.bucket, aws_client("s3"))
     clock = SystemClock()
+    has_said = False
     while True:
         plan = plan_mirror(store, source.prefix, folder)
         if not dry_run:
             with bars(quiet=as_json, totals={"files": len(plan.missing)}) as count:
                 copy_missing(store, plan, folder, copied=lambda stored: count("files", 1))
-        if plan.missing or not follow:
+        is_empty = not (plan.missing or plan.present)
+        if plan.missing or not follow or (is_empty and not has_said):
             _print(source, folder, plan, dry_run=dry_run, as_json=as_json)
+            has_said = True
         if not follow or dry_run:
-            return
+            raise typer.Exit(int(is_empty))
         clock.sleep(every)
 
 
@@ -115,7 +119,7 @@ def check_files(
 ) -> None:
     """Read every batch file to its end and prove it against its name: digest, every member, every record, count, time.
 
-    Exit status 1 with the list when one is not whole.
+    Exit status 1 with the list when one is not whole, and when there is none: a wrong prefix proves nothing.
     """
     files, prefix = open_source(source)
     with bars(quiet=as_json) as count:
@@ -126,7 +130,7 @@ def check_files(
 
         report = check(files, prefix, checked=checked, threads=threads)
     _print_check(source, report, as_json=as_json)
-    if report.damaged:
+    if report.damaged or not report.files:
         raise typer.Exit(1)
 
 
@@ -141,11 +145,13 @@ def flatten_files(
 ) -> None:
     """Write batch files of any format as plain JSON lines: exact numbers, sets as sorted lists, binary as base64.
 
-    docs/FORMAT.md lists what can then no longer be told apart. Exit status 1 when a file is not whole: it is left out.
+    docs/FORMAT.md lists what can then no longer be told apart. Exit status 1 when a file is not whole, which is left
+    out, and when there is none.
     """
     files, prefix = open_source(source)
     with bars(quiet=as_json or folder is None) as count:
         result = flatten_all(files, prefix, folder, dry_run=dry_run, flattened=lambda: count("files", 1))
+    is_empty = not (result.files or result.present or result.damaged)
     if as_json:
         echo_json(
             {
@@ -164,11 +170,11 @@ def flatten_files(
         lines = [f"{named(source, key)}: {reason}" for key, reason in result.damaged.items()]
         amount = f"{count_text(result.files, 'file')}, {count_text(result.records, 'record')}"
         lines.append(f"{verb} {amount}, {where}; {_were_there(result.present)}")
-        if not (result.files or result.present or result.damaged):
+        if is_empty:
             lines = [_none_below(source)]
         for line in lines:
             typer.echo(line, err=folder is None)
-    if result.damaged:
+    if result.damaged or is_empty:
         raise typer.Exit(1)
 
 
