@@ -125,7 +125,7 @@ def test_with_jars_of_a_folder_only_java_has_a_word_on_standard_error(
         shutil.copy(jar.removeprefix("file://"), jars)
     assert any(jars.iterdir())
     quiet = tmp_path / "quiet.conf"
-    quiet.write_text(with_jars(SETTINGS.read_text(), str(jars)))
+    quiet.write_text(with_jars(SETTINGS.read_text(), jars))
     script = ROOT / "spark" / "jobs" / "merge_changes.py"
     words = [*map(str, arguments[1:-1]), str(tmp_path / "silver")]
     lines = {}

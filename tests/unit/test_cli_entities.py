@@ -58,5 +58,9 @@ def test_trace_tells_the_table_of_a_key(files: Path, lakebound: Lakebound, tmp_p
 
 
 @pytest.mark.parametrize("more", [(), ("--target", "lake.users", "--config", "app.yaml")])
-def test_verify_is_of_one_table_or_of_the_tables_of_a_file(lakebound: Lakebound, more: tuple[str, ...]) -> None:
+def test_verify_is_of_one_table_or_of_the_tables_of_a_file(
+    lakebound: Lakebound, more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("app.yaml").touch()
     assert "Give either --target or --config" in lakebound.err("verify", "--table", "app", *more)

@@ -45,12 +45,28 @@ def test_red_control_a_file_that_was_left_behind_is_seen() -> None:
 
 
 @pytest.mark.parametrize("platform", FILES)
-def test_with_jars_of_a_folder_a_block_asks_for_no_package_and_logs_errors_only(platform: str) -> None:
-    done = CliRunner().invoke(app, ["spark-conf", "--platform", platform, "--jars", "/opt/jars/"])
+def test_with_jars_of_a_folder_a_block_asks_for_no_package_and_logs_errors_only(
+    platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """spark-submit may start in another folder than this command, so the jars' own is told in full."""
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / "delta.jar").touch()
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["spark-conf", "--platform", platform, "--jars", "jars/"])
     settings, before = settings_of(done.stdout), settings_of(FILES[platform])
-    assert settings.pop("spark.jars") == "/opt/jars/*.jar"
+    assert settings.pop("spark.jars") == f"{tmp_path}/jars/*.jar"
     options = settings.pop("spark.driver.extraJavaOptions")
     assert options.startswith(before.pop("spark.driver.extraJavaOptions", ""))
     log = Path(options.rpartition("-Dlog4j2.configurationFile=")[2])
     assert "rootLogger.level = error" in log.read_text()
     assert settings == {name: value for name, value in before.items() if not name.startswith("spark.jars")}
+
+
+def test_jars_of_no_use_are_refused(tmp_path: Path) -> None:
+    def refused(*arguments: str) -> str:
+        return str(CliRunner().invoke(app, ["spark-conf", "--jars", str(tmp_path), *arguments]).exception)
+
+    assert refused("--platform", "local").startswith(f"There is no jar in {tmp_path}. ")
+    (tmp_path / "delta.jar").touch()
+    assert refused().startswith("--jars changes the settings of a platform. ")
+    assert refused("--platform", "local") == "None"

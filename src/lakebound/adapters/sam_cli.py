@@ -24,7 +24,9 @@ class SamCli:
     def __init__(self, root: Path, program: str = "") -> None:
         self._root = root
         own = root / ".venv-sam" / "bin" / "sam"
-        found = program or (str(own) if own.exists() else shutil.which("sam"))
+        found = shutil.which(program) if program else str(own) if own.exists() else shutil.which("sam")
+        if program and not found:
+            raise refused(f"There is no program {program}", "Give --sam the path of SAM CLI, or put it on the path")
         if not found:
             raise refused(
                 "SAM CLI is missing: there is no program sam on the path",
@@ -33,7 +35,8 @@ class SamCli:
             )
         if shutil.which("make") is None:
             raise refused("make is missing, by which SAM builds the layer", "Install it, then repeat")
-        self.program = found
+        # SAM runs in the folder of the stack, and a path may be meant from this one.
+        self.program = os.path.abspath(found)
 
     def build(self, layer: Mapping[str, str]) -> int:
         """The exit status of `sam build`. ``layer`` are the variables for the makefile of the layer.

@@ -43,6 +43,7 @@ def command(
     config: Annotated[
         Path | None,
         typer.Option(
+            exists=True,
             dir_okay=False,
             help="The merge job's YAML with `tables`: the heal has to be merged into all of them, and --target is the "
             "name for all.",

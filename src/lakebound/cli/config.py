@@ -14,6 +14,7 @@ from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.cli.deployed import table_named
 from lakebound.cli.files import named, open_source
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
+from lakebound.cli.paths import file_to_write
 from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Misconfigured, Poison
 from lakebound.operate.file_check import MAX_FILE_BYTES, whole_records
@@ -38,7 +39,8 @@ def infer(
     sample: Annotated[int, typer.Option(min=1, max=10**9, help="Items looked at, at most.")] = 10_000,
     segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table that items are taken from.")] = 16,
     output: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Where the YAML goes; without it to stdout.")
+        Path | None,
+        typer.Option(dir_okay=False, callback=file_to_write, help="Where the YAML goes; without it to stdout."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --output: show the YAML, write nothing.")] = False,
     entities: Annotated[

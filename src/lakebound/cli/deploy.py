@@ -38,7 +38,12 @@ def command(
     runtime: Annotated[str, typer.Option(help="The Lambda runtime; python3.13 when none was kept.")] = "",
     architecture: Annotated[str, typer.Option(help="arm64 or x86_64; arm64 when none was kept.")] = "",
     source: Annotated[
-        Path | None, typer.Option(help="A clone to deploy from; without it, what the installed package carries.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="A clone to deploy from; without it, what the installed package carries.",
+        ),
     ] = None,
     sam: Annotated[str, typer.Option(help="The program SAM CLI, if it is not sam on the path.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing, for CI.")] = False,
@@ -52,6 +57,8 @@ def command(
     nothing was begun, else SAM's own.
     """
     kept = Path.cwd() / SAMCONFIG
+    if source and not (source / stack_files.TEMPLATE).is_file():
+        raise refused(f"{source} is no clone: there is no {stack_files.TEMPLATE} in it", "Give its root")
     root = source.resolve() if source else stack_files.clone() or Path.cwd() / _FOLDER
     parts = stack_files.parameters_of(root / stack_files.TEMPLATE) if source else stack_files.template_parameters()
     asked = Asked(

@@ -12,6 +12,7 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.folder import PREFIX, FolderFiles
 from lakebound.adapters.s3 import S3Store
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
+from lakebound.cli.paths import folder_to_fill
 from lakebound.counts import count_text
 from lakebound.operate.file_check import CheckReport, Files, check
 from lakebound.operate.flatten_files import flatten_all
@@ -45,7 +46,12 @@ def mirror(
     source: Annotated[
         Location, typer.Argument(parser=Location.parse, metavar="s3://BUCKET/PREFIX", help="The data prefix.")
     ],
-    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where the copies go; made when it is not there.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            file_okay=False, callback=folder_to_fill, help="Where the copies go; made when it is not there."
+        ),
+    ],
     follow: Annotated[bool, typer.Option(help="Go on with new files until interrupted.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks with --follow.")] = 2.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be copied, and copy nothing.")] = False,
@@ -138,7 +144,12 @@ def check_files(
 def flatten_files(
     source: Source,
     folder: Annotated[
-        Path | None, typer.Argument(file_okay=False, help="Where the plain files go. Without it: everything to stdout.")
+        Path | None,
+        typer.Argument(
+            file_okay=False,
+            callback=folder_to_fill,
+            help="Where the plain files go. Without it: everything to stdout.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be written, and write nothing.")] = False,
     as_json: AsJson = False,

@@ -16,6 +16,7 @@ from lakebound.adapters.samconfig import configured_stack, samconfig, stack_name
 from lakebound.cli import deployed
 from lakebound.cli.deployed import DryRun
 from lakebound.cli.output import AsJson, echo, echo_json
+from lakebound.cli.paths import file_to_write
 from lakebound.errors import LakeboundError, Misconfigured
 from lakebound.operate.stack_parameters import (
     OwnerPolicies,
@@ -43,7 +44,9 @@ def command(
         list[str] | None,
         typer.Option(help="Another account's table: ARNs of who runs verify and doctor; your own when not given."),
     ] = None,
-    file: Annotated[Path, typer.Option(help="The file to write.")] = Path("samconfig.toml"),
+    file: Annotated[Path, typer.Option(dir_okay=False, callback=file_to_write, help="The file to write.")] = Path(
+        "samconfig.toml"
+    ),
     replace: Annotated[bool, typer.Option("--replace", help="Write over a file that deploys a stack already.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,

@@ -15,6 +15,7 @@ from lakebound.adapters.status_facts import observe_pipeline
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.output import AsJson, echo, echo_json
+from lakebound.cli.paths import file_to_write
 from lakebound.cli.silver_table import table_facts
 from lakebound.counts import count_text
 from lakebound.errors import LakeboundError, Misconfigured
@@ -29,7 +30,9 @@ _PERIODS: Final = ((24, 60_000), (24 * 14, 300_000), (10**9, HOUR_MS))
 
 
 def command(
-    out: Annotated[Path, typer.Option(dir_okay=False, help="The file to write.")] = Path("lakebound-report.html"),
+    out: Annotated[Path, typer.Option(dir_okay=False, callback=file_to_write, help="The file to write.")] = Path(
+        "lakebound-report.html"
+    ),
     stack: StackName = "",
     verification: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="What `lakebound verify --out` wrote.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -20,11 +21,13 @@ _OVERLAYS: Final = {"spark35"}
 def command(
     platform: Annotated[str, typer.Option(help="The platform; without it, a table of them all.")] = "",
     jars: Annotated[
-        str,
+        Path | None,
         typer.Option(
-            help="Name the jars in this folder in place of packages, and log errors only: spark-submit is quiet then."
+            exists=True,
+            file_okay=False,
+            help="Name the jars in this folder in place of packages, and log errors only: spark-submit is quiet then.",
         ),
-    ] = "",
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the Spark settings of a platform, for `spark-submit --properties-file`.
@@ -32,6 +35,10 @@ def command(
     Nothing is read but the installed package: no Spark starts, and no account is asked.
     """
     platforms = settings_files()
+    if jars is not None and not any(jars.glob("*.jar")):
+        raise Misconfigured(f"There is no jar in {jars}", hint="Let Ivy fetch them into a folder first (docs/SPARK.md)")
+    if jars is not None and not platform:
+        raise Misconfigured("--jars changes the settings of a platform", hint="Give --platform too")
     if not platform:
         if as_json:
             echo_json({name: settings_of(text) for name, text in platforms.items()})
@@ -41,7 +48,7 @@ def command(
         return
     if platform not in platforms:
         raise Misconfigured(f"there is no platform {platform!r}", hint=f"One of {', '.join(platforms)}")
-    text = with_jars(platforms[platform], jars) if jars else platforms[platform]
+    text = with_jars(platforms[platform], jars.absolute()) if jars else platforms[platform]
     if as_json:
         echo_json(settings_of(text))
     else:
@@ -55,7 +62,7 @@ def settings_files() -> dict[str, str]:
     return {name: texts[name] for name in sorted(texts.keys() - _OVERLAYS)}
 
 
-def with_jars(text: str, folder: str) -> str:
+def with_jars(text: str, folder: Path) -> str:
     """The settings with the jars of a folder in place of packages.
 
     spark-submit tells of packages in a hundred lines, whatever is set: its `MavenUtils` asks Ivy to be quiet only in
@@ -68,7 +75,7 @@ def with_jars(text: str, folder: str) -> str:
         lines[options[0]] += f" {log}"
     else:
         lines.append(f"{_JAVA_OPTIONS} {log}")
-    return "\n".join([*lines, f"spark.jars {folder.rstrip('/')}/*.jar"]) + "\n"
+    return "\n".join([*lines, f"spark.jars {folder}/*.jar"]) + "\n"
 
 
 def settings_of(text: str) -> dict[str, str]:

@@ -39,7 +39,9 @@ def command(
     config: Annotated[
         Path | None,
         typer.Option(
-            dir_okay=False, help="The merge job's YAML with `tables`: tell which of them the key is in, and why."
+            exists=True,
+            dir_okay=False,
+            help="The merge job's YAML with `tables`: tell which of them the key is in, and why.",
         ),
     ] = None,
     since: Annotated[

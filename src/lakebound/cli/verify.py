@@ -30,6 +30,7 @@ from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
 from lakebound.cli.entity_tables import load_rules
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
+from lakebound.cli.paths import file_to_write, folder_to_fill
 from lakebound.cli.silver_table import Engine, EngineName, Live
 from lakebound.counts import count_text
 from lakebound.errors import Misconfigured
@@ -65,6 +66,7 @@ def command(
     config: Annotated[
         Path | None,
         typer.Option(
+            exists=True,
             dir_okay=False,
             help="The merge job's YAML with `tables`, in place of --target: all of them together are compared with the "
             "source, and a key in another table than its own differs.",
@@ -112,6 +114,7 @@ def command(
         Path | None,
         typer.Option(
             file_okay=False,
+            callback=folder_to_fill,
             help="Keep what is read in this folder; the same command goes on with it after a kill. "
             "Without it a temporary folder holds it.",
         ),
@@ -129,7 +132,11 @@ def command(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Also write what --json says to this file, for `lakebound report`."),
+        typer.Option(
+            dir_okay=False,
+            callback=file_to_write,
+            help="Also write what --json says to this file, for `lakebound report`.",
+        ),
     ] = None,
     engine: EngineName = None,
     live: Live = True,
