@@ -262,6 +262,19 @@ def test_init_writes_what_sam_and_every_verb_read(
     assert lakebound("init", "--table", "nothing", "--file", "x") == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--partition-key", "id"), "The table flights exists, and has its key. Leave --partition-key out"),
+        (("--operator", "arn:aws:iam::123456789012:role/x"), "--operator says nothing without a table of another"),
+    ],
+)
+def test_init_takes_no_option_that_is_for_another_table(
+    lakebound: Lakebound, operated: Operated, option: tuple[str, ...], said: str
+) -> None:
+    assert said in lakebound.err("init", "--table", "flights", "--dry-run", *option)
+
+
 def test_an_init_dry_run_writes_nothing(
     lakebound: Lakebound, operated: Operated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

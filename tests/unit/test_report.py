@@ -15,7 +15,7 @@ from lakebound.operate.charts import seconds_over_time, time_ticks, value_ticks
 from lakebound.operate.cost import Usage, measure
 from lakebound.operate.report import Figures, FileFigures, SilverMinute, page
 from lakebound.operate.status import BUFFER, DEAD, FAILURES, GAPS, QUARANTINE, assess
-from tests.support.operator_stack import BUCKET, Lakebound, Operated
+from tests.support.operator_stack import BUCKET, Lakebound, Operated, refused
 from tests.support.report_figures import FILES, FULL, WELL
 from tests.support.stream_records import NOW_MS
 
@@ -159,7 +159,29 @@ def test_the_latency_that_was_measured_is_shown(lakebound: Lakebound, operated: 
     out = tmp_path / "page.html"
     assert lakebound("report", "--out", str(out), "--latency", "21.4,48.9") == 0
     assert "from a change to silver: half within 21.4 s (p50), 99 of 100 within 48.9 s (p99)" in out.read_text()
-    assert lakebound("report", "--out", str(out), "--latency", "fast") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("report", "--latency", text) for text in ("fast", "1", "1,2,3", "nan,nan", "1,inf", "-1,2", "2,1", ",")),
+        ("report", "--verification", __file__),
+        ("replay", "--from", "2026-11-24T05:00:00Z", "--to", "2026-11-24T03:00:00Z"),
+        ("replay", "--from", "2026-11-24", "--to", "2026-11-24"),
+    ],
+    ids=" ".join,
+)
+def test_a_value_that_says_nothing_is_refused_before_the_stack_is_asked(
+    lakebound: Lakebound, operated: Operated, arguments: tuple[str, ...]
+) -> None:
+    """The report of a large bucket takes minutes, and `nan` would stand on its page."""
+    operated.answers["describe_stacks"] = refused("DescribeStacks", "Throttling")
+    verb, option, text, *_ = arguments
+    said = lakebound.err(*arguments)
+    assert option in said or text in said
+    assert "AWS throttles these calls" in lakebound.err(
+        verb, *(["--from", "2026-11-24"] if verb == "replay" else []), status=1
+    )
 
 
 def test_how_far_silver_was_behind_is_drawn_with_its_peak_and_what_waits() -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from lakebound.adapters.folder import read_folder
 from lakebound.errors import LakeboundError
 from lakebound.operate.replay import plan_replay, stage_replay
-from lakebound.operate.trace import trace
+from lakebound.operate.trace import read_bucket, trace
 from lakebound.record.envelope import encode_line
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.transport.object_keys import DataKey, format_time
+from tests.support.independent_writer import file_name, line
+from tests.support.independent_writer import stream as independent
 from tests.support.local_ports import MemoryStore
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
 from tests.support.stream_records import NOW_MS, stream_record
@@ -202,3 +205,35 @@ def test_staged_files_keep_their_hour_partition_and_staging_again_changes_nothin
     assert store.objects == before
     (copy,) = store.list(folder)
     assert DataKey.parse(folder, copy.key) is not None
+
+
+def test_a_folder_gives_the_files_since_a_moment_that_a_bucket_gives(tmp_path: Path) -> None:
+    store, hour = MemoryStore(), "dt=2026-11-24/HH=03"
+    (tmp_path / hour).mkdir(parents=True)
+    (tmp_path / "folder.avro").mkdir()
+    times = [NOW_MS + 1_000 * second for second in range(4)]
+    for at in times:
+        content = gzip.compress(line(independent("a", at, None, time_ms=at)).encode())
+        name = file_name(1, content, time_ms=at)
+        (tmp_path / hour / name).write_bytes(content)
+        store.put_if_absent(f"ddb/{hour}/{name}", content, {})
+    counts = []
+    for since in (0, *times, times[-1] + 1):
+        here = [name for name, _ in read_folder(tmp_path, since)]
+        assert here == [name.removeprefix("ddb/") for name, _ in read_bucket(store, "ddb", since)]
+        counts.append(len(here))
+    assert counts == [4, 4, 3, 2, 1, 0]
+
+
+def test_the_command_passes_over_older_files_of_a_folder_and_says_so(lakebound: Lakebound, tmp_path: Path) -> None:
+    content = gzip.compress(line(independent("a", 1, None)).encode())
+    name = file_name(1, content, time_ms=NOW_MS)
+    (tmp_path / name).write_bytes(content)
+    found = ("trace", "id=a", "--files", str(tmp_path))
+    assert "1 record" in lakebound.out(*found, "--since", "2001-01-01")
+    assert "0 batch files written since 2099-01-01T00:00:00Z" in lakebound.out(
+        *found, "--since", "2099-01-01", status=1
+    )
+    # A renamed file does not say when it was written, so it may be what is looked for.
+    (tmp_path / name).rename(tmp_path / f"copy-of-{name}")
+    assert "1 record" in lakebound.out(*found, "--since", "2099-01-01")

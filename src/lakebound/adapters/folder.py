@@ -12,7 +12,7 @@ from lakebound.errors import LakeboundError, ObjectMissing
 from lakebound.operate.file_check import records_before_damage
 from lakebound.ports import StoredObject
 from lakebound.record.attributes import Image
-from lakebound.transport.object_keys import FORMATS
+from lakebound.transport.object_keys import FORMATS, DataKey
 
 PREFIX = "files"
 """What stands for the folder at the front of each key."""
@@ -51,14 +51,18 @@ class FolderFiles:
                     yield StoredObject(key, state.st_size, state.st_mtime_ns // 1_000_000)
 
 
-def read_folder(folder: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+def read_folder(folder: Path, since_ms: int = 0) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
     """The batch files of a folder in path order, each as its path below the folder and its records.
 
+    A file whose name says that it was written before ``since_ms`` is passed over; one that was renamed is read.
     A file is opened when its first record is asked for, which raises OSError where it cannot be read.
     """
     for path in sorted(folder.rglob("*")):
         extension = next((ext for ext in FORMATS if path.name.endswith(f".{ext}")), None)
-        if extension is not None and not path.name.startswith("."):
+        if extension is not None and not path.name.startswith(".") and path.is_file():
+            named = DataKey.parse(PREFIX, f"{PREFIX}/anywhere/{path.name}")
+            if named is not None and named.time_ms < since_ms:
+                continue
             yield path.relative_to(folder).as_posix(), _records(path, extension)
 
 

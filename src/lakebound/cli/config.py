@@ -13,6 +13,7 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.verify_table import DynamoDBTable
 from lakebound.cli.deployed import table_named
 from lakebound.cli.files import named, open_source
+from lakebound.cli.given_options import refuse_without
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.paths import file_to_write
 from lakebound.counts import count_text
@@ -32,12 +33,15 @@ def _group() -> None:
 
 @app.command()
 def infer(
+    context: typer.Context,
     table: Annotated[str | None, typer.Option(help="The DynamoDB table by name or ARN, to look at its items.")] = None,
     files: Annotated[
         str | None, typer.Option(help="Batch files instead: the data prefix (s3://BUCKET/PREFIX), or a folder.")
     ] = None,
     sample: Annotated[int, typer.Option(min=1, max=10**9, help="Items looked at, at most.")] = 10_000,
-    segments: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table that items are taken from.")] = 16,
+    segments: Annotated[
+        int, typer.Option(min=1, max=64, help="With --table: parts of it that items are taken from.")
+    ] = 16,
     output: Annotated[
         Path | None,
         typer.Option(dir_okay=False, callback=file_to_write, help="Where the YAML goes; without it to stdout."),
@@ -57,6 +61,8 @@ def infer(
     """
     if (table is None) == (files is None):
         raise Misconfigured("Nothing to look at, or two things", hint="Give either --table or --files")
+    if table is None:
+        refuse_without(context, "--table", "segments")
     if output is not None and output.exists() and not dry_run:
         raise Misconfigured(f"{output} exists", hint="Name another file, or move it away")
     inference, by_kind = Inference(), EntityInference()

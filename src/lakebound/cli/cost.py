@@ -14,7 +14,7 @@ from lakebound.adapters.stack import Stack
 from lakebound.cli import deployed
 from lakebound.cli.deployed import StackName, find_stack, table_named
 from lakebound.cli.fleet import OfAll, echo_lines, leave, read_all, refuse_beside_all
-from lakebound.cli.given_options import refuse_without
+from lakebound.cli.given_options import refuse_beside, refuse_without
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column
 from lakebound.counts import count_text
@@ -94,6 +94,10 @@ def command(
         return
     if writes is None:
         refuse_without(context, "--writes", "table", "item_bytes", "watch", "tables")
+    else:
+        refuse_beside(context, "--writes", "stack", "hours")
+    if item_bytes:
+        refuse_beside(context, "--item-bytes", "table")
     if spark_hours is None:
         refuse_without(context, "--spark-hours", "instance", "machines", "dbus")
     if watch not in WATCHES:

@@ -15,6 +15,7 @@ from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.dead_letters import SqsMoveTask, count_messages
 from lakebound.adapters.stack import Stack
 from lakebound.cli.deployed import DryRun, StackName, buffer_of, dead_letters_of, find_stack, ingest_pipeline, store_of
+from lakebound.cli.given_options import refuse_without
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.tables import Column, listing
 from lakebound.counts import count_text
@@ -243,6 +244,7 @@ def _waiting(store: ObjectStore, key: str, max_bytes: int, source: WaitingPlace)
 
 @app.command()
 def redrive(
+    context: typer.Context,
     source: FromOption,
     stack: StackName = "",
     rate: Annotated[
@@ -271,6 +273,10 @@ def redrive(
     Nothing is removed before it is durable at its next place, and a second run changes nothing. After an interruption
     the same command goes on where it stopped. Exit status 1 when something stays behind.
     """
+    if source is not WaitingPlace.BUFFER:
+        refuse_without(context, "--from buffer", "by")
+    if source is not WaitingPlace.QUARANTINE:
+        refuse_without(context, "--from quarantine", "reason", "is_redacted")
     found = find_stack(stack)
     with bars(quiet=as_json) as count:
 

@@ -11,6 +11,7 @@ import typer
 from lakebound.adapters.clock import SystemClock
 from lakebound.adapters.folder import PREFIX, FolderFiles
 from lakebound.adapters.s3 import S3Store
+from lakebound.cli.given_options import refuse_without
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.paths import folder_to_fill
 from lakebound.counts import count_text
@@ -43,6 +44,7 @@ class Location:
 
 @app.command()
 def mirror(
+    context: typer.Context,
     source: Annotated[
         Location, typer.Argument(parser=Location.parse, metavar="s3://BUCKET/PREFIX", help="The data prefix.")
     ],
@@ -53,7 +55,7 @@ def mirror(
         ),
     ],
     follow: Annotated[bool, typer.Option(help="Go on with new files until interrupted.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks with --follow.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.1, help="With --follow: seconds between two looks.")] = 2.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be copied, and copy nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -62,6 +64,8 @@ def mirror(
     Files never change, so this can be repeated at any time and Spark can read FOLDER meanwhile. Exit status 1 when
     there is no batch file below the prefix; --follow waits for the first.
     """
+    if not follow:
+        refuse_without(context, "--follow", "every")
     store = S3Store(source.bucket, aws_client("s3"))
     clock = SystemClock()
     has_said = False

@@ -16,6 +16,12 @@ def given_flag(context: typer.Context, *names: str) -> str | None:
     return None
 
 
+def refuse_beside(context: typer.Context, other: str, *names: str) -> None:
+    """Raises Misconfigured where one of these parameters was given: beside ``other`` it would be passed over."""
+    if flag := given_flag(context, *names):
+        raise Misconfigured(f"{flag} says nothing beside {other}", hint="Leave one of the two out")
+
+
 def refuse_without(context: typer.Context, needed: str, *names: str) -> None:
     """Raises Misconfigured where one of these parameters was given: without ``needed`` it would be passed over.
 

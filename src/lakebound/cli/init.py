@@ -15,6 +15,7 @@ from lakebound.adapters.doctor_facts import examine_table
 from lakebound.adapters.samconfig import configured_stack, samconfig, stack_name
 from lakebound.cli import deployed
 from lakebound.cli.deployed import DryRun
+from lakebound.cli.given_options import refuse_without
 from lakebound.cli.output import AsJson, echo, echo_json
 from lakebound.cli.paths import file_to_write
 from lakebound.errors import LakeboundError, Misconfigured
@@ -31,6 +32,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}").fullmatch
 
 
 def command(
+    context: typer.Context,
     table: Annotated[
         str, typer.Option(help="The DynamoDB table, by name or ARN; asked for when not given.", show_default=False)
     ] = "",
@@ -67,6 +69,8 @@ def command(
     source = deployed.followed_table(table, stream)
     if isinstance(source, Refused):
         raise source.error()
+    if not source.is_foreign:
+        refuse_without(context, "a table of another account", "operator")
     shared = OwnerPolicies()
     if not source.is_foreign:
         parameters = own_parameters(examine_table(deployed.clients, source, key), stream, partition_key)

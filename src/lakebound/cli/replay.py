@@ -42,6 +42,8 @@ def command(
         raise Misconfigured("Nothing is named", hint="Give files, or --from with a time")
     if files and (since is not None or to is not None):
         raise Misconfigured("Files and a stretch of time are named", hint="Give one of the two")
+    if since is not None and to is not None and to.ms <= since.ms:
+        raise Misconfigured("--to is not after --from, so no file was written between them", hint="Give a later --to")
     found = find_stack(stack)
     store = store_of(found)
     plan = plan_replay(

@@ -62,6 +62,8 @@ def command(
     if not out.parent.is_dir():
         # Before the bucket is read, which may take minutes.
         raise Misconfigured(f"There is no folder {out.parent}", hint="Make it, or give another --out")
+    verified = verified_of(verification) if verification else None
+    latency_s = latency_of(latency)
     table = table_facts(target) if target else None
     found = find_stack(stack)
     store = store_of(found)
@@ -82,10 +84,10 @@ def command(
     figures = Figures(
         status=assess(observe_pipeline(found, deployed.clients, store, now_ms, table)),
         files=files[-MOST_FILES:],
-        verified=verified_of(verification) if verification else None,
+        verified=verified,
         backfill=last_backfill(store, found.table),
         bill=bill,
-        latency_s=latency_of(latency),
+        latency_s=latency_s,
         notes=tuple(notes),
         hours=hours,
         silver=silver,
@@ -134,5 +136,11 @@ def latency_of(text: str) -> tuple[float, float] | None:
     try:
         middle, late = (float(part) for part in text.split(","))
     except ValueError:
-        raise Misconfigured(f"--latency {text} is not two numbers", hint="Write p50 and p99: 21.4,48.9") from None
+        middle, late = -1.0, -1.0
+    # `nan` and `inf` are numbers to Python, and no seconds.
+    if not 0 <= middle <= late < float("inf"):
+        raise Misconfigured(
+            f"--latency {text} is not two numbers of seconds, the smaller one first",
+            hint="Write p50 and p99: 21.4,48.9",
+        )
     return middle, late

@@ -11,6 +11,7 @@ import typer
 from lakebound.adapters.folder import read_folder
 from lakebound.cli.deployed import StackName, find_stack, store_of
 from lakebound.cli.entity_tables import load_rules
+from lakebound.cli.given_options import refuse_beside
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, bars, echo, echo_json
 from lakebound.counts import count_text
@@ -24,6 +25,7 @@ _MOST_READINGS = 6
 
 
 def command(
+    context: typer.Context,
     key: Annotated[
         str,
         typer.Argument(
@@ -55,17 +57,20 @@ def command(
     Reads every batch file, or with --since only the newer ones. Prints names and times, never an item's value. Exit
     status 1 when no record of the key is found, or the chain of its old images is broken.
     """
+    if files is not None:
+        refuse_beside(context, "--files", "stack")
     rules = load_rules(config) if config is not None else None
+    since_ms = since.ms if since else 0
     search = KeySearch(KeyQuery(key))
     quarantined = []
     with bars(quiet=as_json) as count:
         if files is not None:
             where = f"{files}/"
-            records = list(search.in_files(read_folder(files), lambda: count("files", 1)))
+            records = list(search.in_files(read_folder(files, since_ms), lambda: count("files", 1)))
         else:
             found = find_stack(stack)
             where, store = f"s3://{found.bucket}/{found.prefix}/", store_of(found)
-            batch_files = read_bucket(store, found.prefix, since.ms if since else 0)
+            batch_files = read_bucket(store, found.prefix, since_ms)
             records = list(search.in_files(batch_files, lambda: count("files", 1)))
             quarantined = list(search.in_quarantine(store, found.table))
     query = search.query

@@ -28,6 +28,7 @@ from lakebound.backfill.run_context import RunRules
 from lakebound.cli import silver_table
 from lakebound.cli.deployed import StackName, find_stack, store_of, table_named
 from lakebound.cli.entity_tables import load_rules
+from lakebound.cli.given_options import refuse_beside
 from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, aws_client, bars, echo, echo_json
 from lakebound.cli.paths import file_to_write, folder_to_fill
@@ -59,6 +60,7 @@ _LINE_EVERY_MS = 60_000
 
 
 def command(
+    context: typer.Context,
     target: Annotated[
         str | None,
         typer.Option(help="The silver table: a folder, an s3:// or s3a:// address, or a name.", show_default=False),
@@ -156,6 +158,8 @@ def command(
     nothing, as batch files of origin `reread`; merge them, then verify again.
     """
     rules, named = _tables(target, config)
+    if no_wait:
+        refuse_beside(context, "--no-wait", "lag", "limit")
     patience = _patience(lag, limit, no_wait=no_wait, repair=repair)
     clock = SystemClock()
     selection = _selection(sample, sample_day, since, clock)

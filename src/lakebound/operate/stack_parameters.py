@@ -25,6 +25,8 @@ def own_parameters(facts: TableFacts, stream: str, partition_key: str) -> dict[s
     """For a table of this account: one that exists, or one that the stack is to create. Raises Misconfigured."""
     table = facts.table
     if facts.exists:
+        if partition_key:
+            raise Misconfigured(f"The table {table} exists, and has its key", hint="Leave --partition-key out")
         if not facts.stream_arn:
             raise Misconfigured(
                 f"The table {table} has no stream",
