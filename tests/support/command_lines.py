@@ -23,6 +23,16 @@ def verb_of(words: list[str]) -> tuple[Any, Any, list[str]]:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a command line as the command itself does, running nothing. Raises Click's errors."""
+    """Parse a command line as the command itself does, running nothing. Raises Click's errors.
+
+    A file or folder that the line names need not be there: it is on the reader's machine.
+    """
     command, context, words = verb_of(words)
-    command.parse_args(context, list(words))
+    read = [one for one in command.params if getattr(one.type_descriptor.parameter_info, "exists", False)]
+    try:
+        for one in read:
+            one.type_descriptor.parameter_info.exists = False
+        command.parse_args(context, list(words))
+    finally:
+        for one in read:
+            one.type_descriptor.parameter_info.exists = True
