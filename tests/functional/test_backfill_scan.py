@@ -39,7 +39,7 @@ def test_an_empty_input_reads_the_whole_table_once() -> None:
     assert (result["records"], result["segments"], result["quarantined"]) == (100, 4, 0)
     assert result["consumed_capacity"] == 100
     assert result["manifest"] == "_lakebound/cars/manifests/run-1.json"
-    assert "sweep.py --run run-1" in result["next"]
+    assert "lakebound-sweep --run run-1" in result["next"]
     assert {one["origin"] for one in made.bucket.records()} == {"scan"}
 
 

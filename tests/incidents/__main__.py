@@ -47,7 +47,7 @@ SPARK_ROWS: Final = (
         "wrong type breaks a silver column",
         "none: `inexact` above 0 in the merge job's lines",
         "unequal",
-        ("spark/jobs/merge_changes.py",),
+        ("lakebound-merge-changes",),
         None,
     ),
 )

@@ -146,7 +146,7 @@ class Healing:
         return Manifest.decode(key, self._plant.bucket.get(key, 1 << 26))
 
     def sweep(self, manifest: Manifest) -> None:
-        """spark/jobs/sweep.py, played: ABSENT records of the ghosts, with the run's least label."""
+        """The job sweep, played: ABSENT records of the ghosts, with the run's least label."""
         label, now = manifest.min_label_ms, self._plant.clock.now_ms()
         assert label is not None
         lines = []

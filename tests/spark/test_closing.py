@@ -80,7 +80,7 @@ def test_a_heal_by_windows_is_closed_once_it_is_merged(healed: Healed) -> None:
 
     status, told = healed.close()
     assert (status, told["closed"]) == (1, [])
-    assert told["refused"] == [{"what": "the run has 3 keys not merged", "command": "spark/jobs/merge_changes.py"}]
+    assert told["refused"] == [{"what": "the run has 3 keys not merged", "command": "lakebound-merge-changes"}]
     assert [gap.healed_by for gap in healed.book.all()] == [None]
 
     healed.silver.merge(run)
@@ -116,7 +116,7 @@ def test_a_heal_by_scan_is_closed_once_its_sweep_is_merged_too(healed: Healed) -
     assert (status, told["closed"]) == (1, [])
     (refused,) = told["refused"]
     assert refused["what"].startswith("2 rows are still there")
-    assert f"sweep.py --run {RUN}" in refused["command"]
+    assert f"lakebound-sweep --run {RUN}" in refused["command"]
 
     swept = sweep(healed.silver.spark, job(healed.folder), NOW)
     assert healed.close()[0] == 1, "what the sweep wrote is not merged"

@@ -267,7 +267,7 @@ def test_a_heal_is_closed_once_all_tables_have_it(
 
     bring_entities(spark, reader_of(spark, tmp_path, of_g), to)
     told = lakebound.document(*close, status=1)
-    assert told["refused"] == [{"what": "the run has 1 key not merged", "command": "spark/jobs/merge_changes.py"}]
+    assert told["refused"] == [{"what": "the run has 1 key not merged", "command": "lakebound-merge-changes"}]
     bring_entities(spark, reader_of(spark, tmp_path, of_k), to)
     told = lakebound.document(*close)
     assert (len(told["closed"]), told["still_open"]) == (1, [])

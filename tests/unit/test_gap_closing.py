@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from lakebound_spark.jobs.sweep import _parser as sweep_parser
 from tests.support.command_verbs import VERBS
 from tests.support.independent_writer import base, item, write_records
 from tests.support.operator_stack import BUCKET, Lakebound, Operated
-from tests.support.wheel import ROOT
 
 W = 180_000
 GAP = Gap(1_000_000, 2_000_000, "mapping_behind", detected_at_ms=2_100_000)
@@ -64,8 +64,8 @@ def test_a_heal_by_windows_that_is_merged_closes_its_gap_and_no_other() -> None:
 
 def test_each_command_that_a_run_tells_has_what_the_command_requires() -> None:
     told = manifest(mode="scan")
-    script, *sweep = shlex.split(told.sweep_command)
-    assert (ROOT / script).is_file()
+    program, *sweep = shlex.split(told.sweep_command)
+    assert program in {one.name for one in entry_points(group="console_scripts")}
     assert sweep_parser().parse_args(sweep).table == told.table
     _, *verb, run, name, source, data, target, silver = shlex.split(told.close_command)
     command = VERBS[tuple(verb)]
@@ -80,7 +80,7 @@ def test_a_heal_that_read_the_whole_table_closes_its_gap_once_no_ghost_is_left(m
     assert decide_closing(whole, [GAP], W, merged(ghosts=0), 0, 0).gaps == (GAP,)
     (refused,) = decide_closing(whole, [GAP], W, merged(ghosts=3), 0, 0).refusals
     assert refused.what.startswith("3 rows are still there")
-    assert refused.command == f"{whole.sweep_command}, then spark/jobs/merge_changes.py"
+    assert refused.command == f"{whole.sweep_command}, then lakebound-merge-changes"
     assert decide_closing(whole, [GAP], W, merged(ghosts=None), 0, 0).is_refused
 
 
@@ -90,7 +90,7 @@ def test_a_gap_that_is_healed_already_is_left_as_it_is() -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], RunMergeCheck, tuple[int, int], str, str]] = {
-    "not merged": ({}, merged(unmerged=2), (0, 0), "the run has 2 keys not merged", "merge_changes"),
+    "not merged": ({}, merged(unmerged=2), (0, 0), "the run has 2 keys not merged", "lakebound-merge-changes"),
     "not landed": (
         {},
         merged(missing=("a",), records=3),
@@ -104,7 +104,13 @@ REFUSED: dict[str, tuple[dict[str, Any], RunMergeCheck, tuple[int, int], str, st
     "in quarantine": ({"quarantined": 1}, merged(), (0, 0), "the run has 1 record in quarantine", "dlq list"),
     "dead letters": ({}, merged(), (4, 0), "4 messages wait", "--from buffer, then lakebound backfill start"),
     "failure objects": ({}, merged(), (0, 2), "2 failure objects", "--from stream, then lakebound backfill start"),
-    "dead letters after a scan": ({"mode": "scan"}, merged(ghosts=0), (4, 0), "4 messages wait", "merge_changes"),
+    "dead letters after a scan": (
+        {"mode": "scan"},
+        merged(ghosts=0),
+        (4, 0),
+        "4 messages wait",
+        "lakebound-merge-changes",
+    ),
     "no heal": ({"heals": ()}, merged(), (0, 0), "names no gap", "start --mode heal"),
     "begun too early": ({"started_ms": 2_000_000 + W - 1}, merged(), (0, 0), "ended after the run", "--mode heal"),
 }

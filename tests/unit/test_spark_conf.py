@@ -66,7 +66,7 @@ def test_jars_of_no_use_are_refused(tmp_path: Path) -> None:
     def refused(*arguments: str) -> str:
         return str(CliRunner().invoke(app, ["spark-conf", "--jars", str(tmp_path), *arguments]).exception)
 
-    assert refused("--platform", "local").startswith(f"There is no jar in {tmp_path}. ")
+    assert refused("--platform", "local").startswith(f"There is no folder {tmp_path} with jars. ")
     (tmp_path / "delta.jar").touch()
     assert refused().startswith("--jars changes the settings of a platform. ")
     assert refused("--platform", "local") == "None"

@@ -129,7 +129,7 @@ def result_of(manifest: Manifest, key: str, reason: str = "") -> dict[str, Any]:
 
 def next_step(manifest: Manifest) -> str:
     """What an operator does after the run: merge, sweep where the whole table was read, close what it healed."""
-    merge = "merge its files with spark/jobs/merge_changes.py"
+    merge = "merge its files with lakebound-merge-changes"
     sweep = f"remove ghosts: {manifest.sweep_command}"
     if manifest.heals and manifest.is_complete:
         return f"{merge}, then {sweep}, merge once more, then close the gap: {manifest.close_command}"

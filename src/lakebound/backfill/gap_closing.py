@@ -76,7 +76,7 @@ def _refuse_gaps(manifest: Manifest, gaps: Sequence[Gap], wait_ms: int) -> list[
 
 
 def _refuse_files(manifest: Manifest, merged: RunMergeCheck) -> list[Refusal]:
-    merge, refusals = "spark/jobs/merge_changes.py", list[Refusal]()
+    merge, refusals = "lakebound-merge-changes", list[Refusal]()
     if manifest.quarantined:
         what = f"the run has {count_text(manifest.quarantined, 'record')} in quarantine, so the lake lacks them"
         refusals.append(Refusal(what, "lakebound dlq list --from quarantine"))
@@ -112,7 +112,7 @@ def _refuse_dead_records(manifest: Manifest, dead: int, failures: int) -> list[R
 
     After a run that read the whole table, merging it and counting ghosts again shows it; else only another heal does.
     """
-    then = "spark/jobs/merge_changes.py" if manifest.is_complete else "lakebound backfill start --mode heal"
+    then = "lakebound-merge-changes" if manifest.is_complete else "lakebound backfill start --mode heal"
     refusals = []
     if dead:
         what = f"{count_text(dead, 'message', 'waits', 'wait')} in the dead-letter queue"

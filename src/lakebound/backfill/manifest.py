@@ -42,7 +42,7 @@ class Manifest:
     @property
     def sweep_command(self) -> str:
         """What removes the ghosts that the run found, with the names of docs/OPERATIONS.md#status-gap to fill in."""
-        return f"spark/jobs/sweep.py --run {self.run} --table {self.table} --source DATA --aside ASIDE --target TARGET"
+        return f"lakebound-sweep --run {self.run} --table {self.table} --source DATA --aside ASIDE --target TARGET"
 
     @property
     def close_command(self) -> str:

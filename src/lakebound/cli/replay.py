@@ -56,7 +56,7 @@ def command(
     name = format_time(SystemClock().now_ms())
     folder = "" if dry_run or not plan.files else stage_replay(store, plan, found.prefix, found.table, name)
     source = f"s3://{found.bucket}/{folder or f'_lakebound/{found.table}/replays/{name}'}"
-    job = ["spark-submit", "spark/jobs/merge_changes.py", "--source", source, "--checkpoint", f"<new folder {name}>"]
+    job = ["lakebound-merge-changes", "--source", source, "--checkpoint", f"<new folder {name}>"]
     job += ["--target", target, "--config", config, "--trigger", "available-now"]
     command_line = " ".join(part if part.startswith("<") else shlex.quote(part) for part in job)
     if as_json:

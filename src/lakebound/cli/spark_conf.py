@@ -23,9 +23,7 @@ def command(
     jars: Annotated[
         Path | None,
         typer.Option(
-            exists=True,
-            file_okay=False,
-            help="Name the jars in this folder in place of packages, and log errors only: spark-submit is quiet then.",
+            help="Name the jars in this folder in place of packages, and log errors only: spark-submit is quiet then."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -36,7 +34,7 @@ def command(
     """
     platforms = settings_files()
     if jars is not None and not any(jars.glob("*.jar")):
-        raise Misconfigured(f"There is no jar in {jars}", hint="Let Ivy fetch them into a folder first (docs/SPARK.md)")
+        raise Misconfigured(f"There is no folder {jars} with jars", hint="Let Ivy fetch them first (docs/SPARK.md)")
     if jars is not None and not platform:
         raise Misconfigured("--jars changes the settings of a platform", hint="Give --platform too")
     if not platform:

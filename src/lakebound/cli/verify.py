@@ -368,4 +368,4 @@ def _print_repair(repaired: RepairResult | None, keys: int, *, dry_run: bool) ->
             f"in {count_text(len(repaired.files), 'file')}"
         )
         echo(f"run {repaired.run}: {written}{poison}")
-        echo("merge them with spark/jobs/merge_changes.py, then verify again")
+        echo("merge them with lakebound-merge-changes, then verify again")

@@ -373,7 +373,7 @@ class _Book:
     def silver(self) -> None:
         facts = self.facts
         within_s = facts.silver_within_s or self.limits.silver_s
-        start = "spark/jobs/run.py or spark/jobs/merge_changes.py, where the merge job runs"
+        start = "lakebound-run or lakebound-merge-changes, where the merge job runs"
         seen = facts.silver
         if seen is None:
             if facts.silver_within_s and facts.is_known(SILVER):
