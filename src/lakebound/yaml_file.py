@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -55,6 +55,6 @@ def load_yaml(path: str, parse: Callable[[Any], T], example: str) -> T:
         line = f" near line {where.line + 1}" if where is not None else ""
         raise Misconfigured(f"{path} is not YAML{line}; compare it with {example}") from None
     except RecursionError:
-        raise Misconfigured(f"{path} nests its values too deep; compare it with {example}") from None
+        raise Misconfigured(f"{path} is nested too deep; compare it with {example}") from None
     except Misconfigured as error:
         raise Misconfigured(f"{path}: {error}") from None

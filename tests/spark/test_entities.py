@@ -165,7 +165,7 @@ def test_rules_that_change_are_told_and_keys_move_only_on_the_operators_word(
     users: dict[str, Any] = {"where": {"id": "U*"}}
     orders: dict[str, Any] = {"where": {"id": "O*"}}
     status, said = job("first", {"users": users, "orders": orders}, "--merge-every", "1h")
-    assert (status, said.count("UNMATCHED: 1 record belong")) == (0, 1)
+    assert (status, said.count("UNMATCHED: 1 record belongs to")) == (0, 1)
     assert (keys_in("users"), keys_in("orders")) == ({"U1"}, {"O1", "O2"})
 
     moved = {"users": users, "late": {"where": {"id": "O2"}}, "orders": orders, "rest": {"where": "rest"}}

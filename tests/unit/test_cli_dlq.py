@@ -49,7 +49,7 @@ def test_failure_objects_are_listed_shown_and_redriven_once(lakebound: Lakebound
 
 def test_poison_is_kept_listed_by_reason_and_shown_without_a_value(lakebound: Lakebound, operated: Operated) -> None:
     put_failure(operated, stream_record(1, keys={"id": {"N": "1E400"}}, attributes={"secret": {"S": CANARY}}))
-    assert "1 stay: number" in lakebound.out("dlq", "redrive", "--from", "stream", status=1)
+    assert "1 stays: number" in lakebound.out("dlq", "redrive", "--from", "stream", status=1)
     listed = lakebound.out("dlq", "list", "--from", "quarantine", "--json", status=1)
     (row,) = json.loads(listed)["rows"]
     shown = lakebound.out("dlq", "show", row["id"], "--from", "quarantine")

@@ -29,7 +29,10 @@ SMALL: Final = re.compile(
 )
 """Words after which the text is about something else than a count."""
 
-AGREES: Final = re.compile(r"is|are|was|were|has|have|waits|wait|does|do|differs|differ|lies|lie|notifies|notify")
+AGREES: Final = re.compile(
+    r"is|are|was|were|has|have|does|do|notif(?:y|ies)|go(?:es)?|(?:wait|differ|lie|belong|stay|come|need|say|hold|take|"
+    r"stand|name|give|end|bear|mean|make|keep|lack|leave|fail|look|match|carry|reach|begin)s?"
+)
 """Verbs that differ after one and after many: count_text has to write them."""
 
 FIXED: Final = frozenset({"{seconds} seconds", "{there} live_rows", "{there} silver_rows", "{arns[0]} --tags"})
@@ -37,18 +40,32 @@ FIXED: Final = frozenset({"{seconds} seconds", "{there} live_rows", "{there} sil
 
 
 def faults(source: str) -> Iterator[str]:
-    """Each count of an f-string that stands before a plural or a verb. Constants (in capitals) are none."""
+    """Each count of an f-string that stands before a plural, a verb or another value. Constants (in capitals) are none.
+
+    A value in `:,` is a count whatever its name; before a value that chooses by the count, it agrees.
+    """
     for text in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.JoinedStr)):
-        for value, after in zip(text.values, text.values[1:], strict=False):
+        for place, (value, after) in enumerate(zip(text.values, text.values[1:], strict=False)):
             if not isinstance(value, ast.FormattedValue) or not isinstance(after, ast.Constant):
                 continue
             said, words = ast.unparse(value.value), re.match(r"(?: [a-z_-]+(?![=/a-z_-]))*", str(after.value))
             following = words[0].split()[:3] if words else []
+            verb = following[0] if following and AGREES.fullmatch(following[0]) else ""
             if said.startswith("count_text("):
-                if following and AGREES.fullmatch(following[0]) and said.count(",") == 1:
-                    yield f"{{{said}}} {following[0]}"
+                if verb and said.count(",") == 1:
+                    yield f"{{{said}}} {verb}"
+            elif _is_grouped(value) and (verb or (after.value == " " and not _chooses(text.values[place + 2 :]))):
+                yield f"{{{said}:,}} {verb}"
             elif not re.fullmatch(r"_?[A-Z][A-Z_]*", said):
                 yield from _plurals(said, following)
+
+
+def _is_grouped(value: ast.FormattedValue) -> bool:
+    return value.format_spec is not None and ast.unparse(value.format_spec) == "f','"
+
+
+def _chooses(rest: list[ast.expr]) -> bool:
+    return bool(rest) and isinstance(rest[0], ast.FormattedValue) and isinstance(rest[0].value, ast.IfExp)
 
 
 def _plurals(said: str, following: list[str]) -> Iterator[str]:
@@ -72,6 +89,10 @@ def test_a_count_is_written_by_count_text() -> None:
         ('f"{len(alarms)} alarms"', 1),
         ('f"{dead:,} dead messages wait"', 1),
         ("f\"{count_text(dead, 'message')} wait there\"", 1),
+        ("f\"{count_text(lost, 'record')} belong to no table\"", 1),
+        ('f"{number:,} stay"', 1),
+        ('f"{number:,} {what}"', 1),
+        ("f\"{number:,} {'stays' if number == 1 else 'stay'}\"", 0),
         ('f"{a:,} appends, {b:,} merges"', 2),
         ("f\"{count_text(dead, 'message', 'waits', 'wait')} there\"", 0),
         ('f"{table} has no stream"', 0),

@@ -186,9 +186,9 @@ class EntityTotals(Totals):
         lines = Totals.gaps(self, target)
         if self.unmatched:
             lines.append(
-                f"UNMATCHED: {count_text(self.unmatched, 'record')} belong to no table of {target}, since no `where` "
-                "takes their keys; add a table for them, or one with `where: rest`, and give a new checkpoint. "
-                "`lakebound config infer --entities` shows the patterns of keys"
+                f"UNMATCHED: {count_text(self.unmatched, 'record', 'belongs', 'belong')} to no table of {target}, "
+                "since no `where` takes such a key; add a table for it, or one with `where: rest`, and give a new "
+                "checkpoint. `lakebound config infer --entities` shows the patterns of keys"
             )
         return lines
 

@@ -33,22 +33,25 @@ class RunProgress:
     def __str__(self) -> str:
         left = f", about {_duration(self.remaining_seconds)} left" if self.remaining_seconds else ""
         return (
-            f"{self.done:,} of {self.segments:,} {self.unit} done, {count_text(self.items, 'item')} in "
-            f"{count_text(self.files, 'file')} "
-            f"({self.bytes / 1e6:,.1f} MB), {self.items_per_second:,.0f} items/s, "
+            f"{self.done:,} of {self._parts} done, {count_text(self.items, 'item')} in "
+            f"{count_text(self.files, 'file')} ({self.bytes / 1e6:,.1f} MB), {self.items_per_second:,.0f} items/s, "
             f"{count_text(round(self.consumed), 'unit')} consumed, {count_text(self.throttles, 'throttle')}{left}"
         )
 
     @property
     def brief(self) -> str:
         """For one line beside a bar."""
-        parts = [f"{self.done:,}/{self.segments:,} {self.unit}", count_text(self.items, "item")]
+        parts = [f"{self.done:,}/{self._parts}", count_text(self.items, "item")]
         parts += [f"{self.items_per_second:,.0f}/s", count_text(round(self.consumed), "unit")]
         if self.throttles:
             parts.append(count_text(self.throttles, "throttle"))
         if self.remaining_seconds:
             parts.append(f"{_duration(self.remaining_seconds)} left")
         return "  ".join(parts)
+
+    @property
+    def _parts(self) -> str:
+        return count_text(self.segments, self.unit.removesuffix("s"))
 
     @property
     def share(self) -> float:

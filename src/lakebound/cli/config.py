@@ -89,9 +89,8 @@ def infer(
         echo(text.rstrip())
     elif entities:
         *kinds, rest = by_kind.tables()
-        have = "has" if rest.items == 1 else "have"
         tables = f"{count_text(len(kinds), 'table')} from {count_text(items, 'item')}"
-        echo(f"{output}: {tables}, of which {rest.items:,} {have} a key of no pattern")
+        echo(f"{output}: {tables}, of which {rest.items:,} {'has' if rest.items == 1 else 'have'} a key of no pattern")
     else:
         echo(f"{output}: {count_text(len(inference.columns()), 'column')} from {count_text(items, 'item')}")
 

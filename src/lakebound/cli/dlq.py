@@ -148,7 +148,7 @@ def _list_quarantine(stack: Stack, limit: int) -> dict[str, Any]:
 
 def _print_list(document: dict[str, Any]) -> None:
     more = f", {document['redriven']:,} redriven or discarded before" if document["redriven"] else ""
-    echo(f"{document['waiting']:,} {_WHAT[document['from']]} wait{more}")
+    echo(f"{count_text(document['waiting'], _WHAT[document['from']], 'waits', 'wait')}{more}")
     _print_rows(document["rows"])
     for code in dict.fromkeys(str(row["why"]) for row in document["rows"]):
         if code in _MEANINGS:
@@ -159,7 +159,7 @@ def _print_list(document: dict[str, Any]) -> None:
         echo(f"lakebound dlq discard --all --dry-run {place} says what none can")
 
 
-_WHAT: Final = {"buffer": "dead messages", "stream": "failure objects", "quarantine": "quarantined records"}
+_WHAT: Final = {"buffer": "dead message", "stream": "failure object", "quarantine": "quarantined record"}
 _HEADS: Final = {"id": "ID", "at": "SINCE", "bytes": "BYTES", "records": "RECORDS", "why": "WHY", "stage": "STAGE"}
 _MEANINGS: Final = {
     "message_shape": "not a message of this stack; a redrive brings it back here, discard it",
@@ -352,9 +352,9 @@ def discard(
         echo_json(asdict(result) | {"dry_run": dry_run, "found": count})
     else:
         verb = "would discard" if dry_run else "discarded"
-        echo(f"{verb} {len(result.discarded):,} of {count:,} {_WHAT[source.value]}")
+        echo(f"{verb} {len(result.discarded):,} of {count_text(count, _WHAT[source.value])}")
         for code, number in Counter(result.kept.values()).most_common():
-            echo(f"  {number:,} stay: {_meaning(code)}")
+            echo(f"  {number:,} {'stays' if number == 1 else 'stay'}: {_meaning(code)}")
         if result.discarded and not dry_run:
             echo(f"copies are kept in s3://{found.bucket}/_lakebound/{found.table}/discarded/")
     if result.kept and (names or set(result.kept) - set(plan.kept)):
@@ -364,7 +364,7 @@ def discard(
 def _ask(count: int, source: WaitingPlace, *, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
         raise Misconfigured("Nobody can be asked here", hint="Give --yes, or --dry-run to see what would go")
-    if not typer.confirm(f"Discard {count:,} {_WHAT[source.value]}? A copy of each is kept", err=True):
+    if not typer.confirm(f"Discard {count_text(count, _WHAT[source.value])}? A copy of each is kept", err=True):
         raise Misconfigured("Nothing was discarded", hint="Answer y, or give --yes")
 
 
@@ -390,12 +390,16 @@ def _discard(stack: Stack, source: WaitingPlace, chosen: Sequence[Undelivered]) 
 
 def _print_result(result: RedriveResult, dry_run: bool) -> None:
     verb = "would redrive" if dry_run else "redrove"
-    what = {"buffer": "messages", "stream": "failure objects", "quarantine": "records"}[result.source]
+    what = {"buffer": "message", "stream": "failure object", "quarantine": "record"}[result.source]
     detail = f" ({count_text(result.records, 'record')})" if result.source == "stream" else ""
-    before = f"; {result.already:,} were redriven or discarded before" if result.already else ""
-    echo(f"{verb} {result.redriven:,} of {result.found:,} {what}{detail}{_WAYS.get(result.way, '')}{before}")
+    before = (
+        f"; {result.already:,} {'was' if result.already == 1 else 'were'} redriven or discarded before"
+        if result.already
+        else ""
+    )
+    echo(f"{verb} {result.redriven:,} of {count_text(result.found, what)}{detail}{_WAYS.get(result.way, '')}{before}")
     for reason, number in Counter(result.kept.values()).most_common():
-        echo(f"  {number:,} stay: {_meaning(reason)}")
+        echo(f"  {number:,} {'stays' if number == 1 else 'stay'}: {_meaning(reason)}")
     if result.kept:
         echo(f"  lakebound dlq discard --from {result.source} --all puts aside what no redrive can carry")
     for reason, number in Counter(result.failed.values()).most_common():

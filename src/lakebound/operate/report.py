@@ -176,8 +176,8 @@ def _picture(figures: Figures) -> str:
         ("Stream", behind, side),
         (
             "Buffer queue",
-            _count(facts, BUFFER, facts.buffered, "messages"),
-            _count(facts, DEAD, facts.dead, "dead letters"),
+            _count(facts, BUFFER, facts.buffered, "message"),
+            _count(facts, DEAD, facts.dead, "dead letter"),
         ),
         ("Batch files", count_text(len(figures.files), "file"), written),
         ("Silver", silver, _latency(figures)),
@@ -189,8 +189,8 @@ def _picture(figures: Figures) -> str:
     return f'<ol class="flow" aria-label="The pipeline">{"".join(boxes)}</ol>'
 
 
-def _count(facts: PipelineFacts, part: str, number: int, of: str) -> str:
-    return f"{number:,} {of}" if facts.is_known(part) else f"{of} not known"
+def _count(facts: PipelineFacts, part: str, number: int, noun: str) -> str:
+    return count_text(number, noun) if facts.is_known(part) else f"{noun}s not known"
 
 
 def _latency(figures: Figures) -> str:
