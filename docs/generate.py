@@ -22,6 +22,7 @@ import yaml
 from docs import bundle_template, operator_rights, watch_cost
 from lakebound.cli import spark_conf
 from lakebound.cli.app import app
+from lakebound.operate.parameter_values import choices_text, takes
 from lakebound.record import envelope
 from lakebound.record.stream_records import StreamDecoder
 from lakebound.settings import SETTINGS
@@ -78,9 +79,11 @@ def key() -> str:
 def settings() -> str:
     """Every setting of the functions."""
     rows = [
-        f"| `{one.name}` | {', '.join(one.functions)} | {_default(one.default)} | {one.meaning} |" for one in SETTINGS
+        f"| `{one.name}` | {', '.join(one.functions)} | {_default(one.default)} | "
+        f"{choices_text(one.choices, one.least, one.most)} | {one.meaning} |"
+        for one in SETTINGS
     ]
-    return "\n".join(["| name | functions | default | meaning |", "|---|---|---|---|", *rows])
+    return "\n".join(["| name | functions | default | takes | meaning |", "|---|---|---|---|---|", *rows])
 
 
 def _default(text: str | None) -> str:
@@ -128,8 +131,9 @@ def parameters() -> str:
     rows = []
     for name, one in found.items():
         default = "– (required)" if "Default" not in one else f"`{one['Default']}`" if str(one["Default"]) else "empty"
-        rows.append(f"| `{name}` | {default} | {' '.join(one['Description'].split()).replace('|', chr(92) + '|')} |")
-    return "\n".join(["| parameter | default | meaning |", "|---|---|---|", *rows])
+        about = " ".join(one["Description"].split()).replace("|", r"\|")
+        rows.append(f"| `{name}` | {default} | {takes(one)} | {about} |")
+    return "\n".join(["| parameter | default | takes | meaning |", "|---|---|---|---|", *rows])
 
 
 def spark_settings() -> str:

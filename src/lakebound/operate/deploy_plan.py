@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lakebound.operate.parameter_values import refuse_values
 from lakebound.operate.sam_parameters import kept, overrides, refuse_unknown, refused
 
 SAMCONFIG: Final = "samconfig.toml"
@@ -55,6 +56,7 @@ def plan(asked: Asked, settings: Mapping[str, Any], defaults: Mapping[str, Any],
     # The layer is built for them, so they are always said.
     for name, wanted in (("Runtime", asked.runtime), ("Architecture", asked.architecture)):
         parameters[name] = wanted or parameters.get(name) or str(defaults[name]["Default"])
+    refuse_values(parameters, defaults)
     said = overrides(parameters)
     if not stack:
         if asked.yes or not terminal:
