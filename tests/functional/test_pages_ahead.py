@@ -14,7 +14,8 @@ from lakebound.backfill.checkpoints import Checkpoint
 from lakebound.backfill.segment_worker import Ahead, Ask, Page, PageSource, when_taken
 from lakebound.errors import LakeboundError
 from lakebound.record.base_records import SnapshotDecoder
-from tests.support.backfill_world import Segment, Table, World, at_once, filled
+from lakebound.record.stream_records import ChangeEvent
+from tests.support.backfill_world import Segment, Table, World, at_once, filled, unavailable
 
 SEGMENT = "_lakebound/cars/backfills/run-1/segments/0.json"
 Scan = Callable[[SnapshotDecoder, int, int, bool, int], PageSource]
@@ -179,6 +180,90 @@ def test_an_error_of_the_page_ahead_is_raised_when_that_page_is_taken(ahead: Ahe
     with pytest.raises(LakeboundError, match="scan of table cars failed"):
         carry(made)
     assert (checkpoint(made).records, len(made.bucket.records())) == (3, 3)
+
+
+BREAKS = ("a page", "an item", "a file", "the bucket", "another writer")
+
+
+@pytest.mark.parametrize("ahead", [when_taken, at_once, in_thread])
+@pytest.mark.parametrize("what", BREAKS)
+@pytest.mark.parametrize("at", range(4))
+def test_every_unit_is_counted_and_every_page_awaited_whatever_fails(what: str, at: int, ahead: Ahead) -> None:
+    """An invocation that fails leaves no request behind it: in a function that is kept warm, the next one's first page
+    would stand behind that. What it read in vain is counted, but where nothing can be saved any more.
+    """
+    times, waiting, units = 0, 0, 0.0
+
+    def is_due(kind: str) -> bool:
+        nonlocal times
+        times += kind == what
+        return kind == what and times == at + 1
+
+    def fail(kind: str) -> None:
+        if is_due(kind):
+            raise LakeboundError(f"{kind} fails")
+
+    def awaited(ask: Ask) -> Ask:
+        nonlocal waiting
+        taking, waiting = ahead(ask), waiting + 1
+
+        def take() -> Page:
+            nonlocal waiting
+            waiting -= 1
+            return taking()
+
+        return take
+
+    class Counting(Segment):
+        def page(self, start: Any, limit: int | None) -> Page:
+            nonlocal units
+            fail("a page")
+            page = super().page(start, limit)
+            units += page.units
+            return page
+
+        def decode(self, value: Any, label_ms: int, event_id: str) -> ChangeEvent:
+            fail("an item")
+            return super().decode(value, label_ms, event_id)
+
+    made = filled(30, scan=scan_of(Counting), max_records=6, ahead=awaited)
+    made.plan(1)
+
+    def before(key: str) -> None:
+        if key.startswith("ddb/"):
+            fail("a file")
+            if is_due("the bucket"):
+                made.bucket.before = unavailable
+                unavailable(key)
+            if is_due("another writer") and SEGMENT in made.bucket.objects:
+                made.bucket.objects[SEGMENT] += b" "
+
+    made.bucket.before = before
+    try:
+        carry(made)
+    except LakeboundError:
+        assert what == "the bucket" or not units or checkpoint(made).consumed == units
+    assert waiting == 0
+    made.bucket.before = before
+    while not carry(made)["done"]:
+        pass
+    assert waiting == 0
+    assert what in ("the bucket", "another writer") or checkpoint(made).consumed == units
+    assert {one["keys"]["id"]["S"]: one["new_image"] for one in made.bucket.records()} == made.table.items
+
+
+def test_what_was_read_in_vain_is_waited_for_by_the_next_invocation() -> None:
+    """A redriven run would else read at twice its share: once in vain, and once more without the debt."""
+    made = filled(60, capacity=1000, max_records=3, page_items=30, ahead=at_once)
+    made.plan(1, read_capacity=10)
+    made.bucket.before = lambda key: unavailable(key) if key.startswith("ddb/") else None
+    with pytest.raises(LakeboundError):
+        carry(made)
+    made.bucket.before = lambda key: None
+    began = made.clock.ms
+    assert checkpoint(made).ready_ms > began
+    carry(made)
+    assert made.clock.ms - began >= checkpoint(made).consumed / 10 * 1000 - 3_000
 
 
 def test_whatever_ends_an_invocation_leaves_a_page_that_nobody_takes() -> None:

@@ -8,6 +8,7 @@ harmless (ORDERING.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice
@@ -183,6 +184,27 @@ def encode_value(
         return RefusedValue(shown if redaction is None else redaction.base_value(shown), poison)
 
 
+@dataclass(slots=True)
+class _Reading:
+    """The checkpoint as it was saved last, and what an invocation has read and asked for beyond it."""
+
+    saved: Checkpoint
+    tag: str | None
+    units: float = 0.0
+    asked: Ask | None = None
+
+    def end(self) -> Page | None:
+        """The page that nobody takes any more, once it is there.
+
+        A function that is kept warm would freeze with the request on its way, and its next invocation's first page
+        would stand behind it until a dead connection times out.
+        """
+        ask, self.asked = self.asked, None
+        with suppress(LakeboundError):
+            return ask() if ask is not None else None
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentWorker:
     """Reads one segment as far as this invocation's time allows."""
@@ -200,7 +222,8 @@ class SegmentWorker:
         """Go on from the checkpoint under `key`, or start with `fresh`; the checkpoint now.
 
         Not `done` means: call again. Raises Misconfigured where the checkpoint does not fit, TableBusy where a whole
-        invocation read nothing, and what the ports raise; the checkpoint then stands where it stood.
+        invocation read nothing, and what the ports raise; the checkpoint then stands where it stood, and counts the
+        units of what is read again.
         """
         stored = self.documents.load(key)
         tag = stored[1] if stored else None
@@ -210,29 +233,32 @@ class SegmentWorker:
             return state
         now = self.clock.now_ms()
         state = replace(state, invocations=state.invocations + 1, started_ms=state.started_ms or now)
+        limiter = RateLimiter(self.rules.share, now, rate=state.rate, ready_ms=state.ready_ms)
+        reading = _Reading(state, tag)
         try:
-            return self._read_pages(
-                key, state, tag, RateLimiter(self.rules.share, now, rate=state.rate, ready_ms=state.ready_ms)
-            )
+            return self._read_pages(key, reading, limiter)
         except Overtaken:
+            reading.end()
             # The same segment runs twice (an aborted child whose function still lives, then a redrive): the one that
             # saved first goes on, and this one tells what is true now.
             winner = self.documents.load(key)
             return Checkpoint.decode(key, winner[0]) if winner else state
+        except Exception:
+            self._save_units(key, reading, limiter)
+            raise
 
-    def _read_pages(self, key: str, state: Checkpoint, tag: str | None, limiter: RateLimiter) -> Checkpoint:
+    def _read_pages(self, key: str, reading: _Reading, limiter: RateLimiter) -> Checkpoint:
         files = FileBuilder(self.rules.prefix, self.source.origin, self.rules.file_format)
-        pages, skewed = 0, 0
-        asked: Ask | None = None
+        state, pages, skewed = reading.saved, 0, 0
         while True:
             # A page that was asked for is taken however little time is left: its read units are spent.
-            if asked is None:
+            if reading.asked is None:
                 wait = self._wait_seconds(limiter)
                 if self.seconds_left() < RESERVE_SECONDS + wait:
                     break
                 if wait:
                     self.clock.sleep(wait)
-            take, asked = asked or self._ask(state.start, limiter), None
+            take, reading.asked = reading.asked or self._ask(state.start, limiter), None
             try:
                 page = take()
             except Throttled:
@@ -248,14 +274,15 @@ class SegmentWorker:
             pages += 1
             now = self.clock.now_ms()
             limiter.spent(page.units, len(page.values), now)
+            reading.units += page.units
             # Its label is the time of its own request. The checkpoint moves past a page once the page is added, so what
             # a crash leaves asked for is asked for again.
             may_ask = not self._wait_seconds(limiter) and self.seconds_left() >= RESERVE_SECONDS
             if may_ask and page.next is not None:
-                asked = self.ahead(self._ask(page.next, limiter))
+                reading.asked = self.ahead(self._ask(page.next, limiter))
             state = self._add_page(state, page.read(), files, now)
             if state.done or self._is_full(files):
-                state, tag = self._save(key, state, tag, files, limiter)
+                state = self._save(key, state, reading, files, limiter)
             if state.done:
                 return state
         if not pages:
@@ -263,8 +290,7 @@ class SegmentWorker:
                 f"segment {state.number} of run {state.run} read no page in a whole invocation",
                 hint="The table is throttled or the read capacity is too small: raise one, then redrive the execution",
             )
-        state, _ = self._save(key, state, tag, files, limiter)
-        return state
+        return self._save(key, state, reading, files, limiter)
 
     def _wait_seconds(self, limiter: RateLimiter) -> float:
         return limiter.wait_seconds(self.clock.now_ms()) if self.rules.share else 0.0
@@ -309,14 +335,28 @@ class SegmentWorker:
         )
 
     def _save(
-        self, key: str, state: Checkpoint, tag: str | None, files: FileBuilder, limiter: RateLimiter
-    ) -> tuple[Checkpoint, str]:
+        self, key: str, state: Checkpoint, reading: _Reading, files: FileBuilder, limiter: RateLimiter
+    ) -> Checkpoint:
         written = list(state.files)
         for file in files.take_files():
             self.store.put_if_absent(file.key, file.body, file.metadata)
             written.append(WrittenFile(file.key, file.count, len(file.body)))
+        state = self._paced(replace(state, files=tuple(written)), limiter)
+        reading.tag = self.documents.save(key, state.encode(), reading.tag)
+        reading.saved, reading.units = state, 0.0
+        return state
+
+    def _save_units(self, key: str, reading: _Reading, limiter: RateLimiter) -> None:
+        """Count what was read in vain: it is spent, and the segment's next invocation waits for it."""
+        page = reading.end()
+        if page is not None:
+            limiter.spent(page.units, len(page.values), self.clock.now_ms())
+            reading.units += page.units
+        if reading.units:
+            state = replace(reading.saved, consumed=reading.saved.consumed + reading.units)
+            with suppress(LakeboundError):  # what failed may be the bucket itself
+                self.documents.save(key, self._paced(state, limiter).encode(), reading.tag)
+
+    def _paced(self, state: Checkpoint, limiter: RateLimiter) -> Checkpoint:
         now = self.clock.now_ms()
-        state = replace(
-            state, files=tuple(written), saved_ms=now, rate=round(limiter.rate, 3), ready_ms=limiter.ready_ms(now)
-        )
-        return state, self.documents.save(key, state.encode(), tag)
+        return replace(state, saved_ms=now, rate=round(limiter.rate, 3), ready_ms=limiter.ready_ms(now))
