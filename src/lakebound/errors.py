@@ -20,7 +20,13 @@ class Misconfigured(LakeboundError):
 
 
 class StoreUnavailable(LakeboundError):
-    """The object store did not confirm an operation; the outcome of a put is unknown and it may be repeated."""
+    """The object store did not confirm an operation; the outcome of a put is unknown and it may be repeated.
+
+    ``is_misconfigured`` says that it was not even asked, for want of a region or of credentials. A function meets that
+    in an outage too, and repeats; a person has to set it right.
+    """
+
+    is_misconfigured = False
 
 
 class ObjectDenied(StoreUnavailable):

@@ -105,9 +105,11 @@ def person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.M
     clients._session.cache_clear()
 
 
-def told(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def told(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], statuses: tuple[int, ...] = (1, 2)
+) -> str:
     monkeypatch.setattr(sys, "argv", ["lakebound", *verb.split(), *ASKS_AWS[verb]])
-    assert run() != 0
+    assert run() in statuses
     captured = capsys.readouterr()
     assert captured.err.startswith("lakebound: "), captured
     assert len(captured.err.splitlines()) == 1, captured.err
@@ -147,7 +149,8 @@ def test_what_keeps_a_verb_from_aws_is_told(
 ) -> None:
     variables, said, unsaid = CAUSES[cause]
     set_variables(person, variables)
-    error = told(verb, person, capsys)
+    # A closed endpoint may be an outage, the others are the person's own to set right.
+    error = told(verb, person, capsys, (1, 2) if cause == "a closed endpoint" else (2,))
     assert [part for part in said if part not in error] == []
     assert unsaid not in error
 

@@ -10,7 +10,7 @@ from botocore.parsers import ResponseParserError
 
 from lakebound.adapters.aws_calls import DENIED, NotThere, cause_of, code_of
 from lakebound.counts import count_text
-from lakebound.errors import LakeboundError, ObjectDenied, ObjectMissing, StoreUnavailable
+from lakebound.errors import LakeboundError, Misconfigured, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 from lakebound.times import epoch_ms
 
@@ -35,7 +35,9 @@ def unavailable(verb: str, bucket: str, key: str, failure: Exception) -> Lakebou
     # A function meets the same failures in an outage and repeats the operation: there it stays StoreUnavailable.
     cause = cause_of(failure, f"s3://{bucket}")
     if cause is not None:
-        return StoreUnavailable(f"Could not {verb} s3://{bucket}/{key}: {cause.what}", hint=cause.hint)
+        error = StoreUnavailable(f"Could not {verb} s3://{bucket}/{key}: {cause.what}", hint=cause.hint)
+        error.is_misconfigured = isinstance(cause, Misconfigured)
+        return error
     hint = (
         "Check the rights on the bucket and its KMS key"
         if code in DENIED

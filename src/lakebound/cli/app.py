@@ -71,7 +71,8 @@ def run() -> int:
         if was_interrupted(error):
             raise KeyboardInterrupt from None
         print(f"lakebound: {error}", file=sys.stderr)
-        return USAGE if isinstance(error, Misconfigured) else PROBLEM
+        # `files check` ends with 1 for a damaged file: a login that has expired must not look like one.
+        return USAGE if isinstance(error, Misconfigured) or getattr(error, "is_misconfigured", False) else PROBLEM
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK if ended.code is None else PROBLEM
     except ModuleNotFoundError as absent:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
@@ -213,6 +214,9 @@ def _condition(place: str, written: Any) -> Condition:
         if least is not None and below is not None and least >= below:
             raise Misconfigured(f"{place}: no number is from {least} on and below {below}")
         return Number(least, below)
+    if isinstance(written, bool | date):
+        # An unquoted 2026-11-01 or `no` comes out of YAML as a date or a truth value.
+        raise Misconfigured(f"{place}: YAML takes it for {written}, which is no text; put quotes around it")
     raise Misconfigured(
         f'{place}: {written!r} is no condition; write a text, a prefix "USER#*", a whole number, a range of numbers '
         '{from: 1, below: 100}, or "*"'
