@@ -138,3 +138,15 @@ def test_an_example_that_cannot_run_is_found(second: str) -> None:
 def test_a_command_that_cannot_run_is_found(wrong: str) -> None:
     with pytest.raises((AssertionError, SystemExit, ValueError, typer.BadParameter.__mro__[1])):
         check(wrong)
+
+
+def shows_keys(line: str) -> bool:
+    """Whether a scheduled audit would leave keys of items in the scheduler's log or mail (SECURITY.md)."""
+    return "audit.py" in line and line[0].isdigit() and "--show 0" not in line
+
+
+def test_a_scheduled_audit_shows_no_keys() -> None:
+    scheduled = [line for _, line in COMMANDS if "audit.py" in line and line[0].isdigit()]
+    assert scheduled
+    assert not [line for line in scheduled if shows_keys(line)]
+    assert shows_keys(scheduled[0].replace("--show 0 ", "")), "red control"

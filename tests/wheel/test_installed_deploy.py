@@ -71,6 +71,19 @@ def test_without_sam_it_says_how_to_get_it_and_writes_nothing(programs: Path, tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_a_terminal_and_without_yes_nothing_is_built(programs: Path, tmp_path: Path) -> None:
+    """SAM would ask, as in a clone: the file that comes with the template says so, though this folder has none."""
+    script(tmp_path / "bin" / "sam", STUB)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    done = run(programs, folder, "deploy", *SAYS[1:], path=str(tmp_path / "bin"))
+    assert done.returncode == 2
+    assert "There is no terminal to confirm the change set on. Say lakebound deploy --yes" in done.stderr
+    assert list(folder.iterdir()) == []
+    told = run(programs, folder, "deploy", *SAYS[1:], "--dry-run", path=str(tmp_path / "bin"))
+    assert (told.returncode, "sam deploy" in told.stdout) == (0, True), "a dry run confirms nothing"
+
+
 def test_a_dry_run_tells_the_commands_and_writes_nothing(programs: Path, tmp_path: Path) -> None:
     script(tmp_path / "bin" / "sam", STUB)
     folder = tmp_path / "empty"

@@ -70,7 +70,7 @@ def command(
         "PARAMETERS" if parameters else "-p",
     )
     settings = _kept_settings(kept)
-    todo = plan(asked, settings.deploy, parts, terminal=sys.stdin.isatty())
+    todo = plan(asked, settings.deploy, parts, terminal=dry_run or sys.stdin.isatty())
     program = SamCli(root, sam)
     if dry_run or as_json:
         _tell(todo, root, program, as_json=as_json)
@@ -82,6 +82,10 @@ def command(
 
 
 def _kept_settings(kept: Path) -> samconfig.Kept:
+    if not kept.exists():
+        # SAM gets the file that comes with the template, which lets it ask. Nobody there to answer: minutes of building
+        # would end with its "Aborted!".
+        return samconfig.Kept({"confirm_changeset": True})
     try:
         return samconfig.read(kept)
     except Misconfigured as broken:
