@@ -184,6 +184,19 @@ def test_a_path_that_is_not_there_or_of_another_kind_is_refused_before_aws_is_as
         assert not (here / "missing").exists(), what
 
 
+@pytest.mark.parametrize("name", [name for name in PATHS if is_path(OPTIONS[name][1])])
+def test_an_empty_text_is_no_path(name: str, lakebound: Lakebound, here: Path) -> None:
+    """A shell gives one for a variable that is not set, and Python takes it for the folder of the process."""
+    *line, path = given(name, Path("path"))
+    assert path == "path"
+    lines = [[*line, ""]]
+    if line[-1].startswith("--"):
+        lines.append([*line[:-1], f"{line[-1]}="])
+    for one in lines:
+        assert "is an empty text. Is a variable not set?" in lakebound.err(*one)
+    assert not list(here.joinpath("work").iterdir())
+
+
 @pytest.mark.parametrize("name", PATHS)
 def test_red_control_a_good_path_is_not_refused(name: str, lakebound: Lakebound, here: Path) -> None:
     path = right(PATHS[name], name, here)

@@ -175,5 +175,7 @@ def test_a_query_only_reads(target: str, sql: str, monkeypatch: pytest.MonkeyPat
 def test_a_table_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "other")
     write(path, pa.schema([("a", pa.int64())]), [(1,)], {})
-    for place, word in ((path, "without silver's columns"), (f"{path}_nowhere", "no Delta table")):
+    Path(f"{path}_file").touch()
+    nowhere = [(f"{path}_{what}", "There is no Delta table at") for what in ("nowhere", "file")]
+    for place, word in ((path, "without silver's columns"), *nowhere, ("", "an empty text is a name that only")):
         assert word in str(query(place, "SELECT 1").exception)

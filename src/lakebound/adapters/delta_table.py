@@ -71,6 +71,8 @@ class DeltaVersion:
                     f"deltalake cannot read the folder {address}, for its name holds a %",
                     hint=f"{_capitalized(instead)}, or rename the folder",
                 )
+            if Path(address).is_file():
+                raise NotThere(f"There is no Delta table at {target}; run merge_changes first")
         with _translated(target, instead):
             self._table = DeltaTable(address, storage_options=options)
 

@@ -214,7 +214,7 @@ def _unity_address(name: str, *, has_engine: bool) -> str:
     parts = _UNITY_NAME.fullmatch(name)
     if parts is None:
         raise Misconfigured(
-            f"{name} is a name that only Spark's own catalog knows",
+            f"{name or 'an empty text'} is a name that only Spark's own catalog knows",
             hint="Give the table's folder (one of this folder as ./NAME), its address,"
             f" {f'{unity}, or --engine spark' if has_engine else f'or {unity}'}",
         )

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lakebound.cli.examples import add_examples
+from lakebound.errors import Misconfigured
 
 VERBS: Final = {
     "init": "Look at the table, and write what `lakebound deploy` and every other verb read.",
@@ -55,8 +57,42 @@ def load(name: str) -> Any:
     else:
         holder.command(name)(module.command)
     add_examples(holder)
+    _refuse_empty_paths(holder)
     holder.callback()(_nothing)
     return typer.main.get_group(holder).commands[name]
+
+
+class _Verb(TyperCommand):
+    """A verb that takes no empty text for a path: Python takes it for the folder in which the command runs.
+
+    A shell makes one of a variable that is not set, and `lakebound files flatten mirror "$OUT"` would fill whatever
+    folder it stands in.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer's own. Raises Misconfigured."""
+        paths = [one for one in self.params if _is_path(one)]
+        options = {name for one in paths if one.param_type_name == "option" for name in one.opts}
+        has_argument = any(one.param_type_name == "argument" for one in paths)
+        for before, text in zip(["", *args], args, strict=False):
+            name = text.removesuffix("=") if text else before
+            if name in options and (not text or text.endswith("=")):
+                raise Misconfigured(f"The path of {name} is an empty text", hint="Is a variable not set?")
+            if has_argument and not text and not before.startswith("-"):
+                raise Misconfigured("The path of a folder is an empty text", hint="Is a variable not set?")
+        return super().parse_args(ctx, args)
+
+
+def _is_path(parameter: Any) -> bool:
+    return getattr(getattr(parameter, "type_descriptor", None), "annotation", None) is Path
+
+
+def _refuse_empty_paths(holder: typer.Typer) -> None:
+    for verb in holder.registered_commands:
+        verb.cls = _Verb
+    for group in holder.registered_groups:
+        if group.typer_instance is not None:
+            _refuse_empty_paths(group.typer_instance)
 
 
 def _nothing() -> None:
