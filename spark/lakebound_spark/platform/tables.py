@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
@@ -107,11 +108,23 @@ def read_snapshot(spark: SparkSession, target: str) -> DataFrame:
     return spark.sql(f"SELECT * FROM {table_sql(target)} VERSION AS OF {newest_version(spark, target)}")
 
 
-def newest_version(spark: SparkSession, target: str) -> int:
-    """The number of the table's last commit."""
+class Commit(NamedTuple):
+    """A commit of a Delta table: its number, and when it was made."""
+
+    version: int
+    made_at: datetime
+
+
+def newest_commit(spark: SparkSession, target: str) -> Commit:
+    """The table's last commit."""
     newest = spark.sql(f"DESCRIBE HISTORY {table_sql(target)} LIMIT 1").head()
     assert newest is not None
-    return int(newest["version"])
+    return Commit(int(newest["version"]), newest["timestamp"])
+
+
+def newest_version(spark: SparkSession, target: str) -> int:
+    """The number of the table's last commit."""
+    return newest_commit(spark, target).version
 
 
 def location(spark: SparkSession, target: str) -> str:

@@ -36,7 +36,7 @@ def prepare_silver(
     *,
     appends: bool,
 ) -> str:
-    """Make silver, and `_changes` where micro-batches append. Returns the Delta table's id.
+    """Make silver, `_changes` where micro-batches append, and the views of a name. Returns the Delta table's id.
 
     The caller ties the checkpoint to that id (`claim_checkpoint`).
 
@@ -64,7 +64,7 @@ def prepare_silver(
     if appends or fault or has_changes(spark, target):
         columns = attribute_columns(read_table(spark, target).schema) if config.auto else config.columns
         open_changes(spark, target, columns, start_afresh=bool(fault))
-        create_views(spark, target, refusals)
+    create_views(spark, target, refusals)
     return table_id
 
 

@@ -37,7 +37,6 @@ from lakebound_spark.silver.config import MergeConfig
 from lakebound_spark.silver.key_sql import keys_sql
 from lakebound_spark.silver.rows import typed_rows
 from lakebound_spark.silver.table_options import apply_options
-from lakebound_spark.silver.views import create_views
 
 _SOURCE_TABLE = "lakebound.source_table"
 _TTL_DELETES = "lakebound.ttl_deletes"
@@ -48,7 +47,7 @@ AUTO = "auto"
 
 
 def prepare_target(spark: SparkSession, target: str, config: MergeConfig, refusals: Refusals | None = None) -> str:
-    """Make the silver table (and its view, for a name) unless they are there. Returns the Delta table's id.
+    """Make the silver table unless it is there. Returns the Delta table's id.
 
     A column that the configuration has and the table lacks is added and filled for the rows that are there, from
     their items. Raises Misconfigured when the table was made otherwise: from another source table, or with a column
@@ -68,7 +67,6 @@ def prepare_target(spark: SparkSession, target: str, config: MergeConfig, refusa
         _require_equal(target, "columns", there, wanted)
     _check_columns(spark, target, config)
     apply_options(spark, target, config.options, refusals or Refusals())
-    create_views(spark, target, refusals)
     return str(table_detail(spark, target)["id"])
 
 
@@ -171,7 +169,6 @@ def _add_declared_columns(
     _fill_columns(spark, target, columns)
     described = json.dumps(_columns_description(config), sort_keys=True)
     set_properties(spark, target, {COLUMNS_PROPERTY: encode_property(described)})
-    create_views(spark, target)
 
 
 def _type_of(spark: SparkSession, column: DeclaredColumn) -> DataType:
