@@ -353,6 +353,13 @@ ON_SPARK: Final = (
         CHANGES,
         FAULTS,
         ("changes: another table is taken", "if silver[CHANGES_ID] != _id(spark, place):", "if False:"),
+        (
+            "changes: a restore before a merge is passed over",
+            "proven = since if _was_restored(spark, place, since) else newest",
+            "proven = newest",
+        ),
+        ("changes: sound once is sound for ever", "if _SOUND.get(target) == found:", "if target in _SOUND:"),
+        ("changes: an older copy of the folder is taken", "return newest < since", "return False"),
         ("changes: a restored table is taken", '(F.col("version") > since)', "F.lit(False)"),
         ("changes: the first append may be missing", "append_number(kept[0]) != 1", "append_number(kept[0]) < 1"),
         (

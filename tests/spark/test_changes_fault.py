@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,25 @@ def lose_what_was_merged_last(lake: Lake) -> None:
     lake.remove(merged)
 
 
+def restore_before_a_merge(lake: Lake) -> None:
+    """While the job runs. What it appends later is merged, and nothing of the append that was taken away is left."""
+    before = newest_version(lake.spark, lake.place)
+    lake.append()
+    lake.spark.sql(f"RESTORE TABLE {table_sql(lake.place)} TO VERSION AS OF {before}")
+    lake.append()
+    lake.silver.merge_pending()
+
+
+def put_an_older_copy_there(lake: Lake) -> None:
+    shutil.copytree(lake.place, copy := lake.folder / "copy")
+    lake.append()
+    lake.silver.merge_pending()
+    shutil.rmtree(lake.place)
+    shutil.move(copy, lake.place)
+    # Delta keeps what it read of a table, which another driver has not.
+    lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
+
+
 def restore_silver(lake: Lake) -> None:
     lake.append()
     lake.spark.sql(f"RESTORE TABLE {table_sql(lake.silver.path)} TO VERSION AS OF 0")
@@ -88,6 +108,8 @@ def restore_silver(lake: Lake) -> None:
         (lose, "is missing"),
         (make_another, "is another table than the one that was made here"),
         (restore, "was restored to an older version"),
+        (restore_before_a_merge, "was restored to an older version"),
+        (put_an_older_copy_there, "was restored to an older version"),
         (lose_the_first, "begins with its append 0000000002"),
         (lose_what_was_merged_last, "lacks the append 0000000001"),
         (restore_silver, "is there, and "),
@@ -97,10 +119,40 @@ def test_a_start_is_refused_whether_it_appends_or_not(
     spark: SparkSession, tmp_path: Path, harm: Callable[[Lake], None], fault: str
 ) -> None:
     lake = Lake(spark, tmp_path)
+    lake.start(appends=True)  # of which the next one remembers that nothing was wrong
     harm(lake)
     for appends_too in (True, False):
         with pytest.raises(Misconfigured, match=f"silver_changes {fault}"):
             lake.start(appends=appends_too)
+
+
+def test_a_start_asks_again_only_what_has_changed_since_the_last_one(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of months of appends it reads no commit that is older than the last merge."""
+    lake = Lake(spark, tmp_path)
+    asked: list[str] = []
+    real = type(spark).sql
+
+    def sql(session: SparkSession, query: str) -> DataFrame:
+        asked.extend(re.findall(r"DESCRIBE HISTORY \S*_changes` LIMIT (\d+)", query))
+        return real(session, query)
+
+    def limits() -> list[int]:
+        """Of the commits that a start asks for, beside the newest one."""
+        asked.clear()
+        lake.start(appends=True)
+        return [number for number in map(int, asked) if number > 1]
+
+    monkeypatch.setattr(type(spark), "sql", sql)
+    assert limits() == [], "an unchanged table was looked at again"
+    for _ in range(3):
+        lake.append()
+    assert limits() == [3 + 20]
+    lake.silver.merge_pending()
+    lake.append()
+    assert limits() == [1 + 20]
+    assert limits() == []
 
 
 def test_a_silver_that_was_dropped_alone_is_not_made_again_beside_its_changes(
