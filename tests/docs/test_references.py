@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from lakebound.cli.app import app
+from tests.support.command_verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "SECURITY.md"]
@@ -48,3 +49,12 @@ def test_every_verb_that_is_named_exists(document: Path) -> None:
 def test_a_verb_that_is_not_there_would_be_seen() -> None:
     assert "nothing" not in set(verbs())
     assert "dlq redrive" in set(verbs())
+
+
+def test_the_page_of_rights_names_every_verb_that_reads_silver() -> None:
+    """Else a verb is refused of which the page says nothing. `replay` only prints the name."""
+    page = (ROOT / "docs" / "RIGHTS.md").read_text()
+    (told,) = re.findall(r"^- \*\*Silver\.\*\*(.*?)read a table in S3", page, re.MULTILINE | re.DOTALL)
+    reading = {" ".join(verb) for verb, one in VERBS.items() if any("--target" in option.opts for option in one.params)}
+    assert {verb for verb in reading - {"replay"} if verb not in told} == set()
+    assert {"query", "status"} <= reading, "red control: the page left them out"

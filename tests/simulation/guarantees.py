@@ -79,7 +79,7 @@ G2 A record is in a complete S3 object before its message is deleted.
 G3 Conservation: at every moment each delivered record is in a durable place.
     src/lakebound/live/ingest.py:ingest src/lakebound/live/flush.py:flush
     HISTORIES HOPS CARELESS
-G4 No object is ever replaced by other content.
+G4 No batch file, claim check, manifest or quarantined record is ever replaced by other content.
     src/lakebound/transport/batch_files.py:_file src/lakebound/adapters/s3.py:S3Store.put_if_absent
     HISTORIES tests/simulation/test_codec.py::test_the_same_members_give_the_same_file
     tests/contract/test_s3_faults.py::test_a_put_asks_never_to_replace_and_carries_a_checksum
