@@ -126,3 +126,23 @@ def test_a_refused_run_is_named(code: str) -> None:
     ):
         with pytest.raises(LakeboundError, match=r"There is (a|no) run first( already)?\. .+"):
             ask()
+
+
+def test_an_export_may_begin_so_long_ago_as_other_verbs_say_it(lakebound: Lakebound, aws: None) -> None:
+    start = (
+        "backfill",
+        "start",
+        "--machine",
+        "arn:aws:states:us-east-1:123456789012:stateMachine:x",
+        "--mode",
+        "incremental_export",
+        "--dry-run",
+    )
+    told = json.loads(lakebound.out(*start, "--from", "2h", "--to", "30m"))["input"]
+    begin, end = (datetime.fromisoformat(told[name]) for name in ("from", "to"))
+    assert abs(end - begin - timedelta(minutes=90)) <= timedelta(seconds=1)
+    assert abs(datetime.now(UTC) - end - timedelta(minutes=30)) < timedelta(minutes=5)
+    for wrong in (("30m", "2h"), ("0", "1h"), ("2 h", "1h"), ("2h", "soon")):
+        assert "Nothing was read" in lakebound.err(*start, "--from", wrong[0], "--to", wrong[1])
+    moment = json.loads(lakebound.out(*start, "--from", "2026-11-24T00:00:00Z", "--to", "2026-11-25T00:00:00Z"))
+    assert moment["input"]["from"] == "2026-11-24T00:00:00Z"

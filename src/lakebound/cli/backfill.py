@@ -20,10 +20,11 @@ from lakebound.backfill.estimate import Estimate, estimate
 from lakebound.backfill.run_input import BackfillRequest
 from lakebound.backfill.run_watcher import RunStatus, RunWatcher
 from lakebound.cli.deployed import StackName, find_stack, table_named
+from lakebound.cli.moment import Moment
 from lakebound.cli.output import AsJson, aws_client, echo, echo_json, echo_table
 from lakebound.cli.tables import Column, listing
 from lakebound.record.table_identity import Source
-from lakebound.times import iso
+from lakebound.times import interval_seconds, iso
 from lakebound.transport.object_keys import RunFolder, check_run
 
 app = typer.Typer(no_args_is_help=True, help="Read what the table holds already into the lake.")
@@ -101,7 +102,10 @@ def _request(
         "read_capacity": capacity,
         "consistent": consistent,
     }
-    fields |= {name: value for name, value in (("from", begin), ("to", end)) if value is not None}
+    for name, value in (("from", begin), ("to", end)):
+        if value is not None:
+            # The input holds a moment, since an execution may start long after it was written down.
+            fields[name] = iso(Moment.parse(value).ms) if interval_seconds(value) else value
     return BackfillRequest.parse(fields)
 
 
@@ -154,8 +158,10 @@ def start(
     segments: Annotated[int, typer.Option(min=0, help="Parts of the scan; 0 chooses.")] = 0,
     read_capacity: Annotated[float, typer.Option(min=0, help="Read units a second; 0 chooses.")] = 0,
     consistent: Consistent = True,
-    begin: Annotated[str | None, typer.Option("--from", help="Start of an incremental export.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Its end, not included.")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Start of an incremental export: a time, or 2h for so long ago.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Its end, not included, likewise.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; made when not given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the input, and start nothing.")] = False,
     as_json: AsJson = False,
