@@ -10,7 +10,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from lakebound.adapters import clients
+from lakebound.adapters import clients, delta_table
 from lakebound.adapters.delta_table import DeltaVersion
 from lakebound.cli import silver_table
 from lakebound.cli.silver_table import Engine, open_silver
@@ -269,3 +269,12 @@ def test_a_log_that_is_no_json_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(LakeboundError, match="deltalake could not read") as refused:
         DeltaVersion(str(tmp_path))
     assert "secret-value" not in str(refused.value)
+
+
+def test_a_table_that_a_person_may_not_read_is_no_matter_of_the_engine() -> None:
+    """deltalake's words as they were seen without rights on a folder, which a superuser always has."""
+    seen = "Kernel error -> Generic LocalFileSystem error: Unable to open file /lake/_delta_log/_last_checkpoint: "
+    told = delta_table._known_error("/lake", "read it in Spark", f"{seen}Permission denied (os error 13)")
+    assert str(told) == "/lake may not be read. Check your rights there, and on each of its files"
+    assert isinstance(told, Misconfigured)
+    assert delta_table._known_error("/lake", "read it in Spark", seen) is None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lakebound.adapters.doctor_facts import VersionCounter
+from lakebound.adapters.folder import images_in_folder
 from lakebound.cli import silver_table
 from lakebound.errors import Misconfigured
 from lakebound.transport.object_keys import partitioner
@@ -109,6 +113,33 @@ def test_a_place_without_rights_is_not_called_a_wrong_path(lakebound: Lakebound,
     none = tmp_path / "none"
     said = lakebound.err(*infer, str(none / "cars.yaml"))
     assert said == f"lakebound: There is no folder {none} for {none}/cars.yaml. Make it, or give another path\n"
+
+
+@pytest.mark.parametrize("closed", ["", "dt=2013-01-01", "dt=2013-01-01/HH=05"])
+def test_a_folder_that_may_not_be_looked_into_is_not_passed_over(
+    closed: str, lakebound: Lakebound, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest would be called whole, or a key not found. The superuser of a test's machine may look everywhere."""
+    source = tmp_path / "files"
+    write_lines(source, [line(GOOD)])
+    write_lines(source, [line(GOOD)], hour="dt=2013-01-02/HH=05")
+    look, folder = os.scandir, source / closed
+
+    def refuse(path: Any = ".") -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for verb in (
+        ("files", "check", str(source)),
+        ("files", "flatten", str(source), str(tmp_path / "flat")),
+        ("config", "infer", "--files", str(source)),
+        ("trace", "id=k", "--files", str(source)),
+    ):
+        assert f"Permission denied: {folder}. Check your rights there" in lakebound.err(*verb)
+    # To tell stale from different, what can be read is as good as it was.
+    assert len([*images_in_folder(source, frozenset({GOOD["key"]}))]) == {"": 0}.get(closed, 1)
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,8 @@ def _known_error(target: str, instead: str, text: str) -> LakeboundError | None:
             return failed_call(refused, "read", f"table {target}", urlsplit(target).netloc)
     if missing := _missing_feature(target, instead, text):
         return missing
+    if "Permission denied" in text:
+        return Misconfigured(f"{target} may not be read", hint="Check your rights there, and on each of its files")
     if re.search(r"[Nn]ot found|No such file", text):
         return LakeboundError(
             f"A file of {target} is not there, though its newest version names it",
