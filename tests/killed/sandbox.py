@@ -41,10 +41,9 @@ CARELESS: Final = {
         Mutant(
             "checkpoint before file",
             "lakebound.backfill.segment_worker",
-            "        files = list(state.files)\n",
-            "        early = self._documents.save(key, state.encode(), tag)\n"
-            "        tag = early\n"
-            "        files = list(state.files)\n",
+            "        written = list(state.files)\n",
+            "        reading.tag = self.documents.save(key, state.encode(), reading.tag)\n"
+            "        written = list(state.files)\n",
             "",
         ),
     )
