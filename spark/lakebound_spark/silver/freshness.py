@@ -47,11 +47,25 @@ def silver_standing(spark: SparkSession, target: str, schedule: MergeSchedule) -
 
 
 def newest_record_ms(spark: SparkSession, target: str) -> int | None:
-    """The greatest clock of the writer, by `<target>_metrics`; None before the first record."""
-    newest = read_table(spark, companion_table(target, "_metrics")).agg(F.max("newest_ingest_ms")).head()
-    assert newest is not None
-    found: int | None = newest[0]
-    return found
+    """The greatest clock of the writer, by `<target>_metrics`; None before the first record.
+
+    Once it was asked in this process, only the rows of the last hour before what was found are asked again.
+    """
+    known_ms, until_ms = _NEWEST.get(target, (None, None))
+    rows = read_table(spark, companion_table(target, "_metrics"))
+    if until_ms is not None:
+        rows = rows.where(F.col("merged_at_ms") >= until_ms - _LATE_MS)
+    found = rows.agg(F.max("newest_ingest_ms").alias("newest_ms"), F.max("merged_at_ms").alias("until_ms")).head()
+    assert found is not None
+    newest_ms = max((one for one in (known_ms, found["newest_ms"]) if one is not None), default=None)
+    _NEWEST[target] = newest_ms, found["until_ms"] if until_ms is None else max(until_ms, found["until_ms"] or 0)
+    return newest_ms
+
+
+_LATE_MS: Final = 3_600_000
+"""How much later than another driver's rows a row of an earlier clock may come."""
+_NEWEST: Final[dict[str, tuple[int | None, int | None]]] = {}
+"""For each target of this process the newest record that was found, and the greatest clock of the rows that told it."""
 
 
 def pending_standing(spark: SparkSession, target: str, schedule: MergeSchedule) -> Standing:
