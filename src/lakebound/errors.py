@@ -6,8 +6,11 @@ from __future__ import annotations
 class LakeboundError(Exception):
     """Base of every error a user may see: one sentence, then what to do next.
 
-    Never carries an item's values; keys of objects, names of tables and sizes only.
+    Never carries an item's values; keys of objects, names of tables and sizes only. ``is_misconfigured`` says that a
+    person has something to set right before anything can be done.
     """
+
+    is_misconfigured = False
 
     def __init__(self, what: str, *, hint: str = "") -> None:
         super().__init__(f"{what}. {hint}" if hint else what)
@@ -18,15 +21,15 @@ class LakeboundError(Exception):
 class Misconfigured(LakeboundError):
     """A setting or a resource is not as it must be; nothing was read or written."""
 
+    is_misconfigured = True
+
 
 class StoreUnavailable(LakeboundError):
     """The object store did not confirm an operation; the outcome of a put is unknown and it may be repeated.
 
-    ``is_misconfigured`` says that it was not even asked, for want of a region or of credentials. A function meets that
-    in an outage too, and repeats; a person has to set it right.
+    It may be one that was not even asked, for want of a region or of credentials, and then ``is_misconfigured``. A
+    function meets that in an outage too, and repeats.
     """
-
-    is_misconfigured = False
 
 
 class ObjectDenied(StoreUnavailable):

@@ -323,11 +323,13 @@ def count_copied(spark: SparkSession, target: str, merged: Row) -> Counts:
     inserted, updated = int(merged["num_inserted_rows"]), int(merged["num_updated_rows"])
     if not merged["num_affected_rows"]:  # no row changed, no commit
         return Counts(0, 0, 0)
-    for commit in spark.sql(f"DESCRIBE HISTORY {table_sql(target)} LIMIT {_HISTORY_LIMIT}").collect():
-        told = commit["operationMetrics"]
-        rows = [int(told.get(f"numTargetRows{name}", -1)) for name in ("Inserted", "Updated", "Copied")]
-        if commit["operation"] == "MERGE" and rows[:2] == [inserted, updated]:
-            return Counts(*rows)
+    # Each commit is an object of the log to be read. Nearly always the newest is the one.
+    for limit in (1, _HISTORY_LIMIT):
+        for commit in spark.sql(f"DESCRIBE HISTORY {table_sql(target)} LIMIT {limit}").collect():
+            told = commit["operationMetrics"]
+            rows = [int(told.get(f"numTargetRows{name}", -1)) for name in ("Inserted", "Updated", "Copied")]
+            if commit["operation"] == "MERGE" and rows[:2] == [inserted, updated]:
+                return Counts(*rows)
     return Counts(inserted, updated, 0)  # so many commits of other writers came after it
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakebound_spark.platform.tables import Counts, hold, read_table, retry_on_conflict
@@ -75,11 +75,13 @@ def _merge(spark: SparkSession, target: str, source_table: str, staging: str | N
         changes = changes.where(f"NOT {CHANGE_TIME_MS} < {floor}")
     columns = column_names(spark, target)
     rows = rows_of_changes(changes, columns)
-    if staging is not None:
-        rows = hold(rows, f"{staging}/pending")
     fed = [F.max(F.col(version) != "").alias(register) for register, version in _VERSIONS.items()]
-    bounds = rows.agg(*row_bounds(), *fed).head()
-    assert bounds is not None
+    aggregates, counted = [*row_bounds(), *fed], None
+    if staging is not None:
+        counted = Observation()
+        rows = hold(rows.observe(counted, *aggregates), f"{staging}/pending")
+    # A busy server of Spark Connect sends no counts, because it waits for them for a tenth of a second only.
+    bounds = (counted and counted.get) or rows.agg(*aggregates).head(1)[0].asDict()
     if not bounds["keys"]:
         return PendingMerge(names, 0, Counts(0, 0, 0), stale, floor or 0)
     registers = [one for one in REGISTERS if bounds[one]]

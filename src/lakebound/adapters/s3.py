@@ -10,7 +10,7 @@ from botocore.parsers import ResponseParserError
 
 from lakebound.adapters.aws_calls import DENIED, NotThere, cause_of, code_of
 from lakebound.counts import count_text
-from lakebound.errors import LakeboundError, Misconfigured, ObjectDenied, ObjectMissing, StoreUnavailable
+from lakebound.errors import LakeboundError, ObjectDenied, ObjectMissing, StoreUnavailable
 from lakebound.ports import StoredObject
 from lakebound.times import epoch_ms
 
@@ -36,7 +36,7 @@ def unavailable(verb: str, bucket: str, key: str, failure: Exception) -> Lakebou
     cause = cause_of(failure, f"s3://{bucket}")
     if cause is not None:
         error = StoreUnavailable(f"Could not {verb} s3://{bucket}/{key}: {cause.what}", hint=cause.hint)
-        error.is_misconfigured = isinstance(cause, Misconfigured)
+        error.is_misconfigured = cause.is_misconfigured
         return error
     hint = (
         "Check the rights on the bucket and its KMS key"

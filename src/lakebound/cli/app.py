@@ -16,7 +16,7 @@ import typer
 
 from lakebound.cli.extras import missing_package
 from lakebound.cli.verbs import VerbGroup
-from lakebound.errors import LakeboundError, Misconfigured
+from lakebound.errors import LakeboundError
 
 OK: Final = 0
 PROBLEM: Final = 1
@@ -72,7 +72,7 @@ def run() -> int:
             raise KeyboardInterrupt from None
         print(f"lakebound: {error}", file=sys.stderr)
         # `files check` ends with 1 for a damaged file: a login that has expired must not look like one.
-        return USAGE if isinstance(error, Misconfigured) or getattr(error, "is_misconfigured", False) else PROBLEM
+        return USAGE if error.is_misconfigured else PROBLEM
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK if ended.code is None else PROBLEM
     except ModuleNotFoundError as absent:
@@ -89,7 +89,7 @@ def run() -> int:
             f"AWS answered {code_of(failure)}", hint="Repeat the command; `lakebound doctor` looks at the stack's parts"
         )
         print(f"lakebound: {cause}", file=sys.stderr)
-        return USAGE if isinstance(cause, Misconfigured) else PROBLEM
+        return USAGE if cause.is_misconfigured else PROBLEM
     except OSError as failure:
         # A folder that is not there, a file that may not be written: the path is the person's own.
         where = f": {failure.filename}" if failure.filename else ""
