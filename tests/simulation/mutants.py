@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -238,11 +239,27 @@ def _same(one: CodeType, other: CodeType) -> bool:
 
 
 def the_test(node: str) -> Callable[[], None]:
-    """The test function behind a node id (one without fixtures)."""
+    """Every case of the test behind a node id (one without fixtures)."""
     path, name = node.split("::")
-    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-    function: Callable[[], None] = getattr(module, name)
-    return function
+    function = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+
+    def every_case() -> None:
+        for given in cases(function):
+            function(**given)
+
+    return every_case
+
+
+def cases(function: Any) -> Iterator[dict[str, Any]]:
+    """The arguments of each case of a test: every choice of its `parametrize` marks, or nothing where it has none."""
+    marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
+    choices = []
+    for mark in marks:
+        names = mark.args[0]
+        names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+        choices.append([dict(zip(names, one if len(names) > 1 else [one], strict=True)) for one in mark.args[1]])
+    for chosen in itertools.product(*choices):
+        yield {name: value for given in chosen for name, value in given.items()}
 
 
 def kill(mutant: Mutant) -> str:

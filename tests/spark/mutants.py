@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 
 from lakebound_spark.platform.session import local_session
 from lakebound_spark.upkeep.sweep import SweepRefusal
-from tests.simulation.mutants import Mutant, applied, edits_of
+from tests.simulation.mutants import Mutant, applied, cases, edits_of
 
 MERGE, LATEST = "lakebound_spark.silver.merge", "lakebound_spark.reading.latest"
 ENTITY_JOB = "lakebound_spark.silver.entity_job"
@@ -534,18 +534,6 @@ class Fixtures:
             if fixture._fixture_function_marker.scope == "function":
                 self._of_function.add(name)
         return self._made[name]
-
-
-def cases(function: Any) -> Iterator[dict[str, Any]]:
-    """The arguments of each case of a test, from its one `parametrize`, or none."""
-    marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
-    if not marks:
-        yield {}
-        return
-    names = marks[0].args[0]
-    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
-    for values in marks[0].args[1]:
-        yield dict(zip(names, values if len(names) > 1 else [values], strict=True))
 
 
 def run_killer(node: str, spark: SparkSession | None) -> None:
