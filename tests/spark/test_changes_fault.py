@@ -126,6 +126,7 @@ def test_a_start_is_refused_whether_it_appends_or_not(
             lake.start(appends=appends_too)
 
 
+@pytest.mark.soak
 def test_a_start_asks_again_only_what_has_changed_since_the_last_one(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
