@@ -237,10 +237,12 @@ def _value_sql(value: Any, kind: DataType) -> str:
 def read_results(spark: SparkSession, target: str, run: str, kind: type[R], since: int) -> list[R]:
     """The results of a run's micro-batches from number ``since`` on, in their order; those before are asked no more."""
     if (target, run) in _RESULTS:
-        held = _RESULTS[target, run] = {
-            number: result for number, result in sorted(_RESULTS[target, run].items()) if number >= since * _PARTS
-        }
-        return [result for result in held.values() if isinstance(result, kind)]
+        held = _RESULTS[target, run]
+        # Each step at once: a micro-batch may add its result from its own thread meanwhile.
+        for number in list(held):
+            if number < since * _PARTS:
+                del held[number]
+        return [result for _, result in sorted(held.copy().items()) if isinstance(result, kind)]
     names = [one.name for one in fields(kind)]
     rows = read_table(spark, companion_table(target, "_metrics")).where(
         (F.col("run") == run) & (F.col("batch") >= since)
