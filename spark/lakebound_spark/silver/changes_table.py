@@ -115,16 +115,15 @@ def changes_fault(spark: SparkSession, target: str) -> str:
     if not exists(spark, place):
         return "is missing" if CHANGES_ID in silver else ""
     # Asked before all that follows, so that a commit that comes meanwhile is looked at by the next start.
-    newest = newest_commit(spark, place)
+    found = *(silver.get(name) for name in (CHANGES_ID, _PROVEN_AT, MERGED_APPENDS)), *newest_commit(spark, place)
+    if _SOUND.get(target) == found:
+        return ""
     if properties(spark, place).get(_SILVER_ID) != _id(spark, target):
         raise Misconfigured(_not_ours(place, target))
     if CHANGES_ID not in silver:
         return f"is there, and {target} knows nothing of it"
     if silver[CHANGES_ID] != _id(spark, place):
         return "is another table than the one that was made here"
-    found = *(silver.get(name) for name in (CHANGES_ID, _PROVEN_AT, MERGED_APPENDS)), *newest
-    if _SOUND.get(target) == found:
-        return ""
     if _was_restored(spark, place, int(silver.get(_PROVEN_AT, "0"))):
         return "was restored to an older version"
     if fault := _lost_append(spark, target):
