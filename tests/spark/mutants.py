@@ -355,7 +355,7 @@ ON_SPARK: Final = (
         ("changes: another table is taken", "if silver[CHANGES_ID] != _id(spark, place):", "if False:"),
         (
             "changes: a restore before a merge is passed over",
-            "proven = since if _was_restored(spark, place, since) else newest",
+            "proven = since if _was_restored(spark, place, since, newest) else newest",
             "proven = newest",
         ),
         ("changes: sound once is sound for ever", "if _SOUND.get(target) == found:", "if target in _SOUND:"),

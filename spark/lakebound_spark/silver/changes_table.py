@@ -115,7 +115,8 @@ def changes_fault(spark: SparkSession, target: str) -> str:
     if not exists(spark, place):
         return "is missing" if CHANGES_ID in silver else ""
     # Asked before all that follows, so that a commit that comes meanwhile is looked at by the next start.
-    found = *(silver.get(name) for name in (CHANGES_ID, _PROVEN_AT, MERGED_APPENDS)), *newest_commit(spark, place)
+    newest = newest_commit(spark, place)
+    found = *(silver.get(name) for name in (CHANGES_ID, _PROVEN_AT, MERGED_APPENDS)), *newest
     if _SOUND.get(target) == found:
         return ""
     if properties(spark, place).get(_SILVER_ID) != _id(spark, target):
@@ -124,16 +125,15 @@ def changes_fault(spark: SparkSession, target: str) -> str:
         return f"is there, and {target} knows nothing of it"
     if silver[CHANGES_ID] != _id(spark, place):
         return "is another table than the one that was made here"
-    if _was_restored(spark, place, int(silver.get(_PROVEN_AT, "0"))):
+    if _was_restored(spark, place, int(silver.get(_PROVEN_AT, "0")), newest.version):
         return "was restored to an older version"
-    if fault := _lost_append(spark, target):
+    if fault := _lost_append(target, appends(spark, target), _names_merged(silver)):
         return fault
     _SOUND[target] = found
     return ""
 
 
-def _lost_append(spark: SparkSession, target: str) -> str:
-    kept, merged = appends(spark, target), _merged_appends(spark, target)
+def _lost_append(target: str, kept: Sequence[str], merged: Collection[str]) -> str:
     if not merged:
         return f"begins with its append {kept[0]}" if kept and append_number(kept[0]) != 1 else ""
     lost = sorted(set(merged) - set(kept))
@@ -154,14 +154,13 @@ def _not_ours(place: str, target: str) -> str:
     return f"{place} is a table that this job did not make for {target}; drop or rename it"
 
 
-def _was_restored(spark: SparkSession, place: str, since: int) -> bool:
-    """Whether a commit after version ``since`` took the table back.
+def _was_restored(spark: SparkSession, place: str, since: int, newest: int) -> bool:
+    """Whether a commit after version ``since`` took the table back, of which ``newest`` was the last a moment ago.
 
     The appends that it took away are in no list: a merge that named them has not been. Its own properties went back
     with it, so only its history tells. An append every ten seconds makes 260,000 commits a month, each an object of the
     log to be read, so no more of them are asked than came since.
     """
-    newest = newest_commit(spark, place).version
     if newest <= since:
         return newest < since  # an older copy of its folder has taken its place
     commits = spark.sql(f"DESCRIBE HISTORY {table_sql(place)} LIMIT {newest - since + _MEANWHILE}")
@@ -401,7 +400,11 @@ def append_number(append: str) -> int:
 
 
 def _merged_appends(spark: SparkSession, target: str) -> list[str]:
-    return [name for name in properties(spark, target).get(MERGED_APPENDS, "").split(",") if name]
+    return _names_merged(properties(spark, target))
+
+
+def _names_merged(silver: Mapping[str, str]) -> list[str]:
+    return [name for name in silver.get(MERGED_APPENDS, "").split(",") if name]
 
 
 def changes_of(spark: SparkSession, target: str, names: Collection[str]) -> DataFrame:
@@ -446,10 +449,10 @@ def close_merge(spark: SparkSession, target: str, merged: Collection[str], now_m
     A reader's query fixes silver's version first and that of `_changes` later. What was merged just now is therefore
     kept until the next merge: dropped at once, it would be in neither of the two versions that such a query reads.
     """
-    before, place = _merged_appends(spark, target), changes_table(target)
-    newest, since = newest_commit(spark, place).version, int(properties(spark, target).get(_PROVEN_AT, "0"))
+    silver, place = properties(spark, target), changes_table(target)
+    before, since, newest = _names_merged(silver), int(silver.get(_PROVEN_AT, "0")), newest_commit(spark, place).version
     # What somebody took back since the start is told by the next one, which looks from the version noted here.
-    proven = since if _was_restored(spark, place, since) else newest
+    proven = since if _was_restored(spark, place, since, newest) else newest
     # A purge may have cleared an append of all that it held, and a start would miss it then.
     kept = sorted(set(merged).intersection(appends(spark, target)))
     noted = {MERGED_APPENDS: ",".join(kept)} if kept else {}

@@ -59,9 +59,6 @@ def command(
 
     The page needs no network, and holds names and figures only.
     """
-    if not out.parent.is_dir():
-        # Before the bucket is read, which may take minutes.
-        raise Misconfigured(f"There is no folder {out.parent}", hint="Make it, or give another --out")
     verified = verified_of(verification) if verification else None
     latency_s = latency_of(latency)
     table = table_facts(target) if target else None
